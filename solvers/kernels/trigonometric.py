@@ -1,0 +1,249 @@
+"""Discrete sine, cosine and Hartley transforms over chosen axes: the real bases that diagonalise the 1D Laplacian.
+
+Conventions are those of `scipy.fft`. With norm=None (for n points along an axis)
+
+    DST-I    y_k = 2 Σ_j x_j sin(π (j+1)(k+1) / (n+1))
+    DCT-I    y_k = x_0 + (-1)^k x_{n-1} + 2 Σ_{0<j<n-1} x_j cos(π j k / (n-1))
+    DCT-II   y_k = 2 Σ_j x_j cos(π k (2j+1) / 2n)
+    DCT-III  y_k = x_0 + 2 Σ_{j>0} x_j cos(π j (2k+1) / 2n)
+    DHT      y_k = Σ_j x_j (cos(2π j k / n) + sin(2π j k / n))
+
+and with norm="ortho" each is scaled to an orthogonal matrix. Then DST-I, DCT-I and DHT are their own inverse and
+DCT-III is the inverse of DCT-II. The Hartley transform, the real twin of the Fourier transform, is not in scipy.
+
+`method`: "fft" extends or reorders the input for a real FFT, "dft" multiplies by the dense real matrix (built in
+float64, stored as a constant of the program; no complex dtype), "auto" compares their costs per axis
+(`fourier.cheaper_method`). `precision` is that of the products; the default keeps float32 from being rounded to TF32 or
+bfloat16. Half precision is handled as in `fourier`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float
+
+from .fourier import Method, cheaper_method, contract, fft_operations
+from .stencil import Boundary
+
+Norm = Literal["ortho"] | None
+Axes = int | Sequence[int]
+
+
+def dst1(
+    x: Float[Array, "*n"],
+    axes: Axes,
+    *,
+    norm: Norm = None,
+    method: Method = "auto",
+    precision: lax.PrecisionLike = "highest",
+) -> Float[Array, "*n"]:
+    """DST-I along `axes`: zero at the points -1 and n, the basis of interior nodes with Dirichlet boundaries."""
+    return _apply(_DST1, x, axes, norm, method, precision)
+
+
+def dct1(
+    x: Float[Array, "*n"],
+    axes: Axes,
+    *,
+    norm: Norm = None,
+    method: Method = "auto",
+    precision: lax.PrecisionLike = "highest",
+) -> Float[Array, "*n"]:
+    """DCT-I along `axes`: even about the first and last node (Chebyshev-Lobatto points). Needs at least two points."""
+    return _apply(_DCT1, x, axes, norm, method, precision)
+
+
+def dct2(
+    x: Float[Array, "*n"],
+    axes: Axes,
+    *,
+    norm: Norm = None,
+    method: Method = "auto",
+    precision: lax.PrecisionLike = "highest",
+) -> Float[Array, "*n"]:
+    """DCT-II along `axes`: even about the outer faces, the basis of cell centres with Neumann boundaries."""
+    return _apply(_DCT2, x, axes, norm, method, precision)
+
+
+def dct3(
+    x: Float[Array, "*n"],
+    axes: Axes,
+    *,
+    norm: Norm = None,
+    method: Method = "auto",
+    precision: lax.PrecisionLike = "highest",
+) -> Float[Array, "*n"]:
+    """DCT-III along `axes`: the transpose of DCT-II up to scaling, its inverse with norm="ortho"."""
+    return _apply(_DCT3, x, axes, norm, method, precision)
+
+
+def dht(
+    x: Float[Array, "*n"],
+    axes: Axes,
+    *,
+    norm: Norm = None,
+    method: Method = "auto",
+    precision: lax.PrecisionLike = "highest",
+) -> Float[Array, "*n"]:
+    """Discrete Hartley transform along each of `axes`: the real basis of periodic points, in the order of the FFT."""
+    return _apply(_DHT, x, axes, norm, method, precision)
+
+
+def laplacian_eigenvalues(n: int, spacing: float, boundary: Boundary) -> Float[np.ndarray, " n"]:
+    """Eigenvalues of the 1D matrix of `stencil.apply_laplacian`, 4 sin²(θ_k) / h², as a float64 constant.
+
+    - "dirichlet": θ_k = π (k+1) / 2(n+1), in the order of `dst1`.
+    - "neumann": θ_k = π k / 2n, in the order of `dct2`; the first is exactly 0.
+    - "periodic": θ_k = π k / n for k = 0, …, n-1, in the order of `dht` and of the full FFT (pairs k, n-k are equal);
+        the first n//2 + 1 belong to the real FFT.
+
+    Raises `ValueError` for an unknown boundary.
+    """
+    k = np.arange(n)
+    if boundary == "dirichlet":
+        angles = np.pi * (k + 1) / (2 * (n + 1))
+    elif boundary == "neumann":
+        angles = np.pi * k / (2 * n)
+    elif boundary == "periodic":
+        angles = np.pi * np.minimum(k, n - k) / n
+    else:
+        raise ValueError(f"boundary must be 'dirichlet', 'neumann' or 'periodic', got {boundary!r}")
+    return (2 * np.sin(angles) / spacing) ** 2
+
+
+class _Transform(NamedTuple):
+    """One transform of n points: its matrix, the same by a real FFT along the last axis, and the weights
+    (before, after) that make it orthogonal."""
+
+    matrix: Callable[[int], np.ndarray]
+    fft: Callable[[Array], Array]
+    weights: Callable[[int], tuple[np.ndarray, np.ndarray]]
+
+
+def _apply(
+    transform: _Transform, x: Array, axes: Axes, norm: Norm, method: Method, precision: lax.PrecisionLike
+) -> Array:
+    if norm not in (None, "ortho"):
+        raise ValueError(f"norm must be None or 'ortho', got {norm!r}")
+    if method not in ("auto", "fft", "dft"):
+        raise ValueError(f"method must be 'auto', 'fft' or 'dft', got {method!r}")
+    for axis in (axes,) if isinstance(axes, int) else axes:
+        n = x.shape[axis]
+        before, after = transform.weights(n) if norm == "ortho" else (np.ones(n), np.ones(n))
+        # The real FFT counts with 2n points: the extended length, or the passes over memory of a reordering.
+        chosen = cheaper_method(fft_operations((2 * n,)), 2.0 * n**2) if method == "auto" else method
+        if chosen == "dft":
+            x = jnp.moveaxis(contract(after[:, None] * transform.matrix(n) * before, x, axis, precision), 0, axis)
+        else:
+            working = jnp.promote_types(x.dtype, jnp.float32)
+            y = jnp.moveaxis(x.astype(working), axis, -1)
+            y = transform.fft(y * before.astype(working)) * after.astype(working)
+            x = jnp.moveaxis(y, -1, axis).astype(x.dtype)
+    return x
+
+
+def _half_turns(products: np.ndarray, n: int) -> np.ndarray:
+    """The angles π products / n, reduced in integers to one turn so that they are exact at any size."""
+    return np.pi / n * (products % (2 * n))
+
+
+def _dst1_matrix(n: int) -> np.ndarray:
+    j = np.arange(1, n + 1)
+    return 2 * np.sin(_half_turns(np.outer(j, j), n + 1))
+
+
+def _dst1_fft(x: Array) -> Array:
+    zero = jnp.zeros_like(x[..., :1])
+    odd = jnp.concatenate([zero, x, zero, -x[..., ::-1]], -1)
+    return -jnp.fft.rfft(odd).imag[..., 1:-1]
+
+
+def _dct1_matrix(n: int) -> np.ndarray:
+    if n < 2:
+        raise ValueError(f"DCT-I needs at least 2 points, got {n}")
+    j = np.arange(n)
+    copies = np.where((j == 0) | (j == n - 1), 1, 2)
+    return copies * np.cos(_half_turns(np.outer(j, j), n - 1))
+
+
+def _dct1_fft(x: Array) -> Array:
+    if x.shape[-1] < 2:
+        raise ValueError(f"DCT-I needs at least 2 points, got {x.shape[-1]}")
+    even = jnp.concatenate([x, x[..., -2:0:-1]], -1)
+    return jnp.fft.rfft(even).real
+
+
+def _dct1_weights(n: int) -> tuple[np.ndarray, np.ndarray]:
+    ends = np.ones(n)
+    ends[[0, -1]] = 2**0.5
+    return ends, 1 / ends / (2 * (n - 1)) ** 0.5
+
+
+def _dct2_matrix(n: int) -> np.ndarray:
+    return 2 * np.cos(_half_turns(np.outer(np.arange(n), 2 * np.arange(n) + 1), 2 * n))
+
+
+def _dct2_fft(x: Array) -> Array:
+    # Makhoul (1980): even samples, then odd ones backwards, so that an FFT of length n suffices.
+    n = x.shape[-1]
+    z = jnp.fft.rfft(jnp.concatenate([x[..., ::2], x[..., 1::2][..., ::-1]], -1))
+    z = z * np.exp(-0.5j * np.pi / n * np.arange(n // 2 + 1)).astype(z.dtype)
+    return _mirror(2 * z.real, -2 * z.imag, n)
+
+
+def _dct2_weights(n: int) -> tuple[np.ndarray, np.ndarray]:
+    after = np.full(n, (2 * n) ** -0.5)
+    after[0] = n**-0.5 / 2
+    return np.ones(n), after
+
+
+def _dct3_matrix(n: int) -> np.ndarray:
+    matrix = _dct2_matrix(n).T
+    matrix[:, 0] = 1
+    return matrix
+
+
+def _dct3_fft(x: Array) -> Array:
+    # The steps of `_dct2_fft` undone.
+    n = x.shape[-1]
+    mirrored = jnp.concatenate([jnp.zeros_like(x[..., :1]), x[..., :0:-1]], -1)
+    z = lax.complex(x, -mirrored)[..., : n // 2 + 1]
+    z = z * np.exp(0.5j * np.pi / n * np.arange(n // 2 + 1)).astype(z.dtype)
+    y = jnp.fft.irfft(z, n, norm="forward")
+    even, odd = y[..., : (n + 1) // 2], y[..., (n + 1) // 2 :][..., ::-1]
+    return jnp.zeros_like(x).at[..., ::2].set(even).at[..., 1::2].set(odd)
+
+
+def _dct3_weights(n: int) -> tuple[np.ndarray, np.ndarray]:
+    before = np.full(n, (2 * n) ** -0.5)
+    before[0] = n**-0.5
+    return before, np.ones(n)
+
+
+def _dht_matrix(n: int) -> np.ndarray:
+    angles = _half_turns(2 * np.outer(np.arange(n), np.arange(n)), n)
+    return np.cos(angles) + np.sin(angles)
+
+
+def _dht_fft(x: Array) -> Array:
+    z = jnp.fft.rfft(x)
+    return _mirror(z.real - z.imag, z.real + z.imag, x.shape[-1])
+
+
+def _mirror(front: Array, back: Array, n: int) -> Array:
+    """Entries k of `front` and n - k of `back`, both given for the n//2 + 1 frequencies of a real FFT."""
+    return jnp.concatenate([front, back[..., 1 : (n + 1) // 2][..., ::-1]], -1)
+
+
+def _uniform(scale: Callable[[int], float]) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    return lambda n: (np.ones(n), np.full(n, scale(n)))
+
+
+_DST1 = _Transform(_dst1_matrix, _dst1_fft, _uniform(lambda n: (2 * (n + 1)) ** -0.5))
+_DCT1 = _Transform(_dct1_matrix, _dct1_fft, _dct1_weights)
+_DCT2 = _Transform(_dct2_matrix, _dct2_fft, _dct2_weights)
+_DCT3 = _Transform(_dct3_matrix, _dct3_fft, _dct3_weights)
+_DHT = _Transform(_dht_matrix, _dht_fft, _uniform(lambda n: n**-0.5))

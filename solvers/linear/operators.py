@@ -1,0 +1,97 @@
+"""Linear operators of PDE discretisations, as `lineax.AbstractLinearOperator`s. Each describes one system."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Float
+
+from ..domains import Boundary
+from ..kernels import stencil
+
+
+class Diffusion(lx.AbstractLinearOperator):
+    """u ↦ −∇·(a∇u) + shift · u on a box by finite volumes, symmetric.
+
+    Unknowns `(*n)`: interior nodes on Dirichlet axes, cell centres on Neumann axes, all points on periodic ones.
+
+    **Arguments:**
+
+    - `faces`: per axis the coefficient at the faces (`kernels.stencil.face_means`).
+    - `shift`: a scalar or a field `(*n)`.
+    """
+
+    faces: tuple[Float[Array, "..."], ...]
+    shift: Float[Array, "..."]
+    shape: tuple[int, ...] = eqx.field(static=True)
+    spacing: tuple[float, ...] = eqx.field(static=True)
+    boundaries: tuple[Boundary, ...] = eqx.field(static=True)
+
+    def __init__(self, faces, shape, spacing, boundaries, shift=0.0):
+        self.faces = tuple(faces)
+        self.shape, self.spacing, self.boundaries = tuple(shape), tuple(spacing), tuple(boundaries)
+        self.shift = jnp.asarray(shift, self.faces[0].dtype)
+
+    def mv(self, vector):
+        return stencil.apply_diffusion(vector, self.faces, self.spacing, self.boundaries) + self.shift * vector
+
+    def as_matrix(self):
+        columns = jax.vmap(lambda e: self.mv(e.reshape(self.shape)).ravel())(jnp.eye(self._size, dtype=self._dtype))
+        return columns.T
+
+    def transpose(self):
+        return self
+
+    def diagonal(self) -> Float[Array, "*n"]:
+        return stencil.diffusion_diagonal(self.faces, self.spacing, self.boundaries) + self.shift
+
+    def in_structure(self):
+        return jax.ShapeDtypeStruct(self.shape, self._dtype)
+
+    def out_structure(self):
+        return self.in_structure()
+
+    @property
+    def _dtype(self):
+        return self.faces[0].dtype
+
+    @property
+    def _size(self) -> int:
+        return self.in_structure().size
+
+
+@lx.is_symmetric.register(Diffusion)
+def _(operator):
+    return True
+
+
+@lx.is_positive_semidefinite.register(Diffusion)
+def _(operator):
+    return False  # the sign of the shift and of the coefficient are values, not structure
+
+
+for _query in (
+    lx.is_diagonal,
+    lx.is_tridiagonal,
+    lx.has_unit_diagonal,
+    lx.is_lower_triangular,
+    lx.is_upper_triangular,
+    lx.is_negative_semidefinite,
+):
+    _query.register(Diffusion, lambda operator: False)
+
+
+@lx.diagonal.register(Diffusion)
+def _(operator):
+    return operator.diagonal().ravel()
+
+
+@lx.linearise.register(Diffusion)
+@lx.conj.register(Diffusion)
+def _(operator):
+    return operator
+
+
+@lx.materialise.register(Diffusion)
+def _(operator):
+    return lx.MatrixLinearOperator(operator.as_matrix(), lx.symmetric_tag)

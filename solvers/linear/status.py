@@ -1,0 +1,53 @@
+"""What an iterative solve reports about itself. Every field is an array, so that each lane of a vmap has its own."""
+
+from enum import IntEnum
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+
+class Status(IntEnum):
+    """Why an iteration ended. `advice` says what to try."""
+
+    converged = 0
+    max_steps = 1
+    stagnated = 2
+    breakdown = 3
+    non_finite = 4
+
+    @property
+    def advice(self) -> str:
+        return {
+            Status.converged: "the true residual meets the tolerance",
+            Status.max_steps: "the step limit was reached: raise max_steps, loosen rtol or improve the preconditioner",
+            Status.stagnated: "the true residual stopped falling above the tolerance: it has reached its floor in this "
+            "precision; loosen rtol or compute in float64",
+            Status.breakdown: "a direction of zero or negative curvature was met: the operator or the preconditioner "
+            "is not symmetric positive definite",
+            Status.non_finite: "the operator, the right-hand side or the starting point holds NaN or infinity",
+        }[self]
+
+
+class Stats(eqx.Module):
+    """**Fields:** `status` (a `Status` value), `iterations`, `residual` (of the true b − A x, in the method's norm), optional `history` of
+    residual norms per iteration, padded with NaN."""
+
+    status: Int[Array, ""]
+    iterations: Int[Array, ""]
+    residual: Float[Array, ""]
+    history: Float[Array, " steps"] | None = None
+
+
+class Solution(eqx.Module):
+    """**Fields:** `value` (the solution x), `stats`."""
+
+    value: Float[Array, "..."]
+    stats: Stats
+
+    @property
+    def status(self):
+        return self.stats.status
+
+    @property
+    def iterations(self):
+        return self.stats.iterations

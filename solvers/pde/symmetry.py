@@ -1,0 +1,33 @@
+"""Symmetry groups of a problem: maps of the domain under which solutions go to solutions."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+@dataclass(frozen=True)
+class Dihedral:
+    """The eight symmetries of a square: reflections of both axes and their exchange, acting on scalar fields.
+
+    An element is three booleans `(flip_x, flip_y, swap)`; `transform` applies the swap last. Valid where domain, grid,
+    boundary conditions and every fixed coefficient have the symmetry.
+    """
+
+    order = 8
+
+    def random(self, key: jax.Array) -> Bool[Array, "3"]:
+        return jax.random.bernoulli(key, 0.5, (3,))
+
+    def elements(self) -> Bool[Array, "8 3"]:
+        return (jnp.arange(8)[:, None] >> jnp.arange(3)) % 2 == 1
+
+    def transform(self, element: Bool[Array, "3"], field: Float[Array, "n n c"]) -> Float[Array, "n n c"]:
+        """The field seen after the symmetry `element`, channels transformed as scalars."""
+        if field.ndim < 2 or field.shape[0] != field.shape[1]:
+            raise ValueError(f"the symmetries of the square act on fields (n, n, …), got shape {field.shape}")
+        flip_x, flip_y, swap = element
+        field = jnp.where(flip_x, field[::-1], field)
+        field = jnp.where(flip_y, field[:, ::-1], field)
+        return jnp.where(swap, jnp.swapaxes(field, 0, 1), field)

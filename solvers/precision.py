@@ -1,0 +1,46 @@
+"""The one place where float64 work inside a float32 program is decided.
+
+The x64 flag of the process is the user's and is never flipped. Work that needs double precision (Gram matrices, label
+errors) runs through `in_double`: on concrete arrays it computes in float64 under a local switch and returns NumPy
+arrays. Inside a traced function that is impossible without the flag, because the backward pass would silently be cut to
+float32; then it raises.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def in_double(function: Callable) -> Callable:
+    """Run `function` with its floating-point array arguments in float64 and x64 enabled; arrays come back as NumPy.
+
+    **Raises:** `TypeError` if called on traced values (under jit, grad or vmap) while x64 is off.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        if traced and not jax.config.jax_enable_x64:
+            raise TypeError(
+                f"{function.__name__} computes in float64 and cannot be traced (jit, grad, vmap) while x64 is off: "
+                "its derivative would be rounded to float32. Enable it with jax.config.update('jax_enable_x64', True)."
+            )
+        with jax.enable_x64(True):
+            args, kwargs = jax.tree.map(_promote, (args, kwargs))
+            result = function(*args, **kwargs)
+            return result if traced else jax.tree.map(_to_host, result)
+
+    return wrapped
+
+
+def _promote(leaf):
+    if isinstance(leaf, np.ndarray | jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating):
+        return jnp.asarray(leaf, jnp.float64)
+    return leaf
+
+
+def _to_host(leaf):
+    return np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf

@@ -1,0 +1,61 @@
+"""What is trained of a model and how a network is applied to a batch: each said once."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ..solvers.storage import register
+from .task import Inputs, Task
+
+
+@register("Buffer")
+class Buffer(eqx.Module):
+    """Arrays that belong to a model but that no optimiser moves: a basis, a statistic."""
+
+    value: PyTree
+
+
+def trainable(model: PyTree) -> PyTree:
+    """A pytree of booleans like `model`: True at floating-point arrays that training moves, False at buffers, at the
+    statistics of a `Task`, at integers and everything else. Use with `equinox.partition`."""
+
+    def mark(node):
+        if isinstance(node, Buffer | Task):
+            return jax.tree.map(lambda _: False, node)
+        return eqx.is_inexact_array(node)
+
+    return jax.tree.map(mark, model, is_leaf=lambda node: isinstance(node, Buffer | Task))
+
+
+def count_parameters(model: PyTree) -> int:
+    """Trained numbers, counted as reals."""
+    trained = jax.tree.leaves(eqx.filter(model, trainable(model)))
+    return sum(x.size * (2 if jnp.iscomplexobj(x) else 1) for x in trained)
+
+
+def apply_batch(
+    network: Callable, state: PyTree, inputs: Inputs, *, key: Array | None = None, train: bool = False
+) -> tuple[Array, PyTree]:
+    """Outputs of a batch and the new model state.
+
+    Stateless networks are `network(inputs, key=key) -> y` on one sample. Networks with a state (batch statistics) are
+    `network(inputs, key=key, state=state, train=train) -> (y, state)` under a vmap whose axis is called "batch". A network
+    with `batched = True` takes the whole batch itself.
+    """
+    size = jax.tree.leaves(inputs)[0].shape[0]
+    if getattr(network, "batched", False):
+        return network(inputs, key=key, state=state, train=train)
+    keys = None if key is None else jax.random.split(key, size)
+    axes = (0, None if key is None else 0)
+    if state is None:
+        return jax.vmap(lambda x, k: network(x, key=k), in_axes=axes)(inputs, keys), None
+    call = jax.vmap(
+        lambda x, k: network(x, key=k, state=state, train=train),
+        in_axes=axes,
+        out_axes=(0, None),
+        axis_name="batch",
+    )
+    return call(inputs, keys)

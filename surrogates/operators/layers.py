@@ -1,0 +1,150 @@
+"""Layers that neural operators share. All act on one sample `(*space, c)`; batches come from `vmap`."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...solvers.kernels.fourier import truncated_irfft, truncated_rfft
+from ...solvers.storage import register
+
+ACTIVATIONS = {"gelu": lambda x: jax.nn.gelu(x, approximate=False), "relu": jax.nn.relu, "tanh": jnp.tanh}
+
+
+@register("Pointwise")
+class Pointwise(eqx.Module):
+    """x ↦ W x + b at every point, `W` `(in, out)`. Initialised uniformly in ±1/√in, as PyTorch's layers are."""
+
+    weight: Float[Array, "i o"]
+    bias: Float[Array, " o"] | None
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = True, key: Array):
+        k1, k2 = jax.random.split(key)
+        limit = 1 / np.sqrt(n_in)
+        self.weight = jax.random.uniform(k1, (n_in, n_out), minval=-limit, maxval=limit)
+        self.bias = jax.random.uniform(k2, (n_out,), minval=-limit, maxval=limit) if bias else None
+
+    def __call__(self, x: Float[Array, "*space i"]) -> Float[Array, "*space o"]:
+        y = x @ self.weight
+        return y if self.bias is None else y + self.bias
+
+
+@register("PointwiseMLP")
+class PointwiseMLP(eqx.Module):
+    """Pointwise layers with an activation between them, none behind the last."""
+
+    layers: tuple[Pointwise, ...]
+    activation: str = eqx.field(static=True)
+
+    def __init__(self, *sizes: int, activation: str, key: Array):
+        keys = jax.random.split(key, len(sizes) - 1)
+        self.layers = tuple(Pointwise(a, b, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True))
+        self.activation = activation
+
+    def __call__(self, x):
+        for layer in self.layers[:-1]:
+            x = ACTIVATIONS[self.activation](layer(x))
+        return self.layers[-1](x)
+
+
+@register("SpectralConv")
+class SpectralConv(eqx.Module):
+    """(K v)(x) = Σ_k e^{2πi k·x} R_k v̂_k over the kept frequencies: a convolution with a band-limited kernel.
+
+    v̂ are Fourier coefficients normalised by 1/N (so that R does not depend on the resolution). R is a pair of real arrays:
+    `weight[0]` its real part and `weight[1]` its imaginary part, each `(*kept, in, out)`, leading axes in the order
+    k = −m/2 … m/2−1, the last k = 0 … m−1.
+
+    **Arguments:**
+
+    - `kept`: frequencies kept per axis, counting both signs on all axes but the last.
+    - `init`: "normal", the parts N(0, 1/(in+out)) (neuraloperator 2.0), or "uniform", the parts U[0, 1)/(in·out) (original
+      paper). Both are meant for this normalisation: with any pair of transforms whose product is the identity K is the same.
+    """
+
+    weight: Float[Array, "2 *kept i o"]
+    bias: Float[Array, " o"] | None
+    method: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        kept: tuple[int, ...],
+        *,
+        bias: bool = False,
+        init: Literal["normal", "uniform"] = "normal",
+        method: str = "auto",
+        key: Array,
+    ):
+        k1, k2 = jax.random.split(key)
+        shape = (2, *kept, n_in, n_out)
+        if init == "normal":
+            self.weight = jax.random.normal(k1, shape) / np.sqrt(n_in + n_out)
+        elif init == "uniform":
+            self.weight = jax.random.uniform(k1, shape) / (n_in * n_out)
+        else:
+            raise ValueError(f"SpectralConv: unknown init {init!r}; use 'normal' or 'uniform'")
+        self.bias = jax.random.normal(k2, (n_out,)) * np.sqrt(2 / (n_in + n_out)) if bias else None
+        self.method = method
+
+    def __call__(self, x: Float[Array, "*space i"]) -> Float[Array, "*space o"]:
+        kept = self.weight.shape[1:-2]
+        re, im = truncated_rfft(x, kept, method=self.method)
+        w_re, w_im = self.weight
+        contract = _per_mode
+        y_re = contract(re, w_re) - contract(im, w_im)
+        y_im = contract(re, w_im) + contract(im, w_re)
+        y = truncated_irfft((y_re, y_im), x.shape[:-1], method=self.method)
+        return y if self.bias is None else y + self.bias
+
+
+@register("BatchNorm")
+class BatchNorm(eqx.Module):
+    """Normalisation per channel by statistics over the batch and all points; running ones outside training.
+
+    State: `(mean, variance)`, moved by `momentum` towards the batch's at every training step.
+    """
+
+    scale: Float[Array, " c"]
+    shift: Float[Array, " c"]
+    momentum: float = eqx.field(static=True, default=0.1)
+
+    def __init__(self, channels: int):
+        self.scale, self.shift = jnp.ones(channels), jnp.zeros(channels)
+        self.momentum = 0.1
+
+    def initial_state(self):
+        return jnp.zeros_like(self.shift), jnp.ones_like(self.scale)
+
+    def __call__(self, x: Float[Array, "*space c"], state, train: bool):
+        mean, variance = state
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            mean = jax.lax.pmean(x.mean(axes), "batch")
+            variance = jax.lax.pmean(((x - mean) ** 2).mean(axes), "batch")
+            state = tuple(
+                (1 - self.momentum) * old + self.momentum * new for old, new in zip(state, (mean, variance), strict=True)
+            )
+        return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * self.scale + self.shift, state
+
+
+@register("GroupNorm")
+class GroupNorm(eqx.Module):
+    """Normalisation of one sample over all points and channels, with a gain and an offset per channel."""
+
+    scale: Float[Array, " c"]
+    shift: Float[Array, " c"]
+
+    def __init__(self, channels: int):
+        self.scale, self.shift = jnp.ones(channels), jnp.zeros(channels)
+
+    def __call__(self, x: Float[Array, "*space c"]):
+        return (x - x.mean()) * jax.lax.rsqrt(x.var() + 1e-5) * self.scale + self.shift
+
+
+def _per_mode(v: Float[Array, "*kept i"], w: Float[Array, "*kept i o"]) -> Float[Array, "*kept o"]:
+    return jnp.einsum("...i,...io->...o", v, w)

@@ -1,0 +1,161 @@
+"""A surrogate: a function from named fields to named fields in physical units, whatever computes it."""
+
+import abc
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from ..datasets.arrays import from_arrays
+from ..datasets.dataset import Dataset
+from ..solvers import storage
+from ..solvers.domains import Grid
+from ..solvers.kernels.interpolate import apply_along_axes, linear_matrix
+from .network import apply_batch, count_parameters
+from .task import Fields, Task
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a surrogate can do; `check_surrogate` skips a test only through these flags.
+
+    - `resolution_free`: accepts inputs at, and predicts at, other resolutions than that of training.
+    - `needs_input`: the prediction depends on the sample.
+    - `has_variance`: offers `std` beside the prediction.
+    - `autoregressive`: predicts the next frame and can be rolled out.
+    - `differentiable`: the prediction has a useful derivative with respect to its input fields.
+    """
+
+    resolution_free: bool = False
+    needs_input: bool = True
+    has_variance: bool = False
+    autoregressive: bool = False
+    differentiable: bool = True
+
+
+class AbstractSurrogate(eqx.Module):
+    """`surrogate(fields, at=None) -> fields` for one sample in physical units, under jit, vmap and grad."""
+
+    task: eqx.AbstractVar[Task]
+
+    @property
+    @abc.abstractmethod
+    def capabilities(self) -> Capabilities: ...
+
+    @abc.abstractmethod
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        """Predicted targets of one sample (no sample axis) from its inputs; on grid `at` if given."""
+
+    def predict(self, data: Dataset, *, at: Grid | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
+        """Predictions for all samples of a dataset, `(sample, *space[, component])` by name.
+
+        Of trajectories: the frame after the first `history` ones; see `rollout` for more.
+        """
+        self.task.check(data)
+        names = [n for n in self.task.names() if n not in self.task.targets or n in self.task.inputs]
+        parts = []
+        for start in range(0, len(data), batch_size):
+            positions = np.arange(start, min(start + batch_size, len(data)))
+            # The last batch is filled up, so that one compiled program serves all of them.
+            filled = np.resize(positions, min(batch_size, len(data)))
+            batch = window(self.task, data.read(names, filled)) if names else {"": np.zeros(len(filled))}
+            parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), _batched(self, batch, at)))
+        return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+    def rollout(self, data: Dataset, steps: int) -> Dataset:
+        """`steps` frames after the first `history` ones of each trajectory, each from the predictions before it."""
+        self.task.check(data)
+        if not self.capabilities.autoregressive:
+            raise ValueError(f"{type(self).__name__} is not autoregressive: its task has no history")
+        batch = window(self.task, data.read([n for n in self.task.names()]))
+        frames = _rollout_batched(self, batch, steps)
+        first, dt = data.times[self.task.history], data.times[1] - data.times[0]
+        return from_arrays(
+            targets={k: np.asarray(v) for k, v in frames.items()}, grid=data.grid, times=first + dt * np.arange(steps)
+        )
+
+    def save(self, path):
+        """Write to one file: a JSON header and arrays. `surrogax.load(path)` gives it back."""
+        storage.save(path, self)
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers, counted as reals."""
+        return count_parameters(self)
+
+
+@storage.register("NetworkSurrogate")
+class NetworkSurrogate(AbstractSurrogate):
+    """A network with its task: what `FNO(task, …)` and `wrap(network, task)` return and `fit` trains."""
+
+    network: PyTree
+    task: Task
+    state: PyTree = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            resolution_free=self.task.grid is not None and getattr(self.network, "resolution_free", False),
+            needs_input=bool(self.task.inputs or self.task.parameters),
+            autoregressive=self.task.history > 0,
+        )
+
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        fields = resample(self.task, fields, at)
+        inputs = jax.tree.map(lambda x: x[None], self.task.pack(fields, at))
+        y, _ = apply_batch(self.network, self.state, inputs)
+        return self.task.unpack(y[0], fields)
+
+
+def window(task: Task, arrays: Fields) -> dict[str, Array]:
+    """Of trajectories the first `history` frames."""
+    if not task.history:
+        return dict(arrays)
+    timed = {n for n, spec in task.specs if spec.time}
+    return {k: v[:, : task.history] if k in timed else v for k, v in arrays.items()}
+
+
+def resample(task: Task, fields: Fields, at: Grid | None) -> Fields:
+    """The input fields of a sample on grid `at` by multilinear interpolation; as they are if they live there."""
+    if at is None or not task.inputs or task.grid_of(fields) == at:
+        return fields
+    if at.box != task.grid.box:
+        raise ValueError(f"at={at} is not on the task's box {task.grid.box}")
+    matrices = interpolation(task.grid_of(fields), at)
+    return {
+        k: apply_along_axes(jnp.asarray(v), matrices, int(task.spec(k).time)) if k in task.inputs else v
+        for k, v in fields.items()
+    }
+
+
+def interpolation(source: Grid, target: Grid) -> list[np.ndarray]:
+    """Per axis the matrix of linear interpolation from one grid to another on the same box."""
+    return [
+        linear_matrix(x, y, axis.length if layout == "periodic" else None)
+        for x, y, axis, layout in zip(
+            source.coordinates, target.coordinates, source.box.axes, source.layouts, strict=True
+        )
+    ]
+
+
+def rollout(surrogate: AbstractSurrogate, fields: Fields, steps: int) -> dict[str, Array]:
+    """`steps` predicted frames of one sample, `(steps, *space[, component])`: the one rollout of the library."""
+
+    def step(fields, _):
+        predicted = surrogate(fields)
+        return surrogate.task.advance(fields, predicted), predicted
+
+    return jax.lax.scan(step, dict(fields), length=steps)[1]
+
+
+@eqx.filter_jit
+def _batched(surrogate, batch, at):
+    return jax.vmap(lambda fields: surrogate(fields, at))(batch)
+
+
+@eqx.filter_jit
+def _rollout_batched(surrogate, batch, steps: int):
+    return jax.vmap(lambda fields: rollout(surrogate, fields, steps))(batch)

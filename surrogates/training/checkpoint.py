@@ -1,0 +1,121 @@
+"""The run folder of a training: metrics, environment and checkpoints that survive interruption."""
+
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ...solvers.storage import write_json
+from .history import History
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`settings.json` (what a resumed run must agree with), `environment.json`, `metrics.jsonl` (a line per epoch) and
+    `checkpoints/` (orbax; the two newest are kept, each complete or absent)."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path, settings: dict) -> "RunFolder":
+        """Make the folder, or check that it belongs to a run with these settings."""
+        path = Path(path).absolute()
+        file = path / "settings.json"
+        if file.exists():
+            found = json.loads(file.read_text())
+            different = [k for k in settings | found if settings.get(k) != found.get(k)]
+            if different:
+                k = different[0]
+                raise ValueError(
+                    f"run folder {path} belongs to another configuration: {k} was {_short(found.get(k))}, "
+                    f"now {_short(settings.get(k))}; choose another folder or remove this one"
+                )
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            write_json(path / "environment.json", environment())
+            write_json(file, settings)
+        return cls(path)
+
+    def save(self, state: PyTree, history: History):
+        with _manager(self.path) as manager:
+            import orbax.checkpoint as ocp
+
+            arrays = {str(i): x for i, x in enumerate(_raw(x) for x in jax.tree.leaves(state))}
+            args = ocp.args.Composite(state=ocp.args.StandardSave(arrays), history=ocp.args.JsonSave(asdict(history)))
+            manager.save(history.rounds, args=args, force=True)
+            manager.wait_until_finished()
+
+    def restore(self, like: PyTree) -> tuple[PyTree, History] | None:
+        """The newest checkpoint in the structure of `like`, None if there is none."""
+        if not (self.path / "checkpoints").exists():
+            return None
+        with _manager(self.path) as manager:
+            import orbax.checkpoint as ocp
+
+            step = manager.latest_step()
+            if step is None:
+                return None
+            leaves, structure = jax.tree.flatten(like)
+            targets = {str(i): jax.ShapeDtypeStruct(_raw(x).shape, _raw(x).dtype) for i, x in enumerate(leaves)}
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(targets), history=ocp.args.JsonRestore())
+            restored = manager.restore(step, args=args)
+        arrays = [restored["state"][str(i)] for i in range(len(leaves))]
+        arrays = [_unraw(x, old) for x, old in zip(arrays, leaves, strict=True)]
+        history = History(**restored["history"])
+        # Epochs logged after this checkpoint will be run again.
+        (self.path / "metrics.jsonl").write_text("".join(_record(history, i) for i in range(history.rounds)))
+        return jax.tree.unflatten(structure, arrays), history
+
+    def log(self, history: History):
+        """Append the newest epoch to `metrics.jsonl`."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(_record(history, history.rounds - 1))
+
+
+def environment() -> dict:
+    """Versions, devices and command of this process."""
+    packages = ("surrogax", "jax", "jaxlib", "equinox", "optax", "numpy")
+    return {
+        "versions": {name: metadata.version(name) for name in packages},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+        "command": sys.argv,
+    }
+
+
+def _record(history: History, i: int) -> str:
+    record = {"epoch": i + 1, "loss": history.loss[i], "seconds": history.seconds[i]}
+    if history.val:
+        record["val_rel_l2"] = history.val[i]
+    return json.dumps(record) + "\n"
+
+
+def _manager(path: Path):
+    import orbax.checkpoint as ocp
+
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False)
+    return ocp.CheckpointManager(path / "checkpoints", options=options)
+
+
+def _is_key(x) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _raw(x):
+    return jax.random.key_data(x) if _is_key(x) else x
+
+
+def _unraw(x, like):
+    return jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if _is_key(like) else jnp.asarray(x)
+
+
+def _short(value, limit: int = 120) -> str:
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

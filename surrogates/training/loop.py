@@ -1,0 +1,117 @@
+"""The training loop: the one `lax.scan` over optimiser steps of the library."""
+
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from ..network import trainable
+from .data import DeviceData
+from .objectives import Objective, States
+
+
+class TrainState(eqx.Module):
+    """Everything that training changes. `model` holds the trained arrays alone (None elsewhere)."""
+
+    model: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    objective_state: PyTree
+    ema: PyTree
+    step: Int[Array, ""]
+    key: Array
+
+
+class Loop(eqx.Module):
+    """Optimiser steps on one model with one objective.
+
+    **Arguments:**
+
+    - `static`: the parts of the surrogate that training does not move.
+    - `ema`: decay per step of the averaged parameters, 0 for none.
+    """
+
+    static: PyTree
+    objective: Objective
+    optimizer: optax.GradientTransformationExtraArgs = eqx.field(static=True)
+    ema: float = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, surrogate, objective, optimizer, ema: float) -> "Loop":
+        _, static = eqx.partition(_without_state(surrogate), trainable(surrogate))
+        return cls(static, objective, optax.with_extra_args_support(optimizer), ema)
+
+    def init(self, surrogate, key: Array) -> TrainState:
+        model = eqx.filter(_without_state(surrogate), trainable(surrogate))
+        # Donated buffers must not belong to the caller's model, nor be shared between two leaves.
+        model, state = jax.tree.map(jnp.array, (model, surrogate.state))
+        k_objective, k_steps = jax.random.split(key)
+        return TrainState(
+            model=model,
+            model_state=state,
+            opt_state=self.optimizer.init(model),
+            objective_state=self.objective.init(k_objective),
+            ema=jax.tree.map(jnp.array, model) if self.ema else None,
+            step=jnp.asarray(0),
+            key=k_steps,
+        )
+
+    def surrogate(self, state: TrainState):
+        """The surrogate with the current parameters (averaged ones with `ema`)."""
+        model = eqx.combine(state.ema if self.ema else state.model, self.static)
+        return eqx.tree_at(lambda s: s.state, model, state.model_state, is_leaf=lambda x: x is None)
+
+    def run(
+        self, state: TrainState, data: DeviceData | None, order: Int[Array, "steps batch"]
+    ) -> tuple[TrainState, Float[Array, " steps"]]:
+        """One scan over the rows of `order`, each the sample numbers of one batch; losses per step.
+
+        A step whose loss or gradient is not finite changes nothing but is reported by its loss.
+        """
+
+        def step(state: TrainState, numbers):
+            new, loss = self.step(state, None if data is None else data.take(numbers))
+            return new, loss
+
+        return jax.lax.scan(step, state, order)
+
+    def step(self, state: TrainState, batch) -> tuple[TrainState, Float[Array, ""]]:
+        key = jax.random.fold_in(state.key, state.step)
+        states = States(state.model_state, state.objective_state)
+
+        def objective(model):
+            return self.objective.loss(eqx.combine(model, self.static), states, batch, key)
+
+        (loss, (new_states, _)), grad = jax.value_and_grad(objective, has_aux=True)(state.model)
+        updates, opt_state = self.optimizer.update(
+            grad, state.opt_state, state.model, value=loss, grad=grad, value_fn=lambda m: objective(m)[0]
+        )
+        model = optax.apply_updates(state.model, updates)
+        ema = optax.incremental_update(model, state.ema, 1 - self.ema) if self.ema else None
+        new = TrainState(
+            model, new_states.model, opt_state, new_states.objective, ema, state.step + 1, state.key
+        )
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grad))
+        kept = _select(finite, new, state)
+        return eqx.tree_at(lambda s: s.step, kept, state.step + 1), jnp.where(finite, loss, jnp.nan)
+
+
+def _select(condition, new: PyTree, old: PyTree) -> PyTree:
+    def pick(a, b):
+        return b if a is b else jnp.where(condition, a, b)
+
+    return jax.tree.map(pick, new, old)
+
+
+def _without_state(surrogate):
+    return eqx.tree_at(lambda s: s.state, surrogate, None, is_leaf=lambda x: x is None)
+
+
+def epoch_order(key: Array, size: int, batch_size: int) -> Int[Array, "steps batch"]:
+    """Sample numbers of one epoch in random order, whole batches only: (size // batch_size, batch_size)."""
+    steps = size // batch_size
+    return jax.random.permutation(key, size)[: steps * batch_size].reshape(steps, batch_size)
+
+
