@@ -18,7 +18,7 @@ from ..solvers.precision import in_double
 from ..solvers.storage import write_json
 from .dataset import Dataset
 from .progress import track
-from .source import FieldSpec, MemorySource
+from .source import FieldSpec, MemorySource, Source
 from .well import ConcatSource, WellSource, write_well
 
 _CHUNK = 50  # samples per file: seconds of work lost by an interruption, and few enough files
@@ -82,26 +82,39 @@ def generate(
             parts.append({k: np.asarray(v, np.float32) for k, v in arrays.items()})
         return {k: np.concatenate([p[k] for p in parts])[: stop - start] for k in parts[0]}
 
-    attributes = (
-        {"label_error": _label_error(problem, compute, grid, min(label_samples, n), refine)} if label_samples else {}
-    )
-    if cache is not False:
-        attributes["recipe"] = recipe(problem, grid, key, refine, times)
-        root = Path(os.environ.get("SURROGAX_CACHE", "~/.cache/surrogax") if cache is True else cache).expanduser()
-        folder = root / hashlib.sha256(attributes["recipe"].encode()).hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "recipe.json", attributes)
-    sources = []
+    attributes = {} if cache is False else {"recipe": recipe(problem, grid, key, refine, times)}
+    folder = None if cache is False else _folder(cache, attributes)
+    sources: list[Source] = []
     for start in track(range(0, n, _CHUNK), "generating", enabled=progress):
         stop = min(start + _CHUNK, n)
-        if cache is False:
-            sources.append(_source(problem, compute(start, stop, refine), grid, times))
+        path = None if folder is None else folder / f"{start:08d}.hdf5"
+        if path is not None and path.exists() and len(WellSource(path)) >= stop - start:
+            sources.append(WellSource(path))
             continue
-        path = folder / f"{start:08d}.hdf5"
-        if not (path.exists() and len(WellSource(path)) >= stop - start):
-            write_well(path, _source(problem, compute(start, stop, refine), grid, times), name=problem.recipe)
-        sources.append(WellSource(path))
-    return Dataset(ConcatSource(sources, attributes), np.arange(n), problem=problem)
+        if sources:
+            attributes = dict(sources[0].attributes)
+        elif label_samples:
+            attributes["label_error"] = _label_error(problem, compute, grid, min(label_samples, n), refine)
+        source: Source = _source(problem, compute(start, stop, refine), grid, times, attributes)
+        if path is not None:
+            write_well(path, source, name=problem.recipe.split("(")[0])
+            source = WellSource(path)
+        sources.append(source)
+    return Dataset(ConcatSource(tuple(sources)), _numbers(sources, n), problem=problem)
+
+
+def _folder(cache: str | os.PathLike | bool, attributes: dict) -> Path:
+    root = Path(os.environ.get("SURROGAX_CACHE", "~/.cache/surrogax") if cache is True else cache).expanduser()
+    folder = root / hashlib.sha256(attributes["recipe"].encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "recipe.json", attributes)
+    return folder
+
+
+def _numbers(sources: list[Source], n: int) -> np.ndarray:
+    """Where the samples 0 … n−1 stand in the sources one after the other; a cached chunk may hold more than asked for."""
+    starts = np.cumsum([0, *map(len, sources)])
+    return np.concatenate([starts[i] + np.arange(min(_CHUNK, n - i * _CHUNK)) for i in range(len(sources))])
 
 
 def recipe(problem: Problem, grid: Grid, key: jax.Array, refine: int, times) -> str:
@@ -128,14 +141,14 @@ def _restrict(values, fine: Grid, factor: int, times):
     return values[(..., *(slice(None, None, factor) for _ in fine.shape))]
 
 
-def _source(problem: Problem, arrays: dict[str, np.ndarray], grid: Grid, times) -> MemorySource:
+def _source(problem: Problem, arrays: dict[str, np.ndarray], grid: Grid, times, attributes) -> MemorySource:
     specs = {}
     for name, values in arrays.items():
         field = name in problem.unknowns or problem.parameters[name].is_field
         timed = times is not None and name in problem.unknowns
         components = values.shape[1 + timed + grid.ndim :] if field else values.shape[1:]
         specs[name] = FieldSpec("field" if field else "parameter", components, timed, str(values.dtype))
-    return MemorySource(arrays, specs, grid, times, {})
+    return MemorySource(arrays, specs, grid, times, dict(attributes))
 
 
 def _label_error(problem: Problem, compute: Callable, grid: Grid, samples: int, refine: int) -> dict[str, float]:

@@ -82,6 +82,8 @@ def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, gri
     - `names`: tensor name → field name; other tensors are left out. By default neuraloperator's Darcy data:
       `x`, the coefficient, is "a" and `y`, the solution, is "u".
     - `grid`: where the values lie, which the file does not say; by default nodes of the unit interval, square or cube.
+      In neuraloperator's Darcy data `u` vanishes at the first point and one spacing behind the last (measured): its
+      exact grid is `Grid(Box.unit(2), (n, n), ("periodic", "periodic"))`.
     """
     names = {"x": "a", "y": "u"} if names is None else names
     tensors = read_pt(path)

@@ -87,10 +87,8 @@ class WellSource:
         file = self._file()
         with _explained(self.path):
             parts = [_read_rows(file[path], wanted, stored.varying[0], cuts) for path in stored.datasets]
-        if stored.split:
-            values = np.stack(parts, -1)
-        else:
-            values = parts[0].reshape(parts[0].shape[: 1 + len(cuts)] + spec.components)
+        axes = parts[0].shape[: 1 + len(cuts)]
+        values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
         values = np.expand_dims(values, [k for k, varies in enumerate(stored.varying) if k and not varies])
         values = values[(slice(None), *(slice(None, None, -1 if r.step < 0 else 1) for r in ranges))]
         values = np.broadcast_to(values, (len(wanted), *map(len, ranges), *spec.components))

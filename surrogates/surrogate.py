@@ -1,6 +1,7 @@
 """A surrogate: a function from named fields to named fields in physical units, whatever computes it."""
 
 import abc
+import os
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -27,6 +28,7 @@ class Capabilities:
     - `has_variance`: offers `std` beside the prediction.
     - `autoregressive`: predicts the next frame and can be rolled out.
     - `differentiable`: the prediction has a useful derivative with respect to its input fields.
+    - `savable`: can be written to a file (a solver, which is a function, cannot).
     """
 
     resolution_free: bool = False
@@ -34,6 +36,7 @@ class Capabilities:
     has_variance: bool = False
     autoregressive: bool = False
     differentiable: bool = True
+    savable: bool = True
 
 
 class AbstractSurrogate(eqx.Module):
@@ -77,9 +80,19 @@ class AbstractSurrogate(eqx.Module):
             targets={k: np.asarray(v) for k, v in frames.items()}, grid=data.grid, times=first + dt * np.arange(steps)
         )
 
-    def save(self, path):
-        """Write to one file: a JSON header and arrays. `surrogax.load(path)` gives it back."""
-        storage.save(path, self)
+    def save(self, path: str | os.PathLike):
+        """Write to one file: a JSON header and arrays. `surrogax.load(path)` gives it back.
+
+        Of a foreign network (`wrap`) the arrays alone are stored, and `load(path, like=…)` needs a surrogate like it.
+        """
+        if not self.capabilities.savable:
+            raise ValueError(
+                f"{type(self).__name__} holds functions and cannot be saved; build it again where it is needed"
+            )
+        if getattr(getattr(self, "network", None), "foreign", False):
+            storage.save_arrays(path, self)
+        else:
+            storage.save(path, self)
 
     @property
     def parameters(self) -> int:
@@ -108,6 +121,21 @@ class NetworkSurrogate(AbstractSurrogate):
         inputs = jax.tree.map(lambda x: x[None], self.task.pack(fields, at))
         y, _ = apply_batch(self.network, self.state, inputs)
         return self.task.unpack(y[0], fields)
+
+
+def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> AbstractSurrogate:
+    """A saved surrogate. `like` is needed for foreign networks: one built the same way, whose arrays are replaced.
+
+    **Raises:** `StorageError` for a damaged or foreign file, saying what was found.
+    """
+    if like is not None:
+        return storage.load_arrays(path, getattr(like, "best", like))
+    loaded = storage.load(path)
+    if isinstance(loaded, dict):
+        raise storage.StorageError(
+            f"{path}: holds the arrays of a foreign network only; pass like=wrap(TheSameNetwork(…), task)"
+        )
+    return loaded
 
 
 def window(task: Task, arrays: Fields) -> dict[str, Array]:

@@ -5,14 +5,17 @@ from dataclasses import replace
 from typing import Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..datasets.arrays import from_arrays
 from ..datasets.dataset import Dataset
 from ..datasets.source import FieldSpec
-from ..solvers.domains import Grid
+from ..solvers.domains import Grid, PointCloud
 from ..solvers.pde.problem import Problem
+from ..solvers.random import GaussianField
 from ..solvers.storage import register
 
 Fields = Mapping[str, Array]
@@ -66,7 +69,8 @@ class Task(eqx.Module):
       and from the static ones, as a value or as a difference (`predict="delta"`) to the last frame.
 
     **Fields:** `inputs`, `parameters`, `targets` (names), `history`, `predict`, `grid` (of the training data; None for point
-    clouds), `specs`, `normalizers` by field name (a target's increment under `"Δname"`).
+    clouds), `specs`, `normalizers` by field name (a target's increment under `"Δname"`), `means`, the mean field of every
+    target of a steady task on a grid.
     """
 
     inputs: tuple[str, ...] = eqx.field(static=True)
@@ -77,6 +81,7 @@ class Task(eqx.Module):
     grid: Grid | None = eqx.field(static=True)
     specs: tuple[tuple[str, FieldSpec], ...] = eqx.field(static=True)
     normalizers: dict[str, Normalizer]
+    means: dict[str, Array]
 
     @classmethod
     def fit(
@@ -114,7 +119,9 @@ class Task(eqx.Module):
             valid = mask if spec.role == "field" and not spec.time else None
             normalizers[name] = Normalizer.fit(values, len(spec.components) and spec.channels, valid)
             if predict == "delta" and name in targets:
-                normalizers[f"Δ{name}"] = Normalizer.fit(np.diff(values, axis=1), len(spec.components) and spec.channels)
+                normalizers[f"Δ{name}"] = Normalizer.fit(
+                    np.diff(values, axis=1), len(spec.components) and spec.channels
+                )
         return cls(
             inputs=fields,
             parameters=tuple(n for n in inputs if specs[n].role == "parameter"),
@@ -124,22 +131,28 @@ class Task(eqx.Module):
             grid=train.grid,
             specs=tuple(specs.items()),
             normalizers=normalizers,
+            means={}
+            if history or train.grid is None
+            else {n: jnp.asarray(train[n].mean(0, np.float64), jnp.float32) for n in targets},
         )
 
     @classmethod
     def of(cls, problem: Problem, grid: Grid | int) -> "Task":
-        """The task of a problem solved without data: unknowns as targets at any coordinates, no inputs, no scaling."""
+        """The task that a problem declares, without data: its parameters as inputs, its unknowns as targets, no scaling."""
         grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
-        one = Normalizer(jnp.zeros(1), jnp.ones(1))
+        specs = {n: FieldSpec("field" if d.is_field else "parameter") for n, d in problem.parameters.items()}
+        inputs = tuple(n for n in specs if specs[n].role == "field")
+        specs |= dict.fromkeys(problem.unknowns, FieldSpec())
         return cls(
-            inputs=(),
-            parameters=(),
+            inputs=inputs,
+            parameters=tuple(n for n in problem.parameters if n not in inputs),
             targets=problem.unknowns,
             history=0,
             predict="value",
             grid=grid,
-            specs=tuple((name, FieldSpec()) for name in problem.unknowns),
-            normalizers=dict.fromkeys(problem.unknowns, one),
+            specs=tuple(specs.items()),
+            normalizers={n: Normalizer(jnp.zeros(1), jnp.ones(1)) for n in specs},
+            means={},
         )
 
     # Shapes ----------------------------------------------------------------------------------------------------------
@@ -175,14 +188,41 @@ class Task(eqx.Module):
         """Every array of a dataset that training needs."""
         return tuple(n for n, _ in self.specs) + (_CLOUD if self.grid is None else ())
 
+    def example(self, n: int = 4, key: Array | None = None) -> Dataset:
+        """A made-up dataset of the right form: every field its mean plus smooth noise of its standard deviation."""
+        key = jax.random.key(0) if key is None else key
+        fields, parameters, times, points = {}, {}, None, None
+        times = np.arange(self.history + 2.0) if self.history else None
+        if self.grid is None:
+            dims = 2
+            points = PointCloud(
+                jax.random.uniform(key, (n, 24, dims)), mask=jnp.arange(24) < 20 + jnp.arange(n)[:, None] % 5
+            )
+        for i, (name, spec) in enumerate(self.specs):
+            k = jax.random.fold_in(key, i)
+            if spec.role == "parameter":
+                noise = jax.random.normal(k, (n, spec.channels))
+            else:
+                frames = len(times) if spec.time else 1
+                draws = jax.random.split(k, n * frames * spec.channels)
+                if self.grid is None:
+                    noise = jax.vmap(lambda q: jax.random.normal(q, (24,)))(draws)
+                else:
+                    smooth = GaussianField(boundary="periodic")
+                    noise = jax.vmap(lambda q: smooth.sample(q, self.grid))(draws)
+                noise = noise / noise.std()
+                lead = (n, frames) if spec.time else (n,)
+                noise = jnp.moveaxis(noise.reshape(*lead, spec.channels, *noise.shape[1:]), len(lead), -1)
+            values = np.asarray(self.normalizers[name].decode(noise))
+            (parameters if spec.role == "parameter" else fields)[name] = values if spec.components else values[..., 0]
+        return from_arrays(targets=fields, parameters=parameters, grid=self.grid, points=points, times=times)
+
     def check(self, dataset: Dataset):
         """Raise if the dataset cannot serve this task, saying what differs."""
         for name, spec in self.specs:
             found = dataset.spec(name)
             if (found.role, found.components, found.time) != (spec.role, spec.components, spec.time):
-                raise ValueError(
-                    f"field {name!r} of the dataset is {found}, but the task was fitted on {spec}"
-                )
+                raise ValueError(f"field {name!r} of the dataset is {found}, but the task was fitted on {spec}")
         if (dataset.grid is None) != (self.grid is None):
             raise ValueError("the task and the dataset must both live on grids or both on point clouds")
         if self.grid is not None and (dataset.grid.box, dataset.grid.layouts) != (self.grid.box, self.grid.layouts):
@@ -227,6 +267,11 @@ class Task(eqx.Module):
         """The targets of a sample, `(*space, out_channels)`, in physical units: of an autoregressive sample the frame
         that follows the `history`."""
         return jnp.concatenate([self._with_channels(n, self._next(n, fields)) for n in self.targets], -1)
+
+    def encode_targets(self, y: Float[Array, "*space c"]) -> Float[Array, "*space c"]:
+        """`pack_targets` normalised: what a network for steady values should put out."""
+        mean, std = (jnp.concatenate([getattr(self.normalizers[n], f) for n in self.targets]) for f in ("mean", "std"))
+        return (y - mean) / std
 
     def unpack(self, y: Float[Array, "*space c"], fields: Fields) -> dict[str, Array]:
         """Network output to named fields in physical units."""

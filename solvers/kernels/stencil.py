@@ -20,6 +20,8 @@ from jaxtyping import Array, Float, Shaped
 
 Boundary = Literal["dirichlet", "neumann", "periodic"]
 
+_EXTRA_FACES = {"dirichlet": 1, "neumann": -1, "periodic": 0}
+
 
 def face_means(
     a: Float[Array, "..."], boundaries: Sequence[Boundary], kind: Literal["harmonic", "arithmetic"]
@@ -38,6 +40,7 @@ def face_means(
     """
     if kind not in ("harmonic", "arithmetic"):
         raise ValueError(f"kind must be 'harmonic' or 'arithmetic', got {kind!r}")
+    _check_boundaries(a.ndim, boundaries)
     faces = []
     for axis, boundary in enumerate(boundaries):
         inner = _interior(a, boundaries, skip=axis)
@@ -47,7 +50,7 @@ def face_means(
 
 
 def unit_faces(
-    shape: tuple[int, ...], boundaries: Sequence[Boundary], dtype: DTypeLike = None
+    shape: tuple[int, ...], boundaries: Sequence[Boundary], dtype: DTypeLike | None = None
 ) -> tuple[Float[Array, "..."], ...]:
     """Face coefficients of a = 1 for unknowns of `shape`; XLA folds them away."""
     return tuple(jnp.ones(face_shape, dtype) for face_shape in _face_shapes(shape, boundaries))
@@ -76,7 +79,7 @@ def apply_diffusion(
 
     Raises `ValueError` for an unknown boundary, or where the lengths or the shapes of the faces do not match.
     """
-    _check(u.shape, faces, boundaries)
+    _check_faces(u.shape, faces, boundaries)
     result = jnp.zeros_like(u)
     for axis, (a, h, boundary) in enumerate(zip(faces, spacing, boundaries, strict=True)):
         n = u.shape[axis]
@@ -105,6 +108,7 @@ def diffusion_diagonal(
     faces: Sequence[Float[Array, "..."]], spacing: Sequence[float], boundaries: Sequence[Boundary]
 ) -> Float[Array, "*n"]:
     """Diagonal of `apply_diffusion`, Σ_axes (a_{i−½} + a_{i+½}) / h² over the faces that exist, on the unknowns."""
+    _check_boundaries(len(faces), boundaries)
     result = 0.0
     for axis, (a, h, boundary) in enumerate(zip(faces, spacing, boundaries, strict=True)):
         if boundary == "dirichlet":
@@ -135,8 +139,9 @@ def boundary_lift(
 
     Linear in `g` and `faces`, differentiable in both. Raises `ValueError` as `apply_diffusion` does.
     """
+    _check_boundaries(g.ndim, boundaries)
     result = jnp.zeros_like(_interior(g, boundaries))
-    _check(result.shape, faces, boundaries)
+    _check_faces(result.shape, faces, boundaries)
     for axis, (a, h, boundary) in enumerate(zip(faces, spacing, boundaries, strict=True)):
         if boundary == "dirichlet":
             n = result.shape[axis]
@@ -153,14 +158,17 @@ def pad_axis(x: Shaped[Array, "..."], axis: int, low: int, high: int) -> Shaped[
     return lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) if a == axis else (0, 0, 0) for a in range(x.ndim)])
 
 
-def _face_shapes(shape: tuple[int, ...], boundaries: Sequence[Boundary]) -> list[tuple[int, ...]]:
-    extra = {"dirichlet": 1, "neumann": -1, "periodic": 0}
-    if len(boundaries) != len(shape) or not set(boundaries) <= set(extra):
-        raise ValueError(f"need one of {tuple(extra)} per axis of {shape}, got {tuple(boundaries)}")
-    return [(*shape[:i], shape[i] + extra[b], *shape[i + 1 :]) for i, b in enumerate(boundaries)]
+def _check_boundaries(ndim: int, boundaries: Sequence[str]) -> None:
+    if len(boundaries) != ndim or not set(boundaries) <= set(_EXTRA_FACES):
+        raise ValueError(f"need one of {tuple(_EXTRA_FACES)} for each of {ndim} axes, got {tuple(boundaries)}")
 
 
-def _check(shape: tuple[int, ...], faces: Sequence[Array], boundaries: Sequence[Boundary]) -> None:
+def _face_shapes(shape: tuple[int, ...], boundaries: Sequence[str]) -> list[tuple[int, ...]]:
+    _check_boundaries(len(shape), boundaries)
+    return [(*shape[:i], shape[i] + _EXTRA_FACES[b], *shape[i + 1 :]) for i, b in enumerate(boundaries)]
+
+
+def _check_faces(shape: tuple[int, ...], faces: Sequence[Array], boundaries: Sequence[str]) -> None:
     expected, given = _face_shapes(shape, boundaries), [a.shape for a in faces]
     if given != expected:
         raise ValueError(f"unknowns of shape {shape} with {tuple(boundaries)} need faces {expected}, got {given}")
@@ -171,7 +179,7 @@ def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
     return pad_axis(x, axis, 0, -1), pad_axis(x, axis, -1, 0)
 
 
-def _interior(x: Array, boundaries: Sequence[Boundary], skip: int | None = None) -> Array:
+def _interior(x: Array, boundaries: Sequence[str], skip: int | None = None) -> Array:
     """Without the boundary nodes of the Dirichlet axes other than `skip`."""
     for axis, boundary in enumerate(boundaries):
         if boundary == "dirichlet" and axis != skip:

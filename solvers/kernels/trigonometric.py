@@ -124,7 +124,7 @@ class _Transform(NamedTuple):
 
 
 def _apply(
-    transform: _Transform, x: Array, axes: Axes, norm: Norm, method: Method, precision: lax.PrecisionLike
+    transform: _Transform, x: Array, axes: Axes, norm: str | None, method: str, precision: lax.PrecisionLike
 ) -> Array:
     if norm not in (None, "ortho"):
         raise ValueError(f"norm must be None or 'ortho', got {norm!r}")

@@ -1,0 +1,9 @@
+from .cg import CG as CG
+from .operators import Diffusion as Diffusion
+from .preconditioners import FastPoisson as FastPoisson
+from .preconditioners import Jacobi as Jacobi
+from .solve import solve as solve
+from .solve import status_message as status_message
+from .status import Solution as Solution
+from .status import Stats as Stats
+from .status import Status as Status

@@ -79,7 +79,7 @@ def darcy(
 
 @register_problem("poisson")
 def poisson(
-    f: Distribution | float = 1.0, g: Distribution | float = 0.0, *, box: Box | None = None, rtol=1e-5
+    f: Distribution | float = 1.0, g: Distribution | float = 0.0, *, box: Box | None = None, rtol: float | None = None
 ) -> Problem:
     """−Δu = f in the box, u = g on Dirichlet sides; all-Neumann and periodic boxes give the solution of zero mean."""
     return dataclasses.replace(

@@ -130,7 +130,7 @@ class FourierNetwork(eqx.Module):
     def reinit(self, key: Array) -> "FourierNetwork":
         """The same network with new weights."""
         options = dict(self.options)
-        return FourierNetwork(options.pop("n_in"), options.pop("n_out"), **options, key=key)
+        return eqx.filter_jit(FourierNetwork)(options.pop("n_in"), options.pop("n_out"), **options, key=key)
 
     def initial_state(self) -> PyTree:
         """Running statistics of batch normalisation, None without it."""
@@ -171,7 +171,7 @@ class FourierNetwork(eqx.Module):
         ]
 
 
-def FNO(  # noqa: N802 (a constructor)
+def FNO(
     task: Task,
     *,
     width: int = 32,
@@ -206,7 +206,8 @@ def FNO(  # noqa: N802 (a constructor)
     if len(modes) != task.ndim:
         raise ValueError(f"FNO: modes={modes} for a task with {task.ndim} space dimensions")
     kept = (*(2 * m for m in modes[:-1]), modes[-1])
-    network = FourierNetwork(
+    # One compiled program draws all weights; drawing them one by one compiles dozens.
+    network = eqx.filter_jit(FourierNetwork)(
         task.in_channels + task.in_params,
         task.out_channels,
         width=width,

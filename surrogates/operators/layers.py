@@ -127,7 +127,8 @@ class BatchNorm(eqx.Module):
             mean = jax.lax.pmean(x.mean(axes), "batch")
             variance = jax.lax.pmean(((x - mean) ** 2).mean(axes), "batch")
             state = tuple(
-                (1 - self.momentum) * old + self.momentum * new for old, new in zip(state, (mean, variance), strict=True)
+                (1 - self.momentum) * old + self.momentum * new
+                for old, new in zip(state, (mean, variance), strict=True)
             )
         return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * self.scale + self.shift, state
 

@@ -101,7 +101,7 @@ def fit(
     steps: int | None = None,
     batch_size: int = 20,
     seeds: int = 1,
-    unroll: Unroll = Unroll(),  # noqa: B008 (frozen)
+    unroll: Unroll = Unroll(),
     symmetry: Dihedral | bool | None = None,
     ema: float = 0.0,
     patience: int | None = None,
@@ -166,7 +166,9 @@ def fit(
                 order = jnp.zeros((per_round, 0), jnp.int32)
             else:
                 # Parameter steps use fold_in(key, step); the order of an epoch comes from another branch of the key.
-                order = epoch_order(jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), number), len(device), batch_size)
+                order = epoch_order(
+                    jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), number), len(device), batch_size
+                )
             return loop.run(state, device, order)
 
         return many(one, 0)(state)
@@ -308,7 +310,9 @@ def _settings(surrogate, objective, data, val, batch_size, seeds, ema, unroll, k
     """What a run folder must agree on to be resumed; epochs may grow."""
     params, static = eqx.partition(surrogate.network, eqx.is_array)
     shapes = [f"{jax.tree_util.keystr(p)}: {x.shape} {x.dtype}" for p, x in jax.tree_util.tree_leaves_with_path(params)]
-    ids = lambda d: None if d is None else f"{len(d)} samples, ids {hash(tuple(d.ids.tolist())) & 0xFFFFFFFF:08x}, {d.grid}"  # noqa: E731
+    ids = lambda d: (
+        None if d is None else f"{len(d)} samples, ids {hash(tuple(d.ids.tolist())) & 0xFFFFFFFF:08x}, {d.grid}"
+    )
     return {
         "network": f"{type(surrogate.network).__name__}, {surrogate.parameters} parameters",
         "arrays": shapes,
@@ -324,7 +328,7 @@ def _settings(surrogate, objective, data, val, batch_size, seeds, ema, unroll, k
     }
 
 
-class _sigterm:  # noqa: N801 (a context manager)
+class _sigterm:
     """SIGTERM sets an event instead of ending the process (in the main thread only, where handlers can be set)."""
 
     def __enter__(self) -> threading.Event:

@@ -1,6 +1,5 @@
 """The training loop: the one `lax.scan` over optimiser steps of the library."""
 
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -90,9 +89,7 @@ class Loop(eqx.Module):
         )
         model = optax.apply_updates(state.model, updates)
         ema = optax.incremental_update(model, state.ema, 1 - self.ema) if self.ema else None
-        new = TrainState(
-            model, new_states.model, opt_state, new_states.objective, ema, state.step + 1, state.key
-        )
+        new = TrainState(model, new_states.model, opt_state, new_states.objective, ema, state.step + 1, state.key)
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grad))
         kept = _select(finite, new, state)
         return eqx.tree_at(lambda s: s.step, kept, state.step + 1), jnp.where(finite, loss, jnp.nan)
@@ -113,5 +110,3 @@ def epoch_order(key: Array, size: int, batch_size: int) -> Int[Array, "steps bat
     """Sample numbers of one epoch in random order, whole batches only: (size // batch_size, batch_size)."""
     steps = size // batch_size
     return jax.random.permutation(key, size)[: steps * batch_size].reshape(steps, batch_size)
-
-

@@ -1,7 +1,7 @@
 """Losses of one prediction in physical units, from the same norms as the metrics."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -9,6 +9,7 @@ from ...solvers.domains import Grid
 from ...solvers.kernels.norms import relative_h1, relative_l2, squared_l2
 
 
+@runtime_checkable
 class Loss(Protocol):
     """`loss(u, reference, weights, grid)`: fields `(*space, c)`, quadrature weights `(*space)`, grid or None for points."""
 

@@ -1,6 +1,6 @@
 """What training minimises. One protocol for supervised and data-free training, so that there is one training loop."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ class States(NamedTuple):
     objective: PyTree
 
 
+@runtime_checkable
 class Objective(Protocol):
     """`init(key)` gives the objective's state; `loss` the value to minimise, the new states, and metrics to log.
 
@@ -45,7 +46,7 @@ class Supervised(eqx.Module):
       gradient flow through the last step only (pushforward, Brandstetter et al. 2022), "full" through all of them.
     """
 
-    loss_function: Loss = eqx.field(static=True, default=RelativeL2())  # noqa: RUF009 (frozen)
+    loss_function: Loss = eqx.field(static=True, default=RelativeL2())
     symmetry: Dihedral | None = eqx.field(static=True, default=None)
     steps: int = eqx.field(static=True, default=1)
     gradient: str = eqx.field(static=True, default="full")

@@ -1,0 +1,153 @@
+"""Surrogates every other one must beat: the mean, persistence, a linear spectral map, and the solver itself."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..datasets.dataset import Dataset
+from ..solvers.domains import Grid
+from ..solvers.kernels.fourier import truncated_irfft, truncated_rfft
+from ..solvers.kernels.interpolate import apply_along_axes
+from ..solvers.pde.problem import Problem
+from ..solvers.precision import in_double
+from ..solvers.storage import register
+from .network import Buffer
+from .surrogate import AbstractSurrogate, Capabilities, interpolation, resample
+from .task import Fields, Task
+from .training.fit import DirectFit
+
+
+@register("MeanField")
+class MeanField(AbstractSurrogate):
+    """The mean of the training targets, whatever the input; steady tasks on grids. Needs no fit."""
+
+    task: Task
+    capabilities = Capabilities(resolution_free=True, needs_input=False, differentiable=False)
+
+    def __check_init__(self):
+        _steady_on_grid(self.task, "MeanField")
+        if not self.task.means:
+            raise ValueError("MeanField needs a task from Task.fit, which keeps the mean of the targets")
+
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        matrices = interpolation(self.task.grid, at or self.task.grid_of(fields))
+        return {k: apply_along_axes(v, matrices) for k, v in self.task.means.items()}
+
+
+@register("Persistence")
+class Persistence(AbstractSurrogate):
+    """The next frame is the last one; autoregressive tasks. Needs no fit."""
+
+    task: Task
+    capabilities = Capabilities(resolution_free=True, autoregressive=True)
+
+    def __check_init__(self):
+        if not self.task.history:
+            raise ValueError("Persistence needs an autoregressive task (history ≥ 1)")
+
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        fields = resample(self.task, fields, at)
+        return {name: jnp.asarray(fields[name])[self.task.history - 1] for name in self.task.targets}
+
+
+class LinearSpectral(DirectFit):
+    """û_k = M_k â_k per frequency k ≤ `modes`, by ridge regression on the training set; steady tasks on grids.
+
+    The best translation-invariant linear map: on problems near a constant-coefficient linear one it is hard to beat, and a
+    nonlinear operator that does not beat it has learned nothing.
+
+    **Arguments:** `modes` per axis and sign; `ridge`, relative to the mean square of the inputs' coefficients.
+    """
+
+    task: Task
+    modes: int = eqx.field(static=True, default=12)
+    ridge: float = eqx.field(static=True, default=1e-6)
+
+    def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedLinearSpectral":
+        self.task.check(train)
+        _steady_on_grid(self.task, "LinearSpectral")
+        if not self.task.inputs:
+            raise ValueError("LinearSpectral needs input fields")
+        kept = (*(2 * self.modes,) * (self.task.ndim - 1), self.modes)
+        data = train.read(self.task.names())
+
+        @in_double
+        @jax.jit
+        def regress(data, ridge):
+            def spectra(fields):
+                a = truncated_rfft(_with_constant(self.task, fields), kept)
+                u = truncated_rfft(self.task.encode_targets(self.task.pack_targets(fields)), kept)
+                return (*a, *u)
+
+            a_re, a_im, u_re, u_im = jax.vmap(spectra)(data)
+            # Complex least squares as a real one: rows (re, im) of sample, unknowns (Re M, Im M).
+            rows = jnp.concatenate([jnp.concatenate([a_re, -a_im], -1), jnp.concatenate([a_im, a_re], -1)])
+            values = jnp.concatenate([u_re, u_im])
+            gram = jnp.einsum("n...i,n...j->...ij", rows, rows)
+            right = jnp.einsum("n...i,n...o->...io", rows, values)
+            scale = ridge * jnp.trace(gram, axis1=-2, axis2=-1).mean() / gram.shape[-1]
+            return jnp.linalg.solve(gram + scale * jnp.eye(gram.shape[-1]), right)
+
+        m = regress(data, np.asarray(self.ridge))
+        half = m.shape[-2] // 2
+        weight = np.stack([m[..., :half, :], m[..., half:, :]]).astype(np.float32)
+        return FittedLinearSpectral(self.task, Buffer(jnp.asarray(weight)))
+
+
+@register("FittedLinearSpectral")
+class FittedLinearSpectral(AbstractSurrogate):
+    """See `LinearSpectral`; the fitted numbers are `weight` `(2, *kept, in + 1, out)`."""
+
+    task: Task
+    weight: Buffer
+    capabilities = Capabilities(resolution_free=True)
+
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        fields = resample(self.task, fields, at)
+        x = _with_constant(self.task, fields)
+        w_re, w_im = self.weight.value
+        re, im = truncated_rfft(x, w_re.shape[:-2])
+        product = lambda v, w: jnp.einsum("...i,...io->...o", v, w)  # noqa: E731
+        y = truncated_irfft(
+            (product(re, w_re) - product(im, w_im), product(re, w_im) + product(im, w_re)), x.shape[:-1]
+        )
+        return self.task.unpack(y, fields)
+
+
+class SolverSurrogate(AbstractSurrogate):
+    """The problem's own solver on a grid of its own, as a surrogate: inputs interpolated to it, the solution back.
+
+    Coarse grids with a loose tolerance are the classical competitor at equal error. It holds functions and cannot be saved.
+
+    **Arguments:** `grid`, points per axis of the solve or a `Grid`; `rtol`, of the solver.
+    """
+
+    task: Task
+    problem: Problem = eqx.field(static=True)
+    grid: Grid = eqx.field(static=True)
+    rtol: float = eqx.field(static=True)
+    capabilities = Capabilities(resolution_free=True, savable=False)
+
+    def __init__(self, problem: Problem, grid: int | Grid, rtol: float = 1e-3):
+        problem.needs("solve", "SolverSurrogate")
+        self.task = Task.of(problem, grid)
+        self.problem, self.grid, self.rtol = problem, self.task.grid, rtol
+
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        own = self.task.grid_of(fields)
+        there = resample(self.task, fields, self.grid)
+        inputs = {name: there[name] for name in self.problem.parameters}
+        solution, _ = self.problem.solve(inputs, self.grid, self.rtol)
+        return {k: apply_along_axes(solution[k], interpolation(self.grid, at or own)) for k in self.task.targets}
+
+
+def _with_constant(task: Task, fields: Fields):
+    x = task.pack(fields).fields
+    return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
+
+
+def _steady_on_grid(task: Task, name: str):
+    if task.grid is None or task.history:
+        raise ValueError(f"{name} serves steady tasks on grids")

@@ -1,0 +1,162 @@
+"""The result of `evaluate`: tidy rows, and the views people look at."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...solvers.storage import write_json
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured number; see `evaluate`."""
+
+    surrogate: str
+    seed: int
+    dataset: str
+    field: str
+    metric: str
+    step: int | None
+    mean: float
+    stderr: float | None
+    ms_per_sample_1: float | None
+    ms_per_sample: float | None
+    parameters: int
+    label_error: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """**Fields:** `rows`, tidy; `missing`, what was left out and why; `samples`, the value of every sample by
+    (surrogate, seed, dataset, field, metric), `(sample, step)`, for paired comparisons and histograms."""
+
+    rows: list[Row]
+    missing: list[str] = field(default_factory=list)
+    samples: Mapping[tuple, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def value(
+        self, surrogate: str, dataset: str | None = None, metric: str = "rel_l2", field: str | None = None
+    ) -> float:
+        """Mean over samples, seeds and steps of the selected rows."""
+        found = [
+            r.mean
+            for r in self.rows
+            if r.surrogate == surrogate
+            and r.metric == metric
+            and dataset in (None, r.dataset)
+            and field in (None, r.field)
+        ]
+        if not found:
+            raise KeyError(f"no row for {surrogate!r}, dataset {dataset!r}, metric {metric!r}; missing: {self.missing}")
+        return float(np.mean(found))
+
+    def summary(self) -> list[dict]:
+        """One record per surrogate, dataset, field and metric: mean over samples, steps and seeds, spread over seeds."""
+        groups: dict[tuple, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault((row.surrogate, row.dataset, row.field, row.metric), []).append(row)
+        records = []
+        for (surrogate, dataset, name, metric), rows in groups.items():
+            per_seed = [np.mean([r.mean for r in rows if r.seed == s]) for s in sorted({r.seed for r in rows})]
+            records.append(
+                {
+                    "surrogate": surrogate,
+                    "dataset": dataset,
+                    "field": name,
+                    "metric": metric,
+                    "mean": float(np.mean(per_seed)),
+                    "seeds": len(per_seed),
+                    "std_seeds": float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else None,
+                    "stderr": rows[0].stderr,
+                    "ms_per_sample_1": rows[0].ms_per_sample_1,
+                    "ms_per_sample": rows[0].ms_per_sample,
+                    "parameters": rows[0].parameters,
+                    "label_error": rows[0].label_error,
+                }
+            )
+        return records
+
+    def to_markdown(self) -> str:
+        """A table for people: a row per surrogate, a column per dataset and metric, then time and size."""
+        records = self.summary()
+        columns = list(dict.fromkeys((r["dataset"], r["field"], r["metric"]) for r in records))
+        one_field = len({c[1] for c in columns}) == 1
+        heads = [f"{m}{'' if one_field else f' {f}'} @ {d}" for d, f, m in columns]
+        lines = [
+            "| surrogate | " + " | ".join(heads) + " | ms/sample, batch 1 | ms/sample, full batch | parameters |",
+            "| --- |" + " ---: |" * (len(columns) + 3),
+        ]
+        for name in dict.fromkeys(r["surrogate"] for r in records):
+            mine = {(r["dataset"], r["field"], r["metric"]): r for r in records if r["surrogate"] == name}
+            cells = [_cell(mine[c]) if c in mine else "–" for c in columns]
+            first = next(iter(mine.values()))
+            cells += [_number(first["ms_per_sample_1"]), _number(first["ms_per_sample"]), f"{first['parameters']:,}"]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        labels = {(r["dataset"], r["field"]): r["label_error"] for r in records if r["label_error"] is not None}
+        if labels:
+            text = ", ".join(f"{_number(100 * v)} % ({f} @ {d})" for (d, f), v in labels.items())
+            lines += ["", f"Error of the labels themselves: {text}."]
+        if self.missing:
+            lines += ["", "Not run: " + "; ".join(self.missing) + "."]
+        return "\n".join(lines)
+
+    def to_json(self, path: str | Path):
+        write_json(path, {"rows": [asdict(r) for r in self.rows], "missing": self.missing})
+
+    def pareto(self, x: str = "ms_per_sample", y: str = "rel_l2", dataset: str | None = None):
+        """Error `y` against cost `x`, log-log, with the front of what nothing else beats in both."""
+        import matplotlib.pyplot as plt
+
+        records = [r for r in self.summary() if r["metric"] == y and r[x]]
+        dataset = dataset or records[0]["dataset"]
+        records = sorted((r for r in records if r["dataset"] == dataset), key=lambda r: r[x])
+        figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+        front, best = [], np.inf
+        for r in records:
+            axes.loglog(r[x], r["mean"], "o")
+            axes.annotate(r["surrogate"], (r[x], r["mean"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+            if r["mean"] < best:
+                best = r["mean"]
+                front.append((r[x], r["mean"]))
+        axes.step(*zip(*front, strict=True), where="post", color="0.7", zorder=0, label="front")
+        axes.margins(x=0.25, y=0.15)
+        axes.set(xlabel=f"{x.replace('_', ' ')} (full batch)" if x == "ms_per_sample" else x, ylabel=y, title=dataset)
+        axes.grid(alpha=0.3)
+        return figure
+
+    def plot(self, y: str = "rel_l2", x: str = "t"):
+        """Error per rollout step, one line per surrogate."""
+        import matplotlib.pyplot as plt
+
+        figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+        for name in dict.fromkeys(r.surrogate for r in self.rows):
+            rows = [r for r in self.rows if r.surrogate == name and r.metric == y and r.step is not None]
+            steps = sorted({r.step for r in rows})
+            axes.semilogy(
+                [s + 1 for s in steps], [np.mean([r.mean for r in rows if r.step == s]) for s in steps], label=name
+            )
+        axes.set(xlabel="step" if x == "t" else x, ylabel=y)
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+        return figure
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+    def _repr_markdown_(self) -> str:
+        return self.to_markdown()
+
+
+def _cell(record: dict) -> str:
+    value = record["mean"]
+    text = f"{100 * value:.3g} %" if record["metric"].startswith(("rel_", "max_")) else f"{value:.3g}"
+    if record["std_seeds"] is not None:
+        scale = 100 if text.endswith("%") else 1
+        text += f" ± {scale * record['std_seeds']:.2g} ({record['seeds']} seeds)"
+    return text
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

@@ -1,0 +1,31 @@
+"""Fixtures of the whole suite, and the run-time check of every annotation of the library."""
+
+import os
+import sys
+import types
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import jax
+import jaxtyping
+import matplotlib.pyplot as plt
+import pytest
+from beartype import BeartypeConf, beartype
+
+# The hook takes the checker by name: beartype with an int standing wherever a float is asked for.
+_checker = types.ModuleType("surrogax_test_typechecker")
+_checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+sys.modules[_checker.__name__] = _checker
+jaxtyping.install_import_hook("surrogax", f"{_checker.__name__}.check")
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")

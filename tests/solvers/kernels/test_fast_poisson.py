@@ -1,0 +1,113 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from surrogax.solvers.kernels import fast_poisson, stencil
+
+CASES = [
+    ((7,), ("dirichlet",)),
+    ((6, 9), ("dirichlet", "neumann")),
+    ((8, 5), ("periodic", "neumann")),
+    ((7, 6), ("periodic", "periodic")),
+    ((5, 6, 4), ("neumann", "periodic", "dirichlet")),
+    ((4, 1, 3), ("periodic", "neumann", "neumann")),
+]
+SPACING = (0.3, 0.2, 0.5)
+
+
+def random(*shape):
+    return np.random.default_rng(0).normal(size=shape)
+
+
+def solve(b, boundaries, shift=0.0, method="auto"):
+    return fast_poisson.solve_constant(b, SPACING[: b.ndim], boundaries, shift, method=method)
+
+
+@pytest.mark.parametrize(("shape", "boundaries"), CASES)
+def test_inverts_the_stencil_in_float64(shape, boundaries):
+    b, singular = random(*shape), "dirichlet" not in boundaries
+    with jax.enable_x64(True):
+        for method in ("fft", "dft"):
+
+            @jax.jit
+            def solve_and_apply(b, shift, method=method):
+                x = solve(b, boundaries, shift, method)
+                return x, stencil.apply_laplacian(x, SPACING[: len(shape)], boundaries) + shift * x
+
+            x, applied = map(np.asarray, solve_and_apply(jnp.asarray(b), 0.0))
+            np.testing.assert_allclose(applied, b - b.mean() if singular else b, atol=1e-12)
+            assert not singular or abs(x.mean()) < 1e-14
+            np.testing.assert_allclose(solve_and_apply(jnp.asarray(b), 2.5)[1], b, atol=1e-12)
+
+
+@pytest.mark.parametrize("boundaries", [("dirichlet", "neumann"), ("periodic", "dirichlet")])
+def test_inverts_the_stencil_in_float32(boundaries):
+    x = jnp.asarray(random(31, 16), jnp.float32)
+    b = stencil.apply_laplacian(x, SPACING[:2], boundaries)
+    solved = jax.jit(lambda b: solve(b, boundaries))(b)
+    assert solved.dtype == jnp.float32
+    np.testing.assert_allclose(solved, x, atol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "boundaries"), CASES[1:4])
+def test_is_symmetric_and_positive(shape, boundaries):
+    n = np.prod(shape)
+    with jax.enable_x64(True):
+        flat = jax.jit(lambda b: solve(b.reshape(shape), boundaries).ravel())
+        matrix = np.asarray(jax.vmap(flat)(jnp.eye(n)))
+    np.testing.assert_allclose(matrix, matrix.T, atol=1e-14)
+    eigenvalues = np.linalg.eigvalsh(matrix)
+    null = "dirichlet" not in boundaries
+    assert abs(eigenvalues[0]) < 1e-14 if null else eigenvalues[0] > 1e-4
+    assert eigenvalues[1] > 1e-4
+
+
+def test_second_order_against_a_closed_form():
+    # −Δu = f on (0, 1)², u = sin(πx) cos(2πy): zero on the x ends, no flux through the y ends.
+    errors = []
+    with jax.enable_x64(True):
+        for n in (16, 32, 64):
+            x, y = np.arange(1, n) / n, (np.arange(n) + 0.5) / n
+            u = np.outer(np.sin(np.pi * x), np.cos(2 * np.pi * y))
+            b = jnp.asarray(5 * np.pi**2 * u)
+            spacing = (1 / n, 1 / n)
+            solution = jax.jit(lambda b, h=spacing: fast_poisson.solve_constant(b, h, ("dirichlet", "neumann")))(b)
+            errors.append(abs(np.asarray(solution) - u).max())
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    np.testing.assert_allclose(orders, 2, atol=0.2)
+
+
+@pytest.mark.parametrize("boundaries", [("dirichlet", "periodic"), ("neumann", "periodic")])
+def test_gradients_match_finite_differences(boundaries):
+    @jax.jit
+    def f(b, shift):
+        return solve(b, boundaries, shift) ** 2
+
+    with jax.enable_x64(True):
+        check_grads(f, (random(4, 5), 1.5), order=1, modes=("fwd", "rev"))
+        gradient = jax.jit(jax.grad(lambda b, shift: jnp.sum(f(b, shift))))(jnp.asarray(random(4, 5)), 0.0)
+        assert np.all(np.isfinite(gradient))  # also at a singular mode
+
+
+def test_one_compilation_serves_all_shifts_and_vmap_equals_a_loop():
+    f = jax.jit(lambda b, shift: solve(b, ("dirichlet", "periodic"), shift))
+    b, shifts = jnp.asarray(random(4, 5), jnp.float32), jnp.array([0.0, 1.0, 10.0])
+    single = jnp.stack([f(b, shift) for shift in shifts])
+    assert f._cache_size() == 1
+    np.testing.assert_allclose(jax.vmap(f, in_axes=(None, 0))(b, shifts), single, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["fft", "dft"])
+def test_exports_for_every_platform_without_callbacks_or_doubles(method):
+    function = jax.jit(lambda b: solve(b, ("dirichlet", "neumann", "periodic"), method=method))
+    argument = jax.ShapeDtypeStruct((4, 5, 6), jnp.float32)
+    text = jax.export.export(function, platforms=["cpu", "cuda", "tpu"])(argument).mlir_module()
+    assert "custom_call" not in text and "f64" not in text
+    assert ("complex" in text) == (method == "fft")
+
+
+def test_wrong_use_is_named():
+    with pytest.raises(ValueError, match="zip"):
+        fast_poisson.solve_constant(jnp.ones((3, 3)), (1.0,), ("periodic", "periodic"))
