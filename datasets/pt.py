@@ -40,7 +40,7 @@ _DTYPES = {
 class _Storage(NamedTuple):
     dtype: str
     key: str
-    count: int
+    numel: int
 
 
 class _Tensor(NamedTuple):
@@ -156,12 +156,12 @@ def _values(name: str, tensor: _Tensor, archive: zipfile.ZipFile, folder: str) -
     raw = _member(archive, f"{folder}data/{storage.key}")
     dtype = jnp.dtype(storage.dtype)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if len(raw) != storage.count * dtype.itemsize or (0 not in size and last >= storage.count):
+    if len(raw) != storage.numel * dtype.itemsize or (0 not in size and last >= storage.numel):
         raise StorageError(
-            f"tensor {name!r} reaches element {last} of a storage said to hold {storage.count} of {dtype}, which has "
+            f"tensor {name!r} reaches element {last} of a storage said to hold {storage.numel} of {dtype}, which has "
             f"{len(raw)} bytes; the file is damaged"
         )
-    if math.prod(size) > storage.count:
+    if math.prod(size) > storage.numel:
         raise StorageError(f"tensor {name!r} is an expanded view; save it with .contiguous()")
     strides = tuple(step * dtype.itemsize for step in stride)
     stored = jnp.dtype("uint8") if storage.dtype == "bool" else dtype

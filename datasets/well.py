@@ -55,7 +55,7 @@ class WellSource:
         self.path = Path(path)
         self._lock, self._opened = threading.Lock(), None
         with _open(self.path) as file, _explained(self.path):
-            own = json.loads(file.attrs.get("surrogax", "{}"))
+            own = json.loads(str(file.attrs.get("surrogax", "{}")))
             self._count = int(file.attrs["n_trajectories"])
             self.domain: Grid | None = _own_grid(file, own["grid"]) if own else _grid(file)
             instants = _coordinates(file, "time")
@@ -63,6 +63,7 @@ class WellSource:
             self._stored = _own_fields(stored, own["fields"]) if own else _fields(stored)
             self.attributes: Mapping = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
         self.fields: Mapping[str, FieldSpec] = {name: entry.spec for name, entry in self._stored.items()}
+        self._steps = len(instants)
         timed = any(spec.time for spec in self.fields.values())
         self.times: np.ndarray | None = instants if timed else None
 
@@ -75,7 +76,7 @@ class WellSource:
             raise KeyError(f"{self.path}: no field {name!r}; it has {sorted(self._stored)}")
         stored = self._stored[name]
         spec = stored.spec
-        sizes = (len(self.times),) if spec.time else ()
+        sizes = (self._steps,) if spec.time else ()
         sizes += self.domain.shape if spec.role == "field" else ()
         if len(window) > len(sizes) + len(spec.components):
             raise IndexError(f"{name!r} has {len(sizes) + len(spec.components)} axes per sample, window {window} more")
@@ -86,7 +87,7 @@ class WellSource:
         cuts = tuple(_ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
         file = self._file()
         with _explained(self.path):
-            parts = [_read_rows(file[path], wanted, stored.varying[0], cuts) for path in stored.datasets]
+            parts = [_read_rows(_dataset(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
         axes = parts[0].shape[: 1 + len(cuts)]
         values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
         values = np.expand_dims(values, [k for k, varies in enumerate(stored.varying) if k and not varies])
@@ -148,8 +149,15 @@ def _strings(attribute) -> list[str]:
     return [s.decode() if isinstance(s, bytes) else str(s) for s in np.atleast_1d(attribute)]
 
 
+def _dataset(file: h5py.File, path: str) -> h5py.Dataset:
+    found = file[path]
+    if not isinstance(found, h5py.Dataset):
+        raise StorageError(f"{path} is a {type(found).__name__.lower()}, expected a dataset")
+    return found
+
+
 def _coordinates(file: h5py.File, name: str) -> np.ndarray:
-    values = np.asarray(file["dimensions"][name])
+    values = _dataset(file, f"dimensions/{name}")[()]
     if values.ndim == 2 and len(values) and (values == values[0]).all():
         values = values[0]
     if values.ndim != 1 or not len(values):
@@ -190,10 +198,11 @@ def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
     """Type of the boundary at both ends of every axis, as the_well sees it: a wall needs the whole face, OPEN and
     PERIODIC any point of it, and open is the default."""
     ends = {name: ["OPEN", "OPEN"] for name in names}
-    for group in file["boundary_conditions"].values():
-        kind, mask = str(group.attrs["bc_type"]).upper(), group["mask"]
-        leading = (0,) * (int(group.attrs["sample_varying"]) + int(group.attrs["time_varying"]))
-        for k, name in enumerate(_strings(group.attrs["associated_dims"])):
+    for key in file["boundary_conditions"]:
+        about, mask = file[f"boundary_conditions/{key}"].attrs, _dataset(file, f"boundary_conditions/{key}/mask")
+        kind = str(about["bc_type"]).upper()
+        leading = (0,) * (int(about["sample_varying"]) + int(about["time_varying"]))
+        for k, name in enumerate(_strings(about["associated_dims"])):
             for end in (0, -1):
                 face = mask[(*leading, *(slice(None),) * k, end)]
                 if np.all(face) if kind == "WALL" else np.any(face):
@@ -206,7 +215,8 @@ def _table(file: h5py.File, samples: int, instants: int, space: tuple[int, ...])
     table = {}
     for group, order in _ORDERS.items():
         for name in _strings(file[group].attrs["field_names"]):
-            data, path = file[group][name], f"{group}/{name}"
+            path = f"{group}/{name}"
+            data = _dataset(file, path)
             sample, time = bool(data.attrs["sample_varying"]), bool(data.attrs["time_varying"])
             dims = [bool(v) for v in data.attrs["dim_varying"]] if group != "scalars" else []
             components = (len(space) ** order,) if order else ()
@@ -273,7 +283,11 @@ class ConcatSource:
 
     @property
     def attributes(self) -> Mapping:
-        return self.parts[0].attributes
+        """Those of the first part; the samples' `ids`, if any part has them, are those of all parts."""
+        first = self.parts[0].attributes
+        if not any("ids" in part.attributes for part in self.parts):
+            return first
+        return {**first, "ids": [i for part in self.parts for i in part.attributes.get("ids", range(len(part)))]}
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -379,7 +393,7 @@ def _layout(dataset: Dataset) -> dict[str, list[str]]:
 
 def _write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[str]], name: str) -> None:
     """All but the values of the fields."""
-    grid = dataset.grid
+    grid, times = dataset.grid, np.zeros(1, np.float32) if dataset.times is None else dataset.times
     file.attrs.update(dataset_name=name, grid_type="cartesian", n_spatial_dims=grid.ndim, n_trajectories=len(dataset))
     file.attrs["simulation_parameters"] = _names([])
     ids = {} if np.array_equal(dataset.ids, np.arange(len(dataset))) else {"ids": dataset.ids.tolist()}
@@ -392,7 +406,7 @@ def _write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[s
 
     dimensions = file.create_group("dimensions")
     dimensions.attrs["spatial_dims"] = _names(grid.names)
-    dimensions["time"] = np.zeros(1, np.float32) if dataset.times is None else dataset.times
+    dimensions["time"] = times
     for axis, coordinates in zip(grid.names, grid.coordinates, strict=True):
         dimensions[axis] = coordinates.astype(np.float32)
     for key, data in dimensions.items():
@@ -412,7 +426,7 @@ def _write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[s
         file.create_group(group).attrs["field_names"] = _names(inside)
     for field, paths in layout.items():
         spec = dataset.fields[field]
-        shape = (len(dataset), len(dataset.times)) if spec.time else (len(dataset),)
+        shape = (len(dataset), len(times)) if spec.time else (len(dataset),)
         shape += (grid.shape if spec.role == "field" else ()) + spec.components * paths[0].startswith("t1")
         for path in paths:
             data = file.create_dataset(path, shape, spec.dtype)
@@ -424,7 +438,8 @@ def _write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[s
 def _write_rows(file: h5py.File, field: str, paths: list[str], rows: np.ndarray, values: np.ndarray) -> None:
     parts = np.moveaxis(values, -1, 0) if not paths[0].endswith(f"/{field}") else [values]
     for path, part in zip(paths, parts, strict=True):
-        data, expected = file[path], (len(rows), *file[path].shape[1:])
+        data = _dataset(file, path)
+        expected = (len(rows), *data.shape[1:])
         if part.shape != expected or part.dtype != data.dtype:
             raise ValueError(
                 f"field {field!r} gave {part.dtype}{list(part.shape)}, expected {data.dtype}{list(expected)} by its "

@@ -15,8 +15,9 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -276,7 +277,7 @@ def _as(form: str, array: np.ndarray, where: str) -> Any:
 # The file form --------------------------------------------------------------------------------------------------------
 
 
-def _read(file: BinaryIO) -> tuple[Any, list[np.ndarray]]:
+def _read(file: BufferedReader) -> tuple[Any, list[np.ndarray]]:
     size = os.fstat(file.fileno()).st_size
     prefix = file.read(_PREFIX.size)
     if prefix[: len(_MAGIC)] != _MAGIC:
@@ -312,7 +313,9 @@ def _array_spec(entry: Any) -> tuple[np.dtype, tuple[int, ...], int]:
     raise StorageError(f"lists an array as {entry!r:.80}, expected a dtype, a shape and a checksum")
 
 
-def _read_array(file: BinaryIO, number: int, dtype: np.dtype, shape: tuple[int, ...], checksum: int) -> np.ndarray:
+def _read_array(
+    file: BufferedReader, number: int, dtype: np.dtype, shape: tuple[int, ...], checksum: int
+) -> np.ndarray:
     array = np.empty(shape, dtype)
     file.readinto(_bytes(array))
     padding = file.read(_padding(array.nbytes))
@@ -321,9 +324,9 @@ def _read_array(file: BinaryIO, number: int, dtype: np.dtype, shape: tuple[int, 
     return array
 
 
-def _bytes(array: np.ndarray) -> np.ndarray:
+def _bytes(array: np.ndarray) -> memoryview:
     """The memory of a contiguous array as bytes, whatever its dtype."""
-    return array.reshape(-1).view(np.uint8)
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _padding(size: int) -> int:

@@ -138,7 +138,7 @@ def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> Abst
     return loaded
 
 
-def window(task: Task, arrays: Fields) -> dict[str, Array]:
+def window(task: Task, arrays: Fields) -> Fields:
     """Of trajectories the first `history` frames."""
     if not task.history:
         return dict(arrays)

@@ -1,6 +1,5 @@
 """Which fields are inputs and which are targets, and how a sample becomes arrays for a network and back."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -14,11 +13,10 @@ from ..datasets.arrays import from_arrays
 from ..datasets.dataset import Dataset
 from ..datasets.source import FieldSpec
 from ..solvers.domains import Grid, PointCloud
-from ..solvers.pde.problem import Problem
+from ..solvers.pde.problem import Fields, Problem
 from ..solvers.random import GaussianField
 from ..solvers.storage import register
 
-Fields = Mapping[str, Array]
 _CLOUD = ("points", "weights", "mask")
 
 
@@ -292,7 +290,7 @@ class Task(eqx.Module):
         """Named target fields of one instant as one array with channels."""
         return jnp.concatenate([self._with_channels(n, named[n]) for n in self.targets], -1)
 
-    def advance(self, fields: Fields, predicted: Fields) -> dict[str, Array]:
+    def advance(self, fields: Fields, predicted: Fields) -> Fields:
         """The window of an autoregressive sample moved on by one frame."""
         moved = dict(fields)
         for name in self.targets:

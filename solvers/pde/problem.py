@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import jax
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from ..domains import Box, Grid
@@ -11,7 +12,7 @@ from ..random import Distribution
 from .jets import Jet
 from .symmetry import Dihedral
 
-Fields = Mapping[str, Array]
+Fields = Mapping[str, ArrayLike]
 
 
 @dataclass(frozen=True, eq=False)

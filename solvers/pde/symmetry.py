@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..domains import Layout
+
 
 @dataclass(frozen=True)
 class Dihedral:
@@ -23,11 +25,17 @@ class Dihedral:
     def elements(self) -> Bool[Array, "8 3"]:
         return (jnp.arange(8)[:, None] >> jnp.arange(3)) % 2 == 1
 
-    def transform(self, element: Bool[Array, "3"], field: Float[Array, "n n c"]) -> Float[Array, "n n c"]:
-        """The field seen after the symmetry `element`, channels transformed as scalars."""
-        if field.ndim < 2 or field.shape[0] != field.shape[1]:
+    def transform(
+        self, element: Bool[Array, "3"], field: Float[Array, "n n *c"], layout: Layout = "nodes"
+    ) -> Float[Array, "n n *c"]:
+        """The field seen after the symmetry `element`, channels transformed as scalars.
+
+        On the layout "periodic", whose points are 0, h, …, L−h, a reflection maps point i to −i modulo n.
+        """
+        if field.shape[0] != field.shape[1]:
             raise ValueError(f"the symmetries of the square act on fields (n, n, …), got shape {field.shape}")
         flip_x, flip_y, swap = element
-        field = jnp.where(flip_x, field[::-1], field)
-        field = jnp.where(flip_y, field[:, ::-1], field)
+        shift = 1 if layout == "periodic" else 0
+        field = jnp.where(flip_x, jnp.roll(field[::-1], shift, 0), field)
+        field = jnp.where(flip_y, jnp.roll(field[:, ::-1], shift, 1), field)
         return jnp.where(swap, jnp.swapaxes(field, 0, 1), field)

@@ -1,16 +1,15 @@
 """Proper orthogonal decomposition of snapshots."""
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ...solvers.precision import in_double
 
 
 @in_double
 def pod(
-    snapshots: Float[np.ndarray, "n points"], weights: Float[np.ndarray, " points"], rank: int
-) -> tuple[Float[np.ndarray, "points r"], Float[np.ndarray, " r"]]:
+    snapshots: Float[Array, "n points"], weights: Float[Array, " points"], rank: int
+) -> tuple[Float[Array, "points r"], Float[Array, " r"]]:
     """The `rank` leading modes of the snapshots, orthonormal in ⟨u, v⟩ = Σ w u v, and their singular values.
 
     Method of snapshots: eigenvectors of the n × n Gram matrix, accumulated in float64, then one re-orthonormalisation by

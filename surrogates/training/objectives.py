@@ -94,11 +94,14 @@ def _advance(task, fields: Fields, predicted: Fields) -> Fields:
 
 
 def _transform(task, symmetry: Dihedral, batch: Fields, key: Array) -> Fields:
+    if task.grid is None or len(set(task.grid.layouts)) != 1:
+        raise ValueError(f"symmetries act on grids of one layout, this task lives on {task.grid}")
+    layout = task.grid.layouts[0]
     size = len(next(iter(batch.values())))
     elements = jax.vmap(symmetry.random)(jax.random.split(key, size))
 
     def one(element, value, timed: bool):
-        act = lambda u: symmetry.transform(element, u)  # noqa: E731
+        act = lambda u: symmetry.transform(element, u, layout)  # noqa: E731
         return jax.vmap(act)(value) if timed else act(value)
 
     return {

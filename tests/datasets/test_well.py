@@ -265,18 +265,29 @@ def read_sum(source):
     return float(source.read("v", np.array([4, 1])).sum())
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_an_open_source_goes_to_another_process(path, method):
+def test_an_open_source_goes_to_another_process(path):
     write_well(path, SOURCES["trajectories"], name="toy")
     source = WellSource(path)
     expected = read_sum(source)
-    with multiprocessing.get_context(method).Pool(1) as pool:
+    with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply(np.sum, (pickle.loads(pickle.dumps(source)).read("v", np.array([4, 1])),)) == pytest.approx(
             expected
         )
         values = pool.apply(WellSource.read, (source, "v", np.array([4, 1])))
     assert float(values.sum()) == expected
     assert read_sum(source) == expected and len(pickle.dumps(source)) < 1000
+
+
+def test_a_forked_process_opens_its_own_handle(path):
+    write_well(path, SOURCES["trajectories"], name="toy")
+    source = WellSource(path)
+    expected, handle = read_sum(source), source._file()
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    child = context.Process(target=lambda: results.put((read_sum(source), source._file() is handle)))
+    child.start()
+    child.join()
+    assert results.get() == (expected, False) and source._file() is handle
 
 
 def test_threads_share_one_handle(path, monkeypatch):
@@ -307,6 +318,8 @@ def test_folder_of_splits(tmp_path):
     np.testing.assert_array_equal(
         splits["train"].read("v", np.array([4, 0]), (slice(2, 3),)), source.arrays["v"][[4, 0], 2:3]
     )
+    assert Dataset.of(splits["train"]).ids.tolist() == [0, 1, 2, 3, 4]
+    assert Dataset.of(ConcatSource((splits["test"], splits["valid"]))).ids.tolist() == [6, 7, 8, 5]
     assert open_well_folder(tmp_path / "data").keys() == splits.keys()
     with pytest.raises(FileNotFoundError, match=r"found no \.hdf5"):
         open_well_folder(tmp_path / "data" / "train")

@@ -1,9 +1,10 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.fft
-from jax.test_util import check_grads
 
 from surrogax.solvers.kernels import stencil, trigonometric
 
@@ -21,53 +22,71 @@ def random(*shape):
     return np.random.default_rng(0).normal(size=shape)
 
 
-def transform(name, x, axes, **options):
-    return jax.jit(lambda x: getattr(trigonometric, name)(x, axes, **options))(jnp.asarray(x))
+def evaluate(x, axes, *names, norm=None):
+    """{(name, method): transformed x}, all in one compiled program."""
+
+    @jax.jit
+    def all_transforms(x):
+        pairs = itertools.product(names, METHODS)
+        return {pair: getattr(trigonometric, pair[0])(x, axes, norm=norm, method=pair[1]) for pair in pairs}
+
+    return all_transforms(jnp.asarray(x))
 
 
 @pytest.mark.parametrize("norm", [None, "ortho"])
-@pytest.mark.parametrize("name", REFERENCES)
-def test_equals_scipy_for_even_and_odd_lengths(name, norm):
+@pytest.mark.parametrize("axes", [(0, 1), (-1,)])
+def test_equals_scipy_for_even_and_odd_lengths(axes, norm):
     x = random(5, 6, 2)
     with jax.enable_x64(True):
-        for method in METHODS:
-            for axes in ((0, 1), (-1,)) if norm else ((1, 0),):
-                expected = REFERENCES[name](x, axes, norm)
-                np.testing.assert_allclose(transform(name, x, axes, norm=norm, method=method), expected, atol=1e-13)
+        for (name, _), y in evaluate(x, axes, *REFERENCES, norm=norm).items():
+            np.testing.assert_allclose(y, REFERENCES[name](x, axes, norm), atol=1e-13, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["dst1", "dct2", "dct3"])
-def test_equals_scipy_for_a_single_point(name):
-    for method in METHODS:
-        expected = REFERENCES[name](np.array([3.0]), (0,), "ortho")
-        np.testing.assert_allclose(transform(name, np.float32([3.0]), 0, norm="ortho", method=method), expected, 1e-6)
+def test_equals_scipy_for_a_single_point():
+    x = np.float32([3.0])
+    for (name, _), y in evaluate(x, 0, "dst1", "dct2", "dct3", norm="ortho").items():
+        np.testing.assert_allclose(y, REFERENCES[name](x, (0,), "ortho"), rtol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("n", [1, 2, 7, 8])
-def test_hartley_is_real_minus_imaginary_part_of_the_fft(n, method):
+def test_hartley_is_real_minus_imaginary_part_of_the_fft(n):
     x = random(3, n)
     spectrum = np.fft.fft(x, axis=1)
     with jax.enable_x64(True):
-        np.testing.assert_allclose(transform("dht", x, 1, method=method), spectrum.real - spectrum.imag, atol=1e-13)
+        for y in evaluate(x, 1, "dht").values():
+            np.testing.assert_allclose(y, spectrum.real - spectrum.imag, atol=1e-13)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", INVERSES)
-def test_orthonormal_transforms_invert_in_float32(name, method):
+def test_orthonormal_transforms_invert_in_float32():
+    @jax.jit
+    def there_and_back(x):
+        results = {}
+        for name, method in itertools.product(INVERSES, METHODS):
+            y = getattr(trigonometric, name)(x, (0, 1), norm="ortho", method=method)
+            results[name, method] = y, getattr(trigonometric, INVERSES[name])(y, (0, 1), norm="ortho", method=method)
+        return results
+
     x = random(33, 4).astype(np.float32)
-    y = transform(name, x, (0, 1), norm="ortho", method=method)
-    assert y.dtype == jnp.float32
-    np.testing.assert_allclose(np.linalg.norm(y), np.linalg.norm(x), rtol=1e-6)
-    np.testing.assert_allclose(transform(INVERSES[name], y, (0, 1), norm="ortho", method=method), x, atol=3e-6)
+    for case, (y, restored) in there_and_back(jnp.asarray(x)).items():
+        assert y.dtype == restored.dtype == jnp.float32
+        np.testing.assert_allclose(np.linalg.norm(y), np.linalg.norm(x), rtol=1e-6, err_msg=str(case))
+        np.testing.assert_allclose(restored, x, atol=3e-6, err_msg=str(case))
 
 
-@pytest.mark.parametrize("name", INVERSES)
-def test_gradients_match_finite_differences_for_both_methods(name):
+def test_reverse_and_forward_derivatives_are_the_matrix_itself():
+    @jax.jit
+    def jacobians():
+        def pair(name, method):
+            kernel = lambda x: getattr(trigonometric, name)(x, 0, method=method)  # noqa: E731
+            return jax.jacrev(kernel)(jnp.ones(5)), jax.jacfwd(kernel)(jnp.ones(5))
+
+        return {name: [pair(name, method) for method in METHODS] for name in REFERENCES}
+
     with jax.enable_x64(True):
-        for method in METHODS:
-            kernel = jax.jit(lambda x, m=method: getattr(trigonometric, name)(x, 0, method=m) ** 2)
-            check_grads(lambda x, f=kernel: f(jnp.asarray(x)), (random(5),), order=1, modes=("rev",))
+        for name, pairs in jacobians().items():
+            matrix = REFERENCES[name](np.eye(5), (0,), None)
+            for jacobian in itertools.chain(*pairs):
+                np.testing.assert_allclose(jacobian, matrix, atol=1e-13, err_msg=name)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -91,7 +110,7 @@ def test_eigenvalues_belong_to_the_basis_in_its_order(boundary, n):
     with jax.enable_x64(True):
         apply = jax.jit(jax.vmap(lambda u: stencil.apply_laplacian(u, (0.1,), (boundary,))))
         matrix = np.asarray(apply(jnp.eye(n)))
-        q = np.asarray(transform(basis, np.eye(n), 0, norm="ortho"))
+        q = np.asarray(evaluate(np.eye(n), 0, basis, norm="ortho")[basis, "dft"])
     eigenvalues = trigonometric.laplacian_eigenvalues(n, 0.1, boundary)
     np.testing.assert_allclose(q @ matrix @ q.T, np.diag(eigenvalues), atol=1e-11)
     assert boundary == "dirichlet" or eigenvalues[0] == 0
