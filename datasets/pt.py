@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..solvers.domains import Grid
+from ..solvers.domains import Box, Grid
 from ..solvers.storage import StorageError
 from .source import FieldSpec, MemorySource
 
@@ -81,9 +81,9 @@ def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, gri
 
     - `names`: tensor name → field name; other tensors are left out. By default neuraloperator's Darcy data:
       `x`, the coefficient, is "a" and `y`, the solution, is "u".
-    - `grid`: where the values lie, which the file does not say; by default nodes of the unit interval, square or cube.
-      In neuraloperator's Darcy data `u` vanishes at the first point and one spacing behind the last (measured): its
-      exact grid is `Grid(Box.unit(2), (n, n), ("periodic", "periodic"))`.
+    - `grid`: where the values lie, which the file does not say. By default the points 0, h, …, 1−h of the unit interval,
+      square or cube with Dirichlet sides: in neuraloperator's Darcy data `u` vanishes at the first point and one
+      spacing behind the last (measured), and the grid of 16 points is every second of the grid of 32.
     """
     names = {"x": "a", "y": "u"} if names is None else names
     tensors = read_pt(path)
@@ -95,7 +95,8 @@ def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, gri
     if grid is None:
         if not 2 <= first.ndim <= 4:
             raise StorageError(f"{path}: fields of shape {first.shape}, expected (sample, x[, y[, z]])")
-        grid = Grid.unit(first.shape[1:])
+        ndim = first.ndim - 1
+        grid = Grid(Box.unit(ndim), first.shape[1:], ("periodic",) * ndim)
     for field, array in arrays.items():
         if array.shape != (len(first), *grid.shape):
             raise StorageError(f"{path}: {field!r} has shape {array.shape}, expected {(len(first), *grid.shape)}")

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..datasets.dataset import Dataset
+from .example import example_dataset
 from .surrogate import AbstractSurrogate, load, window
 
 
 def check_surrogate(surrogate, data: Dataset | None = None) -> None:
     """Raise `AssertionError` naming the first part of the contract that `surrogate` breaks on samples of `data`, or on
-    made-up ones (`Task.example`) without it.
+    made-up ones (`example_dataset`) without it.
 
     - every target is predicted, in its shape, finite, also for one sample, under jit, vmap and for a batch of one;
     - the same sample gives the same prediction alone and in a batch, and twice the same;
@@ -27,7 +28,7 @@ def check_surrogate(surrogate, data: Dataset | None = None) -> None:
     """
     surrogate = getattr(surrogate, "best", surrogate)
     task, can = surrogate.task, surrogate.capabilities
-    data = task.example() if data is None else data
+    data = example_dataset(task) if data is None else data
     n = min(4, len(data))
     assert n >= 2, "check_surrogate needs at least two samples"
     samples = data.select(slice(0, n))

@@ -4,17 +4,14 @@ from dataclasses import replace
 from typing import Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..datasets.arrays import from_arrays
 from ..datasets.dataset import Dataset
 from ..datasets.source import FieldSpec
-from ..solvers.domains import Grid, PointCloud
+from ..solvers.domains import Grid
 from ..solvers.pde.problem import Fields, Problem
-from ..solvers.random import GaussianField
 from ..solvers.storage import register
 
 _CLOUD = ("points", "weights", "mask")
@@ -185,35 +182,6 @@ class Task(eqx.Module):
     def names(self) -> tuple[str, ...]:
         """Every array of a dataset that training needs."""
         return tuple(n for n, _ in self.specs) + (_CLOUD if self.grid is None else ())
-
-    def example(self, n: int = 4, key: Array | None = None) -> Dataset:
-        """A made-up dataset of the right form: every field its mean plus smooth noise of its standard deviation."""
-        key = jax.random.key(0) if key is None else key
-        fields, parameters, times, points = {}, {}, None, None
-        times = np.arange(self.history + 2.0) if self.history else None
-        if self.grid is None:
-            dims = 2
-            points = PointCloud(
-                jax.random.uniform(key, (n, 24, dims)), mask=jnp.arange(24) < 20 + jnp.arange(n)[:, None] % 5
-            )
-        for i, (name, spec) in enumerate(self.specs):
-            k = jax.random.fold_in(key, i)
-            if spec.role == "parameter":
-                noise = jax.random.normal(k, (n, spec.channels))
-            else:
-                frames = len(times) if spec.time else 1
-                draws = jax.random.split(k, n * frames * spec.channels)
-                if self.grid is None:
-                    noise = jax.vmap(lambda q: jax.random.normal(q, (24,)))(draws)
-                else:
-                    smooth = GaussianField(boundary="periodic")
-                    noise = jax.vmap(lambda q: smooth.sample(q, self.grid))(draws)
-                noise = noise / noise.std()
-                lead = (n, frames) if spec.time else (n,)
-                noise = jnp.moveaxis(noise.reshape(*lead, spec.channels, *noise.shape[1:]), len(lead), -1)
-            values = np.asarray(self.normalizers[name].decode(noise))
-            (parameters if spec.role == "parameter" else fields)[name] = values if spec.components else values[..., 0]
-        return from_arrays(targets=fields, parameters=parameters, grid=self.grid, points=points, times=times)
 
     def check(self, dataset: Dataset):
         """Raise if the dataset cannot serve this task, saying what differs."""

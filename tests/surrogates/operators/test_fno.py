@@ -1,0 +1,165 @@
+"""FNO: parity with neuraloperator 2.0 by ported weights, published sizes, resolution, padding, batch statistics."""
+
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import surrogax as sx
+from surrogax.surrogates.network import apply_batch
+from surrogax.surrogates.operators import NEURALOPERATOR, ORIGINAL, FourierNetwork
+
+FIXTURE = np.load(Path(__file__).parents[2] / "fixtures" / "neuraloperator_fno.npz")
+CASES = sorted({name.split("/")[0] for name in FIXTURE.files})
+
+
+def ported(case: str) -> FourierNetwork:
+    """Our network with neuraloperator's weights."""
+    p = {n.removeprefix(f"{case}/param/"): FIXTURE[n] for n in FIXTURE.files if n.startswith(f"{case}/param/")}
+    modes = FIXTURE[f"{case}/n_modes"]
+    kept = (*(int(m) for m in modes[:-1]), int(modes[-1]) // 2 + 1)
+    padding = float(FIXTURE[f"{case}/domain_padding"]) if f"{case}/domain_padding" in FIXTURE.files else 0.0
+    width = p["lifting.fcs.1.weight"].shape[0]
+    network = FourierNetwork(
+        2, 3, width=width, kept=kept, depth=2, padding=padding, key=jax.random.key(0), **NEURALOPERATOR
+    )
+
+    def pointwise(layer, weight, bias):
+        new = [jnp.asarray(weight.reshape(weight.shape[:2]).T)] + ([] if bias is None else [jnp.asarray(bias)])
+        where = (lambda l: [l.weight]) if bias is None else (lambda l: [l.weight, l.bias])
+        return eqx.tree_at(where, layer, new)
+
+    def mlp(layers, prefix):
+        pairs = enumerate(layers.layers)
+        new = tuple(pointwise(l, p[f"{prefix}.fcs.{i}.weight"], p[f"{prefix}.fcs.{i}.bias"]) for i, l in pairs)
+        return eqx.tree_at(lambda m: m.layers, layers, new)
+
+    blocks = []
+    for i, block in enumerate(network.blocks):
+        weight = np.moveaxis(p[f"fno_blocks.convs.{i}.weight.tensor"], (0, 1), (-2, -1))
+        blocks.append(
+            eqx.tree_at(
+                lambda b: (b.spectral.weight, b.spectral.bias, b.skip, b.channel_mlp, b.gate),
+                block,
+                (
+                    jnp.stack([jnp.asarray(weight.real), jnp.asarray(weight.imag)]),
+                    jnp.asarray(p[f"fno_blocks.convs.{i}.bias"].ravel()),
+                    pointwise(block.skip, p[f"fno_blocks.fno_skips.{i}.conv.weight"], None),
+                    mlp(block.channel_mlp, f"fno_blocks.channel_mlp.{i}"),
+                    jnp.asarray(p[f"fno_blocks.channel_mlp_skips.{i}.weight"].ravel()),
+                ),
+            )
+        )
+    return eqx.tree_at(
+        lambda n: (n.lifting, n.projection, n.blocks),
+        network,
+        (mlp(network.lifting, "lifting"), mlp(network.projection, "projection"), tuple(blocks)),
+    )
+
+
+def inputs_of(x, dtype) -> sx.Inputs:
+    """Channels-last fields with coordinates j/n, as neuraloperator appends them."""
+    fields = jnp.asarray(np.moveaxis(x, 1, -1), dtype)
+    space = fields.shape[1:-1]
+    query = np.stack(np.meshgrid(*(np.arange(n) / n for n in space), indexing="ij"), -1)
+    return sx.Inputs(fields=fields, query=jnp.broadcast_to(jnp.asarray(query, dtype), (len(x), *query.shape)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_neuraloperator_with_ported_weights(case):
+    # neuraloperator 2.0.0 shifts odd leading axes by one frequency; its later fix is what we must agree with there.
+    repaired = f"{case}/output_ifftshift"
+    expected = np.moveaxis(FIXTURE[repaired if repaired in FIXTURE.files else f"{case}/output"], 1, -1)
+    with jax.enable_x64(True):
+        network = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64) if eqx.is_inexact_array(x) else x, ported(case))
+        y, _ = apply_batch(network, None, inputs_of(FIXTURE[f"{case}/input"], jnp.float64))
+        assert np.abs(y - expected).max() < 1e-12 * np.abs(expected).max()
+    y, _ = apply_batch(ported(case), None, inputs_of(FIXTURE[f"{case}/input"], jnp.float32))
+    assert np.abs(y - expected).max() < 5e-6 * np.abs(expected).max()
+
+
+def network_for(n_in, n_out, ndim, *, width, modes, **options):
+    kept = (*(2 * modes,) * (ndim - 1), modes)
+    return FourierNetwork(n_in, n_out, width=width, kept=kept, key=jax.random.key(0), **options)
+
+
+@pytest.mark.parametrize(
+    "n_in, ndim, width, modes, norm, count",
+    [(10, 2, 20, 8, "batch", 414_517), (1, 1, 64, 16, None, 549_569), (10, 3, 20, 8, "batch", 6_558_537)],
+)
+def test_published_parameter_counts(n_in, ndim, width, modes, norm, count):
+    network = network_for(n_in, 1, ndim, width=width, modes=modes, **{**ORIGINAL, "norm": norm})
+    assert sx.count_parameters(network) == count
+
+
+def test_neuraloperator_parameter_count():
+    """339,337 as neuraloperator counts, a complex number as one."""
+    network = FourierNetwork(1, 1, width=24, kept=(16, 9), key=jax.random.key(0), **NEURALOPERATOR)
+    spectral = sum(b.spectral.weight.size for b in network.blocks)
+    assert sx.count_parameters(network) - spectral // 2 == 339_337
+
+
+@pytest.mark.parametrize("layout", ["nodes", "periodic"])
+def test_converges_under_refinement(layout):
+    """The network is a map between functions: on finer grids its output tends to one function."""
+    errors = []
+    network = network_for(1, 1, 1, width=8, modes=4, padding=0.25, layouts=(layout,), depth=2)
+    for n in (33, 65, 129, 257) if layout == "nodes" else (32, 64, 128, 256):
+        grid = sx.Grid.unit_interval(n, layout)
+        x = grid.points
+        y = network(sx.Inputs(fields=jnp.asarray(np.sin(2 * np.pi * x) ** 2, jnp.float32), query=jnp.asarray(x, jnp.float32)))
+        errors.append(np.asarray(y)[:: (n - 1) // 32 if layout == "nodes" else n // 32, 0])
+    steps = [np.abs(a - b).max() for a, b in zip(errors[:-1], errors[1:], strict=True)]
+    assert steps[2] < steps[1] < steps[0]
+    assert steps[2] < steps[0] / 3
+
+
+def test_padding_has_the_same_period_on_nested_grids():
+    network = network_for(1, 1, 2, width=4, modes=3, padding=0.25, layouts=("nodes", "nodes"))
+    for n in (29, 57, 113):
+        (_, p), _ = network._pad_widths((n, n))
+        assert (n + p) * (1 / (n - 1)) == pytest.approx(1.25)
+
+
+def test_batch_norm_state():
+    network = network_for(1, 1, 1, width=4, modes=3, depth=2, norm="batch")
+    state = network.initial_state()
+    x = jax.random.normal(jax.random.key(1), (16, 32, 1))
+    inputs = sx.Inputs(fields=x, query=jnp.broadcast_to(jnp.linspace(0, 1, 32)[:, None], (16, 32, 1)))
+    for _ in range(200):
+        trained, state = apply_batch(network, state, inputs, train=True)
+    tested, unchanged = apply_batch(network, state, inputs)
+    np.testing.assert_allclose(trained, tested, atol=1e-4)  # running statistics reached those of the batch
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(unchanged), strict=True))
+
+
+def test_remat_changes_nothing():
+    x = sx.Inputs(query=jnp.linspace(0, 1, 16)[:, None])
+    grads = []
+    for remat in (False, True):
+        network = network_for(0, 1, 1, width=4, modes=3, remat=remat)
+        grads.append(eqx.filter_grad(lambda n: (n(x) ** 2).sum())(network))
+    for a, b in zip(jax.tree.leaves(grads[0]), jax.tree.leaves(grads[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [(dict(activation="swish"), "activation"), (dict(init="zero"), "init"), (dict(width=0), "positive")],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        network_for(1, 1, 1, **{"width": 4, "modes": 3, **options})
+
+
+def test_needs_a_grid_and_matching_modes(key):
+    data = sx.from_arrays(targets={"u": np.random.default_rng(0).normal(size=(4, 9, 9))}, grid=sx.Grid.unit_square(9))
+    task = sx.Task.fit(data, targets="u")
+    with pytest.raises(ValueError, match="2 space dimensions"):
+        sx.FNO(task, modes=(3,), key=key)
+    cloud = sx.PointCloud(np.random.default_rng(0).uniform(size=(4, 9, 2)))
+    data = sx.from_arrays(targets={"u": np.ones((4, 9))}, points=cloud)
+    with pytest.raises(ValueError, match="uniform grid"):
+        sx.FNO(sx.Task.fit(data, targets="u"), key=key)
