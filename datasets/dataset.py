@@ -85,10 +85,8 @@ class Dataset:
         return {name: self.source.read(name, indices, self._window(self.spec(name))) for name in names}
 
     def _window(self, spec: FieldSpec) -> tuple[slice, ...]:
-        if spec.role != "field":
-            return ()
         time = (self.time,) if spec.time else ()
-        return time + tuple(slice(None, None, step) for step in self.space)
+        return time + tuple(slice(None, None, step) for step in self.space if spec.role == "field")
 
     def clouds(self, positions=None) -> PointCloud:
         """The point clouds of the samples, batched."""

@@ -10,16 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..solvers.domains import Grid
+from ..solvers.files import write_json
 from ..solvers.kernels.norms import relative_l2
 from ..solvers.linear.solve import status_message
 from ..solvers.linear.status import Status
 from ..solvers.pde.problem import Problem
 from ..solvers.precision import in_double
-from ..solvers.storage import write_json
+from .concat import ConcatSource
 from .dataset import Dataset
 from .progress import track
 from .source import FieldSpec, MemorySource, Source
-from .well import ConcatSource, WellSource, write_well
+from .well import WellSource
+from .well_writer import write_well
 
 _CHUNK = 50  # samples per file: seconds of work lost by an interruption, and few enough files
 _VERSION = 1  # part of the recipe: raise it when generated numbers change

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import h5py
 
+from .concat import ConcatSource
 from .dataset import Dataset
 from .pt import open_pt
-from .well import WellSource, open_well_folder
+from .source import Source
+from .well import WellSource
 
 
 def open_dataset(path: str | os.PathLike, **options) -> Dataset | dict[str, Dataset]:
@@ -33,3 +35,17 @@ def open_dataset(path: str | os.PathLike, **options) -> Dataset | dict[str, Data
     raise ValueError(
         f"{path}: neither HDF5 nor a .pt archive (starts with {head!r}); see surrogax.open for the known forms"
     )
+
+
+def open_well_folder(path: str | os.PathLike) -> dict[str, Source]:
+    """The published splits of a dataset of The Well: the folders train, valid and test below `path` or `path/data`."""
+    folder = Path(path) / "data" if (Path(path) / "data").is_dir() else Path(path)
+    splits: dict[str, Source] = {}
+    for split in ("train", "valid", "test"):
+        files = sorted(file for pattern in ("*.hdf5", "*.h5") for file in (folder / split).glob(pattern))
+        if files:
+            sources = tuple(map(WellSource, files))
+            splits[split] = sources[0] if len(sources) == 1 else ConcatSource(sources)
+    if not splits:
+        raise FileNotFoundError(f"{folder}: found no .hdf5 or .h5 file in a folder train, valid or test below it")
+    return splits

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..solvers.domains import Box, Grid
-from ..solvers.storage import StorageError
+from ..solvers.files import StorageError
 from .source import FieldSpec, MemorySource
 
 _DTYPES = {

@@ -49,10 +49,17 @@ class Source(Protocol):
     fields of role "domain". `times` are the instants of the time axis, or None. `attributes` is JSON-like metadata.
     """
 
-    fields: Mapping[str, FieldSpec]
-    domain: Grid | None
-    times: np.ndarray | None
-    attributes: Mapping
+    @property
+    def fields(self) -> Mapping[str, FieldSpec]: ...
+
+    @property
+    def domain(self) -> Grid | None: ...
+
+    @property
+    def times(self) -> np.ndarray | None: ...
+
+    @property
+    def attributes(self) -> Mapping: ...
 
     def __len__(self) -> int: ...
 

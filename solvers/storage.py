@@ -1,72 +1,21 @@
-"""Files of arrays and saved objects. Reading one runs no code: a file can name registered types only, and their fields
-are set without calling a constructor.
-
-    prefix   magic, format version, crc32 of the header, length of the header
-    header   {"tree": …, "arrays": [{"dtype", "shape", "crc32"}, …]} as JSON, padded with spaces
-    arrays   raw little-endian values in C order, each padded with zeros to a multiple of 64 bytes
-"""
+"""Saved objects and arrays, in the byte form of `array_file`. Reading one runs no code: a file can name registered types
+only, and their fields are set without calling a constructor."""
 
 import dataclasses
-import json
 import math
 import os
-import secrets
-import struct
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from io import BufferedReader
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-_MAGIC, _VERSION = b"SURROGAX", 1
-_PREFIX = struct.Struct("<8sIIQ")
-_ALIGN = 64
-_DTYPES = {
-    name: jnp.dtype(name)
-    for name in (
-        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-        *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
-    )
-}
+from . import array_file
+from .files import StorageError as StorageError
+
 _TYPES: dict[str, type] = {}
 _TAGS: dict[type, str] = {}
-
-
-class StorageError(ValueError):
-    """A damaged or foreign file: the message says which file, what was found and what was expected."""
-
-
-# Writing files --------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Replaces the file `path` in one step: `with atomic_write(path) as temporary: …` writes to a temporary file beside
-    it, which takes its place when the block ends. Whatever stops the block (an error, a full disk, Ctrl-C) removes
-    the temporary file and leaves an existing `path` as it was."""
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}; create it first")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: str | os.PathLike, obj: Any) -> None:
-    """Writes `obj` as indented, strict JSON, atomically; NaN and infinities raise `ValueError`."""
-    text = json.dumps(obj, indent=2, allow_nan=False, ensure_ascii=False)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 # Registered types -----------------------------------------------------------------------------------------------------
@@ -117,15 +66,7 @@ def save(path: str | os.PathLike, obj: Any) -> None:
     """
     arrays: list[np.ndarray] = []
     tree = _encode(obj, "", arrays)
-    table = [{"dtype": a.dtype.name, "shape": a.shape, "crc32": zlib.crc32(_bytes(a))} for a in arrays]
-    header = json.dumps({"tree": tree, "arrays": table}, allow_nan=False).encode()
-    header += b" " * _padding(_PREFIX.size + len(header))
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        file.write(_PREFIX.pack(_MAGIC, _VERSION, zlib.crc32(header), len(header)))
-        file.write(header)
-        for array in arrays:
-            file.write(_bytes(array))
-            file.write(bytes(_padding(array.nbytes)))
+    array_file.write(path, tree, arrays)
 
 
 def load(path: str | os.PathLike) -> Any:
@@ -134,8 +75,7 @@ def load(path: str | os.PathLike) -> Any:
     **Raises:** `StorageError` for a damaged or foreign file, an unknown tag, or a type whose fields have changed.
     """
     try:
-        with open(path, "rb") as file:
-            tree, arrays = _read(file)
+        tree, arrays = array_file.read(path)
         return _decode(tree, arrays, "")
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StorageError(f"{path}: {error}") from error
@@ -201,9 +141,11 @@ def _encode(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return {"key": jax.random.key_impl(value), "data": _encode(jax.random.key_data(value), where, arrays)}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
-        if value.dtype.name not in _DTYPES:
-            raise TypeError(f"cannot save {where or 'an array'} of dtype {value.dtype}; use one of {list(_DTYPES)}")
-        arrays.append(np.asarray(value, _DTYPES[value.dtype.name], order="C"))
+        if value.dtype.name not in array_file.DTYPES:
+            raise TypeError(
+                f"cannot save {where or 'an array'} of dtype {value.dtype}; use one of {list(array_file.DTYPES)}"
+            )
+        arrays.append(np.asarray(value, array_file.DTYPES[value.dtype.name], order="C"))
         form = "jax" if isinstance(value, jax.Array) else "numpy" if isinstance(value, np.ndarray) else "scalar"
         return {"array": len(arrays) - 1, "as": form}
     if kind in (list, tuple):
@@ -272,62 +214,3 @@ def _as(form: str, array: np.ndarray, where: str) -> Any:
             'call jax.config.update("jax_enable_x64", True) before loading'
         )
     return jnp.asarray(array)
-
-
-# The file form --------------------------------------------------------------------------------------------------------
-
-
-def _read(file: BufferedReader) -> tuple[Any, list[np.ndarray]]:
-    size = os.fstat(file.fileno()).st_size
-    prefix = file.read(_PREFIX.size)
-    if prefix[: len(_MAGIC)] != _MAGIC:
-        raise StorageError(f"is no surrogax file: it starts with {prefix[:8]!r}, expected {_MAGIC!r}")
-    if len(prefix) < _PREFIX.size:
-        raise StorageError(f"is cut short: {size} bytes, expected at least {_PREFIX.size}")
-    _, version, checksum, length = _PREFIX.unpack(prefix)
-    if version != _VERSION:
-        raise StorageError(f"has format version {version}, this surrogax reads {_VERSION}; use the version it is from")
-    if _PREFIX.size + length > size:
-        raise StorageError(f"is cut short: {size} bytes, expected a header up to byte {_PREFIX.size + length}")
-    text = file.read(length)
-    if zlib.crc32(text) != checksum:
-        raise StorageError("is damaged: the checksum of its header does not match; restore it from a copy")
-    match json.loads(text):
-        case {"tree": tree, "arrays": list(table)}:
-            specs = [_array_spec(entry) for entry in table]
-        case other:
-            raise StorageError(f"has the header {other!r:.80}, expected a tree and a list of arrays")
-    sizes = [math.prod(shape) * dtype.itemsize for dtype, shape, _ in specs]
-    expected = _PREFIX.size + length + sum(n + _padding(n) for n in sizes)
-    if size != expected:
-        raise StorageError(f"has {size} bytes, expected {expected}; it was cut short or added to")
-    return tree, [_read_array(file, number, *spec) for number, spec in enumerate(specs)]
-
-
-def _array_spec(entry: Any) -> tuple[np.dtype, tuple[int, ...], int]:
-    match entry:
-        case {"dtype": str(name), "shape": list(shape), "crc32": int(checksum)} if name in _DTYPES and all(
-            type(n) is int and n >= 0 for n in shape
-        ):
-            return _DTYPES[name], tuple(shape), checksum
-    raise StorageError(f"lists an array as {entry!r:.80}, expected a dtype, a shape and a checksum")
-
-
-def _read_array(
-    file: BufferedReader, number: int, dtype: np.dtype, shape: tuple[int, ...], checksum: int
-) -> np.ndarray:
-    array = np.empty(shape, dtype)
-    file.readinto(_bytes(array))
-    padding = file.read(_padding(array.nbytes))
-    if zlib.crc32(_bytes(array)) != checksum or any(padding):
-        raise StorageError(f"is damaged: the checksum of array {number} does not match; restore it from a copy")
-    return array
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    """The memory of a contiguous array as bytes, whatever its dtype."""
-    return array.reshape(-1).view(np.uint8).data
-
-
-def _padding(size: int) -> int:
-    return -size % _ALIGN

@@ -53,7 +53,7 @@ class Persistence(AbstractSurrogate):
 
 
 class LinearSpectral(DirectFit):
-    """û_k = M_k â_k per frequency k ≤ `modes`, by ridge regression on the training set; steady tasks on grids.
+    """û_k = M_k â_k + c_k per frequency k ≤ `modes`, by ridge regression on the training set; steady tasks on grids.
 
     The best translation-invariant linear map: on problems near a constant-coefficient linear one it is hard to beat, and a
     nonlinear operator that does not beat it has learned nothing.
@@ -77,7 +77,7 @@ class LinearSpectral(DirectFit):
         @jax.jit
         def regress(data, ridge):
             def spectra(fields):
-                a = truncated_rfft(_with_constant(self.task, fields), kept)
+                a = _with_one(truncated_rfft(self.task.pack(fields).fields, kept))
                 u = truncated_rfft(self.task.encode_targets(self.task.pack_targets(fields)), kept)
                 return (*a, *u)
 
@@ -106,9 +106,9 @@ class FittedLinearSpectral(AbstractSurrogate):
 
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
         fields = resample(self.task, fields, at)
-        x = _with_constant(self.task, fields)
+        x = self.task.pack(fields).fields
         w_re, w_im = self.weight.value
-        re, im = truncated_rfft(x, w_re.shape[:-2])
+        re, im = _with_one(truncated_rfft(x, w_re.shape[:-2]))
         product = lambda v, w: jnp.einsum("...i,...io->...o", v, w)  # noqa: E731
         y = truncated_irfft(
             (product(re, w_re) - product(im, w_im), product(re, w_im) + product(im, w_re)), x.shape[:-1]
@@ -143,9 +143,10 @@ class SolverSurrogate(AbstractSurrogate):
         return {k: apply_along_axes(solution[k], interpolation(self.grid, at or own)) for k in self.task.targets}
 
 
-def _with_constant(task: Task, fields: Fields):
-    x = task.pack(fields).fields
-    return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
+def _with_one(coefficients):
+    """A further channel that is 1 at every frequency, for the constant term."""
+    re, im = coefficients
+    return jnp.concatenate([re, jnp.ones_like(re[..., :1])], -1), jnp.concatenate([im, jnp.zeros_like(im[..., :1])], -1)
 
 
 def _steady_on_grid(task: Task, name: str):

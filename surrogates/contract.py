@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets.dataset import Dataset
 from .example import example_dataset
-from .surrogate import AbstractSurrogate, load, window
+from .surrogate import load, window
 
 
 def check_surrogate(surrogate, data: Dataset | None = None) -> None:

@@ -31,9 +31,16 @@ def trainable(model: PyTree) -> PyTree:
 
 
 def count_parameters(model: PyTree) -> int:
-    """Trained numbers, counted as reals."""
+    """Trained numbers, counted as reals; of a model that was fitted by linear algebra the numbers in its buffers."""
     trained = jax.tree.leaves(eqx.filter(model, trainable(model)))
+    if not trained:
+        buffers = [b for b in jax.tree.leaves(model, is_leaf=_is_buffer) if _is_buffer(b)]
+        trained = [x for x in jax.tree.leaves(buffers) if eqx.is_inexact_array(x)]
     return sum(x.size * (2 if jnp.iscomplexobj(x) else 1) for x in trained)
+
+
+def _is_buffer(node) -> bool:
+    return isinstance(node, Buffer)
 
 
 def apply_batch(

@@ -96,7 +96,7 @@ class AbstractSurrogate(eqx.Module):
 
     @property
     def parameters(self) -> int:
-        """Trained numbers, counted as reals."""
+        """Trained or fitted numbers, counted as reals."""
         return count_parameters(self)
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import version as _version
 from .datasets.arrays import from_arrays as from_arrays
 from .datasets.dataset import Dataset as Dataset
 from .datasets.generate import generate as generate
-from .datasets.open import open_dataset as open  # noqa: A004, F401
+from .datasets.open import open_dataset as open  # noqa: F401
 from .solvers import linear as linear
 from .solvers import random as random
 from .solvers.domains import Box as Box

@@ -43,20 +43,22 @@ def solve(
     if not lx.is_symmetric(operator):
         raise ValueError(f"solve: {type(method).__name__} needs a symmetric operator, {type(operator).__name__} is not")
     method, frozen = jax.lax.stop_gradient((method, operator))
-    start = jnp.zeros_like(b) if x0 is None else jax.lax.stop_gradient(x0)
     rtol = method.rtol if adjoint_rtol is None else adjoint_rtol
-    scale = jax.lax.stop_gradient(method.measure(b))
+    unit = _unit(jax.lax.stop_gradient(b))
+    scale = unit * method.measure(jax.lax.stop_gradient(b) / unit)
+    start = jnp.zeros_like(b) if x0 is None else jnp.where(scale == 0, 0, jax.lax.stop_gradient(x0))
 
     # The unknown is (x, s), the operator (A x, s) and the right-hand side (b − A x0, |b|). Tangents and cotangents have
     # s = 0, which tells the inner solve that it is solving for a derivative: own scale, own tolerance.
     def matvec(unknown):
-        return operator.mv(unknown[0]), unknown[1]
+        x, s = unknown
+        product = operator.mv(x)
+        return product, _tied(s, product)
 
     def inner(_, rhs):
         r, s = rhs
         primal = s != 0
-        own = _norm(r)
-        unit = jnp.where(own > 0, own, 1)
+        unit = _unit(r)
         r = r / unit
         tolerance = jnp.where(primal, jnp.maximum(method.rtol * s, method.atol) / unit, rtol * method.measure(r))
         y, stats = method(frozen, r, jnp.zeros_like(r), tolerance)
@@ -66,9 +68,11 @@ def solve(
         history = None if stats.history is None else stats.history * unit
         return (y * unit, s), Stats(stats.status, stats.iterations, stats.residual * unit, history)
 
-    rhs = (b - operator.mv(start), scale)
-    (correction, _), stats = jax.lax.custom_linear_solve(matvec, rhs, inner, inner, symmetric=True, has_aux=True)
-    return Solution(start + correction, stats)
+    r = b - operator.mv(start)
+    (x, s), stats = jax.lax.custom_linear_solve(
+        matvec, (r, _tied(scale, r)), inner, inner, symmetric=True, has_aux=True
+    )
+    return Solution(start + _tied(x, s), stats)
 
 
 def status_message(status: int) -> str:
@@ -76,5 +80,13 @@ def status_message(status: int) -> str:
     return f"{Status(int(status)).name}: {Status(int(status)).advice}"
 
 
-def _norm(r):
-    return jnp.sqrt(jnp.vdot(r, r, precision=jax.lax.Precision.HIGHEST))
+def _unit(r):
+    """The largest |r_i|, or 1 if that is zero: divided by it, r has squares that neither underflow nor overflow."""
+    largest = jnp.abs(r).max()
+    return jnp.where(largest > 0, largest, 1)
+
+
+def _tied(value, other):
+    """`value`, with a derivative that formally depends on that of `other`: JAX transposes a linear solve only if all parts
+    of its right-hand side are differentiated."""
+    return jnp.where(False, other.ravel()[0], value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...solvers.storage import write_json
+from ...solvers.files import write_json
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class FourierNetwork(eqx.Module):
         spectral_bias: bool = False,
         norm: Literal["batch", "group"] | None = None,
         activation: str = "gelu",
-        init: Literal["normal", "uniform"] = "normal",
+        init: str = "normal",
         padding: float = 0.0,
         padding_side: Literal["end", "both"] = "end",
         method: str = "auto",

@@ -1,6 +1,5 @@
 """Layers that neural operators share. All act on one sample `(*space, c)`; batches come from `vmap`."""
 
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -76,7 +75,7 @@ class SpectralConv(eqx.Module):
         kept: tuple[int, ...],
         *,
         bias: bool = False,
-        init: Literal["normal", "uniform"] = "normal",
+        init: str = "normal",
         method: str = "auto",
         key: Array,
     ):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ...solvers.storage import write_json
+from ...solvers.files import write_json
 from .history import History
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from surrogax.datasets.pt import open_pt, read_pt
-from surrogax.solvers.domains import Grid
-from surrogax.solvers.storage import StorageError
+from surrogax.solvers.domains import Box, Grid
+from surrogax.solvers.files import StorageError
 
 STORAGES = {
     "bool": "BoolStorage",
@@ -244,10 +244,16 @@ def darcy(path, n=3, points=4):
     return x, y
 
 
+def unit_square(n):
+    """The n × n points 0, h, …, 1−h of the unit square with Dirichlet sides."""
+    return Grid(Box.unit(2), (n, n), ("periodic", "periodic"))
+
+
 def test_open_darcy(path):
     x, y = darcy(path)
     source = open_pt(path)
-    assert source.domain == Grid.unit_square(4) and len(source) == 3 and list(source.fields) == ["a", "u"]
+    assert source.domain == unit_square(4) and len(source) == 3 and list(source.fields) == ["a", "u"]
+    assert source.domain.spacing == (0.25, 0.25) and source.domain.subsample(2) == unit_square(2)
     assert source.fields["a"].dtype == "float32" and source.fields["u"].dtype == "float64"
     np.testing.assert_array_equal(source.read("a", np.array([2, 0])), x[[2, 0]].astype(np.float32), strict=True)
     np.testing.assert_array_equal(source.read("u", np.array([1]), (slice(1, 2),)), y[[1], 1:2])
@@ -269,7 +275,7 @@ def test_the_files_of_neuraloperator():
     folder = Path(os.environ["SURROGAX_DARCY_DATA"])
     train, coarse, fine = (open_pt(folder / f"darcy_{name}.pt") for name in ("train_16", "test_16", "test_32"))
     assert (len(train), len(coarse), len(fine)) == (1000, 50, 50)
-    assert train.domain == coarse.domain == Grid.unit_square(16) and fine.domain == Grid.unit_square(32)
+    assert train.domain == coarse.domain == fine.domain.subsample(2) == unit_square(16) and len(fine) == 50
     for name in ("a", "u"):  # the two resolutions were written separately: equal only if all strides are honoured
         every = fine.read(name, np.arange(50))[:, ::2, ::2]
         np.testing.assert_array_equal(coarse.read(name, np.arange(50)), every, strict=True)

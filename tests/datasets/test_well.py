@@ -11,11 +11,14 @@ import h5py
 import numpy as np
 import pytest
 
+from surrogax.datasets.concat import ConcatSource
 from surrogax.datasets.dataset import Dataset
+from surrogax.datasets.open import open_well_folder
 from surrogax.datasets.source import FieldSpec, MemorySource, Source
-from surrogax.datasets.well import ConcatSource, WellSource, open_well_folder, write_well
+from surrogax.datasets.well import WellSource
+from surrogax.datasets.well_writer import write_well
 from surrogax.solvers.domains import Box, Grid
-from surrogax.solvers.storage import StorageError
+from surrogax.solvers.files import StorageError
 
 RNG = np.random.default_rng(0)
 

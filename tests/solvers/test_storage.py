@@ -23,8 +23,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from surrogax.solvers import storage
-from surrogax.solvers.storage import StorageError
+from surrogax.solvers import files, storage
+from surrogax.solvers.files import StorageError
 
 
 @storage.register("test_storage.layer")
@@ -327,7 +327,7 @@ def test_any_failure_leaves_the_old_file(saved, monkeypatch, failure):
     with pytest.raises(type(failure)):
         storage.save(saved, np.zeros(10))
     with pytest.raises(type(failure)):
-        storage.write_json(saved, {})
+        files.write_json(saved, {})
     assert saved.read_bytes() == before and list(saved.parent.iterdir()) == [saved]
 
 
@@ -347,14 +347,14 @@ def test_killed_while_writing(tmp_path):
 
 
 def test_write_json(tmp_path):
-    storage.write_json(tmp_path / "a.json", {"ü": [1, 2.5, None]})
+    files.write_json(tmp_path / "a.json", {"ü": [1, 2.5, None]})
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"ü": [1, 2.5, None]}
     with pytest.raises(ValueError, match="JSON compliant"):
-        storage.write_json(tmp_path / "a.json", float("nan"))
+        files.write_json(tmp_path / "a.json", float("nan"))
     with pytest.raises(FileNotFoundError, match=r"no folder .*create it first"):
-        storage.write_json(tmp_path / "no" / "a.json", {})
+        files.write_json(tmp_path / "no" / "a.json", {})
     (tmp_path / "link.json").symlink_to(tmp_path / "a.json")
-    storage.write_json(tmp_path / "link.json", 1)
+    files.write_json(tmp_path / "link.json", 1)
     assert (tmp_path / "link.json").is_symlink() and (tmp_path / "a.json").read_text() == "1\n"
 
 

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 import surrogax as sx
-from surrogax.surrogates.network import apply_batch
+from surrogax.surrogates import network as networks
 from surrogax.surrogates.operators import NEURALOPERATOR, ORIGINAL, FourierNetwork
 
 FIXTURE = np.load(Path(__file__).parents[2] / "fixtures" / "neuraloperator_fno.npz")
+apply_batch = eqx.filter_jit(networks.apply_batch)
 CASES = sorted({name.split("/")[0] for name in FIXTURE.files})
 
 
@@ -109,7 +111,7 @@ def test_converges_under_refinement(layout):
     for n in (33, 65, 129, 257) if layout == "nodes" else (32, 64, 128, 256):
         grid = sx.Grid.unit_interval(n, layout)
         x = grid.points
-        y = network(sx.Inputs(fields=jnp.asarray(np.sin(2 * np.pi * x) ** 2, jnp.float32), query=jnp.asarray(x, jnp.float32)))
+        y = eqx.filter_jit(network)(sx.Inputs(fields=jnp.asarray(np.sin(2 * np.pi * x) ** 2, jnp.float32), query=jnp.asarray(x, jnp.float32)))
         errors.append(np.asarray(y)[:: (n - 1) // 32 if layout == "nodes" else n // 32, 0])
     steps = [np.abs(a - b).max() for a, b in zip(errors[:-1], errors[1:], strict=True)]
     assert steps[2] < steps[1] < steps[0]

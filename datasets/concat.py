@@ -1,0 +1,59 @@
+"""Several sources one after the other as one source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..solvers.domains import Grid
+from .source import FieldSpec, Source
+
+
+@dataclass(frozen=True)
+class ConcatSource:
+    """The samples of several sources one after the other; all have the same fields, grid and times."""
+
+    parts: tuple[Source, ...]
+
+    def __post_init__(self):
+        first = self.parts[0]
+        for part in self.parts[1:]:
+            same = part.domain == first.domain and np.array_equal(_instants(part), _instants(first))
+            if not same or dict(part.fields) != dict(first.fields):
+                raise ValueError(f"{part} and {first} differ in fields, grid or times and cannot be one source")
+
+    @property
+    def fields(self) -> Mapping[str, FieldSpec]:
+        return self.parts[0].fields
+
+    @property
+    def domain(self) -> Grid | None:
+        return self.parts[0].domain
+
+    @property
+    def times(self) -> np.ndarray | None:
+        return self.parts[0].times
+
+    @property
+    def attributes(self) -> Mapping:
+        """Those of the first part; the samples' `ids`, if any part has them, are those of all parts."""
+        first = self.parts[0].attributes
+        if not any("ids" in part.attributes for part in self.parts):
+            return first
+        return {**first, "ids": [i for part in self.parts for i in part.attributes.get("ids", range(len(part)))]}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
+        """See `Source.read`; one read per part that holds any of the samples."""
+        edges = np.cumsum([0, *map(len, self.parts)])
+        indices = np.arange(len(self))[indices]
+        owner = np.searchsorted(edges, indices, side="right") - 1
+        owners = np.unique(owner) if len(indices) else [0]
+        blocks = [self.parts[k].read(name, indices[owner == k] - edges[k], window) for k in owners]
+        return np.concatenate(blocks)[np.argsort(np.argsort(owner, kind="stable"))]
+
+
+def _instants(source: Source) -> np.ndarray:
+    return np.empty(0) if source.times is None else source.times

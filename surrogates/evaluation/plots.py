@@ -1,0 +1,91 @@
+"""Pictures of predictions: samples with error maps, histogram of errors, spectra."""
+
+import numpy as np
+
+from ...datasets.dataset import Dataset
+from ...datasets.plots import draw_field
+from .table import Table
+
+
+def plot_predictions(surrogate, data: Dataset, n: int = 3):
+    """Input, truth, prediction and error of `n` samples; truth and prediction on one colour scale, all errors on another."""
+    import matplotlib.pyplot as plt
+
+    data = data[: min(n, len(data))]
+    task, grid = surrogate.task, data.grid
+    name, source = task.targets[0], (task.inputs or (None,))[0]
+    predicted, truth = surrogate.predict(data)[name], data[name]
+    if task.history:
+        truth = truth[:, task.history]
+    if task.spec(name).components:
+        predicted, truth = predicted[..., 0], truth[..., 0]
+    error = predicted - truth
+    limits, width = (truth.min(), truth.max()), np.abs(error).max()
+    columns = 4 if source else 3
+    figure, axes = plt.subplots(len(data), columns, figsize=(2.5 * columns, 2.1 * len(data)), squeeze=False, layout="constrained")
+    for row, sample in enumerate(axes):
+        if source:
+            given = data[source][row]
+            given = given[0] if task.spec(source).time else given
+            draw_field(sample[0], given[..., 0] if task.spec(source).components else given, grid)
+        draw_field(sample[-3], truth[row], grid, limits=limits)
+        draw_field(sample[-2], predicted[row], grid, limits=limits)
+        draw_field(sample[-1], error[row], grid, limits=(-width, width), cmap="RdBu_r")
+    titles = ([source] if source else []) + [name, f"{name}, predicted", "error"]
+    for cell, title in zip(axes[0], titles, strict=True):
+        cell.set_title(title, fontsize=10)
+    return figure
+
+
+def plot_error_histogram(table: Table, metric: str = "rel_l2", dataset: str | None = None):
+    """Distribution of the error over samples, one outline per surrogate (first seed)."""
+    import matplotlib.pyplot as plt
+
+    chosen = {
+        key[0]: values.mean(1)
+        for key, values in table.samples.items()
+        if key[1] == 0 and key[4] == metric and dataset in (None, key[2])
+    }
+    figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+    edges = np.geomspace(min(v.min() for v in chosen.values()), max(v.max() for v in chosen.values()) * 1.01, 40)
+    for name, values in chosen.items():
+        axes.hist(values, bins=edges, histtype="step", label=name, linewidth=1.5)
+    axes.set(xscale="log", xlabel=metric, ylabel="samples")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_spectrum(surrogates: dict, data: Dataset, n: int = 32):
+    """Mean energy per wavenumber of truth, predictions (solid) and their errors (dashed)."""
+    import matplotlib.pyplot as plt
+
+    data = data[: min(n, len(data))]
+    figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
+    name = next(iter(surrogates.values())).task.targets[0]
+    truth = data[name]
+    axes.loglog(*radial_spectrum(truth), "k", label="truth")
+    for label, surrogate in surrogates.items():
+        predicted = surrogate.predict(data)[name]
+        (line,) = axes.loglog(*radial_spectrum(predicted), label=label)
+        axes.loglog(*radial_spectrum(predicted - truth), "--", color=line.get_color(), linewidth=1)
+    axes.set(xlabel="wavenumber", ylabel="energy", title="dashed: of the error")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def radial_spectrum(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over samples `(n, *space)` of |û_k|² summed over shells round(|k|) = 1, 2, …, with û normalised by 1/N.
+
+    A Hann window along every axis removes the jump at the ends of a field that is not periodic.
+    """
+    axes = tuple(range(1, fields.ndim))
+    for axis in axes:
+        shape = [1] * fields.ndim
+        shape[axis] = fields.shape[axis]
+        fields = fields * np.hanning(fields.shape[axis]).reshape(shape)
+    power = (np.abs(np.fft.fftn(fields, axes=axes, norm="forward")) ** 2).mean(0)
+    k = np.meshgrid(*(np.fft.fftfreq(m, 1 / m) for m in fields.shape[1:]), indexing="ij")
+    shell = np.rint(np.sqrt(sum(q**2 for q in k))).astype(int).ravel()
+    energy = np.bincount(shell, power.ravel())
+    top = min(fields.shape[1:]) // 2
+    return np.arange(1, top), energy[1:top]
