@@ -6,7 +6,7 @@ from typing import Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, ScalarLike
 
 from .status import Stats, Status
 
@@ -32,8 +32,8 @@ class CG(eqx.Module):
     """
 
     preconditioner: Callable | None = None
-    rtol: float = 1e-5
-    atol: float = 0.0
+    rtol: ScalarLike = 1e-5
+    atol: ScalarLike = 0.0
     norm: Literal["residual", "natural"] = eqx.field(static=True, default="residual")
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)

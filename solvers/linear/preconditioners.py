@@ -2,33 +2,46 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, ScalarLike
 
 from ..domains import Boundary
 from ..kernels import fast_poisson
 
 
 class FastPoisson(eqx.Module):
-    """M⁻¹ r = s · (−Δ_h)⁻¹ (s · r) by sine, cosine and Fourier transforms (Concus and Golub 1973).
+    """M⁻¹ r = s · (−Δ_h + shift)⁻¹ (s · r) by sine, cosine and Fourier transforms (Concus and Golub 1973).
+
+    Without a Dirichlet axis and with shift 0 constants are in the null space of M⁻¹ as they are in that of −∇·(a∇): the
+    mean of r is ignored and M⁻¹ r has zero mean, whatever the scaling.
 
     **Arguments:**
 
     - `scaling`: s, a scalar or a field `(*n)`; a^(−1/2) for the operator −∇·(a∇). Good choice: none for coefficients that
       jump (iterations bounded by the contrast), a^(−1/2) for smooth ones. The wrong choice converges, slowly.
+    - `shift`: a number, not negative.
     """
 
     scaling: Float[Array, "..."] | None
+    shift: ScalarLike
     spacing: tuple[float, ...] = eqx.field(static=True)
     boundaries: tuple[Boundary, ...] = eqx.field(static=True)
 
-    def __init__(self, spacing, boundaries, scaling=None):
-        self.spacing, self.boundaries = tuple(spacing), tuple(boundaries)
+    def __init__(self, spacing, boundaries, scaling=None, shift=0.0):
+        self.spacing, self.boundaries, self.shift = tuple(spacing), tuple(boundaries), shift
         self.scaling = None if scaling is None else jnp.asarray(scaling)
 
     def __call__(self, r):
         if self.scaling is None:
-            return fast_poisson.solve_constant(r, self.spacing, self.boundaries)
-        return self.scaling * fast_poisson.solve_constant(self.scaling * r, self.spacing, self.boundaries)
+            return fast_poisson.solve_constant(r, self.spacing, self.boundaries, self.shift)
+        inverse = self.scaling * fast_poisson.solve_constant(
+            self.scaling * self._centred(r), self.spacing, self.boundaries, self.shift
+        )
+        return self._centred(inverse)
+
+    def _centred(self, r):
+        if "dirichlet" in self.boundaries:
+            return r
+        return r - jnp.where(jnp.asarray(self.shift) == 0, r.mean(), 0)
 
 
 class Jacobi(eqx.Module):

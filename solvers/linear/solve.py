@@ -1,9 +1,11 @@
 """The differentiable linear solve that every method runs in."""
 
+from typing import SupportsInt
+
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, ScalarLike
 
 from .cg import CG
 from .status import Solution, Stats, Status
@@ -15,7 +17,7 @@ def solve(
     method=None,
     *,
     x0: Float[Array, "*n"] | None = None,
-    adjoint_rtol: float | None = None,
+    adjoint_rtol: ScalarLike | None = None,
     keep_inexact_gradients: bool = False,
 ) -> Solution:
     """Solve A x = b with derivatives by the implicit function theorem, of any order, forward and reverse.
@@ -75,7 +77,7 @@ def solve(
     return Solution(start + _tied(x, s), stats)
 
 
-def status_message(status: int) -> str:
+def status_message(status: SupportsInt) -> str:
     """One sentence for a status value: its name and what to try."""
     return f"{Status(int(status)).name}: {Status(int(status)).advice}"
 

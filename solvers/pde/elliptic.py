@@ -27,7 +27,8 @@ def darcy(
     preconditioner: Literal["auto", "plain", "scaled"] = "auto",
     rtol: float | None = None,
 ) -> Problem:
-    """−∇·(a∇u) = f in the box, u = g on Dirichlet sides; no flux through Neumann sides.
+    """−∇·(a∇u) = f in the box, u = g on Dirichlet sides; no flux through Neumann sides. Without a Dirichlet side the mean
+    of f is ignored and u has zero mean.
 
     Vertex-centred finite volumes of second order on nodes (Dirichlet), cell-centred on Neumann axes, with conjugate
     gradients preconditioned by fast sine or cosine transforms. Differentiable with respect to a, f and g.
@@ -44,7 +45,7 @@ def darcy(
     - `rtol`: of the solve, in the natural norm of `CG`, so that the error in the energy norm is about rtol; by default 1e-8
       in float64 and 1e-4 in float32.
 
-    Fails for a ≤ 0 (status breakdown).
+    Fails for a ≤ 0 (status breakdown, or non_finite with the scaled preconditioner).
     """
     box = Box.unit(2) if box is None else box
     inputs = {"a": a, "f": f, "g": g}
@@ -93,7 +94,8 @@ def shifted_laplacian(
 ) -> Problem:
     """(−Δ + c) u = f in the box with u = 0 on Dirichlet sides, c one number per sample.
 
-    Positive definite for c > −λ_min(−Δ), which is 2π² on the unit square; below, the solve reports a breakdown.
+    Positive definite for c > −λ_min(−Δ), which is 2π² on the unit square and 0 without a Dirichlet side; below, the solve
+    reports a breakdown. For c ≥ 0 one iteration suffices.
     """
     box = Box.unit(2) if box is None else box
     inputs = {"c": c, "f": f}
@@ -106,8 +108,10 @@ def shifted_laplacian(
         return Diffusion(faces, b.shape, grid.spacing, box.boundaries, shift=fields["c"]), b
 
     def solve_one(fields: Fields, grid: Grid, rtol: float | None = rtol):
+        fields = {**constants, **fields}
         operator, b = system(fields, grid)
-        solution = solve(operator, b, _method(FastPoisson(grid.spacing, box.boundaries), b, rtol))
+        preconditioner = FastPoisson(grid.spacing, box.boundaries, shift=abs(jnp.asarray(fields["c"], b.dtype)))
+        solution = solve(operator, b, _method(preconditioner, b, rtol))
         return {"u": _with_boundary(solution.value, jnp.zeros(grid.shape, b.dtype), box)}, solution.stats
 
     return Problem(

@@ -30,12 +30,12 @@ def ported(case: str) -> FourierNetwork:
 
     def pointwise(layer, weight, bias):
         new = [jnp.asarray(weight.reshape(weight.shape[:2]).T)] + ([] if bias is None else [jnp.asarray(bias)])
-        where = (lambda l: [l.weight]) if bias is None else (lambda l: [l.weight, l.bias])
+        where = (lambda x: [x.weight]) if bias is None else (lambda x: [x.weight, x.bias])
         return eqx.tree_at(where, layer, new)
 
     def mlp(layers, prefix):
         pairs = enumerate(layers.layers)
-        new = tuple(pointwise(l, p[f"{prefix}.fcs.{i}.weight"], p[f"{prefix}.fcs.{i}.bias"]) for i, l in pairs)
+        new = tuple(pointwise(layer, p[f"{prefix}.fcs.{i}.weight"], p[f"{prefix}.fcs.{i}.bias"]) for i, layer in pairs)
         return eqx.tree_at(lambda m: m.layers, layers, new)
 
     blocks = []

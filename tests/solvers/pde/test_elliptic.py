@@ -1,0 +1,336 @@
+"""Darcy, Poisson and the shifted Laplacian: manufactured solutions, what holds discretely, derivatives, failures."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from surrogax.solvers import random
+from surrogax.solvers.domains import Box
+from surrogax.solvers.linear import Status
+from surrogax.solvers.pde import Dihedral, elliptic, problem
+
+FIELDS = {"a": random.Threshold(), "f": random.GaussianField(), "g": random.GaussianField()}
+SQUARE, PI = Box.unit(2), np.pi
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+def darcy(box=SQUARE, a=FIELDS["a"], **options):
+    return elliptic.darcy(a, FIELDS["f"], FIELDS["g"], box=box, **options)
+
+
+def inputs(shape, seed=0, dtype=float):
+    """A positive coefficient with jumps, a source and boundary values, all rough."""
+    rng = np.random.default_rng(seed)
+    a = np.where(rng.random(shape) < 0.5, 3.0, 12.0)
+    return {"a": a.astype(dtype), "f": rng.random(shape).astype(dtype), "g": rng.normal(size=shape).astype(dtype)}
+
+
+def norm(u, grid):
+    return float(np.sqrt((grid.weights * np.square(u)).sum()))
+
+
+# Order ----------------------------------------------------------------------------------------------------------------
+
+# Exact solutions with no flux through Neumann sides and zero mean where there is no Dirichlet side; smooth coefficients.
+CASES = {
+    "1D": (Box(x=(0, 1)), lambda x: jnp.exp(x) * jnp.sin(3 * x), lambda x: 1 + 0.8 * jnp.sin(2 * x), (9, 17, 33)),
+    "1D Neumann": (
+        Box(x=(0, 2, "neumann")),
+        lambda x: jnp.cos(PI * x / 2),
+        lambda x: jnp.exp(0.5 * x),
+        (12, 24, 48),
+    ),
+    "2D": (
+        Box(x=(0, 1), y=(-1, 1)),
+        lambda x, y: jnp.sin(2 * x + y) + x * y**2,
+        lambda x, y: 2 + jnp.cos(3 * x) * y,
+        (9, 17, 33),
+    ),
+    "2D mixed": (
+        Box(x=(0, 1), y=(0, 1, "neumann")),
+        lambda x, y: jnp.exp(x) * jnp.cos(PI * y),
+        lambda x, y: 1 + x + y**2,
+        (13, 25, 49),
+    ),
+    "2D periodic": (
+        Box(x=(0, 1, "periodic"), y=(0, 2, "periodic")),
+        lambda x, y: jnp.sin(2 * PI * x) * jnp.cos(PI * y),
+        lambda x, y: 2 + jnp.sin(2 * PI * x) * jnp.sin(PI * y),
+        (12, 24, 48),
+    ),
+    "3D": (
+        Box(x=(0, 1), y=(0, 1, "neumann"), z=(0, 1, "periodic")),
+        lambda x, y, z: jnp.cos(2 * x) * (jnp.cos(PI * y) + jnp.sin(2 * PI * z)),
+        lambda x, y, z: 1 + 0.5 * x + 0.3 * jnp.cos(2 * PI * z),
+        (5, 9, 17),
+    ),
+}
+
+
+def manufactured(box, u, a):
+    """`points -> {a, f, g}` with f = −∇·(a∇u) by differentiation."""
+    exact, coefficient = (lambda p, h=h: h(*p) + 0.0 for h in (u, a))
+
+    def source(p):
+        flux = lambda p: coefficient(p) * jax.grad(exact)(p)  # noqa: E731
+        return -jnp.trace(jax.jacfwd(flux)(p))
+
+    def at(points):
+        rows = points.reshape(-1, points.shape[-1])
+        values = {"a": jax.vmap(coefficient)(rows), "f": jax.vmap(source)(rows), "g": jax.vmap(exact)(rows)}
+        return {name: v.reshape(points.shape[:-1]) for name, v in values.items()}
+
+    return at
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_order_of_manufactured_solutions(x64, case):
+    box, u, a, sizes = CASES[case]
+    kinds = ("harmonic", "arithmetic") if case in ("1D", "2D") else ("harmonic",)
+    # The scaled preconditioner must work without a Dirichlet side too.
+    choice = "scaled" if case == "2D periodic" else "plain"
+    errors = []
+    for n in sizes:
+        grid = box.grid(n)
+        fields = manufactured(box, u, a)(jnp.asarray(grid.points))
+
+        @jax.jit
+        def run(fields, grid=grid):
+            return [darcy(box, faces=kind, preconditioner=choice).solve(fields, grid) for kind in kinds]
+
+        solved = run(fields)
+        assert all(stats.status == Status.converged for _, stats in solved)
+        exact = np.asarray(fields["g"])
+        errors.append([norm(v["u"] - exact, grid) / norm(exact, grid) for v, _ in solved])
+        if "dirichlet" not in box.boundaries:
+            assert abs(np.mean(solved[0][0]["u"])) < 1e-12
+    orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+    assert (abs(orders[-1] - 2) < 0.2).all(), f"orders {orders}, errors {errors}"
+    assert (np.array(errors[-1]) < 0.01).all()
+
+
+def test_poisson_is_darcy_with_a_unit_coefficient_and_direct(x64):
+    box = Box(x=(0, 1), y=(0, 2, "neumann"))
+    grid = box.grid((9, 8))
+    fields = inputs(grid.shape)
+    ours, stats = elliptic.poisson(FIELDS["f"], FIELDS["g"], box=box).solve({k: fields[k] for k in "fg"}, grid)
+    other, _ = darcy(box).solve({**fields, "a": np.ones(grid.shape)}, grid)
+    assert stats.iterations == 1 and stats.status == Status.converged
+    np.testing.assert_allclose(ours["u"], other["u"], rtol=1e-12)
+
+
+def test_numbers_stand_for_constant_fields():
+    grid = SQUARE.grid(9)
+    ours, _ = elliptic.darcy(2.0, 3.0, 0.5).solve({}, grid)
+    fields = {name: np.full(grid.shape, v, np.float32) for name, v in {"a": 2.0, "f": 3.0, "g": 0.5}.items()}
+    np.testing.assert_array_equal(ours["u"], darcy().solve(fields, grid)[0]["u"])
+    assert list(elliptic.darcy(FIELDS["a"], 1.0).parameters) == ["a"]
+    assert problem("darcy", f=2.0).recipe != problem("darcy", f=3.0).recipe
+
+
+# What holds discretely ------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def batched(box, n, **options):
+    """Solutions and statistics of a batch of inputs on one grid, compiled."""
+    solve, grid = darcy(box, **options).solve, box.grid(n)
+    return jax.jit(jax.vmap(lambda fields: solve(fields, grid)))
+
+
+def stack(*samples):
+    return {name: jnp.stack([jnp.asarray(s[name]) for s in samples]) for name in "afg"}
+
+
+def test_maximum_principle(x64):
+    fields = inputs((13, 13))
+    zero = {**fields, "g": np.zeros((13, 13))}
+    harmonic_values = {**fields, "f": np.zeros((13, 13))}
+    solved, _ = batched(SQUARE, 13, rtol=1e-12)(stack(zero, fields, harmonic_values))
+    edge = np.ones((13, 13), bool)
+    edge[1:-1, 1:-1] = False
+    edge[[0, 0, -1, -1], [0, -1, 0, -1]] = False  # corners touch no equation
+    above, values, between = np.asarray(solved["u"])
+    assert above[1:-1, 1:-1].min() > 0 and (above[edge] == 0).all()
+    g = fields["g"]
+    np.testing.assert_array_equal(values[edge], g[edge])
+    assert values.min() >= g.min()
+    assert g[edge].min() < between[1:-1, 1:-1].min() and between[1:-1, 1:-1].max() < g[edge].max()
+
+
+@pytest.mark.parametrize("boundary", ["dirichlet", "periodic"])
+def test_symmetries_and_scaling(x64, boundary):
+    box, group = Box.unit(2, boundary), Dihedral()
+    layout = box.grid(12).layouts[0]
+    fields = inputs((12, 12))
+    moved = [{k: group.transform(e, jnp.asarray(v), layout) for k, v in fields.items()} for e in group.elements()]
+    scaled = {**fields, "a": 7.5 * fields["a"], "g": fields["g"] / 7.5}
+    solved, stats = batched(box, 12, rtol=1e-12)(stack(*moved, scaled))
+    assert (stats.status == Status.converged).all()
+    original = solved["u"][0]
+    assert len({np.asarray(u).round(9).tobytes() for u in solved["u"][:8]}) == 8
+    for element, u in zip(group.elements(), solved["u"], strict=False):
+        np.testing.assert_allclose(u, group.transform(element, original, layout), atol=1e-9)
+    np.testing.assert_allclose(solved["u"][-1], original / 7.5, atol=1e-9)
+    assert darcy(box).symmetry == group
+
+
+def test_symmetry_is_declared_for_squares_only():
+    assert darcy(Box(x=(0, 1), y=(0, 2))).symmetry is None
+    assert darcy(Box(x=(0, 1), y=(0, 1, "neumann"))).symmetry is None
+    assert darcy(Box.unit(1)).symmetry is darcy(Box.unit(3)).symmetry is None
+
+
+def test_operator_and_solve_are_one_system(x64):
+    box = Box(x=(0, 1), y=(0, 1, "neumann"), z=(0, 1, "periodic"))
+    grid = box.grid((6, 4, 5))
+    fields = {k: jnp.asarray(v) for k, v in inputs(grid.shape).items()}
+    declared = darcy(box, rtol=1e-13)
+    operator, b = declared.operator(fields, grid)
+    dense = np.linalg.solve(np.asarray(jax.jit(operator.as_matrix)()), np.ravel(b)).reshape(b.shape)
+    solved = jax.jit(lambda fields: declared.solve(fields, grid))(fields)[0]["u"]
+    assert b.shape == (4, 4, 5) and solved.shape == grid.shape
+    np.testing.assert_allclose(solved[1:-1], dense, atol=1e-10)
+    np.testing.assert_array_equal(solved[[0, -1]], fields["g"][jnp.array([0, -1])])
+
+
+def test_precisions_agree():
+    grid = SQUARE.grid(33)
+    fields = inputs(grid.shape, dtype=np.float32)
+    single = jax.jit(lambda fields: darcy().solve(fields, grid))(fields)[0]["u"]
+    with jax.enable_x64(True):
+        fields = {k: jnp.asarray(v, jnp.float64) for k, v in fields.items()}
+        double = np.asarray(jax.jit(lambda fields: darcy().solve(fields, grid))(fields)[0]["u"])
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    assert 0 < norm(single - double, grid) / norm(double, grid) < 1e-4
+
+
+def test_iterations_are_bounded_as_the_grid_is_refined(key):
+    """Contrast 4: the plain preconditioner needs about as many iterations on every grid; without it they grow."""
+    steps = []
+    for n in (33, 65, 129):
+        grid = SQUARE.grid(n)
+        a = FIELDS["a"].sample(key, grid)
+        assert set(np.unique(a)) == {3, 12}
+        _, stats = jax.jit(lambda a, grid=grid: elliptic.darcy(FIELDS["a"]).solve({"a": a}, grid))(a)
+        assert stats.status == Status.converged
+        steps.append(int(stats.iterations))
+    assert max(steps) <= 14 and max(steps) - min(steps) <= 3, steps
+
+
+def test_scaled_preconditioner_is_chosen_for_smooth_fields(key):
+    law, grid = random.Lognormal(scale=2.0), SQUARE.grid(33)
+    fields = {"a": law.sample(key, grid)}
+
+    def iterations(choice):
+        _, stats = elliptic.darcy(law, preconditioner=choice).solve(fields, grid)
+        assert stats.status == Status.converged
+        return int(stats.iterations)
+
+    assert iterations("auto") == iterations("scaled") < 0.7 * iterations("plain")
+
+
+# Derivatives ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("choice", ["plain", "scaled"])
+@pytest.mark.parametrize("boundary", ["dirichlet", "neumann"])
+def test_gradients_against_finite_differences(x64, boundary, choice):
+    box = Box(x=(0, 1, boundary), y=(0, 1, "neumann"))
+    grid = box.grid((7, 6))
+    fields = {k: jnp.asarray(v) for k, v in inputs(grid.shape).items()}
+    declared = darcy(box, preconditioner=choice, rtol=1e-13)
+
+    @jax.jit
+    def value_and_gradient(fields):
+        return jax.value_and_grad(lambda fields: jnp.sum(jnp.sin(20 * declared.solve(fields, grid)[0]["u"])))(fields)
+
+    _, gradient = value_and_gradient(fields)
+    rng = np.random.default_rng(5)
+    for name in "afg" if boundary == "dirichlet" else "af":
+        direction = jnp.asarray(rng.normal(size=grid.shape))
+        step = 1e-4
+
+        def value(s, name=name, direction=direction):
+            return value_and_gradient({**fields, name: fields[name] + s * step * direction})[0]
+
+        expected = (value(-2) - 8 * value(-1) + 8 * value(1) - value(2)) / (12 * step)
+        assert abs(expected) > 1e-3
+        np.testing.assert_allclose(jnp.vdot(gradient[name], direction), expected, rtol=1e-6)
+
+
+# Failures -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_coefficient_that_is_not_positive_fails_alone():
+    good, bad = inputs((13, 13), dtype=np.float32), inputs((13, 13), 1, np.float32)
+    bad["a"][4:7, 5:8] = -5
+    solved, stats = batched(SQUARE, 13)(stack(good, bad, good))
+    assert stats.status.tolist() == [Status.converged, Status.breakdown, Status.converged]
+    np.testing.assert_array_equal(solved["u"][0], solved["u"][2])
+    alone, _ = darcy().solve(good, SQUARE.grid(13))
+    np.testing.assert_allclose(solved["u"][0], alone["u"], rtol=1e-5, atol=1e-6)
+
+
+# Shifted Laplacian ----------------------------------------------------------------------------------------------------
+
+
+def shifted(box=SQUARE):
+    return elliptic.shifted_laplacian(random.Uniform(0, 40), FIELDS["f"], box=box)
+
+
+@pytest.mark.parametrize("c", [-19.0, -3.0, 0.0, 40.0])
+def test_shifted_laplacian_on_an_eigenfunction(x64, c):
+    """sin πx sin πy is an eigenvector of the discrete Laplacian too, with eigenvalue 8 sin²(πh/2)/h²."""
+    errors = []
+    for n in (9, 17, 33):
+        grid = SQUARE.grid(n)
+        wave = np.prod(np.sin(PI * grid.points), -1)
+        f = (2 * PI**2 + c) * wave
+        solution, stats = shifted().solve({"c": jnp.asarray(c), "f": jnp.asarray(f)}, grid)
+        h = grid.spacing[0]
+        discrete = (2 * PI**2 + c) / (8 * np.sin(PI * h / 2) ** 2 / h**2 + c) * wave
+        assert stats.status == Status.converged and stats.iterations == 1
+        np.testing.assert_allclose(solution["u"], discrete, atol=1e-12 * discrete.max())
+        errors.append(abs(solution["u"] - wave).max())
+    assert abs(np.log2(errors[1] / errors[2]) - 2) < 0.2
+
+
+def test_shifted_laplacian_against_dense_algebra_and_its_derivative(x64):
+    box = Box(x=(0, 1), y=(0, 1, "periodic"))
+    grid = box.grid((6, 7))
+    f = jnp.asarray(inputs(grid.shape)["f"])
+    declared = elliptic.shifted_laplacian(random.Uniform(0, 40), FIELDS["f"], box=box, rtol=1e-12)
+    operator, b = declared.operator({"c": jnp.asarray(-5.0), "f": f}, grid)
+    matrix = np.asarray(operator.as_matrix())
+    expected = np.linalg.solve(matrix, np.ravel(b))
+    solve = jax.jit(lambda c: jax.jvp(lambda c: declared.solve({"c": c, "f": f}, grid)[0]["u"], (c,), (1.0,)))
+    u, slope = solve(jnp.asarray(-5.0))
+    np.testing.assert_allclose(np.ravel(u[1:-1]), expected, atol=1e-10)
+    np.testing.assert_allclose(np.ravel(slope[1:-1]), -np.linalg.solve(matrix, expected), atol=1e-9)
+
+
+@pytest.mark.parametrize("boundary", ["neumann", "periodic"])
+def test_shift_reaches_the_mean_where_there_is_no_dirichlet_side(x64, boundary):
+    box = Box.unit(2, boundary)
+    grid = box.grid(8)
+    f = jnp.asarray(3.0 + inputs(grid.shape)["f"])
+    solution, stats = shifted(box).solve({"c": jnp.asarray(2.0), "f": f}, grid)
+    assert stats.status == Status.converged and stats.iterations == 1
+    np.testing.assert_allclose(solution["u"].mean(), f.mean() / 2, rtol=1e-12)
+    _, stats = shifted(box).solve({"c": jnp.asarray(-2.0), "f": f}, grid)
+    assert stats.status == Status.breakdown
+
+
+def test_shift_beyond_the_smallest_eigenvalue_breaks_down():
+    grid = SQUARE.grid(13)
+    _, stats = jax.vmap(lambda c: shifted().solve({"c": c, "f": jnp.ones(grid.shape)}, grid))(jnp.array([-19.0, -25.0]))
+    assert stats.status.tolist() == [Status.converged, Status.breakdown]
