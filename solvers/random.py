@@ -61,7 +61,7 @@ class Threshold:
     smooth = False
 
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
-        return jnp.where(self.field.sample(key, grid) >= 0, self.upper, self.lower)
+        return jnp.where(self.field.sample(key, grid) >= 0, float(self.upper), float(self.lower))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class NNX(eqx.Module):
     def __call__(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
         from flax import nnx
 
-        module = nnx.merge(self.graph, self.params, nnx.State({}) if state is None else state)
+        module = nnx.merge(self.graph, self.params, nnx.State({}) if state is None else state, copy=True)
         module.train() if train else module.eval()
         x = jax.vmap(self.select)(inputs) if self.batched else self.select(inputs)
         y = module(x)

@@ -91,8 +91,9 @@ class CG(eqx.Module):
             best_x = jnp.where(true < best, x, best_x)
             ended = jnp.where(k >= self.max_steps, Status.max_steps, _RUNNING)
             ended = jnp.where(true > 0.75 * best, Status.stagnated, ended)
+            ended = jnp.where(jnp.isfinite(true), ended, Status.non_finite)
             status = jnp.where(status == _RUNNING, ended, status)
-            best = jnp.minimum(true, best)
+            best = jnp.where(true < best, true, best)
             status = jnp.where(best <= tolerance, Status.converged, status)
             return x, r, tolerance / 4, best_x, best, k, status, buffer
 
@@ -111,8 +112,8 @@ class CG(eqx.Module):
         return r if self.preconditioner is None else self.preconditioner(r)
 
     def _measure(self, r, z):
-        # A preconditioner that is not definite gives a negative square; NaN then ends the iteration as not finite.
-        return jnp.sqrt(_dot(r, z if self.norm == "natural" else r))
+        # Rounding can make a tiny square negative. A large negative one (M is not definite) is a breakdown in `iterate`.
+        return jnp.sqrt(jnp.abs(_dot(r, z if self.norm == "natural" else r)))
 
 
 _RUNNING = -1

@@ -31,12 +31,9 @@ class FastPoisson(eqx.Module):
         self.scaling = None if scaling is None else jnp.asarray(scaling)
 
     def __call__(self, r):
-        if self.scaling is None:
-            return fast_poisson.solve_constant(r, self.spacing, self.boundaries, self.shift)
-        inverse = self.scaling * fast_poisson.solve_constant(
-            self.scaling * self._centred(r), self.spacing, self.boundaries, self.shift
-        )
-        return self._centred(inverse)
+        scaling = 1 if self.scaling is None else self.scaling
+        r = scaling * self._centred(r)
+        return self._centred(scaling * fast_poisson.solve_constant(r, self.spacing, self.boundaries, self.shift))
 
     def _centred(self, r):
         if "dirichlet" in self.boundaries:

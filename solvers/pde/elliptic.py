@@ -56,14 +56,14 @@ def darcy(
         fields = _complete(fields, constants, grid)
         a_faces = stencil.face_means(fields["a"], box.boundaries, faces)
         b = _interior(fields["f"], box) + stencil.boundary_lift(fields["g"], a_faces, grid.spacing, box.boundaries)
-        return Diffusion(a_faces, b.shape, grid.spacing, box.boundaries), b
+        return Diffusion(a_faces, b.shape, grid.spacing, box.boundaries), _centred(b, box)
 
     def solve_one(fields: Fields, grid: Grid, rtol: float | None = rtol):
         operator, b = system(fields, grid)
         complete = _complete(fields, constants, grid)
         scaling = _interior(complete["a"], box) ** -0.5 if scaled else None
         solution = solve(operator, b, _method(FastPoisson(grid.spacing, box.boundaries, scaling), b, rtol))
-        return {"u": _with_boundary(solution.value, complete["g"], box)}, solution.stats
+        return {"u": _with_boundary(_centred(solution.value, box), complete["g"], box)}, solution.stats
 
     square = len(box.axes) == 2 and len(set(box.extent)) == len(set(box.boundaries)) == 1
     isotropic = all(_isotropic(v) for v in inputs.values())
@@ -140,6 +140,11 @@ def _field(value, grid: Grid):
 
 def _interior(field, box: Box):
     return field[tuple(slice(1, -1) if b == "dirichlet" else slice(None) for b in box.boundaries)]
+
+
+def _centred(interior, box: Box):
+    """Zero mean without a Dirichlet side, where constants are in the null space of −∇·(a∇)."""
+    return interior if "dirichlet" in box.boundaries else interior - interior.mean()
 
 
 def _with_boundary(interior, g, box: Box):

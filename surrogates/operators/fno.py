@@ -130,7 +130,7 @@ class FourierNetwork(eqx.Module):
     def reinit(self, key: Array) -> "FourierNetwork":
         """The same network with new weights."""
         options = dict(self.options)
-        return eqx.filter_jit(FourierNetwork)(options.pop("n_in"), options.pop("n_out"), **options, key=key)
+        return FourierNetwork(options.pop("n_in"), options.pop("n_out"), **options, key=key)
 
     def initial_state(self) -> PyTree:
         """Running statistics of batch normalisation, None without it."""
@@ -206,8 +206,7 @@ def FNO(
     if len(modes) != task.ndim:
         raise ValueError(f"FNO: modes={modes} for a task with {task.ndim} space dimensions")
     kept = (*(2 * m for m in modes[:-1]), modes[-1])
-    # One compiled program draws all weights; drawing them one by one compiles dozens.
-    network = eqx.filter_jit(FourierNetwork)(
+    network = FourierNetwork(
         task.in_channels + task.in_params,
         task.out_channels,
         width=width,

@@ -3,6 +3,7 @@
 import json
 import platform
 import sys
+import warnings
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ...solvers.files import write_json
+from ...solvers.files import StorageError, atomic_write, write_json
 from .history import History
 
 
@@ -28,7 +29,10 @@ class RunFolder:
         path = Path(path).absolute()
         file = path / "settings.json"
         if file.exists():
-            found = json.loads(file.read_text())
+            try:
+                found = json.loads(file.read_text())
+            except ValueError as error:
+                raise StorageError(f"{file} is damaged ({error}); remove the run folder or restore the file") from error
             different = [k for k in settings | found if settings.get(k) != found.get(k)]
             if different:
                 k = different[0]
@@ -42,34 +46,59 @@ class RunFolder:
             write_json(file, settings)
         return cls(path)
 
-    def save(self, state: PyTree, history: History):
+    def save(self, step: int, state: PyTree, history: History):
+        """Write a checkpoint after `step` steps of the optimiser."""
         with _manager(self.path) as manager:
             import orbax.checkpoint as ocp
 
             arrays = {str(i): x for i, x in enumerate(_raw(x) for x in jax.tree.leaves(state))}
             args = ocp.args.Composite(state=ocp.args.StandardSave(arrays), history=ocp.args.JsonSave(asdict(history)))
-            manager.save(history.rounds, args=args, force=True)
+            manager.save(step, args=args, force=True)
             manager.wait_until_finished()
 
     def restore(self, like: PyTree) -> tuple[PyTree, History] | None:
-        """The newest checkpoint in the structure of `like`, None if there is none."""
-        if not (self.path / "checkpoints").exists():
-            return None
-        with _manager(self.path) as manager:
-            import orbax.checkpoint as ocp
+        """The newest checkpoint that can be read, in the structure of `like`; None if none was ever written.
 
-            step = manager.latest_step()
-            if step is None:
-                return None
-            leaves, structure = jax.tree.flatten(like)
-            targets = {str(i): jax.ShapeDtypeStruct(_raw(x).shape, _raw(x).dtype) for i, x in enumerate(leaves)}
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(targets), history=ocp.args.JsonRestore())
-            restored = manager.restore(step, args=args)
-        arrays = [restored["state"][str(i)] for i in range(len(leaves))]
-        arrays = [_unraw(x, old) for x, old in zip(arrays, leaves, strict=True)]
-        history = History(**restored["history"])
-        # Epochs logged after this checkpoint will be run again.
-        (self.path / "metrics.jsonl").write_text("".join(_record(history, i) for i in range(history.rounds)))
+        `metrics.jsonl` is cut to it: epochs logged later will be run again.
+
+        **Raises:** `StorageError` if there are checkpoints and all of them are damaged.
+        """
+        restored = self._read(like) if (self.path / "checkpoints").exists() else None
+        history = History() if restored is None else restored[1]
+        with atomic_write(self.path / "metrics.jsonl") as temporary:
+            temporary.write_text("".join(_record(history, i) for i in range(history.rounds)))
+        return restored
+
+    def _read(self, like: PyTree) -> tuple[PyTree, History] | None:
+        import orbax.checkpoint as ocp
+
+        leaves, structure = jax.tree.flatten(like)
+        targets = {str(i): jax.ShapeDtypeStruct(_raw(x).shape, _raw(x).dtype) for i, x in enumerate(leaves)}
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(targets), history=ocp.args.JsonRestore())
+        damaged = []
+        with _manager(self.path) as manager:
+            for step in sorted(manager.all_steps(), reverse=True):
+                try:
+                    restored = manager.restore(step, args=args)
+                    history = History(**restored["history"])
+                    break
+                except Exception as error:  # orbax, tensorstore and json each raise their own for a damaged file
+                    damaged.append((step, error))
+            else:
+                if not damaged:
+                    return None
+                step, error = damaged[0]
+                raise StorageError(
+                    f"{self.path / 'checkpoints'}: no checkpoint can be read (of step {step}: {_short(error)}); remove "
+                    "the run folder to start again"
+                ) from error
+            for later, error in damaged:
+                warnings.warn(
+                    f"{self.path}: the checkpoint of step {later} is damaged ({_short(error)}); going on from step {step}",
+                    stacklevel=4,
+                )
+                manager.delete(later)
+        arrays = [_unraw(restored["state"][str(i)], old) for i, old in enumerate(leaves)]
         return jax.tree.unflatten(structure, arrays), history
 
     def log(self, history: History):

@@ -122,13 +122,13 @@ def fit(
     - `data`, `val`: training and validation data. `best` is chosen by the mean relative L2 error on `val`.
     - `optimizer`: any optax optimiser; schedules count steps. For `optax.lbfgs()` use the whole set as one batch.
     - `loss`: of one sample, in physical units; or `objective` in its place, for training without data.
-    - `epochs` passes over the data, or `steps` of the optimiser. Each epoch is a new permutation, in whole batches.
+    - `epochs` passes over the data, or exactly `steps` of the optimiser. Each epoch is a new permutation, in whole batches.
     - `seeds`: train that many from different initial weights and batch orders at once (`vmap`).
     - `unroll`: of autoregressive tasks.
     - `symmetry`: a group, or True for the one that the dataset's problem declares: every sample is seen through a random
       element of it.
     - `ema`: decay of averaged parameters, which then serve as the result; 0.999 is a good value for long runs.
-    - `patience`: stop after so many epochs without a better validation error.
+    - `patience`: stop after so many epochs without a better validation error (with several seeds: of any of them).
     - `run`: folder for metrics and checkpoints. SIGTERM saves and exits.
     - `checkpoint_every`: seconds between checkpoints.
 
@@ -149,8 +149,10 @@ def fit(
     validation = None if val is None else DeviceData.load(task, val)
     if device is not None:
         batch_size = min(batch_size, len(device))
-    per_round = len(device) // batch_size if device is not None else min(_STEPS_PER_ROUND, steps or 1)
-    rounds = _rounds(epochs, steps, per_round, device)
+    per_round = len(device) // batch_size if device is not None else _STEPS_PER_ROUND
+    total = _total_steps(epochs, steps, per_round, device)
+    if patience is not None and validation is None:
+        raise ValueError(f"fit(patience={patience}) needs val=…: it watches the validation error")
 
     loop = Loop.of(surrogates[0], objective, optimizer, ema)
     many = (lambda f, axes: f) if seeds == 1 else (lambda f, axes: jax.vmap(f, in_axes=axes))
@@ -158,18 +160,16 @@ def fit(
     state = _stack([loop.init(s, k) for s, k in zip(surrogates, keys, strict=True)], seeds)
 
     @eqx.filter_jit(donate="all-except-first")
-    def train_round(constants, state: TrainState):
-        loop, device, number = constants
+    def train_round(constants, state: TrainState, count: int):
+        loop, device, done = constants
 
         def one(state: TrainState):
             if device is None:
-                order = jnp.zeros((per_round, 0), jnp.int32)
-            else:
-                # Parameter steps use fold_in(key, step); the order of an epoch comes from another branch of the key.
-                order = epoch_order(
-                    jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), number), len(device), batch_size
-                )
-            return loop.run(state, device, order)
+                return loop.run(state, None, jnp.zeros((count, 0), jnp.int32))
+            # Parameter steps use fold_in(key, step); the order of an epoch comes from another branch of the key.
+            key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), done // per_round)
+            order = epoch_order(key, len(device), batch_size)
+            return loop.run(state, device, jax.lax.dynamic_slice_in_dim(order, done % per_round, count))
 
         return many(one, 0)(state)
 
@@ -187,18 +187,24 @@ def fit(
     history = History(seeds=seeds)
     folder = None
     if run is not None:
-        settings = _settings(surrogates[0], objective, data, val, batch_size, seeds, ema, unroll, key)
+        settings = _settings(surrogates[0], state, objective, data, val, batch_size, seeds, ema, unroll, key)
         folder = RunFolder.open(run, settings)
         restored = folder.restore((state, best))
         if restored is not None:
             (state, best), history = restored
-    line = ProgressLine(rounds, per_round * batch_size * seeds if device is not None else per_round * seeds, progress)
-    waiting = history.rounds_since_best
+    per_line = per_round * seeds * (1 if device is None else batch_size)
+    line = ProgressLine(-(-total // per_round), per_line, progress)
+    done = int(np.max(state.step))
     last_save = time.monotonic()
+
+    def finished() -> bool:
+        return done >= total or (patience is not None and history.rounds_since_best >= patience)
+
     with _sigterm() as terminated:
-        for number in range(history.rounds, rounds):
+        while not finished():
             start = time.monotonic()
-            state, losses = train_round((loop, device, jnp.asarray(number)), state)
+            count = min(per_round - done % per_round, total - done)
+            state, losses = train_round((loop, device, jnp.asarray(done)), state, count)
             losses = np.asarray(losses).reshape(seeds, -1)
             errors = None
             if validation is not None:
@@ -206,20 +212,20 @@ def fit(
                 better = errors < history.best_error
                 if better.any():
                     best = keep_better(jnp.asarray(better if seeds > 1 else better[0]), result_of(state), best)
-            failed = not np.isfinite(losses).all()
-            if not failed:
+            bad = np.flatnonzero(~np.isfinite(losses).all(0))
+            where = done + int(bad[0]) if len(bad) else None
+            done += count
+            if where is None:
                 history.add(losses.mean(1), errors, time.monotonic() - start)
-                waiting = history.rounds_since_best
                 line.update(history)
-            else:
-                where = number * per_round + int(np.flatnonzero(~np.isfinite(losses).all(0))[0])
-            stop = failed or terminated.is_set() or (patience is not None and waiting >= patience)
             if folder is not None:
-                folder.log(history) if not failed else None
-                if stop or number == rounds - 1 or time.monotonic() - last_save > checkpoint_every:
-                    folder.save((state, best), history)
+                if where is None:
+                    folder.log(history)
+                due = time.monotonic() - last_save > checkpoint_every
+                if where is not None or terminated.is_set() or finished() or due:
+                    folder.save(done, (state, best), history)
                     last_save = time.monotonic()
-            if failed:
+            if where is not None:
                 kept = f"; the last good state is in {folder.path}" if folder is not None else ""
                 raise FloatingPointError(
                     f"the training loss or its gradient was not finite at step {where}; parameters of the step before "
@@ -227,8 +233,6 @@ def fit(
                 )
             if terminated.is_set():
                 raise SystemExit(143)
-            if stop:
-                break
     line.close(history)
     lasts = tuple(loop.surrogate(s) for s in _unstack(state, seeds))
     members = lasts
@@ -286,10 +290,10 @@ def _unstack(state, seeds: int) -> list:
     return [state] if seeds == 1 else [jax.tree.map(lambda x, i=i: x[i], state) for i in range(seeds)]
 
 
-def _rounds(epochs: int | None, steps: int | None, per_round: int, device: DeviceData | None) -> int:
+def _total_steps(epochs: int | None, steps: int | None, per_round: int, device: DeviceData | None) -> int:
     if (epochs is None) == (steps is None) or (device is None and steps is None):
         raise ValueError("fit needs exactly one of epochs=… and steps=…; without data it counts steps")
-    return epochs if epochs is not None else -(-steps // max(per_round, 1))
+    return epochs * per_round if epochs is not None else steps
 
 
 def _required(value, what: str):
@@ -306,16 +310,19 @@ def _symmetry(symmetry, data: Dataset | None):
     return data.problem.symmetry
 
 
-def _settings(surrogate, objective, data, val, batch_size, seeds, ema, unroll, key) -> dict:
+def _settings(surrogate, state: TrainState, objective, data, val, batch_size, seeds, ema, unroll, key) -> dict:
     """What a run folder must agree on to be resumed; epochs may grow."""
-    params, static = eqx.partition(surrogate.network, eqx.is_array)
-    shapes = [f"{jax.tree_util.keystr(p)}: {x.shape} {x.dtype}" for p, x in jax.tree_util.tree_leaves_with_path(params)]
+
+    def shapes(tree):
+        leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
+        return [f"{jax.tree_util.keystr(p)}: {x.shape} {x.dtype}" for p, x in leaves]
+
     ids = lambda d: (
         None if d is None else f"{len(d)} samples, ids {hash(tuple(d.ids.tolist())) & 0xFFFFFFFF:08x}, {d.grid}"
     )
     return {
         "network": f"{type(surrogate.network).__name__}, {surrogate.parameters} parameters",
-        "arrays": shapes,
+        "arrays": shapes(surrogate.network),
         "task": repr(surrogate.task),
         "objective": repr(objective),
         "train": ids(data),
@@ -325,6 +332,7 @@ def _settings(surrogate, objective, data, val, batch_size, seeds, ema, unroll, k
         "ema": ema,
         "unroll": repr(unroll),
         "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "optimizer": shapes(state.opt_state),
     }
 
 

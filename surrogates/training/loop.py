@@ -39,23 +39,23 @@ class Loop(eqx.Module):
 
     @classmethod
     def of(cls, surrogate, objective, optimizer, ema: float) -> "Loop":
-        _, static = eqx.partition(_without_state(surrogate), trainable(surrogate))
+        static = _split(surrogate)[1]
         return cls(static, objective, optax.with_extra_args_support(optimizer), ema)
 
     def init(self, surrogate, key: Array) -> TrainState:
-        model = eqx.filter(_without_state(surrogate), trainable(surrogate))
-        # Donated buffers must not belong to the caller's model, nor be shared between two leaves.
-        model, state = jax.tree.map(jnp.array, (model, surrogate.state))
+        model = _split(surrogate)[0]
         k_objective, k_steps = jax.random.split(key)
-        return TrainState(
+        state = TrainState(
             model=model,
-            model_state=state,
+            model_state=surrogate.state,
             opt_state=self.optimizer.init(model),
             objective_state=self.objective.init(k_objective),
-            ema=jax.tree.map(jnp.array, model) if self.ema else None,
+            ema=model if self.ema else None,
             step=jnp.asarray(0),
             key=k_steps,
         )
+        # Donated buffers must not belong to the caller's model, nor be shared between two leaves.
+        return jax.tree.map(jnp.array, state)
 
     def surrogate(self, state: TrainState):
         """The surrogate with the current parameters (averaged ones with `ema`)."""
@@ -67,16 +67,21 @@ class Loop(eqx.Module):
     ) -> tuple[TrainState, Float[Array, " steps"]]:
         """One scan over the rows of `order`, each the sample numbers of one batch; losses per step.
 
-        A step whose loss or gradient is not finite changes nothing but is reported by its loss.
+        From the first step on whose loss or gradient is not finite nothing but the step number changes, and losses are NaN.
         """
 
-        def step(state: TrainState, numbers):
+        def step(carry, numbers):
+            state, good = carry
             new, loss = self.step(state, None if data is None else data.take(numbers))
-            return new, loss
+            good &= jnp.isfinite(loss)
+            kept = eqx.tree_at(lambda s: s.step, _select(good, new, state), new.step)
+            return (kept, good), jnp.where(good, loss, jnp.nan)
 
-        return jax.lax.scan(step, state, order)
+        (state, _), losses = jax.lax.scan(step, (state, jnp.asarray(True)), order)
+        return state, losses
 
     def step(self, state: TrainState, batch) -> tuple[TrainState, Float[Array, ""]]:
+        """One step of the optimiser and its loss, NaN where the loss or its gradient is not finite."""
         key = jax.random.fold_in(state.key, state.step)
         states = States(state.model_state, state.objective_state)
 
@@ -91,8 +96,7 @@ class Loop(eqx.Module):
         ema = optax.incremental_update(model, state.ema, 1 - self.ema) if self.ema else None
         new = TrainState(model, new_states.model, opt_state, new_states.objective, ema, state.step + 1, state.key)
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grad))
-        kept = _select(finite, new, state)
-        return eqx.tree_at(lambda s: s.step, kept, state.step + 1), jnp.where(finite, loss, jnp.nan)
+        return new, jnp.where(finite, loss, jnp.nan)
 
 
 def _select(condition, new: PyTree, old: PyTree) -> PyTree:
@@ -102,8 +106,10 @@ def _select(condition, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(pick, new, old)
 
 
-def _without_state(surrogate):
-    return eqx.tree_at(lambda s: s.state, surrogate, None, is_leaf=lambda x: x is None)
+def _split(surrogate) -> tuple[PyTree, PyTree]:
+    """Trained arrays, and everything else but the model state."""
+    surrogate = eqx.tree_at(lambda s: s.state, surrogate, None, is_leaf=lambda x: x is None)
+    return eqx.partition(surrogate, trainable(surrogate))
 
 
 def epoch_order(key: Array, size: int, batch_size: int) -> Int[Array, "steps batch"]:

@@ -194,6 +194,31 @@ def test_wrong_use_is_named():
         CG(max_steps=-1)
 
 
+@pytest.mark.parametrize("sign", [-1.0, np.nan])
+def test_a_wrong_preconditioner_ends_the_iteration(sign):
+    method = CG(lambda r: sign * r, norm="natural")
+    solution = jax.jit(lambda a, b: solve(diffusion(a), b, method))(*float32(A, B))
+    assert solution.status == (Status.breakdown if sign == -1 else Status.non_finite)
+    assert (solution.value == 0).all()
+
+
+@pytest.mark.parametrize("scaling", [None, A[1:-1]])
+def test_singular_systems_ignore_the_mean_of_a_right_hand_side(x64, scaling):
+    """All sides Neumann: a consistent part, a constant and their sum have solutions that differ by rounding."""
+    boundaries, spacing = ("neumann", "neumann"), SPACING
+    a = jnp.asarray(A[1:-1])
+    operator = Diffusion(stencil.face_means(a, boundaries, "harmonic"), SHAPE, spacing, boundaries)
+    method = CG(FastPoisson(spacing, boundaries, scaling), rtol=1e-12, norm="natural")
+    centred = jnp.asarray(B - B.mean())
+    run = jax.jit(lambda b: solve(operator, b, method))
+    x = run(centred)
+    matrix = np.asarray(operator.as_matrix())
+    np.testing.assert_allclose(x.value.ravel(), np.linalg.pinv(matrix) @ centred.ravel(), atol=1e-10)
+    shifted = run(centred + 1e3)
+    assert x.status == Status.converged
+    np.testing.assert_allclose(shifted.value, x.value, atol=1e-10)
+
+
 # Starting points ------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,86 @@
+"""The code that people type works as written: the README's example, and the blocks of the target experience at small size."""
+
+import re
+from pathlib import Path
+
+import flax.nnx as nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import surrogax as sx
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_fifteen_lines_of_the_readme(monkeypatch, tmp_path):
+    """From two NumPy arrays to a saved operator; sizes alone are changed."""
+    (code,) = re.findall(r"```python\n(import jax.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
+    small = {"64": "16", "800": "24", "100": "8", "epochs=50": "epochs=2", "width=32": "width=6", "modes=12": "modes=4"}
+    for old, new in small.items():
+        assert old in code
+        code = code.replace(old, new)
+    rng = np.random.default_rng(0)
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", rng.normal(size=(40, 16, 16)).astype(np.float32))
+    np.save("u.npy", rng.normal(size=(40, 16, 16)).astype(np.float32))
+    scope = {}
+    exec(code, scope)
+    again = sx.load("fno.sgx").predict(scope["test"][:4])["u"]
+    np.testing.assert_array_equal(again, scope["fno"].predict(scope["test"][:4])["u"])
+
+
+class MyFlaxUNet(nnx.Module):
+    """A network of somebody who has never heard of this library."""
+
+    def __init__(self, n_in, n_out, *, rngs):
+        self.down = nnx.Conv(n_in, 8, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(8, rngs=rngs)
+        self.up = nnx.Conv(8, n_out, (3, 3), rngs=rngs)
+
+    def __call__(self, x):
+        return self.up(nnx.gelu(self.norm(self.down(x))))
+
+
+def test_blocks_data_train_compare_and_own_network(key, tmp_path, monkeypatch):
+    monkeypatch.setenv("SURROGAX_CACHE", str(tmp_path / "cache"))
+    opt = optax.adam(1e-3)
+    # 1 Data
+    darcy = sx.problem("darcy", a=sx.random.Threshold(12, 3))
+    ds = sx.generate(darcy, n=28, grid=21, key=key, progress=False)
+    train, val, test = ds.split(train=20, val=4, test=4, key=key)
+    tr, va = train.subsample(space=2), val.subsample(space=2)
+    tr.plot("a", "u", n=3)
+    # 2 Train
+    task = sx.Task.fit(tr, inputs="a", targets="u")
+    model = sx.FNO(task, width=6, modes=4, depth=2, key=key)
+    fno = sx.fit(
+        model, tr, val=va, optimizer=opt, loss=sx.losses.RelativeL2(), epochs=2, batch_size=10, seeds=2,
+        run=tmp_path / "fno", progress=False,
+    )  # fmt: skip
+    fno.history.plot()
+    assert fno.predict(test[:4])["u"].shape == (4, 21, 21)
+    assert fno.best is fno.members[0] and fno.last is fno.lasts[0]
+    # 3 Compare
+    pod = sx.fit(sx.PODRegression(task, rank=8, regressor="gp"), tr, val=va)
+    base = {"mean": sx.MeanField(task), "solver 11²": sx.SolverSurrogate(darcy, grid=11, rtol=1e-3)}
+    table = sx.evaluate({"FNO": fno, "POD-GP": pod, **base}, {"11": test.subsample(space=2), "21": test})
+    table.pareto(x="ms_per_sample", y="rel_l2")
+    assert table.to_markdown().count("\n| ") == 4 + 1
+    assert table.value("solver 11²", "11") < table.value("mean", "11")
+    # 9 Somebody's own network
+    unet = sx.fit(
+        sx.wrap(MyFlaxUNet(task.in_channels, task.out_channels, rngs=nnx.Rngs(0)), task, batched=True),
+        tr, val=va, optimizer=opt, epochs=1, progress=False,
+    )  # fmt: skip
+    sx.check_surrogate(unet)
+    unet.save(tmp_path / "unet")
+
+
+def test_block_solve_is_differentiable_from_the_face():
+    grid = sx.Grid.unit_square(9)
+    darcy = sx.problem("darcy")
+    gradient = jax.grad(lambda a: darcy.solve({"a": a}, grid)[0]["u"].sum())(jnp.ones(grid.shape))
+    assert gradient.shape == grid.shape and float(gradient.sum()) < 0  # more permeable, less pressure
