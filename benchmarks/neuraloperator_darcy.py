@@ -12,6 +12,7 @@ Last line: JSON.
 
 import argparse
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -87,7 +88,8 @@ def peer_results(data: Path, seeds, epochs: int, python: Path, quick: bool) -> l
         kept = RESULTS / "neuraloperator_darcy_peer" / f"encoded_seed{seed}.json"
         if quick or not kept.exists():
             if not python.exists():
-                return []
+                print(f"peer, seed {seed}: not run (no {python})")
+                continue
             kept = Path("/tmp") / f"surrogax_peer_{seed}.json" if quick else kept
             kept.parent.mkdir(parents=True, exist_ok=True)
             options = [
@@ -108,10 +110,18 @@ def peer_results(data: Path, seeds, epochs: int, python: Path, quick: bool) -> l
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with darcy_train_16.pt, darcy_test_{16,32}.pt")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("SURROGAX_DARCY_DATA"),
+        help="folder with darcy_{train_16,test_16,test_32}.pt",
+    )
     parser.add_argument("--quick", action="store_true", help="one seed, few epochs: a check of the script, no result")
     parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON, help="Python of the peer's environment")
     options = parser.parse_args()
+    if options.data is None:
+        print("not run: no --data, and SURROGAX_DARCY_DATA is not set")
+        return
     seeds, epochs = (SEEDS[:1], 10) if options.quick else (SEEDS, EPOCHS)
     tests = {n: sx.open(options.data / f"darcy_test_{n}.pt") for n in (16, 32)}
 
@@ -167,6 +177,7 @@ def main():
             "peer_parameters": peer[0]["parameters_real"] if peer else None,
             "epochs": epochs,
             "peer_epochs": peer[0]["epochs"] if peer else None,
+            "peer_seeds": len(peer),
             "runs": rows,
             "quick": options.quick,
         },

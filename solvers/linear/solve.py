@@ -44,7 +44,7 @@ def solve(
         )
     if not lx.is_symmetric(operator):
         raise ValueError(f"solve: {type(method).__name__} needs a symmetric operator, {type(operator).__name__} is not")
-    method, frozen = jax.lax.stop_gradient((method, operator))
+    method, frozen = _constant((method, operator))
     rtol = method.rtol if adjoint_rtol is None else adjoint_rtol
     unit = _unit(jax.lax.stop_gradient(b))
     scale = unit * method.measure(jax.lax.stop_gradient(b) / unit)
@@ -80,6 +80,11 @@ def solve(
 def status_message(status: SupportsInt) -> str:
     """One sentence for a status value: its name and what to try."""
     return f"{Status(int(status)).name}: {Status(int(status)).advice}"
+
+
+def _constant(tree):
+    """Without gradient; leaves that are no arrays (functions inside a learned preconditioner) stay as they are."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if isinstance(x, jax.Array) else x, tree)
 
 
 def _unit(r):

@@ -1,0 +1,163 @@
+"""`wrap`: networks that know nothing of this library train, evaluate and save like its own."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+import surrogax as sx
+from surrogax.solvers.files import StorageError
+from surrogax.surrogates.network import apply_batch
+from surrogax.surrogates.wrap import default_inputs
+
+N = 9
+
+
+class CNN(nnx.Module):
+    """Two periodic convolutions with batch normalisation and dropout between them, on batches `(n, x, c)`."""
+
+    def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs):
+        self.first = nnx.Conv(n_in, 4, (3,), padding="CIRCULAR", rngs=rngs)
+        self.norm = nnx.BatchNorm(4, momentum=0.9, rngs=rngs)
+        self.dropout = nnx.Dropout(0.1, rngs=rngs)
+        self.last = nnx.Conv(4, n_out, (3,), padding="CIRCULAR", rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(self.dropout(nnx.tanh(self.norm(self.first(x)))))
+
+
+class Pointwise(nnx.Module):
+    """A stateless module for one sample."""
+
+    def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs):
+        self.linear = nnx.Linear(n_in, n_out, rngs=rngs)
+
+    def __call__(self, x):
+        return self.linear(x)
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    x = 2 * np.pi * np.arange(N) / N
+    a = rng.normal(size=(16, 1)) * np.sin(x) + rng.normal(size=(16, 1)) * np.cos(x)
+    c = rng.uniform(1, 2, 16)
+    u = 1 + c[:, None] * a - 0.5 * np.roll(a, 1, 1)
+    grid = sx.Grid.unit(N, 1, "periodic")
+    return sx.from_arrays(
+        {"a": np.float32(a)}, {"u": np.float32(u)}, parameters={"c": np.float32(c)}, grid=grid
+    ).split(train=12, val=4)
+
+
+@pytest.fixture(scope="module")
+def task(data):
+    return sx.Task.fit(data[0], "a", "u")
+
+
+def cnn(task, seed: int = 0):
+    return sx.wrap(CNN(task.in_channels, task.out_channels, rngs=nnx.Rngs(seed)), task, batched=True)
+
+
+@pytest.fixture(scope="module")
+def trained(data, task):
+    train, val = data
+    return sx.fit(cnn(task), train, val=val, optimizer=optax.adam(3e-2), epochs=20, batch_size=4, progress=False)
+
+
+def statistics(surrogate) -> list[np.ndarray]:
+    """Running means and variances."""
+    return [np.asarray(x) for x in jax.tree.leaves(surrogate.state) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+
+def test_a_flax_network_learns_and_its_batch_statistics_move(trained, task):
+    assert trained.history.val[-1][0] < trained.history.val[0][0] / 2
+    before, after = statistics(cnn(task)), statistics(trained.last)
+    assert len(before) == len(after) == 2 and [x.shape for x in after] == [(4,), (4,)]
+    assert all(not np.allclose(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_only_parameters_are_counted_and_trained(task):
+    convolutions, norm = (3 * 1 * 4 + 4) + (3 * 4 * 1 + 1), 4 + 4
+    assert cnn(task).parameters == convolutions + norm
+
+
+def test_training_drops_out_and_prediction_is_deterministic(trained, data, task):
+    batch = {"a": data[1]["a"]}
+    inputs = jax.vmap(task.pack)(batch)
+    model = trained.last
+    train = [apply_batch(model.network, model.state, inputs, train=True) for _ in range(1)]
+    again = apply_batch(model.network, train[0][1], inputs, train=True)[0]
+    assert not np.allclose(train[0][0], again), "the state of the random numbers goes on"
+    first = trained.predict(data[1])["u"]
+    np.testing.assert_array_equal(first, trained.predict(data[1])["u"])
+    np.testing.assert_allclose(
+        trained.best({"a": data[1]["a"][0]})["u"], first[0], rtol=1e-5, err_msg="alone and in a batch"
+    )
+
+
+def test_it_keeps_the_contract_on_its_data_and_on_made_up_ones(trained, data):
+    sx.check_surrogate(trained, data[1])
+    sx.check_surrogate(trained)
+
+
+def test_it_is_saved_and_read_back_into_a_network_like_it(trained, data, task, tmp_path):
+    trained.save(tmp_path / "cnn.sgx")
+    again = sx.load(tmp_path / "cnn.sgx", like=cnn(task, seed=5))
+    np.testing.assert_array_equal(again.predict(data[1])["u"], trained.predict(data[1])["u"])
+    for a, b in zip(statistics(again), statistics(trained.best), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(StorageError, match=r"cnn\.sgx: holds the arrays of a foreign network only; pass like=wrap"):
+        sx.load(tmp_path / "cnn.sgx")
+    other = sx.wrap(Pointwise(1, 1, rngs=nnx.Rngs(0)), task)
+    with pytest.raises(StorageError, match=r"cnn\.sgx: holds another structure; only in the file: .*first"):
+        sx.load(tmp_path / "cnn.sgx", like=other)
+
+
+def test_seeds_of_a_function_of_a_key_have_their_own_statistics(data, task):
+    train, val = data
+    make = lambda key: cnn(task, seed=int(jax.random.randint(key, (), 0, 10**6)))  # noqa: E731
+    result = sx.fit(
+        make, train, val=val, optimizer=optax.adam(1e-2), epochs=2, batch_size=4, seeds=2, progress=False
+    )
+    a, b = result.lasts
+    assert not np.allclose(a.predict(val)["u"], b.predict(val)["u"])
+    assert not np.allclose(statistics(a)[0], statistics(b)[0])
+    with pytest.raises(ValueError, match=r"NNX does not know how to make new weights; pass a function"):
+        sx.fit(cnn(task), train, optimizer=optax.adam(1e-2), epochs=1, seeds=2)
+
+
+def test_an_equinox_module_with_parameters_as_constant_channels(data):
+    train, val = data
+    task = sx.Task.fit(train, ("a", "c"), "u")
+    convolution = eqx.nn.Conv1d(
+        task.in_channels + task.in_params, task.out_channels, 3, padding=1, padding_mode="CIRCULAR", key=jax.random.key(0)
+    )
+    model = sx.wrap(convolution, task, inputs=lambda inputs: default_inputs(inputs).T)
+    with pytest.raises(Exception, match="shape"):  # (c, x) instead of (x, c): the network must turn its output back
+        model.predict(val)
+    model = sx.wrap(eqx.nn.Sequential([convolution, eqx.nn.Lambda(jnp.transpose)]), task,
+                    inputs=lambda inputs: default_inputs(inputs).T)  # fmt: skip
+    assert model.parameters == 2 * 3 + 1
+    result = sx.fit(model, train, val=val, optimizer=optax.adam(3e-2), epochs=20, batch_size=4, progress=False)
+    assert result.history.val[-1][0] < result.history.val[0][0]
+    sx.check_surrogate(result, val)
+
+
+def test_a_stateless_flax_module_takes_single_samples(data, task):
+    module = Pointwise(1, 1, rngs=nnx.Rngs(0))
+    model = sx.wrap(module, task)
+    assert model.state is None and not model.network.batched
+    a = data[1]["a"]
+    normal = task.normalizers["a"].encode(a[..., None])
+    expected = task.normalizers["u"].decode(module(normal))[..., 0]
+    np.testing.assert_allclose(model.predict(data[1])["u"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_cannot_be_wrapped_is_named(task):
+    with pytest.raises(TypeError, match="wrap: dict is neither a flax.nnx.Module nor callable"):
+        sx.wrap({"weight": jnp.zeros(3)}, task)
+    with pytest.raises(ValueError, match="wrap: CNN has a state, which needs batches: pass batched=True"):
+        sx.wrap(CNN(1, 1, rngs=nnx.Rngs(0)), task)
