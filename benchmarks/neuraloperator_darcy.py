@@ -14,15 +14,15 @@ import argparse
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import surrogax as sx
 from common import RESULTS, record
+
+import surrogax as sx
 
 PEER = Path(__file__).parent / "peers" / "neuraloperator_darcy.py"
 PEER_PYTHON = PEER.parent / ".venv" / "bin" / "python"
@@ -33,7 +33,7 @@ EPOCHS, BATCH, PEAK = 100, 10, 4e-3
 NETWORK = dict(width=20, modes=6, depth=4, padding=0.25, channel_mlp=0.5)
 
 
-def train(data: Path, symmetry: bool, seed: int, epochs: int):
+def train(data: Path, symmetry: bool, seed: int, epochs: int, runs: Path):
     everything = sx.open(data / "darcy_train_16.pt")
     train, val = everything.select(slice(0, 900)), everything.select(slice(900, 1000))
     task = sx.Task.fit(train, "a", "u")
@@ -47,6 +47,7 @@ def train(data: Path, symmetry: bool, seed: int, epochs: int):
         epochs=epochs,
         batch_size=BATCH,
         symmetry=sx.Dihedral() if symmetry else None,
+        run=runs / f"symmetry={symmetry},seed={seed},epochs={epochs}",
         key=key,
     )
 
@@ -118,6 +119,9 @@ def main():
     )
     parser.add_argument("--quick", action="store_true", help="one seed, few epochs: a check of the script, no result")
     parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON, help="Python of the peer's environment")
+    parser.add_argument(
+        "--runs", type=Path, default="runs/neuraloperator_darcy", help="folder of the trainings; they resume"
+    )
     options = parser.parse_args()
     if options.data is None:
         print("not run: no --data, and SURROGAX_DARCY_DATA is not set")
@@ -128,9 +132,8 @@ def main():
     rows, per_sample = {}, {}
     for name, symmetry in (("ours", True), ("ours, no symmetry", False)):
         for seed in seeds:
-            start = time.perf_counter()
-            result = train(options.data, symmetry, seed, epochs)
-            seconds = time.perf_counter() - start
+            result = train(options.data, symmetry, seed, epochs, options.runs)
+            seconds = sum(result.history.seconds)
             row = {"val": float(result.history.val[-1][0]), "seconds": seconds, "parameters": result.parameters}
             for n, test in tests.items():
                 values = errors(result.last.predict(test)["u"], test["u"])

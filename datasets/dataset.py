@@ -1,8 +1,9 @@
 """The dataset interface: named fields over a domain with per-sample parameters, read from any `Source`."""
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import overload
 
 import jax
 import numpy as np
@@ -66,6 +67,15 @@ class Dataset:
         if name not in self.fields:
             raise KeyError(f"no field {name!r} in this dataset; it has {sorted(self.fields)}")
         return self.fields[name]
+
+    @overload
+    def __getitem__(self, item: str) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, item: int) -> dict[str, np.ndarray]: ...
+
+    @overload
+    def __getitem__(self, item: slice | Sequence[int] | np.ndarray) -> "Dataset": ...
 
     def __getitem__(self, item):
         if isinstance(item, str):

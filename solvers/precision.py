@@ -12,6 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def in_double(function: Callable) -> Callable:
@@ -22,8 +23,8 @@ def in_double(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
-        if traced and not jax.config.jax_enable_x64:
+        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        if traced and jnp.result_type(float) != jnp.float64:
             raise TypeError(
                 f"{function.__name__} computes in float64 and cannot be traced (jit, grad, vmap) while x64 is off: "
                 "its derivative would be rounded to float32. Enable it with jax.config.update('jax_enable_x64', True)."

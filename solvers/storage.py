@@ -5,7 +5,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +18,17 @@ _TYPES: dict[str, type] = {}
 _TAGS: dict[type, str] = {}
 
 
+_T = TypeVar("_T")
+
 # Registered types -----------------------------------------------------------------------------------------------------
 
 
-def register(tag: str) -> Callable[[type], type]:
+def register(tag: str) -> Callable[[type[_T]], type[_T]]:
     """Class decorator: lets `save` and `load` handle a dataclass, `equinox.Module` or named tuple under a unique tag,
     `@register("fno")`. Every concrete class is registered itself, a base class does not count. The tag and the field
     names are what files hold: renaming either makes older files unreadable. Put it above `@dataclass`."""
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: type[_T]) -> type[_T]:
         if not (dataclasses.is_dataclass(cls) or _is_named_tuple(cls)):
             raise TypeError(
                 f"register({tag!r}): {cls.__qualname__} is no dataclass, equinox.Module or named tuple; "

@@ -20,14 +20,18 @@ class Buffer(eqx.Module):
 
 def trainable(model: PyTree) -> PyTree:
     """A pytree of booleans like `model`: True at floating-point arrays that training moves, False at buffers, at the
-    statistics of a `Task`, at integers and everything else. Use with `equinox.partition`."""
+    statistics of a `Task`, at the `state` of a surrogate (batch statistics), at integers and everything else. Use with
+    `equinox.partition`."""
 
     def mark(node):
         if isinstance(node, Buffer | Task):
             return jax.tree.map(lambda _: False, node)
         return eqx.is_inexact_array(node)
 
-    return jax.tree.map(mark, model, is_leaf=lambda node: isinstance(node, Buffer | Task))
+    marks = jax.tree.map(mark, model, is_leaf=lambda node: isinstance(node, Buffer | Task))
+    if isinstance(getattr(model, "task", None), Task) and getattr(model, "state", None) is not None:
+        marks = eqx.tree_at(lambda m: m.state, marks, jax.tree.map(lambda _: False, model.state))
+    return marks
 
 
 def count_parameters(model: PyTree) -> int:

@@ -43,10 +43,7 @@ class AbstractSurrogate(eqx.Module):
     """`surrogate(fields, at=None) -> fields` for one sample in physical units, under jit, vmap and grad."""
 
     task: eqx.AbstractVar[Task]
-
-    @property
-    @abc.abstractmethod
-    def capabilities(self) -> Capabilities: ...
+    capabilities: eqx.AbstractClassVar[Capabilities]
 
     @abc.abstractmethod
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:

@@ -99,9 +99,13 @@ class Task(eqx.Module):
         **Raises:** `KeyError` for an unknown name, `ValueError` for roles that do not fit or values that are not finite.
         """
         everything = tuple(k for k, s in train.fields.items() if s.role != "domain")
-        names = {"*": everything}
-        inputs = names.get(inputs, (inputs,) if isinstance(inputs, str) else tuple(inputs))
-        targets = names.get(targets, (targets,) if isinstance(targets, str) else tuple(targets))
+        def listed(names) -> tuple[str, ...]:
+            if isinstance(names, str):
+                return everything if names == "*" else (names,)
+            return tuple(names)
+
+        inputs = listed(inputs)
+        targets = listed(targets)
         if not targets:
             raise ValueError(f"Task.fit needs targets; this dataset has {everything}")
         specs = {name: train.spec(name) for name in dict.fromkeys(inputs + targets)}
@@ -241,6 +245,8 @@ class Task(eqx.Module):
 
     def unpack(self, y: Float[Array, "*space c"], fields: Fields) -> dict[str, Array]:
         """Network output to named fields in physical units."""
+        if y.shape[-1] != self.out_channels:
+            raise ValueError(f"the network returned shape {y.shape}, expected (*space, {self.out_channels})")
         result, start = {}, 0
         for name in self.targets:
             spec = self.spec(name)

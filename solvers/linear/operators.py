@@ -1,5 +1,7 @@
 """Linear operators of PDE discretisations, as `lineax.AbstractLinearOperator`s. Each describes one system."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ class Diffusion(lx.AbstractLinearOperator):
     spacing: tuple[float, ...] = eqx.field(static=True)
     boundaries: tuple[Boundary, ...] = eqx.field(static=True)
 
-    def __init__(self, faces, shape, spacing, boundaries, shift=0.0):
+    def __init__(self, faces, shape, spacing, boundaries, shift: Any = 0.0):
         self.faces = tuple(faces)
         self.shape, self.spacing, self.boundaries = tuple(shape), tuple(spacing), tuple(boundaries)
         self.shift = jnp.asarray(shift, self.faces[0].dtype)

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 class Jet:
     """A function u of named coordinates at one point.
 
-    `u.x`, `u.xx`, `u.xt` are its partial derivatives, by forward-over-forward differentiation; arithmetic and
-    `jnp` functions act on its value. `u.at["x"]` is a coordinate of the point.
+    `u.x`, `u.xx`, `u.xt` are its partial derivatives, by forward-over-forward differentiation. Arithmetic acts on its
+    value; functions need that written out, `jnp.sin(u.value)`. `u.at["x"]` is a coordinate of the point.
     """
 
     def __init__(self, function: Callable[[Float[Array, " d"]], Float[Array, ""]], point, names: tuple[str, ...]):

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
-from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from ..domains import Box, Grid
@@ -12,7 +12,7 @@ from ..random import Distribution
 from .jets import Jet
 from .symmetry import Dihedral
 
-Fields = Mapping[str, ArrayLike]
+Fields = Mapping[str, Any]  # arrays of JAX or NumPy
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +19,7 @@ _REPEATS = 5
 
 
 def evaluate(
-    surrogates: Mapping[str, object] | object,
+    surrogates: Mapping[str, Any] | Any,
     datasets: Mapping[str, Dataset] | Dataset,
     *,
     metrics: Iterable[str] = ("rel_l2",),

@@ -14,13 +14,9 @@ def plot_predictions(surrogate, data: Dataset, n: int = 3):
     data = data[: min(n, len(data))]
     task, grid = surrogate.task, data.grid
     name, source = task.targets[0], (task.inputs or (None,))[0]
-    predicted, truth = surrogate.predict(data)[name], data[name]
-    if task.history:
-        truth = truth[:, task.history]
-    if task.spec(name).components:
-        predicted, truth = predicted[..., 0], truth[..., 0]
+    predicted, truth = _scalars(surrogate, data)
     error = predicted - truth
-    limits, width = (truth.min(), truth.max()), np.abs(error).max()
+    limits, width = (float(truth.min()), float(truth.max())), float(np.abs(error).max())
     columns = 4 if source else 3
     figure, axes = plt.subplots(len(data), columns, figsize=(2.5 * columns, 2.1 * len(data)), squeeze=False, layout="constrained")
     for row, sample in enumerate(axes):
@@ -47,7 +43,9 @@ def plot_error_histogram(table: Table, metric: str = "rel_l2", dataset: str | No
         if key[1] == 0 and key[4] == metric and dataset in (None, key[2])
     }
     figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
-    edges = np.geomspace(min(v.min() for v in chosen.values()), max(v.max() for v in chosen.values()) * 1.01, 40)
+    errors = np.concatenate(list(chosen.values()))
+    smallest = errors[errors > 0].min(initial=errors.max() or 1.0)  # an exact prediction has no place on a log axis
+    edges = np.geomspace(0.99 * smallest, 1.01 * (errors.max() or 1.0), 40)
     for name, values in chosen.items():
         axes.hist(values, bins=edges, histtype="step", label=name, linewidth=1.5)
     axes.set(xscale="log", xlabel=metric, ylabel="samples")
@@ -61,16 +59,26 @@ def plot_spectrum(surrogates: dict, data: Dataset, n: int = 32):
 
     data = data[: min(n, len(data))]
     figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
-    name = next(iter(surrogates.values())).task.targets[0]
-    truth = data[name]
+    _, truth = _scalars(next(iter(surrogates.values())), data)
     axes.loglog(*radial_spectrum(truth), "k", label="truth")
     for label, surrogate in surrogates.items():
-        predicted = surrogate.predict(data)[name]
+        predicted, _ = _scalars(surrogate, data)
         (line,) = axes.loglog(*radial_spectrum(predicted), label=label)
         axes.loglog(*radial_spectrum(predicted - truth), "--", color=line.get_color(), linewidth=1)
     axes.set(xlabel="wavenumber", ylabel="energy", title="dashed: of the error")
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _scalars(surrogate, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction and truth of the first target, `(sample, *space)`: of trajectories the first predicted frame, of vectors
+    the first component."""
+    task = surrogate.task
+    name = task.targets[0]
+    predicted, truth = surrogate.predict(data)[name], data[name]
+    if task.history:
+        truth = truth[:, task.history]
+    return (predicted[..., 0], truth[..., 0]) if task.spec(name).components else (predicted, truth)
 
 
 def radial_spectrum(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

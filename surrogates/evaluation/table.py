@@ -133,7 +133,7 @@ class Table:
         figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
         for name in dict.fromkeys(r.surrogate for r in self.rows):
             rows = [r for r in self.rows if r.surrogate == name and r.metric == y and r.step is not None]
-            steps = sorted({r.step for r in rows})
+            steps = sorted({r.step for r in rows if r.step is not None})
             axes.semilogy(
                 [s + 1 for s in steps], [np.mean([r.mean for r in rows if r.step == s]) for s in steps], label=name
             )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ...solvers.domains import Layout
+from ...solvers.kernels.fourier import Method
 from ...solvers.storage import register
 from ..surrogate import NetworkSurrogate
 from ..task import Inputs, Task
@@ -98,7 +99,7 @@ class FourierNetwork(eqx.Module):
         init: str = "normal",
         padding: float = 0.0,
         padding_side: Literal["end", "both"] = "end",
-        method: str = "auto",
+        method: Method = "auto",
         remat: bool = False,
         key: Array,
     ):
@@ -162,7 +163,7 @@ class FourierNetwork(eqx.Module):
         """Zeros per axis. "end": the padded period is (1 + padding) times the box at every resolution, so that a mode is
         the same function on all grids; "both" (neuraloperator): round(padding · n) points on either side."""
         if self.padding_side == "both":
-            return [(round(self.padding * n),) * 2 for n in space]
+            return [(p, p) for p in (round(self.padding * n) for n in space)]
         if self.padding == 0:
             return [(0, 0)] * len(space)
         return [
@@ -202,7 +203,7 @@ def FNO(
     """
     if task.grid is None:
         raise ValueError("FNO needs a uniform grid; this task lives on point clouds")
-    modes = (modes,) * task.ndim if isinstance(modes, int) else tuple(modes)
+    modes = (modes,) * task.grid.ndim if isinstance(modes, int) else tuple(modes)
     if len(modes) != task.ndim:
         raise ValueError(f"FNO: modes={modes} for a task with {task.ndim} space dimensions")
     kept = (*(2 * m for m in modes[:-1]), modes[-1])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...solvers.kernels.fourier import truncated_irfft, truncated_rfft
+from ...solvers.kernels.fourier import Method, truncated_irfft, truncated_rfft
 from ...solvers.storage import register
 
 ACTIVATIONS = {"gelu": lambda x: jax.nn.gelu(x, approximate=False), "relu": jax.nn.relu, "tanh": jnp.tanh}
@@ -66,7 +66,7 @@ class SpectralConv(eqx.Module):
 
     weight: Float[Array, "2 *kept i o"]
     bias: Float[Array, " o"] | None
-    method: str = eqx.field(static=True)
+    method: Method = eqx.field(static=True)
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class SpectralConv(eqx.Module):
         *,
         bias: bool = False,
         init: str = "normal",
-        method: str = "auto",
+        method: Method = "auto",
         key: Array,
     ):
         k1, k2 = jax.random.split(key)

@@ -78,7 +78,10 @@ class Supervised(eqx.Module):
 
         def one(named, fields):
             grid = None if task.grid is None else task.grid_of(fields)
-            return self.loss_function(task.stack(named), task.pack_targets(fields), task.weights(fields), grid)
+            u, reference = task.stack(named), task.pack_targets(fields)
+            if u.shape != reference.shape:
+                raise ValueError(f"the network predicts shape {u.shape}, the targets have {reference.shape}")
+            return self.loss_function(u, reference, task.weights(fields), grid)
 
         return jax.vmap(one)(predicted, batch)
 

@@ -88,9 +88,9 @@ def test_training_drops_out_and_prediction_is_deterministic(trained, data, task)
     batch = {"a": data[1]["a"]}
     inputs = jax.vmap(task.pack)(batch)
     model = trained.last
-    train = [apply_batch(model.network, model.state, inputs, train=True) for _ in range(1)]
-    again = apply_batch(model.network, train[0][1], inputs, train=True)[0]
-    assert not np.allclose(train[0][0], again), "the state of the random numbers goes on"
+    once, state = apply_batch(model.network, model.state, inputs, train=True)
+    again, _ = apply_batch(model.network, state, inputs, train=True)
+    assert not np.allclose(once, again), "the state of the random numbers goes on"
     first = trained.predict(data[1])["u"]
     np.testing.assert_array_equal(first, trained.predict(data[1])["u"])
     np.testing.assert_allclose(
@@ -136,7 +136,7 @@ def test_an_equinox_module_with_parameters_as_constant_channels(data):
         task.in_channels + task.in_params, task.out_channels, 3, padding=1, padding_mode="CIRCULAR", key=jax.random.key(0)
     )
     model = sx.wrap(convolution, task, inputs=lambda inputs: default_inputs(inputs).T)
-    with pytest.raises(Exception, match="shape"):  # (c, x) instead of (x, c): the network must turn its output back
+    with pytest.raises(ValueError, match=r"returned shape \(1, 9\), expected \(\*space, 1\)"):
         model.predict(val)
     model = sx.wrap(eqx.nn.Sequential([convolution, eqx.nn.Lambda(jnp.transpose)]), task,
                     inputs=lambda inputs: default_inputs(inputs).T)  # fmt: skip
@@ -154,6 +154,12 @@ def test_a_stateless_flax_module_takes_single_samples(data, task):
     normal = task.normalizers["a"].encode(a[..., None])
     expected = task.normalizers["u"].decode(module(normal))[..., 0]
     np.testing.assert_allclose(model.predict(data[1])["u"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_output_of_another_size_is_an_error_not_a_broadcast(data, task):
+    model = sx.wrap(lambda x: x.mean(0, keepdims=True), task)
+    with pytest.raises(ValueError, match=r"predicts shape \(1, 1\), the targets have \(9, 1\)"):
+        sx.fit(model, data[0], optimizer=optax.sgd(0.1), epochs=1)
 
 
 def test_what_cannot_be_wrapped_is_named(task):

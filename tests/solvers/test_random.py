@@ -1,0 +1,141 @@
+"""Random fields: one function on every grid, the covariance of the analytic expansion, one sample from one key."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from surrogax.solvers import random
+from surrogax.solvers.domains import Box, Grid
+from surrogax.solvers.kernels import gaussian_field
+
+BOUNDARIES = ("periodic", "neumann", "dirichlet")
+
+
+def rms(u):
+    return float(np.sqrt(np.mean(np.square(u))))
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_one_key_is_one_function_on_every_grid(key, boundary):
+    """The truncation at the frequencies that a grid holds converges at the rate of the spectrum, α − ½ in 1D."""
+    field = random.GaussianField(alpha=2.5, boundary=boundary)
+    grids = {
+        n: Grid.unit_interval(n, "periodic" if boundary == "periodic" else "nodes")
+        for n in (64, 65, 128, 129, 512, 513)
+    }
+    sizes = (64, 128, 512) if boundary == "periodic" else (65, 129, 513)
+    keys = jax.random.split(key, 20)
+    u = {n: np.asarray(jax.vmap(lambda k, g=grids[n]: field.sample(k, g))(keys)) for n in sizes}
+    coarse, middle, fine = sizes
+    intervals = 512
+    errors = [rms(u[n] - u[fine][:, :: intervals // (n - n % 2)]) for n in (coarse, middle)]
+    assert errors[1] < errors[0] < 0.05 * rms(u[fine])
+    assert abs(np.log2(errors[0] / errors[1]) - 2) < 0.6, errors
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_equal_on_every_grid_with_a_fixed_number_of_modes(key, boundary):
+    std = lambda eigenvalue: 1 / (9 + eigenvalue)  # noqa: E731
+    coarse, fine = (gaussian_field.sample(key, Grid.unit_square(n), boundary, std, modes=15) for n in (17, 33))
+    np.testing.assert_allclose(fine[::2, ::2], coarse, atol=2e-6 * float(abs(coarse).max()))
+    again = gaussian_field.sample(key, Grid(Box.unit(2), (16, 16), ("periodic",) * 2), boundary, std, modes=15)
+    np.testing.assert_allclose(again, coarse[:-1, :-1], atol=2e-6 * float(abs(coarse).max()))
+
+
+def eigenfunctions(boundary, x, count):
+    """Orthonormal on (0, L = 2), with eigenvalues of −d²/dx², from their definition."""
+    k = np.arange(count)
+    if boundary == "neumann":
+        return np.where(k == 0, np.sqrt(0.5), np.cos(k * np.pi * x[:, None] / 2)), (k * np.pi / 2) ** 2
+    if boundary == "dirichlet":
+        return np.sin((k + 1) * np.pi * x[:, None] / 2), ((k + 1) * np.pi / 2) ** 2
+    waves = [np.full((len(x), 1), np.sqrt(0.5))]
+    for j in range(1, count // 2 + 1):
+        waves += [np.cos(j * np.pi * x)[:, None], np.sin(j * np.pi * x)[:, None]]
+    return np.hstack(waves), (np.pi * ((np.arange(len(waves)) + 1) // 2)) ** 2
+
+
+@pytest.mark.parametrize("mean_mode", [False, True])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_covariance_of_the_analytic_expansion(key, boundary, mean_mode):
+    n, count, alpha, tau, sigma = 9, 20_000, 1.5, 2.0, 3.0
+    grid = Box(x=(1, 3, boundary)).grid(n)
+    field = random.GaussianField(alpha, tau, sigma, boundary, mean_mode)
+    samples = jax.jit(jax.vmap(lambda k: field.sample(k, grid)))(jax.random.split(key, count))
+    samples = np.asarray(samples, np.float64)
+    phi, lam = eigenfunctions(boundary, grid.coordinates[0] - 1, n)
+    np.testing.assert_allclose(phi.shape[1], n)
+    variance = sigma**2 * tau ** (2 * alpha - 1) * (lam + tau**2) ** -alpha
+    variance[0] *= mean_mode or boundary == "dirichlet"
+    expected = (phi * variance) @ phi.T
+    diagonal = np.diag(expected)
+    error = np.sqrt((np.outer(diagonal, diagonal) + expected**2) / count)  # standard error of a Gaussian covariance
+    ours = samples.T @ samples / count
+    assert (abs(ours - expected) <= 5 * error + 1e-10).all()
+    assert (abs(samples.mean(0)) <= 5 * np.sqrt(diagonal / count) + 1e-10).all()
+
+
+def test_sample_does_not_depend_on_the_batch(key):
+    field, grid = random.GaussianField(), Grid.unit_square(9)
+    draw = jax.vmap(lambda i: field.sample(jax.random.fold_in(key, i), grid))
+    three, seven = draw(jnp.arange(3)), draw(jnp.arange(7))
+    np.testing.assert_array_equal(three, seven[:3])
+    np.testing.assert_allclose(field.sample(jax.random.fold_in(key, 2), grid), three[2], atol=1e-6)
+    assert len({u.tobytes() for u in np.asarray(seven)}) == 7
+
+
+@pytest.mark.parametrize("shape", [(17,), (9, 12), (6, 5, 7)])
+def test_dirichlet_fields_vanish_at_the_boundary_only(key, shape):
+    grid = Box(**dict(zip("xyz", [(0, 1), (-1, 1), (0, 3)][: len(shape)], strict=False))).grid(shape)
+    u = np.asarray(random.GaussianField(boundary="dirichlet").sample(key, grid))
+    assert u.shape == shape and u.dtype == np.float32
+    inside = np.zeros(shape, bool)
+    inside[(slice(1, -1),) * len(shape)] = True
+    assert abs(u[~inside]).max() < 1e-5 * abs(u).max()
+    assert (u[inside] != 0).all()
+
+
+@pytest.mark.parametrize("layout", ["nodes", "cells", "periodic"])
+def test_layouts_see_the_same_function(key, layout):
+    """Points that a layout shares with a grid of nodes have its values, whatever the boundary of the field."""
+    std = lambda eigenvalue: np.exp(-eigenvalue / 100)  # noqa: E731
+    draw = functools.partial(gaussian_field.sample, key, boundary="neumann", std=std, modes=6)
+    every = {"nodes": slice(None, None, 2), "cells": slice(1, None, 2), "periodic": slice(None, -1, 2)}[layout]
+    n = 9 if layout == "nodes" else 8
+    np.testing.assert_allclose(draw(Grid.unit_interval(n, layout)), draw(Grid.unit_interval(17))[every], atol=1e-5)
+
+
+def test_periodic_fields_have_zero_mean_and_match_at_the_ends(key):
+    field = random.GaussianField(boundary="periodic")
+    u = np.asarray(field.sample(key, Grid.unit_interval(33)))
+    np.testing.assert_allclose(u[0], u[-1], atol=1e-5)
+    u = np.asarray(field.sample(key, Grid.unit_square(32, "periodic")))
+    assert abs(u.mean()) < 1e-6 * abs(u).max()
+
+
+def test_threshold_takes_two_values_by_sign(key):
+    grid, field = Grid.unit_square(33), random.GaussianField()
+    a = random.Threshold(12.0, 3.0, field).sample(key, grid)
+    assert set(np.unique(a)) == {3, 12}
+    np.testing.assert_array_equal(a == 12, field.sample(key, grid) >= 0)
+
+
+def test_lognormal_is_the_exponential(key):
+    grid, field = Grid.unit_square(9), random.GaussianField()
+    np.testing.assert_allclose(
+        np.log(random.Lognormal(0.5, field).sample(key, grid)), 0.5 * field.sample(key, grid), atol=1e-5
+    )
+
+
+def test_numbers(key):
+    keys = jax.random.split(key, 4000)
+    uniform = np.asarray(jax.vmap(random.Uniform(-2, 6).sample)(keys))
+    assert uniform.shape == (4000,) and -2 <= uniform.min() < -1.9 and 5.9 < uniform.max() < 6
+    assert abs(uniform.mean() - 2) < 5 * 8 / np.sqrt(12 * 4000)
+    beta = np.asarray(jax.vmap(random.Beta(2, 6, scale=0.6, shift=-0.15).sample)(keys))
+    assert abs(beta.mean() - (-0.15 + 0.6 * 0.25)) < 5 * 0.6 * np.sqrt(12 / (64 * 9) / 4000)
+    for law in (random.Uniform(), random.Beta(), random.GaussianField(), random.Threshold(), random.Lognormal()):
+        assert isinstance(law, random.Distribution) and hash(law) == hash(type(law)())
