@@ -16,7 +16,7 @@ demo: $(ENV)  ## generate data, train an FNO, write the report: runs/demo/report
 	$(BIN)/surrogax train darcy-fno --folder runs/demo
 
 test: $(ENV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --durations 15
 
 lint: $(ENV)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The dataset interface: named fields over a domain with per-sample parameters, read from any `Source`."""
 
+import itertools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -122,7 +123,7 @@ class Dataset:
             raise ValueError(f"split into {sizes} asks for {sum(sizes.values())} samples; the dataset has {len(self)}")
         order = np.arange(len(self)) if key is None else np.asarray(jax.random.permutation(key, len(self)))
         edges = np.cumsum([0, *sizes.values()])
-        return tuple(self.select(order[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True))
+        return tuple(self.select(order[a:b]) for a, b in itertools.pairwise(edges))
 
     def subsample(self, space: int | tuple[int, ...] = 1, time: int = 1) -> "Dataset":
         """Every `space`-th grid point (nested grids only) and every `time`-th instant."""
@@ -157,7 +158,8 @@ class Dataset:
         """Row blocks `(rows, points · components)` of all snapshots of a field, samples outermost, times inside."""
         spec = self.spec(name)
         if spec.role != "field" or self.grid is None:
-            raise ValueError(f"snapshots({name!r}): needs a field on a grid, this is a {spec.role}")
+            found = f"a {spec.role} on " + ("points" if self.grid is None else "a grid")
+            raise ValueError(f"snapshots({name!r}): needs a field on a grid, this is {found}")
         for start in range(0, len(self), block):
             values = self.read([name], np.arange(start, min(start + block, len(self))))[name]
             rows = len(values) * (values.shape[1] if spec.time else 1)
@@ -176,17 +178,18 @@ class Dataset:
         lines = [f"{len(self)} samples on {self.grid if self.grid is not None else 'point clouds'}"]
         if self.times is not None:
             lines.append(f"{len(self.times)} instants, t = {self.times[0]:g} … {self.times[-1]:g}")
-        positions = np.linspace(0, len(self) - 1, min(samples, len(self))).astype(int) if len(self) else []
+        positions = np.linspace(0, len(self) - 1, min(samples, len(self))).astype(int)
         for name, spec in self.fields.items():
             values = self.read([name], positions)[name]
             shape = ", ".join(map(str, values.shape[1:]))
             line = f"  {name:<12} {spec.role:<9} ({shape}) {values.dtype}"
             if values.size and spec.role != "domain":
-                numbers = values.astype(np.float64)
-                line += f"  min {np.nanmin(numbers):.4g}  mean {np.nanmean(numbers):.4g}  max {np.nanmax(numbers):.4g}"
-                bad = int((~np.isfinite(numbers)).sum())
+                numbers = values[np.isfinite(values)].astype(np.float64)
+                if numbers.size:
+                    line += f"  min {numbers.min():.4g}  mean {numbers.mean():.4g}  max {numbers.max():.4g}"
+                    line += "  (constant)" if np.ptp(numbers) == 0 else ""
+                bad = values.size - numbers.size
                 line += f"  !! {bad} values are not finite" if bad else ""
-                line += "  (constant)" if np.ptp(numbers) == 0 else ""
             lines.append(line)
         shown = {k: v for k, v in self.attributes.items() if k != "ids"}
         lines += [f"  {key}: {value}" for key, value in shown.items()]

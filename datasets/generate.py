@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -52,23 +52,37 @@ def generate(
       should be better than a solve on `grid` itself.
     - `times`: instants to store, for time-dependent problems.
     - `label_samples`: on so many samples the solve is repeated at twice the resolution, and the mean relative L2
-      difference on `grid` recorded as `attributes["label_error"]`; 0 for none.
+      difference on `grid` recorded as `attributes["label_error"]`; 0 for none. Cell centres have no finer grid that holds
+      them, so there is none on grids with the layout "cells", and no `refine`.
     - `cache`: folder for generated data; True is `$SURROGAX_CACHE` or `~/.cache/surrogax`, False keeps everything in memory.
 
     **Raises:** `ValueError` if the problem has no solver, and `RuntimeError` with the sample's number and the solver's status
     if a solve does not converge.
     """
     solve = problem.needs("solve", "generate")
+    if n < 1:
+        raise ValueError(f"generate: n={n} samples; expected at least one")
     grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
-    options = {} if times is None else {"times": jnp.asarray(times)}
+    label_samples = 0 if "cells" in grid.layouts else min(label_samples, n)
     times = None if times is None else np.asarray(times, np.float64)
+
+    def is_field(name: str) -> bool:
+        return name in problem.unknowns or problem.parameters[name].is_field
+
+    def is_timed(name: str) -> bool:
+        return times is not None and name in problem.unknowns
 
     def sample(i, factor: int):
         fine = grid.refine(factor) if factor > 1 else grid
         fields = problem.sample_parameters(jax.random.fold_in(key, i), fine)
         fields = jax.tree.map(lambda x: x.astype(jnp.result_type(float)), fields)
+        options = {} if times is None else {"times": jnp.asarray(times, jnp.result_type(float))}
         solution, stats = solve(fields, fine, **options)
-        return {k: _restrict(v, fine, factor, times) for k, v in {**fields, **solution}.items()}, stats.status
+        arrays = {**fields, **solution}
+        for name in filter(is_field, arrays):
+            window = (slice(None),) * is_timed(name) + (slice(None, None, factor),) * grid.ndim
+            arrays[name] = arrays[name][window]
+        return arrays, stats.status
 
     run = jax.jit(lambda ids, factor: jax.vmap(lambda i: sample(i, factor))(ids), static_argnums=1)
     if jax.default_backend() != "tpu":  # which has no float64
@@ -84,6 +98,17 @@ def generate(
             parts.append({k: np.asarray(v, np.float32) for k, v in arrays.items()})
         return {k: np.concatenate([p[k] for p in parts])[: stop - start] for k in parts[0]}
 
+    def spec(name: str, values: np.ndarray) -> FieldSpec:
+        components = values.shape[1 + is_timed(name) + grid.ndim * is_field(name) :]
+        return FieldSpec("field" if is_field(name) else "parameter", components, is_timed(name), str(values.dtype))
+
+    def label_error(samples: int) -> dict[str, float]:
+        ours, finer = (
+            {k: np.moveaxis(v, 1, -1) if is_timed(k) else v for k, v in compute(0, samples, factor).items()}
+            for factor in (refine, 2 * refine)
+        )
+        return _label_error({k: ours[k] for k in problem.unknowns}, finer, grid)
+
     attributes = {} if cache is False else {"recipe": recipe(problem, grid, key, refine, times)}
     folder = None if cache is False else _folder(cache, attributes)
     sources: list[Source] = []
@@ -96,8 +121,10 @@ def generate(
         if sources:
             attributes = dict(sources[0].attributes)
         elif label_samples:
-            attributes["label_error"] = _label_error(problem, compute, grid, min(label_samples, n), refine)
-        source: Source = _source(problem, compute(start, stop, refine), grid, times, attributes)
+            attributes["label_error"] = label_error(label_samples)
+        arrays = compute(start, stop, refine)
+        specs = {k: spec(k, values) for k, values in arrays.items()}
+        source: Source = MemorySource(arrays, specs, grid, times, dict(attributes))
         if path is not None:
             write_well(path, source, name=problem.recipe.split("(")[0])
             source = WellSource(path)
@@ -125,7 +152,8 @@ def recipe(problem: Problem, grid: Grid, key: jax.Array, refine: int, times) -> 
         raise ValueError("generate: a hand-made Problem needs a `recipe` (any text that identifies it), or cache=False")
     numbers = np.asarray(jax.random.key_data(key)).tolist()
     instants = None if times is None else hashlib.sha256(times.tobytes()).hexdigest()[:16]
-    return f"{problem.recipe} | {grid} | refine={refine} | key={numbers} | times={instants} | v{_VERSION}"
+    points = f"{grid.box} {grid.shape} {grid.layouts}"
+    return f"{problem.recipe} | {points} | refine={refine} | key={numbers} | times={instants} | v{_VERSION}"
 
 
 def _batches(start: int, stop: int, grid: Grid, factor: int) -> Iterator[np.ndarray]:
@@ -136,30 +164,8 @@ def _batches(start: int, stop: int, grid: Grid, factor: int) -> Iterator[np.ndar
         yield np.minimum(np.arange(first, first + size), max(stop - 1, first))
 
 
-def _restrict(values, fine: Grid, factor: int, times):
-    """A field on the fine grid at every `factor`-th point; parameters as they are. Fields end with the space axes."""
-    if factor == 1 or values.shape[-fine.ndim :] != fine.shape:
-        return values
-    return values[(..., *(slice(None, None, factor) for _ in fine.shape))]
-
-
-def _source(problem: Problem, arrays: dict[str, np.ndarray], grid: Grid, times, attributes) -> MemorySource:
-    specs = {}
-    for name, values in arrays.items():
-        field = name in problem.unknowns or problem.parameters[name].is_field
-        timed = times is not None and name in problem.unknowns
-        components = values.shape[1 + timed + grid.ndim :] if field else values.shape[1:]
-        specs[name] = FieldSpec("field" if field else "parameter", components, timed, str(values.dtype))
-    return MemorySource(arrays, specs, grid, times, dict(attributes))
-
-
-def _label_error(problem: Problem, compute: Callable, grid: Grid, samples: int, refine: int) -> dict[str, float]:
-    """Mean over samples of the relative L2 difference, on `grid`, to a solve at twice the resolution, per unknown."""
-    ours, finer = compute(0, samples, refine), compute(0, samples, 2 * refine)
+def _label_error(ours: dict[str, np.ndarray], finer: dict[str, np.ndarray], grid: Grid) -> dict[str, float]:
+    """Mean over samples of the relative L2 difference, per field `(sample, *space, …)`."""
     weights = jnp.asarray(grid.weights, jnp.float32)
     error = jax.vmap(lambda u, v: relative_l2(u.reshape(*grid.shape, -1), v.reshape(*grid.shape, -1), weights))
-
-    def last_first(u):  # time and component axes behind the space axes
-        return np.moveaxis(u, 1, -1) if u.ndim > 1 + grid.ndim else u
-
-    return {k: float(error(last_first(ours[k]), last_first(finer[k])).mean()) for k in problem.unknowns}
+    return {name: float(error(u, finer[name]).mean()) for name, u in ours.items()}

@@ -14,7 +14,9 @@ def plot_samples(dataset, names: tuple[str, ...] = (), n: int = 3):
     n = min(n, len(dataset))
     values = dataset.read(list(names), np.arange(n))
     panels = [panel for name in names for panel in _panels(name, values[name], dataset.spec(name))]
-    figure, axes = plt.subplots(n, len(panels), figsize=(2.4 * len(panels), 2.1 * n), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        n, len(panels), figsize=(2.4 * len(panels), 2.1 * n), squeeze=False, layout="constrained"
+    )
     for column, (label, data) in enumerate(panels):
         for row in range(n):
             draw_field(axes[row, column], data[row], dataset.grid)
@@ -35,7 +37,13 @@ def draw_field(axes, values: np.ndarray, grid, *, limits: tuple[float, float] | 
     (x0, y0), (lx, ly) = grid.box.lower[:2], grid.box.extent[:2]
     low, high = limits or (None, None)
     image = axes.imshow(
-        values.T, origin="lower", extent=(x0, x0 + lx, y0, y0 + ly), vmin=low, vmax=high, cmap=cmap, interpolation="nearest"
+        values.T,
+        origin="lower",
+        extent=(x0, x0 + lx, y0, y0 + ly),
+        vmin=low,
+        vmax=high,
+        cmap=cmap,
+        interpolation="nearest",
     )
     axes.set_xticks([])
     axes.set_yticks([])

@@ -189,6 +189,8 @@ class Grid:
         """Every `stride`-th point. Raises if the coarse grid would not be nested: nodes need `stride` to divide n-1
         (421 nests 211, 141, 85), periodic axes n; cell centres of a coarser grid are no subset of the finer ones."""
         strides = (stride,) * self.ndim if isinstance(stride, int) else tuple(stride)
+        if len(strides) != self.ndim:
+            raise ValueError(f"subsample by {strides}: expected one stride or one for each of the axes {self.names}")
         shape = []
         for axis, n, layout, step in zip(self.box.axes, self.shape, self.layouts, strides, strict=True):
             intervals = n - 1 if layout == "nodes" else n

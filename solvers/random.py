@@ -86,7 +86,7 @@ class Uniform:
     is_field = False
 
     def sample(self, key: jax.Array, grid: Grid | None = None) -> Float[Array, ""]:
-        return jax.random.uniform(key, minval=self.low, maxval=self.high)
+        return jax.random.uniform(key, dtype=jnp.float32, minval=self.low, maxval=self.high)
 
 
 @dataclass(frozen=True)
@@ -100,4 +100,4 @@ class Beta:
     is_field = False
 
     def sample(self, key: jax.Array, grid: Grid | None = None) -> Float[Array, ""]:
-        return self.shift + self.scale * jax.random.beta(key, self.a, self.b)
+        return self.shift + self.scale * jax.random.beta(key, self.a, self.b, dtype=jnp.float32)

@@ -41,7 +41,10 @@ class Persistence(AbstractSurrogate):
     """The next frame is the last one; autoregressive tasks. Needs no fit."""
 
     task: Task
-    capabilities = Capabilities(resolution_free=True, autoregressive=True)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(resolution_free=self.task.grid is not None, autoregressive=True)
 
     def __check_init__(self):
         if not self.task.history:

@@ -50,13 +50,13 @@ class AbstractSurrogate(eqx.Module):
         """Predicted targets of one sample (no sample axis) from its inputs; on grid `at` if given."""
 
     def predict(self, data: Dataset, *, at: Grid | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
-        """Predictions for all samples of a dataset, `(sample, *space[, component])` by name.
+        """Predictions for all samples of a dataset, `(sample, *space[, component])` by name, on its grid or on `at`.
 
         Of trajectories: the frame after the first `history` ones; see `rollout` for more.
         """
         self.task.check(data)
         names = [n for n in self.task.names() if n not in self.task.targets or n in self.task.inputs]
-        parts = []
+        at, parts = at or wanted_grid(self.task, data), []
         for start in range(0, len(data), batch_size):
             positions = np.arange(start, min(start + batch_size, len(data)))
             # The last batch is filled up, so that one compiled program serves all of them.
@@ -133,6 +133,11 @@ def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> Abst
             f"{path}: holds the arrays of a foreign network only; pass like=wrap(TheSameNetwork(…), task)"
         )
     return loaded
+
+
+def wanted_grid(task: Task, data: Dataset) -> Grid | None:
+    """Where to predict `data`: None, at the points of the input fields, if there are any."""
+    return None if task.inputs else data.grid
 
 
 def window(task: Task, arrays: Fields) -> Fields:

@@ -115,12 +115,12 @@ class Task(eqx.Module):
         mask = None if train.grid is not None else train["mask"]
         for name, spec in specs.items():
             values = _finite(name, train[name])
-            valid = mask if spec.role == "field" and not spec.time else None
-            normalizers[name] = Normalizer.fit(values, len(spec.components) and spec.channels, valid)
-            if predict == "delta" and name in targets:
-                normalizers[f"Δ{name}"] = Normalizer.fit(
-                    np.diff(values, axis=1), len(spec.components) and spec.channels
-                )
+            parts = {name: values} | ({f"Δ{name}": np.diff(values, axis=1)} if predict == "delta" and name in targets else {})
+            for label, part in parts.items():
+                valid = mask if spec.role == "field" else None
+                if valid is not None and spec.time:
+                    valid = np.broadcast_to(mask[:, None], (*part.shape[:2], mask.shape[1]))
+                normalizers[label] = Normalizer.fit(part, len(spec.components) and spec.channels, valid)
         return cls(
             inputs=fields,
             parameters=tuple(n for n in inputs if specs[n].role == "parameter"),

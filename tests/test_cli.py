@@ -1,32 +1,41 @@
 """The command line, in this process and with tiny sizes: every command, run folders, and errors in one sentence."""
 
 import json
+import sys
 import tomllib
 
+import numpy as np
 import pytest
 
 import surrogax as sx
 from surrogax import cli
+from surrogax.datasets.well_writer import write_well
 
-TINY = (
-    "--grid 17 --train 12 --val 4 --test 4 --width 4 --modes 3 --depth 1 --epochs 1 --batch-size 4".split()
-)
+TINY = "--grid 17 --train 12 --val 4 --test 4 --width 4 --modes 3 --depth 1 --epochs 1 --batch-size 4".split()
+
+
+def evaluate_some(surrogates, datasets, **options):
+    """The network, the mean and one solver: every further row costs two compilations per dataset."""
+    kept = {name: s for name, s in surrogates.items() if name in ("FNO", "mean", "solver 5²")}
+    assert len(kept) == 3 and set(kept) < set(surrogates)
+    return sx.evaluate(kept, datasets, **options)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder whose cache no other test sees."""
+    """The working folder, with a cache of generated data that no other test sees."""
     folder = tmp_path_factory.mktemp("cli")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SURROGAX_CACHE", str(folder / "cache"))
+        patch.setattr(sys.modules["surrogax.cli.train"], "evaluate", evaluate_some)
         patch.chdir(folder)
         yield folder
 
 
 @pytest.fixture(scope="module")
-def darcy(home):
-    cli.main("generate darcy --out darcy.hdf5 --n 4 --grid 17 --refine 1".split())
-    return home / "darcy.hdf5"
+def data(home):
+    cli.main("generate darcy --out data.hdf5 --n 4 --grid 9 --refine 1".split())
+    return home / "data.hdf5"
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +45,156 @@ def run(home):
     return home / "run"
 
 
-def fails(capsys, *args: str) -> str:
+def fails(capsys, *args: object) -> str:
     """The one sentence on stderr of a command that ends with status 1."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        cli.main(list(args))
+        cli.main([str(a) for a in args])
     said = capsys.readouterr().err
     assert stop.value.code == 1 and said.startswith("surrogax: ") and said.count("\n") == 1, said
     return said
 
 
-def test_t(run, darcy):
-    pass
+def contents(folder) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# Data -----------------------------------------------------------------------------------------------------------------
+
+
+def test_generated_data_are_described_and_converted_without_loss(data, capsys):
+    capsys.readouterr()
+    cli.main(["describe", str(data)])
+    said = capsys.readouterr().out
+    assert said.startswith("4 samples on Grid(x∈[0, 1] 9 nodes, y∈[0, 1] 9 nodes)")
+    assert all(f"\n  {name} " in said for name in ("a", "u")) and "label_error" in said
+    cli.main(["convert", str(data), "--out", "again.hdf5"])
+    assert "4 samples" in capsys.readouterr().out
+    first, again = sx.open(data).read(), sx.open("again.hdf5").read()
+    assert set(first) == set(again) == {"a", "u"}
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])
+
+
+# Training -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_everything_that_its_help_promises(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert list(metrics) == [
+        "test_rel_l2", "zero_shot_rel_l2", "label_error", "seconds_train", "device", "parameters",
+    ]  # fmt: skip
+    assert 0 < metrics["label_error"] < metrics["test_rel_l2"] < 2 and metrics["seconds_train"] > 0
+    assert metrics["parameters"] == sx.load(run / "best.sgx").parameters > 100
+    files = ("config.toml", "metrics.jsonl", "table.json", "last.sgx", "checkpoints", "environment.json", "report.html")
+    assert all((run / name).exists() for name in files)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1
+    rows = json.loads((run / "table.json").read_text())["rows"]
+    assert {r["dataset"] for r in rows} == {"9²", "17² (zero-shot)"} and {r["metric"] for r in rows} == {"rel_l2", "rel_h1"}
+    html = (run / "report.html").read_text()
+    assert html.count("data:image/png;base64") == 6 and "http" not in html
+
+
+def test_a_finished_run_says_so_and_is_left_alone(run, capsys):
+    before = contents(run)
+    capsys.readouterr()
+    cli.main(["train", "darcy-fno", "--folder", str(run), *TINY])
+    assert "run is finished: {" in capsys.readouterr().out
+    assert contents(run) == before
+
+
+def test_the_resolved_configuration_is_accepted_back(run, capsys):
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config["train"] == 12 and config["learning_rate"] == 4e-3 and "folder" not in config
+    capsys.readouterr()
+    cli.main(["train", "darcy-fno", "--folder", str(run), "--config", str(run / "config.toml")])
+    assert "run is finished" in capsys.readouterr().out
+
+
+def test_another_configuration_in_the_same_folder_is_refused(run, capsys):
+    before = contents(run)
+    said = fails(capsys, "train", "darcy-fno", "--folder", run, *TINY, "--seed", 1)
+    assert "run holds a run of another configuration" in said and "choose another --folder" in said
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("grid = 17\ncolour = 3\n", "unknown setting 'colour'; known: coefficient, grid,"),
+        ('folder = "elsewhere"\n', "unknown setting 'folder'"),
+        ("grid = \n", "no configuration of this command"),
+        ('grid = "large"\n', "grid is 'large', expected int"),
+        ('coefficient = "smooth"\n', "coefficient is 'smooth', expected one of"),
+    ],
+    ids=["unknown key", "folder", "no TOML", "wrong type", "unknown choice"],
+)
+def test_a_configuration_that_is_none_is_named(home, capsys, text, said):
+    (home / "wrong.toml").write_text(text)
+    message = fails(capsys, "train", "darcy-fno", "--folder", "never", "--config", "wrong.toml")
+    assert "wrong.toml" in message and said in message
+    assert not (home / "never").exists()
+
+
+def test_a_missing_configuration_is_named(home, capsys):
+    assert "absent.toml" in fails(capsys, "train", "darcy-fno", "--folder", "never", "--config", "absent.toml")
+
+
+# Evaluation -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_surrogate_is_evaluated_on_a_file(run, data, capsys):
+    capsys.readouterr()
+    cli.main(["evaluate", str(run / "best.sgx"), "--data", str(data), "--metrics", "rel_l2", "rmse", "--out", "rows.json"])
+    said = capsys.readouterr().out
+    assert "rel_l2 @ test" in said and "rmse @ test" in said and "best.sgx" in said
+    rows = json.loads((run.parent / "rows.json").read_text())["rows"]
+    data = sx.open(data)
+    u, v, w = sx.load(run / "best.sgx").predict(data)["u"], data["u"], data.grid.weights
+    expected = np.sqrt(((u - v) ** 2 * w).sum((1, 2)) / (v**2 * w).sum((1, 2))).mean()
+    np.testing.assert_allclose(rows[0]["mean"], expected, rtol=1e-5)
+
+
+def test_files_that_cannot_be_evaluated_are_named(run, data, capsys):
+    assert "absent.sgx" in fails(capsys, "evaluate", "absent.sgx", "--data", data)
+    other = sx.from_arrays({"b": np.zeros((2, 9, 9))}, grid=sx.Grid.unit_square(9))
+    write_well(run.parent / "other.hdf5", other, name="other")
+    assert "no field 'a'" in fails(capsys, "evaluate", run / "best.sgx", "--data", "other.hdf5")
+    short = run.parent / "short.sgx"
+    short.write_bytes((run / "best.sgx").read_bytes()[:-100])
+    assert "short.sgx" in (said := fails(capsys, "evaluate", short, "--data", data)) and "cut short" in said
+    assert "unknown metrics ['mape']" in fails(capsys, "evaluate", run / "best.sgx", "--data", data, "--metrics", "mape")
+
+
+# What it refuses ------------------------------------------------------------------------------------------------------
+
+
+def test_files_that_cannot_be_read_are_named(data, capsys):
+    assert "absent.hdf5" in fails(capsys, "describe", "absent.hdf5")
+    short = data.parent / "short.hdf5"
+    short.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    assert "short.hdf5" in fails(capsys, "describe", short)
+    assert "short.hdf5" in fails(capsys, "convert", short, "--out", "never.hdf5")
+    (data.parent / "notes.txt").write_text("no data at all")
+    assert "neither HDF5 nor" in fails(capsys, "describe", "notes.txt")
+    assert "absent/out.hdf5" in fails(capsys, "convert", data, "--out", "absent/out.hdf5")
+
+
+@pytest.mark.parametrize("args", [["simulate"], ["describe"], ["generate", "heat", "--out", "x"], ["train", "fno"]])
+def test_a_command_line_that_is_none_ends_with_status_2(home, capsys, args):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(args)
+    assert stop.value.code == 2
+    if args == ["simulate"]:
+        assert capsys.readouterr().err == (
+            "surrogax: unknown command 'simulate'; use one of train, generate, describe, convert, evaluate\n"
+        )
+
+
+def test_help_lists_the_commands_and_the_defaults(capsys):
+    cli.main(["--help"])
+    said = capsys.readouterr().out
+    assert all(f"\n  {name} " in said for name in ("generate", "describe", "convert", "train", "evaluate"))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "darcy-fno", "--help"])
+    assert stop.value.code == 0 and "(default: 0.004)" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from ..domains import Boundary, Grid
@@ -50,7 +51,7 @@ def sample(
     std: Callable[[np.ndarray], np.ndarray],
     *,
     modes: int | None = None,
-    dtype=jnp.float32,
+    dtype: DTypeLike | None = None,
 ) -> Float[Array, "*space"]:
     """One Gaussian field at the points of `grid`, `(*grid.shape)`.
 
@@ -60,7 +61,10 @@ def sample(
     - `boundary`: conditions of the eigenfunctions, the same on all sides; independent of the layout of `grid`.
     - `modes`: modes per axis; by default as many as the axis has points (at most 1024). Fixing it below that makes
       grids of different resolution agree exactly.
+    - `dtype`: of the evaluation, the default float type if not given. The noise is drawn in float32 always, so that one key
+      is one field in every precision.
     """
+    dtype = jnp.result_type(float) if dtype is None else dtype
     matrices, eigenvalues, counter = [], np.zeros(()), np.zeros((), np.int64)
     axes = zip(grid.box.axes, grid.shape, grid.coordinates, strict=True)
     for axis, n, x in axes:
@@ -71,9 +75,9 @@ def sample(
         matrices.append(jnp.asarray(values, dtype))
         eigenvalues = eigenvalues[..., None] + lam
         counter = counter[..., None] * _STRIDE + np.arange(count)
-    draw = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), dtype=dtype))
+    draw = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), dtype=jnp.float32))
     noise = draw(jnp.asarray(counter.ravel(), jnp.uint32)).reshape(counter.shape)
-    field = noise * jnp.asarray(std(eigenvalues), dtype)
+    field = noise.astype(dtype) * jnp.asarray(std(eigenvalues), dtype)
     for axis, matrix in enumerate(matrices):
         field = jnp.moveaxis(jnp.tensordot(matrix, field, axes=(1, axis), precision="highest"), 0, axis)
     return field

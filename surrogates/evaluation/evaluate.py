@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...datasets.dataset import Dataset
-from ..surrogate import AbstractSurrogate, _rollout_batched, window
+from ..surrogate import AbstractSurrogate, _batched, _rollout_batched, wanted_grid, window
 from .metrics import METRICS
 from .table import Row, Table
 
@@ -61,7 +61,9 @@ def evaluate(
                 for (field, metric), values in measured.items():
                     errors[name, seed, data_name, field, metric] = values
                     for step in range(values.shape[1]):
-                        v = values[:, step]
+                        v = values[:, step].astype(np.float64)
+                        with np.errstate(invalid="ignore"):  # a reference of zero gives infinite relative errors
+                            stderr = float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None
                         rows.append(
                             Row(
                                 surrogate=name,
@@ -71,7 +73,7 @@ def evaluate(
                                 metric=metric,
                                 step=step if rollout else None,
                                 mean=float(v.mean()),
-                                stderr=float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None,
+                                stderr=stderr,
                                 ms_per_sample_1=times[0],
                                 ms_per_sample=times[1],
                                 parameters=member.parameters,
@@ -96,31 +98,21 @@ def _errors(surrogate, data: Dataset, metrics, rollout, batch_size: int) -> dict
     if task.history and len(data.times) < task.history + steps:
         raise ValueError(f"rollout={rollout} needs {task.history + steps} instants, the dataset has {len(data.times)}")
 
-    @eqx.filter_jit
-    def measure(surrogate, batch):
-        inputs = window(task, batch)
-        if task.history:
-            predicted = _rollout_batched(surrogate, inputs, steps)
-        else:
-            predicted = {k: v[:, None] for k, v in jax.vmap(surrogate)(inputs).items()}
-
-        def one(predicted, fields):
-            weights = task.weights(fields)
-            grid = None if task.grid is None else task.grid_of(fields)
-            truth = {k: fields[k][task.history :] if task.history else fields[k][None] for k in task.targets}
-            stack = lambda named, s: task.stack({k: jnp.asarray(v[s], jnp.float32) for k, v in named.items()})  # noqa: E731
-            return {
-                m: jnp.stack([METRICS[m](stack(predicted, s), stack(truth, s), weights, grid) for s in range(steps)])
-                for m in metrics
-            }
-
-        return jax.vmap(one)(predicted, batch)
-
-    parts = []
+    at, parts = wanted_grid(task, data), []
     for start in range(0, len(data), batch_size):
         positions = np.arange(start, min(start + batch_size, len(data)))
+        # The last batch is filled up, so that one compiled program serves all of them.
         batch = data.read(task.names(), np.resize(positions, min(batch_size, len(data))))
-        parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), measure(surrogate, batch)))
+        inputs = _inputs(task, batch)
+        if task.history:
+            predicted = _rollout_batched(surrogate, inputs, steps)
+            truth = {k: batch[k][:, task.history : task.history + steps] for k in task.targets}
+        else:
+            predicted = {k: v[:, None] for k, v in _batched(surrogate, inputs, at).items()}
+            truth = {k: batch[k][:, None] for k in task.targets}
+        weights = data.grid.weights if data.grid is not None else batch["weights"]
+        values = _measure(metrics, _stack(task, predicted), _stack(task, truth), jnp.asarray(weights, jnp.float32), data.grid)
+        parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), values))
     values = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
     result, channel = {}, 0
     for name in task.targets:
@@ -133,19 +125,40 @@ def _errors(surrogate, data: Dataset, metrics, rollout, batch_size: int) -> dict
     return result
 
 
+def _inputs(task, batch) -> dict:
+    """What a prediction needs of a batch; an array with a sample axis also where that is nothing."""
+    needed = {k: v for k, v in window(task, batch).items() if k not in task.targets or k in task.inputs}
+    return needed or {"": np.zeros(len(next(iter(batch.values()))))}
+
+
+def _stack(task, named) -> jax.Array:
+    """`(sample, step, *space, channel)`."""
+    return task.stack({k: jnp.asarray(v, jnp.float32) for k, v in named.items()})
+
+
+@eqx.filter_jit
+def _measure(metrics: tuple[str, ...], predicted, truth, weights, grid):
+    """By metric the values `(sample, step, channel)`. One compiled program for all surrogates on a dataset."""
+
+    def one(u, v, weights):
+        return {m: METRICS[m](u, v, weights, grid) for m in metrics}
+
+    steps = jax.vmap(one, in_axes=(0, 0, None))
+    return jax.vmap(steps, in_axes=(0, 0, None if grid is not None else 0))(predicted, truth, weights)
+
+
 def _timing(surrogate, data: Dataset, batch_size: int) -> tuple[float, float]:
     """Milliseconds per sample at batch 1 and at full batch: medians after compilation, inputs on the device."""
     task = surrogate.task
-    names = [n for n in task.names() if n not in task.targets or n in task.inputs]
-    run = eqx.filter_jit(lambda surrogate, batch: jax.vmap(surrogate)(batch))
-    results = []
+    at, results = wanted_grid(task, data), []
     for size in (1, min(batch_size, len(data))):
-        batch = jax.tree.map(jnp.asarray, window(task, data.read(names, np.arange(size)))) or {"": jnp.zeros(size)}
-        jax.block_until_ready(run(surrogate, batch))
+        batch = jax.tree.map(jnp.asarray, _inputs(task, data.read(task.names(), np.arange(size))))
+        run = lambda batch=batch: jax.block_until_ready(_batched(surrogate, batch, at))  # noqa: E731
+        run()
         seconds = []
         for _ in range(_REPEATS):
             start = time.perf_counter()
-            jax.block_until_ready(run(surrogate, batch))
+            run()
             seconds.append(time.perf_counter() - start)
         results.append(1000 * float(np.median(seconds)) / size)
     return results[0], results[1]

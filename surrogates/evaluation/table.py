@@ -103,13 +103,19 @@ class Table:
         return "\n".join(lines)
 
     def to_json(self, path: str | Path):
-        write_json(path, {"rows": [asdict(r) for r in self.rows], "missing": self.missing})
+        """Write the rows; numbers that are not finite become null."""
+        rows = [{k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(r).items()} for r in self.rows]
+        write_json(path, {"rows": rows, "missing": self.missing})
 
     def pareto(self, x: str = "ms_per_sample", y: str = "rel_l2", dataset: str | None = None):
         """Error `y` against cost `x`, log-log, with the front of what nothing else beats in both."""
         import matplotlib.pyplot as plt
 
-        records = [r for r in self.summary() if r["metric"] == y and r[x]]
+        records = [r for r in self.summary() if r["metric"] == y and r.get(x) and dataset in (None, r["dataset"])]
+        if not records:
+            raise ValueError(
+                f"pareto: no row has x={x!r}, y={y!r} and dataset={dataset!r}; evaluate with timing=True and metrics=({y!r},)"
+            )
         dataset = dataset or records[0]["dataset"]
         records = sorted((r for r in records if r["dataset"] == dataset), key=lambda r: r[x])
         figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")

@@ -4,7 +4,7 @@ import json
 import tomllib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 import jax
 import numpy as np
@@ -210,6 +210,15 @@ def _same_settings(folder: Path, settings: DarcyFNO) -> bool:
 
 def _read_config(path: Path, folder: Path) -> DarcyFNO:
     try:
-        return DarcyFNO(folder=folder, **tomllib.loads(path.read_text()))
-    except (TypeError, tomllib.TOMLDecodeError) as error:
+        config = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is no configuration of this command: {error}") from error
+    kinds = get_type_hints(DarcyFNO)
+    for name, value in config.items():
+        if name not in _plain(DarcyFNO()):
+            raise ValueError(f"{path}: unknown setting {name!r}; known: {', '.join(_plain(DarcyFNO()))}")
+        choices = get_args(kinds[name])
+        if value not in choices if choices else type(value) not in {kinds[name], int if kinds[name] is float else None}:
+            expected = f"one of {', '.join(choices)}" if choices else kinds[name].__name__
+            raise ValueError(f"{path}: {name} is {value!r}, expected {expected}")
+    return DarcyFNO(folder=folder, **config)

@@ -1,0 +1,271 @@
+"""The dataset interface: what is read, what views keep, and what is refused."""
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from surrogax.datasets import Dataset, FieldSpec, MemorySource, from_arrays
+from surrogax.datasets.source import Source
+from surrogax.solvers import random
+from surrogax.solvers.domains import Box, Grid, PointCloud
+from surrogax.solvers.pde import elliptic
+
+RNG = np.random.default_rng(0)
+GRID = Box(x=(0, 1), y=(-1, 1, "periodic")).grid((5, 8))
+TIMES = np.linspace(0, 3, 7)
+ARRAYS = {
+    "a": RNG.random((10, 5, 8), np.float32),
+    "u": RNG.random((10, 7, 5, 8), np.float32),
+    "v": RNG.random((10, 7, 5, 8, 2), np.float32),
+    "nu": RNG.random(10, np.float32),
+    "k": RNG.random((10, 3)),
+}
+
+
+@pytest.fixture
+def data():
+    parameters = {name: ARRAYS[name] for name in ("nu", "k")}
+    return from_arrays({"a": ARRAYS["a"]}, {n: ARRAYS[n] for n in "uv"}, grid=GRID, parameters=parameters, times=TIMES)
+
+
+def steady(n=10):
+    return from_arrays({"u": np.arange(n * 9.0).reshape(n, 9)}, grid=Grid.unit_interval(9))
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_it_holds(data):
+    assert len(data) == 10 and list(data.fields) == ["a", "u", "v", "nu", "k"] and data.grid == GRID
+    assert isinstance(data.source, Source)
+    assert data.spec("a") == FieldSpec() and data.spec("u") == FieldSpec(time=True)
+    assert data.spec("v") == FieldSpec(components=(2,), time=True) and data.spec("v").channels == 2
+    assert data.spec("nu") == FieldSpec("parameter") and data.spec("k") == FieldSpec("parameter", (3,), dtype="float64")
+    np.testing.assert_array_equal(data.times, TIMES)
+
+
+def test_indexing(data):
+    for name, values in ARRAYS.items():
+        np.testing.assert_array_equal(data[name], values)
+        for i in (0, 3, -1, np.int64(2)):
+            np.testing.assert_array_equal(data[i][name], values[i], strict=True)
+    mask = np.arange(10) % 4 == 1
+    for item in (slice(2, 5), slice(None, None, -3), [4, 4, 1], np.array([-1, 0]), mask, []):
+        part = data[item]
+        assert isinstance(part, Dataset) and isinstance(part.source, MemorySource)
+        for name, values in ARRAYS.items():
+            np.testing.assert_array_equal(part[name], values[item], strict=True)
+        assert part.grid == GRID and part.ids.tolist() == np.arange(10)[item].tolist()
+
+
+def test_wrong_indices_are_named(data):
+    for i in (10, -11):
+        with pytest.raises(IndexError, match=f"sample {i} of a dataset of 10"):
+            data[i]
+    with pytest.raises(IndexError):
+        data[[10]]
+    for read in (lambda: data["w"], lambda: data.spec("w"), lambda: data.read(["a", "w"])):
+        with pytest.raises(KeyError, match=r"no field 'w' in this dataset; it has \['a', 'k', 'nu', 'u', 'v'\]"):
+            read()
+
+
+def test_one_read_per_field_and_none_before_values_are_asked_for(data):
+    class Counting:
+        """Property-based, as sources of files are."""
+
+        def __init__(self, inner):
+            self.inner, self.reads = inner, []
+            self.fields, self.domain, self.times = inner.fields, inner.domain, inner.times
+            self.attributes = inner.attributes
+
+        def __len__(self):
+            return len(self.inner)
+
+        def read(self, name, indices, window=()):
+            self.reads.append((name, len(indices)))
+            return self.inner.read(name, indices, window)
+
+    source = Counting(data.source)
+    view = Dataset.of(source).subsample(2, 3).select([1, 2, 3]).split(train=2)[0]
+    assert source.reads == [] and len(view) == 2
+    view[:]
+    assert source.reads == [(name, 2) for name in data.fields]
+
+
+def test_iteration_ends(data):
+    assert [sample["nu"] for sample in data] == ARRAYS["nu"].tolist()
+
+
+# Views ----------------------------------------------------------------------------------------------------------------
+
+
+def test_split_is_disjoint_and_by_key(data, key):
+    train, val = data.split(train=6, val=3, key=key)
+    assert len(train) == 6 and len(val) == 3 and len({*train.ids, *val.ids}) == 9
+    assert train.ids.tolist() != sorted(train.ids)
+    again, other = data.split(train=6, val=3, key=key), data.split(train=6, val=3, key=jax.random.key(1))
+    np.testing.assert_array_equal(again[0].ids, train.ids)
+    assert other[0].ids.tolist() != train.ids.tolist()
+    np.testing.assert_array_equal(train["nu"], ARRAYS["nu"][train.ids])
+    first, second, rest = data.split(first=4, second=1, rest=0)
+    assert (first.ids.tolist(), second.ids.tolist(), len(rest)) == ([0, 1, 2, 3], [4], 0)
+
+
+def test_wrong_splits_are_named(data):
+    with pytest.raises(ValueError, match=r"\{'train': 8, 'val': 3\} asks for 11 samples; the dataset has 10"):
+        data.split(train=8, val=3)
+    with pytest.raises(ValueError, match=r"split into \{'train': 5, 'val': -1\}"):
+        data.split(train=5, val=-1)
+    with pytest.raises(ValueError, match="needs named sizes"):
+        data.split()
+
+
+def test_ids_survive_every_view(data, key):
+    part = data.select([7, 2, 5, 9]).select(slice(1, None))
+    assert part.ids.tolist() == [2, 5, 9]
+    memory = part[[2, 0]]
+    assert memory.ids.tolist() == [9, 2] and memory[1:].ids.tolist() == [2]
+    assert memory.subsample(2).in_memory().ids.tolist() == [9, 2]
+    (shuffled,) = memory.split(all=2, key=key)
+    np.testing.assert_array_equal(shuffled["nu"], ARRAYS["nu"][shuffled.ids])
+
+
+def test_subsamples_are_nested(data):
+    coarse = data.subsample((4, 2), 3)
+    assert coarse.grid == GRID.subsample((4, 2)) and coarse.grid.shape == (2, 4)
+    np.testing.assert_array_equal(coarse.times, TIMES[::3])
+    expected = {
+        "a": ARRAYS["a"][:, ::4, ::2],
+        "u": ARRAYS["u"][:, ::3, ::4, ::2],
+        "v": ARRAYS["v"][:, ::3, ::4, ::2],
+        "nu": ARRAYS["nu"],
+        "k": ARRAYS["k"],
+    }
+    twice = data.subsample(2, 3).subsample((2, 1)).select(slice(None))
+    for view in (coarse, twice, coarse[:]):
+        assert view.grid == coarse.grid
+        for name, values in expected.items():
+            np.testing.assert_array_equal(view[name], values, strict=True)
+    with pytest.raises(ValueError, match=r"'x' with 5 points \(nodes\) cannot be subsampled by 3"):
+        data.subsample(3)
+    with pytest.raises(ValueError, match=r"subsample by \(2,\): expected one stride or one for each of the axes"):
+        data.subsample((2,))
+    with pytest.raises(ValueError, match="needs a time axis; this dataset is steady"):
+        steady().subsample(time=2)
+
+
+def test_parameters_that_vary_in_time_are_subsampled_too():
+    inflow, u = RNG.random((4, 7)), RNG.random((4, 7, 9))
+    specs = {"inflow": FieldSpec("parameter", time=True, dtype="float64"), "u": FieldSpec(time=True, dtype="float64")}
+    source = MemorySource({"inflow": inflow, "u": u}, specs, Grid.unit_interval(9), TIMES, {})
+    coarse = Dataset.of(source).subsample(4, 2)
+    np.testing.assert_array_equal(coarse["inflow"], inflow[:, ::2])
+    np.testing.assert_array_equal(coarse["u"], u[:, ::2, ::4])
+    assert coarse[1]["inflow"].shape == coarse.times.shape == (4,)
+
+
+# Consumers ------------------------------------------------------------------------------------------------------------
+
+
+def test_snapshots_are_blocks_of_the_array(data):
+    for name, rows in {"a": 10, "u": 70, "v": 70}.items():
+        blocks = list(data.snapshots(name, block=3))
+        assert len(blocks) == 4
+        np.testing.assert_array_equal(np.concatenate(blocks), ARRAYS[name].reshape(rows, -1))
+    coarse = np.concatenate(list(data.subsample(4, 3).snapshots("u")))
+    np.testing.assert_array_equal(coarse, ARRAYS["u"][:, ::3, ::4, ::4].reshape(30, -1))
+    with pytest.raises(ValueError, match=r"snapshots\('nu'\): needs a field on a grid, this is a parameter"):
+        next(data.snapshots("nu"))
+
+
+def test_describe(data):
+    text = data.describe()
+    assert "10 samples on Grid(x∈[0, 1] 5 nodes" in text and "7 instants, t = 0 … 3" in text
+    assert f"min {ARRAYS['u'].min():.4g}" in text and "not finite" not in text
+    assert repr(data).startswith("Dataset(10 samples on Grid")
+    values = ARRAYS["a"].copy()
+    values[3, 2, 1], values[4, 0, 0] = np.nan, np.inf
+    empty = np.full((10, 5, 8), np.nan, np.float32)
+    odd = from_arrays({"a": values, "b": empty, "c": np.ones((10, 5, 8))}, grid=GRID).describe()
+    a, b, c = odd.splitlines()[1:]
+    assert "!! 2 values are not finite" in a and f"max {np.max(values, where=np.isfinite(values), initial=0):.4g}" in a
+    assert "!! 400 values are not finite" in b and "min" not in b
+    assert "(constant)" in c
+    assert repr(data[[]]).startswith("Dataset(0 samples") and data[[]].describe().startswith("0 samples")
+
+
+def test_to_xarray(data):
+    array = data.select([3, 1]).subsample(2, 3).to_xarray()
+    assert dict(array.sizes) == {"sample": 2, "time": 3, "x": 3, "y": 4, "v_component": 2, "k_component": 3}
+    assert array["v"].dims == ("sample", "time", "x", "y", "v_component") and array["nu"].dims == ("sample",)
+    np.testing.assert_array_equal(array["u"].sel(sample=1, time=1.5), ARRAYS["u"][1, 3, ::2, ::2])
+    np.testing.assert_allclose(array["y"], GRID.coordinates[1][::2])
+
+
+def test_systems_are_those_of_the_problem():
+    problem = elliptic.darcy(random.Threshold(), random.GaussianField(), 0.0, box=Box.unit(1))
+    a, f = (1 + RNG.random((3, 9), np.float32) for _ in range(2))
+    data = from_arrays({"a": a, "f": f}, grid=problem.box.grid(9))
+    with pytest.raises(ValueError, match="does not know its problem"):
+        data.systems()
+    operators, b = Dataset.of(data.source, problem).select([2, 0]).systems()
+    one, rhs = problem.operator({"a": a[2], "f": f[2]}, data.grid)
+    np.testing.assert_allclose(b[0], rhs, rtol=1e-6)
+    x = jnp.arange(7.0)
+    product = jax.vmap(lambda operator: operator.mv(x))(operators)
+    assert product.shape == (2, 7)
+    np.testing.assert_allclose(product[0], one.mv(x), rtol=1e-5, atol=1e-3)
+
+
+def test_any_dataset_is_a_grain_source(data):
+    batches = list(grain.MapDataset.source(data).shuffle(seed=0).batch(4))
+    assert len(batches) == 3 and batches[0]["v"].shape == (4, 7, 5, 8, 2)
+    assert sorted(np.concatenate([b["nu"] for b in batches])) == sorted(ARRAYS["nu"])
+
+
+# Arrays ---------------------------------------------------------------------------------------------------------------
+
+
+def test_point_clouds():
+    cloud = PointCloud.stack([PointCloud(RNG.random((n, 2), np.float32)) for n in (3, 5, 4)])
+    values = RNG.random((3, 5), np.float32)
+    data = from_arrays({"u": values}, points=cloud)
+    assert data.grid is None and data.spec("points") == FieldSpec("domain", (2,)) and "point clouds" in repr(data)
+    back = data.clouds([2, 0])
+    np.testing.assert_array_equal(back.points, np.asarray(cloud.points)[[2, 0]])
+    assert back.mask.sum(1).tolist() == [4, 3]
+    np.testing.assert_array_equal(data[1:]["u"], values[1:])
+    for refused in (lambda: next(data.snapshots("u")), lambda: data.subsample(2), data.to_xarray, steady().clouds):
+        with pytest.raises(ValueError, match=r"grid|point clouds"):
+            refused()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": {"u": np.zeros((2, 9))}}, "exactly one of grid=… and points=…"),
+        ({"grid": Grid.unit_interval(9)}, "got no arrays"),
+        (
+            {"inputs": {"u": np.zeros((2, 8))}, "grid": Grid.unit_interval(9)},
+            r"'u' has shape \(2, 8\); .*\(sample, 9\)",
+        ),
+        (
+            {"inputs": {"u": np.zeros((2, 9))}, "targets": {"v": np.zeros((3, 9))}, "grid": Grid.unit_interval(9)},
+            r"different numbers of samples: \{'u': 2, 'v': 3\}",
+        ),
+        (
+            {"parameters": {"c": np.zeros((2, 3, 4))}, "grid": Grid.unit_interval(9)},
+            r"parameter 'c' has shape \(2, 3, 4\)",
+        ),
+        ({"inputs": {"u": np.zeros((2, 9, 1, 1))}, "grid": Grid.unit_interval(9)}, r"'u' has shape \(2, 9, 1, 1\)"),
+        (
+            {"inputs": {"u": np.zeros((2, 4, 9))}, "grid": Grid.unit_interval(9), "times": np.arange(3.0)},
+            r"expected \(sample, time=3, 9\)",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        from_arrays(**options)
