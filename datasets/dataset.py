@@ -1,6 +1,7 @@
 """The dataset interface: named fields over a domain with per-sample parameters, read from any `Source`."""
 
 import itertools
+import itertools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,11 @@ class Dataset:
     def times(self) -> np.ndarray | None:
         times = self.source.times
         return None if times is None else times[self.time]
+
+    @property
+    def instants(self) -> int:
+        """Length of the time axis, 0 without one."""
+        return 0 if self.times is None else len(self.times)
 
     @property
     def attributes(self) -> Mapping:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +110,7 @@ def generate(
         )
         return _label_error({k: ours[k] for k in problem.unknowns}, finer, grid)
 
-    attributes = {} if cache is False else {"recipe": recipe(problem, grid, key, refine, times)}
+    attributes: dict[str, Any] = {} if cache is False else {"recipe": recipe(problem, grid, key, refine, times)}
     folder = None if cache is False else _folder(cache, attributes)
     sources: list[Source] = []
     for start in track(range(0, n, _CHUNK), "generating", enabled=progress):
@@ -133,7 +134,7 @@ def generate(
 
 
 def _folder(cache: str | os.PathLike | bool, attributes: dict) -> Path:
-    root = Path(os.environ.get("SURROGAX_CACHE", "~/.cache/surrogax") if cache is True else cache).expanduser()
+    root = Path(os.environ.get("SURROGAX_CACHE", "~/.cache/surrogax") if isinstance(cache, bool) else cache).expanduser()
     folder = root / hashlib.sha256(attributes["recipe"].encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "recipe.json", attributes)

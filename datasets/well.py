@@ -17,11 +17,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..solvers.domains import Axis, Box, Grid
+from ..solvers.domains import Axis, Boundary, Box, Grid, Layout
 from ..solvers.files import StorageError
 from .source import FieldSpec
 
 ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2, "scalars": 0}  # groups of a file and their tensor orders
+
+_BOUNDARIES: dict[tuple[str, ...], Boundary] = {("PERIODIC",) * 2: "periodic", ("WALL",) * 2: "dirichlet"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class WellSource:
         self._lock, self._opened = threading.Lock(), None
         with _open(self.path) as file, _explained(self.path):
             own = json.loads(str(file.attrs.get("surrogax", "{}")))
-            self._count = int(file.attrs["n_trajectories"])
+            self._count = _integer(file.attrs, "n_trajectories")
             self.domain: Grid | None = _own_grid(file, own["grid"]) if own else _grid(file)
             instants = _coordinates(file, "time")
             stored = _table(file, self._count, len(instants), self.domain.shape)
@@ -171,14 +173,18 @@ def _grid(file: h5py.File) -> Grid:
         rounding = 4 * np.finfo(np.float32).eps * np.abs(x).max()
         if not h > 0 or np.abs(x - np.linspace(x[0], x[-1], n)).max() > 1e-3 * h + rounding:
             raise StorageError(f"dimensions/{name} is not uniformly increasing, expected two or more points of a grid")
-        boundary = {("PERIODIC",) * 2: "periodic", ("WALL",) * 2: "dirichlet"}.get(tuple(ends[name]), "neumann")
+        boundary: Boundary = _BOUNDARIES.get(tuple(ends[name]), "neumann")
         cells = abs(x[0] - h / 2) <= 1e-3 * h
-        layout = "periodic" if boundary == "periodic" else "cells" if cells else "nodes"
+        layout: Layout = "periodic" if boundary == "periodic" else "cells" if cells else "nodes"
         start, stop = {"periodic": (x[0], x[0] + n * h), "cells": (0, n * h), "nodes": (x[0], x[-1])}[layout]
         axes.append(Axis(name, float(start), float(stop), boundary))
         shape.append(n)
         layouts.append(layout)
     return Grid(Box(tuple(axes)), tuple(shape), tuple(layouts))
+
+
+def _integer(attributes: Mapping, name: str) -> int:
+    return int(np.asarray(attributes[name]).item())
 
 
 def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
@@ -188,7 +194,7 @@ def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
     for key in file["boundary_conditions"]:
         about, mask = file[f"boundary_conditions/{key}"].attrs, stored_values(file, f"boundary_conditions/{key}/mask")
         kind = str(about["bc_type"]).upper()
-        leading = (0,) * (int(about["sample_varying"]) + int(about["time_varying"]))
+        leading = (0,) * (_integer(about, "sample_varying") + _integer(about, "time_varying"))
         for k, name in enumerate(_strings(about["associated_dims"])):
             for end in (0, -1):
                 face = mask[(*leading, *(slice(None),) * k, end)]

@@ -17,7 +17,9 @@ from .storage import register
 Boundary = Literal["dirichlet", "neumann", "periodic"]
 Layout = Literal["nodes", "cells", "periodic"]
 
-_LAYOUT_OF = {"dirichlet": "nodes", "neumann": "cells", "periodic": "periodic", None: "nodes"}
+_LAYOUT_OF: dict[Boundary | None, Layout] = {"dirichlet": "nodes", "neumann": "cells", "periodic": "periodic", None: "nodes"}
+
+_BOUNDARY_OF: dict[Layout, Boundary] = {"nodes": "dirichlet", "cells": "neumann", "periodic": "periodic"}
 
 
 @register("Axis")
@@ -81,6 +83,14 @@ class Box:
         return tuple(axis.boundary for axis in self.axes)
 
     @property
+    def conditions(self) -> tuple[Boundary, ...]:
+        """`boundaries` of a box without time axis."""
+        found: tuple[Boundary, ...] = tuple(axis.boundary for axis in self.axes if axis.boundary is not None)
+        if len(found) < len(self.axes):
+            raise ValueError(f"axes {self.names} with boundaries {self.boundaries}: one has no boundary condition")
+        return found
+
+    @property
     def lower(self) -> tuple[float, ...]:
         return tuple(axis.start for axis in self.axes)
 
@@ -124,8 +134,7 @@ class Grid:
         """A grid on the unit interval, square or cube; `layout` holds for every axis."""
         if isinstance(shape, int):
             shape = (shape,) * (1 if ndim is None else ndim)
-        boundary = {"nodes": "dirichlet", "cells": "neumann", "periodic": "periodic"}[layout]
-        return cls(Box.unit(len(shape), boundary), tuple(shape), (layout,) * len(shape))
+        return cls(Box.unit(len(shape), _BOUNDARY_OF[layout]), tuple(shape), (layout,) * len(shape))
 
     @classmethod
     def unit_interval(cls, n: int, layout: Layout = "nodes") -> "Grid":

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from ..datasets.dataset import Dataset
 from ..solvers.domains import Grid
-from ..solvers.kernels.fourier import truncated_irfft, truncated_rfft
+from ..solvers.kernels.fourier import multiply, truncated_irfft, truncated_rfft
 from ..solvers.kernels.interpolate import apply_along_axes
 from ..solvers.pde.problem import Problem
 from ..solvers.precision import in_double
@@ -32,7 +32,7 @@ class MeanField(AbstractSurrogate):
             raise ValueError("MeanField needs a task from Task.fit, which keeps the mean of the targets")
 
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        matrices = interpolation(self.task.grid, at or self.task.grid_of(fields))
+        matrices = interpolation(self.task.uniform_grid, at or self.task.grid_of(fields))
         return {k: apply_along_axes(v, matrices) for k, v in self.task.means.items()}
 
 
@@ -80,7 +80,7 @@ class LinearSpectral(DirectFit):
         @jax.jit
         def regress(data, ridge):
             def spectra(fields):
-                a = _with_one(truncated_rfft(self.task.pack(fields).fields, kept))
+                a = _with_one(truncated_rfft(_fields(self.task, fields), kept))
                 u = truncated_rfft(self.task.encode_targets(self.task.pack_targets(fields)), kept)
                 return (*a, *u)
 
@@ -109,14 +109,10 @@ class FittedLinearSpectral(AbstractSurrogate):
 
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
         fields = resample(self.task, fields, at)
-        x = self.task.pack(fields).fields
-        w_re, w_im = self.weight.value
-        re, im = _with_one(truncated_rfft(x, w_re.shape[:-2]))
-        product = lambda v, w: jnp.einsum("...i,...io->...o", v, w)  # noqa: E731
-        y = truncated_irfft(
-            (product(re, w_re) - product(im, w_im), product(re, w_im) + product(im, w_re)), x.shape[:-1]
-        )
-        return self.task.unpack(y, fields)
+        x = _fields(self.task, fields)
+        weight = self.weight.value
+        coefficients = _with_one(truncated_rfft(x, weight.shape[1:-2]))
+        return self.task.unpack(truncated_irfft(multiply(coefficients, weight), x.shape[:-1]), fields)
 
 
 class SolverSurrogate(AbstractSurrogate):
@@ -136,7 +132,7 @@ class SolverSurrogate(AbstractSurrogate):
     def __init__(self, problem: Problem, grid: int | Grid, rtol: float = 1e-3):
         problem.needs("solve", "SolverSurrogate")
         self.task = Task.of(problem, grid)
-        self.problem, self.grid, self.rtol = problem, self.task.grid, rtol
+        self.problem, self.grid, self.rtol = problem, self.task.uniform_grid, rtol
 
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
         own = self.task.grid_of(fields)
@@ -144,6 +140,12 @@ class SolverSurrogate(AbstractSurrogate):
         inputs = {name: there[name] for name in self.problem.parameters}
         solution, _ = self.problem.solve(inputs, self.grid, self.rtol)
         return {k: apply_along_axes(solution[k], interpolation(self.grid, at or own)) for k in self.task.targets}
+
+
+def _fields(task: Task, fields: Fields) -> Array:
+    packed = task.pack(fields).fields
+    assert packed is not None  # LinearSpectral is not made without input fields
+    return packed
 
 
 def _with_one(coefficients):

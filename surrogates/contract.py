@@ -64,7 +64,7 @@ def check_surrogate(surrogate, data: Dataset | None = None) -> None:
     if can.resolution_free:
         _check_resolution(surrogate, one, call)
     if can.autoregressive:
-        steps = len(data.times) - task.history
+        steps = data.instants - task.history
         frames = surrogate.rollout(samples, min(steps, 2))
         _same({k: frames[k][:, 0] for k in task.targets}, predicted, "the first rollout frame and the prediction")
     if can.savable:

@@ -25,7 +25,7 @@ def example_dataset(task: Task, n: int = 4, key: Array | None = None) -> Dataset
         points = PointCloud(jax.random.uniform(key, (n, _POINTS, 2)), mask=jnp.arange(_POINTS) < sizes[:, None])
     fields, parameters = {}, {}
     for i, (name, spec) in enumerate(task.specs):
-        noise = _noise(task, spec, n, len(times) if spec.time else None, jax.random.fold_in(key, i))
+        noise = _noise(task, spec, n, task.history + 2 if spec.time else None, jax.random.fold_in(key, i))
         values = np.asarray(task.normalizers[name].decode(noise))
         values = values if spec.components else values[..., 0]
         (parameters if spec.role == "parameter" else fields)[name] = values
@@ -41,6 +41,6 @@ def _noise(task: Task, spec: FieldSpec, n: int, frames: int | None, key: Array):
         return jax.random.normal(key, (*lead, _POINTS, spec.channels))
     draws = jax.random.split(key, (*lead, spec.channels)).reshape(-1)
     field = GaussianField(boundary="periodic")
-    noise = jax.jit(jax.vmap(lambda k: field.sample(k, task.grid)))(draws)
+    noise = jax.jit(jax.vmap(lambda k: field.sample(k, task.uniform_grid)))(draws)
     noise = (noise / noise.std()).reshape(*lead, spec.channels, *task.grid.shape)
     return jnp.moveaxis(noise, len(lead), -1)

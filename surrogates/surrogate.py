@@ -3,6 +3,7 @@
 import abc
 import os
 from dataclasses import dataclass
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -43,7 +44,7 @@ class AbstractSurrogate(eqx.Module):
     """`surrogate(fields, at=None) -> fields` for one sample in physical units, under jit, vmap and grad."""
 
     task: eqx.AbstractVar[Task]
-    capabilities: eqx.AbstractClassVar[Capabilities]
+    capabilities: ClassVar[Capabilities]  # a property where it depends on the task
 
     @abc.abstractmethod
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:

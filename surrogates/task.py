@@ -145,7 +145,7 @@ class Task(eqx.Module):
         return cls(
             inputs=inputs,
             parameters=tuple(n for n in problem.parameters if n not in inputs),
-            targets=problem.unknowns,
+            targets=tuple(problem.unknowns),
             history=0,
             predict="value",
             grid=grid,
@@ -179,6 +179,13 @@ class Task(eqx.Module):
         return sum(self.spec(n).channels for n in self.targets)
 
     @property
+    def uniform_grid(self) -> Grid:
+        """`grid`, or a `ValueError` for tasks on point clouds."""
+        if self.grid is None:
+            raise ValueError(f"this needs a uniform grid; {self!r} lives on point clouds")
+        return self.grid
+
+    @property
     def ndim(self) -> int | None:
         """Space dimensions of the grid, None for point clouds."""
         return None if self.grid is None else self.grid.ndim
@@ -197,16 +204,16 @@ class Task(eqx.Module):
             raise ValueError("the task and the dataset must both live on grids or both on point clouds")
         if self.grid is not None and (dataset.grid.box, dataset.grid.layouts) != (self.grid.box, self.grid.layouts):
             raise ValueError(f"the task was fitted on {self.grid}, the dataset lives on {dataset.grid}")
-        if self.history and len(dataset.times) <= self.history:
-            raise ValueError(f"{len(dataset.times)} instants are too few for history={self.history} and one to predict")
+        if self.history and dataset.instants <= self.history:
+            raise ValueError(f"{dataset.instants} instants are too few for history={self.history} and one to predict")
 
     def grid_of(self, fields: Fields) -> Grid:
         """The grid of a sample, from the shape of its first input field (that of the training data without one)."""
         if not self.inputs:
-            return self.grid
+            return self.uniform_grid
         name = self.inputs[0]
         first = int(self.spec(name).time)
-        return replace(self.grid, shape=tuple(fields[name].shape[first : first + self.grid.ndim]))
+        return replace(self.uniform_grid, shape=tuple(fields[name].shape[first : first + self.uniform_grid.ndim]))
 
     def weights(self, fields: Fields, at: Grid | None = None) -> Float[Array, "*space"]:
         """Quadrature weights of a sample's points; zero where a point cloud is padded."""

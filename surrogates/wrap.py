@@ -37,13 +37,14 @@ def wrap(
         stateful = bool(jax.tree.leaves(rest))
         if stateful and not batched:
             raise ValueError(f"wrap: {type(network).__name__} has a state, which needs batches: pass batched=True")
-        return NetworkSurrogate(NNX(params, graph, batched, select), task, rest if stateful else None)
+        network = NNX(params, graph, batched, select)
+        return NetworkSurrogate(network=network, task=task, state=rest if stateful else None)
     if not callable(network):
         raise TypeError(f"wrap: {type(network).__name__} is neither a flax.nnx.Module nor callable")
-    return NetworkSurrogate(Foreign(network, batched, select), task)
+    return NetworkSurrogate(network=Foreign(network, batched, select), task=task)
 
 
-def default_inputs(inputs: Inputs) -> Array:
+def default_inputs(inputs: Inputs) -> Array | None:
     """Fields and, as constant channels, parameters."""
     if inputs.params is None:
         return inputs.fields

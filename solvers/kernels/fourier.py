@@ -135,6 +135,19 @@ def truncated_irfft(
     return jnp.moveaxis(contract(matrix, z, (0, last + 1), precision), 0, last)
 
 
+def multiply(
+    coefficients: tuple[Float[Array, "*kept i"], Float[Array, "*kept i"]], multipliers: Float[Array, "2 *kept i o"]
+) -> tuple[Float[Array, "*kept o"], Float[Array, "*kept o"]]:
+    """Σ_i X_ki M_kio per frequency, of coefficients X as pairs and complex matrices M given as their real and imaginary
+    part."""
+    (re, im), (m_re, m_im) = coefficients, multipliers
+
+    def product(x, m):
+        return jnp.einsum("...i,...io->...o", x, m)
+
+    return product(re, m_re) - product(im, m_im), product(re, m_im) + product(im, m_re)
+
+
 def choose_method(shape: tuple[int, ...], kept: tuple[int, ...], platform: str | None = None) -> Literal["fft", "dft"]:
     """The formulation expected to be faster for grids of `shape` with `kept` frequencies.
 

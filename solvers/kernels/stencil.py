@@ -109,7 +109,7 @@ def diffusion_diagonal(
 ) -> Float[Array, "*n"]:
     """Diagonal of `apply_diffusion`, Σ_axes (a_{i−½} + a_{i+½}) / h² over the faces that exist, on the unknowns."""
     _check_boundaries(len(faces), boundaries)
-    result = 0.0
+    result = jnp.zeros((), faces[0].dtype)
     for axis, (a, h, boundary) in enumerate(zip(faces, spacing, boundaries, strict=True)):
         if boundary == "dirichlet":
             left, right = _neighbours(a, axis)

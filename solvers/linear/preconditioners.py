@@ -1,5 +1,7 @@
 """Approximate inverses: symmetric positive definite maps r ↦ M⁻¹ r."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
@@ -26,7 +28,7 @@ class FastPoisson(eqx.Module):
     spacing: tuple[float, ...] = eqx.field(static=True)
     boundaries: tuple[Boundary, ...] = eqx.field(static=True)
 
-    def __init__(self, spacing, boundaries, scaling=None, shift=0.0):
+    def __init__(self, spacing, boundaries, scaling=None, shift: ScalarLike = 0.0):
         self.spacing, self.boundaries, self.shift = tuple(spacing), tuple(boundaries), shift
         self.scaling = None if scaling is None else jnp.asarray(scaling)
 

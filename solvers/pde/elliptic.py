@@ -54,18 +54,18 @@ def darcy(
 
     def system(fields: Fields, grid: Grid):
         fields = _complete(fields, constants, grid)
-        a_faces = stencil.face_means(fields["a"], box.boundaries, faces)
-        b = _interior(fields["f"], box) + stencil.boundary_lift(fields["g"], a_faces, grid.spacing, box.boundaries)
-        return Diffusion(a_faces, b.shape, grid.spacing, box.boundaries), _centred(b, box)
+        a_faces = stencil.face_means(fields["a"], box.conditions, faces)
+        b = _interior(fields["f"], box) + stencil.boundary_lift(fields["g"], a_faces, grid.spacing, box.conditions)
+        return Diffusion(a_faces, b.shape, grid.spacing, box.conditions), _centred(b, box)
 
     def solve_one(fields: Fields, grid: Grid, rtol: float | None = rtol):
         operator, b = system(fields, grid)
         complete = _complete(fields, constants, grid)
         scaling = _interior(complete["a"], box) ** -0.5 if scaled else None
-        solution = solve(operator, b, _method(FastPoisson(grid.spacing, box.boundaries, scaling), b, rtol))
+        solution = solve(operator, b, _method(FastPoisson(grid.spacing, box.conditions, scaling), b, rtol))
         return {"u": _with_boundary(_centred(solution.value, box), complete["g"], box)}, solution.stats
 
-    square = len(box.axes) == 2 and len(set(box.extent)) == len(set(box.boundaries)) == 1
+    square = len(box.axes) == 2 and len(set(box.extent)) == len(set(box.conditions)) == 1
     isotropic = all(_isotropic(v) for v in inputs.values())
     return Problem(
         "u",
@@ -104,13 +104,13 @@ def shifted_laplacian(
     def system(fields: Fields, grid: Grid):
         fields = {**constants, **fields}
         b = _interior(_field(fields["f"], grid), box)
-        faces = stencil.face_means(jnp.ones(grid.shape, b.dtype), box.boundaries, "arithmetic")
-        return Diffusion(faces, b.shape, grid.spacing, box.boundaries, shift=fields["c"]), b
+        faces = stencil.face_means(jnp.ones(grid.shape, b.dtype), box.conditions, "arithmetic")
+        return Diffusion(faces, b.shape, grid.spacing, box.conditions, shift=fields["c"]), b
 
     def solve_one(fields: Fields, grid: Grid, rtol: float | None = rtol):
         fields = {**constants, **fields}
         operator, b = system(fields, grid)
-        preconditioner = FastPoisson(grid.spacing, box.boundaries, shift=abs(jnp.asarray(fields["c"], b.dtype)))
+        preconditioner = FastPoisson(grid.spacing, box.conditions, shift=abs(jnp.asarray(fields["c"], b.dtype)))
         solution = solve(operator, b, _method(preconditioner, b, rtol))
         return {"u": _with_boundary(solution.value, jnp.zeros(grid.shape, b.dtype), box)}, solution.stats
 
@@ -139,16 +139,16 @@ def _field(value, grid: Grid):
 
 
 def _interior(field, box: Box):
-    return field[tuple(slice(1, -1) if b == "dirichlet" else slice(None) for b in box.boundaries)]
+    return field[tuple(slice(1, -1) if b == "dirichlet" else slice(None) for b in box.conditions)]
 
 
 def _centred(interior, box: Box):
     """Zero mean without a Dirichlet side, where constants are in the null space of −∇·(a∇)."""
-    return interior if "dirichlet" in box.boundaries else interior - interior.mean()
+    return interior if "dirichlet" in box.conditions else interior - interior.mean()
 
 
 def _with_boundary(interior, g, box: Box):
-    inner = tuple(slice(1, -1) if b == "dirichlet" else slice(None) for b in box.boundaries)
+    inner = tuple(slice(1, -1) if b == "dirichlet" else slice(None) for b in box.conditions)
     return g.astype(interior.dtype).at[inner].set(interior)
 
 

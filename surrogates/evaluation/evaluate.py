@@ -95,8 +95,8 @@ def _errors(surrogate, data: Dataset, metrics, rollout, batch_size: int) -> dict
     """Per (field or field component, metric) the values `(sample, step)`."""
     task = surrogate.task
     steps = rollout or 1
-    if task.history and len(data.times) < task.history + steps:
-        raise ValueError(f"rollout={rollout} needs {task.history + steps} instants, the dataset has {len(data.times)}")
+    if task.history and data.instants < task.history + steps:
+        raise ValueError(f"rollout={rollout} needs {task.history + steps} instants, the dataset has {data.instants}")
 
     at, parts = wanted_grid(task, data), []
     for start in range(0, len(data), batch_size):

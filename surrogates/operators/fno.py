@@ -218,4 +218,4 @@ def FNO(
         key=key,
         **options,
     )
-    return NetworkSurrogate(network, task, network.initial_state())
+    return NetworkSurrogate(network=network, task=task, state=network.initial_state())

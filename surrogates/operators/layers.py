@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...solvers.kernels.fourier import Method, truncated_irfft, truncated_rfft
+from ...solvers.kernels.fourier import Method, multiply, truncated_irfft, truncated_rfft
 from ...solvers.storage import register
 
 ACTIVATIONS = {"gelu": lambda x: jax.nn.gelu(x, approximate=False), "relu": jax.nn.relu, "tanh": jnp.tanh}
@@ -92,12 +92,8 @@ class SpectralConv(eqx.Module):
 
     def __call__(self, x: Float[Array, "*space i"]) -> Float[Array, "*space o"]:
         kept = self.weight.shape[1:-2]
-        re, im = truncated_rfft(x, kept, method=self.method)
-        w_re, w_im = self.weight
-        contract = _per_mode
-        y_re = contract(re, w_re) - contract(im, w_im)
-        y_im = contract(re, w_im) + contract(im, w_re)
-        y = truncated_irfft((y_re, y_im), x.shape[:-1], method=self.method)
+        coefficients = truncated_rfft(x, kept, method=self.method)
+        y = truncated_irfft(multiply(coefficients, self.weight), x.shape[:-1], method=self.method)
         return y if self.bias is None else y + self.bias
 
 
@@ -144,7 +140,3 @@ class GroupNorm(eqx.Module):
 
     def __call__(self, x: Float[Array, "*space c"]):
         return (x - x.mean()) * jax.lax.rsqrt(x.var() + 1e-5) * self.scale + self.shift
-
-
-def _per_mode(v: Float[Array, "*kept i"], w: Float[Array, "*kept i o"]) -> Float[Array, "*kept o"]:
-    return jnp.einsum("...i,...io->...o", v, w)

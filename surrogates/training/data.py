@@ -31,9 +31,9 @@ class DeviceData(eqx.Module):
                 bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
                 raise ValueError(f"field {name!r} holds NaN or infinity in samples {bad[:5].tolist()} (by position)")
         frames = task.history + steps if task.history else 0
-        starts = len(dataset.times) - frames + 1 if task.history else 1
+        starts = dataset.instants - frames + 1 if task.history else 1
         if starts < 1:
-            raise ValueError(f"{len(dataset.times)} instants are too few for {task.history} + {steps} frames")
+            raise ValueError(f"{dataset.instants} instants are too few for {task.history} + {steps} frames")
         on_device = {k: jnp.asarray(v if v.dtype == bool else v.astype(np.float32)) for k, v in arrays.items()}
         timed = tuple(k for k in arrays if task.is_timed(k))
         return cls(on_device, timed, frames, starts, len(dataset) * starts)

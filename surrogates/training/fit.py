@@ -291,9 +291,11 @@ def _unstack(state, seeds: int) -> list:
 
 
 def _total_steps(epochs: int | None, steps: int | None, per_round: int, device: DeviceData | None) -> int:
-    if (epochs is None) == (steps is None) or (device is None and steps is None):
-        raise ValueError("fit needs exactly one of epochs=… and steps=…; without data it counts steps")
-    return epochs * per_round if epochs is not None else steps
+    if steps is not None and epochs is None:
+        return steps
+    if epochs is not None and steps is None and device is not None:
+        return epochs * per_round
+    raise ValueError("fit needs exactly one of epochs=… and steps=…; without data it counts steps")
 
 
 def _required(value, what: str):

@@ -55,11 +55,13 @@ class Supervised(eqx.Module):
         return None
 
     def loss(self, model: NetworkSurrogate, states: States, batch: Fields | None, key: Array):
+        if batch is None:
+            raise ValueError("Supervised needs data")
         task = model.task
         k_symmetry, k_model = jax.random.split(key)
         if self.symmetry is not None:
             batch = _transform(task, self.symmetry, batch, k_symmetry)
-        total, state = 0.0, states.model
+        total, state = jnp.zeros(()), states.model
         for step in range(self.steps):
             y, state = apply_batch(
                 model.network, state, jax.vmap(task.pack)(batch), key=jax.random.fold_in(k_model, step), train=True

@@ -1,0 +1,336 @@
+"""Baselines and POD regression where the answer is known, and the contract on surrogates that break each part of it."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import surrogax as sx
+from surrogax.surrogates.reduced.pod import pod
+from surrogax.surrogates.surrogate import resample
+
+N = 12
+
+
+def relative_error(u, v) -> float:
+    u, v = (x.reshape(len(x), -1) for x in (u, v))
+    return float(np.mean(np.linalg.norm(u - v, axis=1) / np.linalg.norm(v, axis=1)))
+
+
+@pytest.fixture(scope="module")
+def waves():
+    """Training and test data on a periodic grid: û_k = (1 + 2i)/(1 + k) â_k, and a fixed field on top."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(26, N)) * np.linspace(1, 3, N)
+    symbol = (1 + 2j) / (1 + np.arange(N // 2 + 1))
+    symbol[[0, -1]] = 0.5  # real, so that the result is
+    u = np.fft.irfft(symbol * np.fft.rfft(a), N) + np.cos(np.arange(N))
+    data = sx.from_arrays({"a": np.float32(a)}, {"u": np.float32(u)}, grid=sx.Grid.unit(N, 1, "periodic"))
+    train, test = data.split(train=20, test=6)
+    return train, test, sx.Task.fit(train, "a", "u")
+
+
+# Baselines ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_mean_field_is_the_mean_of_the_training_targets(waves):
+    train, test, task = waves
+    mean = sx.MeanField(task)
+    expected = train["u"].mean(0, np.float64)
+    for prediction in mean.predict(test)["u"]:
+        np.testing.assert_allclose(prediction, expected, rtol=1e-5, atol=1e-6)
+    fine = mean.predict(test, at=sx.Grid.unit(2 * N, 1, "periodic"))["u"][0]
+    np.testing.assert_allclose(fine[::2], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fine[1::2], (expected + np.roll(expected, -1)) / 2, rtol=1e-4, atol=1e-5)
+    sx.check_surrogate(mean, test)
+
+
+def test_persistence_repeats_the_last_frame():
+    w = np.random.default_rng(0).normal(size=(3, 5, N)).astype(np.float32)
+    data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(N, 1), times=np.arange(5))
+    persistence = sx.Persistence(sx.Task.fit(data, "w", "w", history=2))
+    np.testing.assert_array_equal(persistence.predict(data)["w"], w[:, 1])
+    np.testing.assert_array_equal(persistence.rollout(data, 3)["w"], w[:, [1, 1, 1]])
+
+
+def test_persistence_on_point_clouds_is_bound_to_their_points():
+    w = np.random.default_rng(0).normal(size=(3, 4, 7)).astype(np.float32)
+    cloud = sx.PointCloud(np.random.default_rng(1).uniform(size=(3, 7, 2)).astype(np.float32))
+    data = sx.from_arrays({"w": w}, points=cloud, times=np.arange(4))
+    persistence = sx.Persistence(sx.Task.fit(data, "w", "w", history=1))
+    assert not persistence.capabilities.resolution_free
+    np.testing.assert_array_equal(persistence.predict(data)["w"], w[:, 0])
+
+
+def test_linear_spectral_recovers_a_linear_translation_invariant_map(waves):
+    train, test, task = waves
+    spectral = sx.fit(sx.LinearSpectral(task, modes=N // 2 + 1, ridge=1e-10), train).best
+    assert relative_error(spectral.predict(test)["u"], test["u"]) < 1e-4
+    sx.check_surrogate(spectral, test)
+
+
+def test_linear_spectral_is_never_worse_than_the_mean_on_its_training_data():
+    """In mean square, for targets that have nothing to do with the inputs, and few of them."""
+    rng = np.random.default_rng(3)
+    grid = sx.Grid.unit(N, 1, "periodic")
+    data = sx.from_arrays({"a": rng.normal(size=(4, N))}, {"u": 2 + rng.normal(size=(4, N))}, grid=grid)
+    task = sx.Task.fit(data, "a", "u")
+    spectral = sx.fit(sx.LinearSpectral(task, modes=N // 2 + 1), data).best
+    square = lambda u: float(((u - data["u"]) ** 2).mean())  # noqa: E731
+    mean = square(sx.MeanField(task).predict(data)["u"])
+    assert square(spectral.predict(data)["u"]) < mean * (1 + 1e-5)
+
+
+def rod(box: sx.Box) -> sx.Problem:
+    """−u'' = f on an interval with u = 0 at its ends, by a dense matrix of second order."""
+
+    def solve(fields, grid, rtol=None):
+        n, h = grid.shape[0], grid.spacing[0]
+        inverse = np.linalg.inv((2 * np.eye(n - 2) - np.eye(n - 2, k=1) - np.eye(n - 2, k=-1)) / h**2)
+        return {"u": jnp.pad(jnp.asarray(inverse, jnp.float32) @ fields["f"][1:-1], 1)}, None
+
+    return sx.Problem("u", box, parameters={"f": sx.random.GaussianField()}, solve=solve)
+
+
+def test_the_solver_as_a_surrogate_is_the_solver_and_converges_with_its_grid():
+    problem = rod(sx.Box.unit(1))
+    x = np.linspace(0, 1, 33)
+    amplitude = np.float64([[1.0], [-2.0]])
+    data = sx.from_arrays(
+        {"f": np.float32(amplitude * np.pi**2 * np.sin(np.pi * x))}, {"u": np.float32(amplitude * np.sin(np.pi * x))},
+        grid=problem.box.grid(33),
+    )  # fmt: skip
+    same = sx.SolverSurrogate(problem, 33)
+    solved = [problem.solve({"f": jnp.asarray(f)}, data.grid)[0]["u"] for f in data["f"]]
+    np.testing.assert_allclose(same.predict(data)["u"], solved, rtol=1e-5, atol=1e-6)
+    errors = [relative_error(sx.SolverSurrogate(problem, n).predict(data)["u"][:, ::8], data["u"][:, ::8])
+              for n in (5, 9, 17)]  # fmt: skip
+    assert all(3.5 < a / b < 4.5 for a, b in zip(errors[:-1], errors[1:], strict=True)), errors
+    sx.check_surrogate(same, data)
+    with pytest.raises(ValueError, match="SolverSurrogate holds functions and cannot be saved"):
+        same.save("never")
+
+
+def test_baselines_refuse_tasks_that_they_cannot_serve(waves):
+    _, _, task = waves
+    timed = sx.from_arrays({"w": np.ones((2, 4, N))}, grid=sx.Grid.unit(N, 1), times=np.arange(4))
+    rolling = sx.Task.fit(timed, "w", "w", history=1)
+    bare = sx.Task.of(sx.problem("poisson", f=sx.random.GaussianField(), box=sx.Box.unit(1)), 5)
+    for make, message in (
+        (lambda: sx.MeanField(rolling), "MeanField serves steady tasks on grids"),
+        (lambda: sx.MeanField(bare), "MeanField needs a task from Task.fit"),
+        (lambda: sx.Persistence(task), "Persistence needs an autoregressive task"),
+        (lambda: sx.PODRegression(rolling), "PODRegression serves steady tasks on grids"),
+        (lambda: sx.PODRegression(task, regressor="forest"), "unknown regressor 'forest'; use 'gp' or 'linear'"),
+        (lambda: sx.fit(sx.LinearSpectral(rolling), timed), "LinearSpectral serves steady tasks on grids"),
+        (lambda: sx.fit(sx.PODRegression(task)), "fit needs data"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+# POD ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n, rank", [(6, 6), (20, 5)])
+def test_pod_is_the_singular_value_decomposition_in_the_weighted_product(n, rank):
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(0.1, 2, 10)
+    snapshots = rng.normal(size=(n, 10)) * 10.0 ** -np.arange(10)
+    modes, sigma = pod(snapshots, weights, rank)
+    left, expected, right = np.linalg.svd(snapshots * np.sqrt(weights), full_matrices=False)
+    assert modes.dtype == np.float64 and modes.shape == (10, len(sigma)) and len(sigma) <= rank
+    np.testing.assert_allclose(modes.T * weights @ modes, np.eye(len(sigma)), atol=1e-12)
+    np.testing.assert_allclose(sigma, expected[: len(sigma)], rtol=0.2)
+    np.testing.assert_allclose(sigma[:4], expected[:4], rtol=1e-6)
+    overlap = np.abs(np.diag(right[:4] @ (modes[:, :4] * np.sqrt(weights)[:, None])))
+    np.testing.assert_allclose(overlap, 1, rtol=1e-6)
+
+
+def test_pod_drops_modes_that_are_rounding():
+    rng = np.random.default_rng(2)
+    snapshots = rng.normal(size=(30, 3)) @ rng.normal(size=(3, 40))
+    modes, sigma = pod(snapshots, np.full(40, 0.1), 10)
+    assert modes.shape == (40, 3) and sigma.shape == (3,)
+
+
+def amplitudes(shape: tuple[int, ...], nonlinear: bool) -> sx.Dataset:
+    """Fields of three random amplitudes on a 2D grid and a parameter c; the target is linear in all four, or not."""
+    rng = np.random.default_rng(5)
+    grid = sx.Grid(sx.Box.unit(2), shape, ("nodes", "nodes"))
+    x, y = (np.moveaxis(grid.points, -1, 0))
+    z = rng.uniform(-1, 1, (72, 3, 1, 1))
+    c = rng.uniform(1, 2, (72, 1, 1))
+    a = z[:, 0] * x + z[:, 1] * y + z[:, 2] * x * y
+    u = 1 + z[:, 0] * np.sin(x) + z[:, 1] * y**2 - z[:, 2] * x + c * np.cos(y)
+    if nonlinear:
+        u = u + np.cos(2 * z[:, 0]) * x * y
+    return sx.from_arrays({"a": np.float32(a)}, {"u": np.float32(u)}, parameters={"c": np.float32(c[:, 0, 0])}, grid=grid)
+
+
+def test_pod_with_linear_regression_recovers_a_linear_map_of_fields_and_parameters():
+    train, val, test = amplitudes((5, 6), nonlinear=False).split(train=56, val=8, test=8)
+    task = sx.Task.fit(train, ("a", "c"), "u")
+    fitted = sx.fit(sx.PODRegression(task, rank=4, input_rank=3, regressor="linear"), train, val=val).best
+    assert relative_error(fitted.predict(test)["u"], test["u"]) < 1e-5
+    assert fitted.alpha.value.shape == (3 + 1 + 1, 4)
+
+
+def test_pod_with_gaussian_processes_bends_where_the_map_does_and_keeps_the_contract():
+    train, val, test = amplitudes((5, 6), nonlinear=True).split(train=56, val=8, test=8)
+    task = sx.Task.fit(train, ("a", "c"), "u")
+    errors = {}
+    for regressor in ("linear", "gp"):
+        fitted = sx.fit(sx.PODRegression(task, rank=5, input_rank=3, regressor=regressor), train, val=val).best
+        errors[regressor] = relative_error(fitted.predict(test)["u"], test["u"])
+    print(errors)
+    assert errors["gp"] < 0.03 and errors["gp"] < errors["linear"] / 3
+    sx.check_surrogate(fitted, test)
+    fine = sx.Grid(sx.Box.unit(2), (9, 11), ("nodes", "nodes"))
+    np.testing.assert_allclose(fitted.predict(test, at=fine)["u"][:, ::2, ::2], fitted.predict(test)["u"], rtol=1e-5)
+
+
+def test_pod_with_parameters_alone():
+    data = amplitudes((5, 6), nonlinear=False)
+    c = data["c"]
+    only = sx.from_arrays(targets={"u": c[:, None, None] ** 2 * data["u"][:1]}, parameters={"c": c}, grid=data.grid)
+    task = sx.Task.fit(only, "c", "u")
+    fitted = sx.fit(sx.PODRegression(task, rank=2), only).best
+    assert relative_error(fitted.predict(only)["u"], only["u"]) < 1e-3
+
+
+# The contract ---------------------------------------------------------------------------------------------------------
+
+
+@sx.register("test.Good")
+class Good(sx.AbstractSurrogate):
+    """u = 2 a at any resolution."""
+
+    task: sx.Task
+    factor: sx.Buffer = eqx.field(default_factory=lambda: sx.Buffer(jnp.float32(2)))
+    capabilities = sx.Capabilities(resolution_free=True)
+
+    def __call__(self, fields, at=None):
+        return {"u": self.factor.value * resample(self.task, fields, at)["a"]}
+
+
+class WrongShape(Good):
+    def __call__(self, fields, at=None):
+        return {"u": super().__call__(fields, at)["u"][:-1]}
+
+
+class OtherName(Good):
+    def __call__(self, fields, at=None):
+        return {"w": super().__call__(fields, at)["u"]}
+
+
+class NotFinite(Good):
+    def __call__(self, fields, at=None):
+        u = super().__call__(fields, at)["u"]
+        return {"u": u.at[3].set(jnp.nan)}
+
+
+class DependsOnTheBatch(Good):
+    def predict(self, data, *, at=None, batch_size=64):
+        u = super().predict(data, at=at)["u"]
+        return {"u": u - u.mean(0)}
+
+
+class Forgetful(Good):
+    """A second prediction differs from the first."""
+
+    def predict(self, data, *, at=None, batch_size=64):
+        CALLS.append(len(data))
+        u = super().predict(data, at=at)["u"]
+        return {"u": u * (1 + 1e-6 * (CALLS.count(len(data)) - 1))}
+
+
+class Deaf(Good):
+    def __call__(self, fields, at=None):
+        return {"u": jnp.ones_like(resample(self.task, fields, at)["a"])}
+
+
+class NeedsInputAfterAll(Good):
+    capabilities = sx.Capabilities(needs_input=False, differentiable=False)
+
+
+class NoGradient(Good):
+    def __call__(self, fields, at=None):
+        return {"u": jax.lax.stop_gradient(super().__call__(fields, at)["u"])}
+
+
+class HalfGradient(Good):
+    """The gradient of half of the points is missing."""
+
+    def __call__(self, fields, at=None):
+        u = super().__call__(fields, at)["u"]
+        return {"u": jnp.where(jnp.arange(len(u)) < len(u) // 2, jax.lax.stop_gradient(u), u)}
+
+
+class InfiniteGradient(Good):
+    def __call__(self, fields, at=None):
+        a = resample(self.task, fields, at)["a"]
+        return {"u": a + jnp.sqrt(0 * a)}
+
+
+class BoundToItsGrid(Good):
+    def __call__(self, fields, at=None):
+        return {"u": self.factor.value * fields["a"]}
+
+
+class LosesItsFactor(Good):
+    def save(self, path):
+        Good(self.task, sx.Buffer(jnp.float32(1))).save(path)
+
+
+class CannotBeRead(Good):
+    """Not registered, so that no file can name it."""
+
+
+CALLS: list[int] = []
+BROKEN = {
+    WrongShape: r"u: predicted shape \(4, 11\), expected \(4, 12\)",
+    OtherName: r"predicted \{'w'\}, the task asks for \{'u'\}",
+    NotFinite: "u: the prediction is not finite",
+    DependsOnTheBatch: "alone and in a batch: u differs",
+    Forgetful: "predicting twice: u differs",
+    Deaf: "two different samples give the same prediction",
+    NeedsInputAfterAll: "needs_input is False but the input matters",
+    NoGradient: "the gradient with respect to a is 0, finite differences say",
+    HalfGradient: "the gradient with respect to a is .*, finite differences say",
+    InfiniteGradient: "the gradient with respect to a is not finite",
+    BoundToItsGrid: "resolution_free: u at .* has shape",
+    LosesItsFactor: "before and after saving: u differs",
+}
+
+
+def test_a_good_surrogate_keeps_the_contract(waves):
+    _, test, task = waves
+    sx.check_surrogate(Good(task), test)
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda c: c.__name__)
+def test_a_surrogate_that_breaks_one_part_of_the_contract_is_caught(waves, broken):
+    _, test, task = waves
+    CALLS.clear()
+    with pytest.raises(AssertionError, match=BROKEN[broken]):
+        sx.check_surrogate(broken(task), test)
+
+
+def test_a_rollout_that_starts_elsewhere_is_caught():
+    class Late(sx.Persistence):
+        def rollout(self, data, steps):
+            frames = super().rollout(data, steps)
+            return sx.from_arrays({"w": frames["w"] + 1}, grid=data.grid, times=frames.times)
+
+    w = np.random.default_rng(0).normal(size=(3, 4, N)).astype(np.float32)
+    data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(N, 1), times=np.arange(4))
+    with pytest.raises(AssertionError, match="the first rollout frame and the prediction: w differs"):
+        sx.check_surrogate(Late(sx.Task.fit(data, "w", "w", history=1)), data)
+
+
+def test_a_type_that_is_not_registered_cannot_be_saved(waves):
+    _, test, task = waves
+    with pytest.raises(TypeError, match="cannot save this object: CannotBeRead"):
+        sx.check_surrogate(CannotBeRead(task), test)
