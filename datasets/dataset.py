@@ -1,7 +1,6 @@
 """The dataset interface: named fields over a domain with per-sample parameters, read from any `Source`."""
 
 import itertools
-import itertools
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -16,7 +16,7 @@ from ..solvers.storage import register
 from .network import Buffer
 from .surrogate import AbstractSurrogate, Capabilities, interpolation, resample
 from .task import Fields, Task
-from .training.fit import DirectFit
+from .training.result import DirectFit
 
 
 @register("MeanField")

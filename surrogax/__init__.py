@@ -39,9 +39,9 @@ from .surrogates.surrogate import load as load
 from .surrogates.task import Inputs as Inputs
 from .surrogates.task import Task as Task
 from .surrogates.training import losses as losses
-from .surrogates.training.fit import FitResult as FitResult
 from .surrogates.training.fit import Unroll as Unroll
 from .surrogates.training.fit import fit as fit
+from .surrogates.training.result import FitResult as FitResult
 from .surrogates.wrap import wrap as wrap
 
 __version__ = _version("surrogax")

@@ -11,7 +11,7 @@ import surrogax as sx
 from surrogax import cli
 from surrogax.datasets.well_writer import write_well
 
-TINY = "--grid 17 --train 12 --val 4 --test 4 --width 4 --modes 3 --depth 1 --epochs 1 --batch-size 4".split()
+TINY = ["--grid", "17", "--train", "12", "--val", "4", "--test", "4", "--width", "4", "--modes", "3", "--depth", "1", "--epochs", "1", "--batch-size", "4"]
 
 
 def evaluate_some(surrogates, datasets, **options):
@@ -34,7 +34,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(home):
-    cli.main("generate darcy --out data.hdf5 --n 4 --grid 9 --refine 1".split())
+    cli.main(["generate", "darcy", "--out", "data.hdf5", "--n", "4", "--grid", "9", "--refine", "1"])
     return home / "data.hdf5"
 
 

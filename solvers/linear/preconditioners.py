@@ -1,6 +1,5 @@
 """Approximate inverses: symmetric positive definite maps r ↦ M⁻¹ r."""
 
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp

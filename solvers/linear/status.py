@@ -29,8 +29,8 @@ class Status(IntEnum):
 
 
 class Stats(eqx.Module):
-    """**Fields:** `status` (a `Status` value), `iterations`, `residual` (of the true b − A x, in the method's norm), optional `history` of
-    residual norms per iteration, padded with NaN."""
+    """**Fields:** `status` (a `Status` value), `iterations`, `residual` (of the true b − A x, in the method's norm),
+    optional `history` of residual norms per iteration, padded with NaN."""
 
     status: Int[Array, ""]
     iterations: Int[Array, ""]

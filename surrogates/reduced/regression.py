@@ -14,7 +14,7 @@ from ...solvers.storage import register
 from ..network import Buffer
 from ..surrogate import AbstractSurrogate, Capabilities, interpolation, resample
 from ..task import Fields, Task
-from ..training.fit import DirectFit
+from ..training.result import DirectFit
 from .pod import pod
 
 _LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)

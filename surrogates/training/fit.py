@@ -1,10 +1,8 @@
 """`fit`: the one verb that trains or fits every surrogate."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import equinox as eqx
@@ -25,6 +23,9 @@ from .loop import Loop, TrainState, epoch_order
 from .losses import Loss, RelativeL2
 from .objectives import Objective, Supervised
 from .report_line import ProgressLine
+from .result import DirectFit, FitResult
+from .settings import settings_of
+from .sigterm import Sigterm
 
 _STEPS_PER_ROUND = 500  # without data: optimiser steps between two looks at the clock
 
@@ -35,58 +36,6 @@ class Unroll:
 
     steps: int = 1
     gradient: str = "full"
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What `fit` returns; it stands wherever a surrogate does, as `best`.
-
-    **Fields:** `members` (the best of every seed by validation), `lasts` (the last of every seed), `history`.
-    """
-
-    members: tuple[AbstractSurrogate, ...]
-    lasts: tuple[AbstractSurrogate, ...]
-    history: History = field(repr=False)
-
-    @property
-    def best(self) -> AbstractSurrogate:
-        """Of the first seed, the parameters with the lowest validation error (the last ones without validation data)."""
-        return self.members[0]
-
-    @property
-    def last(self) -> AbstractSurrogate:
-        return self.lasts[0]
-
-    @property
-    def task(self):
-        return self.best.task
-
-    @property
-    def capabilities(self):
-        return self.best.capabilities
-
-    @property
-    def parameters(self) -> int:
-        return self.best.parameters
-
-    def __call__(self, fields, at=None):
-        return self.best(fields, at)
-
-    def predict(self, data: Dataset, **options):
-        return self.best.predict(data, **options)
-
-    def rollout(self, data: Dataset, steps: int) -> Dataset:
-        return self.best.rollout(data, steps)
-
-    def save(self, path):
-        self.best.save(path)
-
-
-class DirectFit(eqx.Module):
-    """A surrogate that is fitted by linear algebra instead of an optimiser: `fitted(train, val)` returns the result."""
-
-    def fitted(self, train: Dataset, val: Dataset | None) -> AbstractSurrogate:
-        raise TypeError(f"{type(self).__name__} must define `fitted(train, val)`")
 
 
 def fit(
@@ -187,7 +136,7 @@ def fit(
     history = History(seeds=seeds)
     folder = None
     if run is not None:
-        settings = _settings(surrogates[0], state, objective, data, val, batch_size, seeds, ema, unroll, key)
+        settings = settings_of(surrogates[0], state, objective, data, val, batch_size, seeds, ema, unroll, key)
         folder = RunFolder.open(run, settings)
         restored = folder.restore((state, best))
         if restored is not None:
@@ -200,7 +149,7 @@ def fit(
     def finished() -> bool:
         return done >= total or (patience is not None and history.rounds_since_best >= patience)
 
-    with _sigterm() as terminated:
+    with Sigterm() as terminated:
         while not finished():
             start = time.monotonic()
             count = min(per_round - done % per_round, total - done)
@@ -310,44 +259,3 @@ def _symmetry(symmetry, data: Dataset | None):
     if data is None or data.problem is None or data.problem.symmetry is None:
         raise ValueError("fit(symmetry=True): the data's problem declares no symmetry group; pass one, e.g. Dihedral()")
     return data.problem.symmetry
-
-
-def _settings(surrogate, state: TrainState, objective, data, val, batch_size, seeds, ema, unroll, key) -> dict:
-    """What a run folder must agree on to be resumed; epochs may grow."""
-
-    def shapes(tree):
-        leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
-        return [f"{jax.tree_util.keystr(p)}: {x.shape} {x.dtype}" for p, x in leaves]
-
-    ids = lambda d: (
-        None if d is None else f"{len(d)} samples, ids {hash(tuple(d.ids.tolist())) & 0xFFFFFFFF:08x}, {d.grid}"
-    )
-    return {
-        "network": f"{type(surrogate.network).__name__}, {surrogate.parameters} parameters",
-        "arrays": shapes(surrogate.network),
-        "task": repr(surrogate.task),
-        "objective": repr(objective),
-        "train": ids(data),
-        "val": ids(val),
-        "batch_size": batch_size,
-        "seeds": seeds,
-        "ema": ema,
-        "unroll": repr(unroll),
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "optimizer": shapes(state.opt_state),
-    }
-
-
-class _sigterm:
-    """SIGTERM sets an event instead of ending the process (in the main thread only, where handlers can be set)."""
-
-    def __enter__(self) -> threading.Event:
-        self.event = threading.Event()
-        self.main = threading.current_thread() is threading.main_thread()
-        if self.main:
-            self.previous = signal.signal(signal.SIGTERM, lambda *_: self.event.set())
-        return self.event
-
-    def __exit__(self, *_):
-        if self.main:
-            signal.signal(signal.SIGTERM, self.previous)

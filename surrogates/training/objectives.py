@@ -105,11 +105,13 @@ def _transform(task, symmetry: Dihedral, batch: Fields, key: Array) -> Fields:
     size = len(next(iter(batch.values())))
     elements = jax.vmap(symmetry.random)(jax.random.split(key, size))
 
-    def one(element, value, timed: bool):
-        act = lambda u: symmetry.transform(element, u, layout)  # noqa: E731
-        return jax.vmap(act)(value) if timed else act(value)
+    def transform(element, field):
+        return symmetry.transform(element, field, layout)
 
-    return {
-        k: jax.vmap(lambda e, v, t=task.is_timed(k): one(e, v, t))(elements, v) if task.is_field(k) else v
-        for k, v in batch.items()
-    }
+    def transformed(name, values):
+        if not task.is_field(name):
+            return values
+        over_time = jax.vmap(transform, in_axes=(None, 0)) if task.is_timed(name) else transform
+        return jax.vmap(over_time)(elements, values)
+
+    return {name: transformed(name, values) for name, values in batch.items()}

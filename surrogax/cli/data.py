@@ -37,7 +37,9 @@ class Generate:
     def run(self) -> None:
         law = random.Threshold(12, 3) if self.coefficient == "threshold" else random.Lognormal()
         parameter = {"darcy": {"a": law}, "poisson": {"f": random.GaussianField()}}[self.problem]
-        data = generate(problem(self.problem, **parameter), self.n, self.grid, jax.random.key(self.seed), refine=self.refine)
+        data = generate(
+            problem(self.problem, **parameter), self.n, self.grid, jax.random.key(self.seed), refine=self.refine
+        )
         write_well(self.out, data, name=self.problem)
         print(f"{self.out}: {data.describe()}")
 

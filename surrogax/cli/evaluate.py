@@ -31,7 +31,9 @@ class Evaluate:
         data = open_dataset(self.data)
         if not isinstance(data, Dataset):
             raise ValueError(f"{self.data} holds the splits {sorted(data)}; name one file")
-        table = evaluate({str(path): load(path) for path in self.models}, data, metrics=self.metrics, rollout=self.rollout)
+        table = evaluate(
+            {str(path): load(path) for path in self.models}, data, metrics=self.metrics, rollout=self.rollout
+        )
         print(table)
         if self.out is not None:
             table.to_json(self.out)

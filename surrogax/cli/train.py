@@ -84,14 +84,17 @@ class DarcyFNO:
         folder = settings.folder
         if (folder / "metrics.json").exists() and _same_settings(folder, settings):
             metrics = json.loads((folder / "metrics.json").read_text())
-            print(f"{folder} is finished: {json.dumps(metrics)}. Open {folder / 'report.html'}, or choose another folder.")
+            print(
+                f"{folder} is finished: {json.dumps(metrics)}. Open {folder / 'report.html'}, or choose another folder."
+            )
             return
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "config.toml").exists() and not _same_settings(folder, settings):
-            raise ValueError(f"{folder} holds a run of another configuration (see its config.toml); choose another --folder")
+            raise ValueError(
+                f"{folder} holds a run of another configuration (see its config.toml); choose another --folder"
+            )
         _write_config(folder / "config.toml", settings)
         _train(settings, folder)
-
 
     def datasets(self) -> tuple[Dataset, Dataset, Dataset]:
         """Training, validation and test data at the resolution of the zero-shot test."""
@@ -139,7 +142,9 @@ def _train(s: DarcyFNO, folder: Path) -> None:
     spectral = fit(LinearSpectral(task, modes=s.modes), coarse_train)
     pod = fit(PODRegression(task, rank=64), coarse_train, val=coarse_val)
     n = coarse_train.grid.shape[0]
-    solvers = {f"solver {m}²": SolverSurrogate(darcy, m, rtol) for m, rtol in ((n // 2 + 1, 1e-2), (n, 1e-3), (s.grid, 1e-3))}
+    solvers = {
+        f"solver {m}²": SolverSurrogate(darcy, m, rtol) for m, rtol in ((n // 2 + 1, 1e-2), (n, 1e-3), (s.grid, 1e-3))
+    }
     surrogates = {"FNO": result, "POD + GP": pod, "linear spectral": spectral, "mean": MeanField(task), **solvers}
     here, fine = f"{n}²", f"{s.grid}² (zero-shot)"
     table = evaluate(surrogates, {here: test.subsample(s.subsample), fine: test}, metrics=("rel_l2", "rel_h1"))
@@ -168,12 +173,18 @@ def _report(folder: Path, s: DarcyFNO, result, table, datasets, metrics) -> None
         "# Test errors",
         table.to_markdown(),
         "# Samples",
-        (f"Test samples at {here}: input, solution, prediction, error.", plots.plot_predictions(result.best, datasets[here])),
+        (
+            f"Test samples at {here}: input, solution, prediction, error.",
+            plots.plot_predictions(result.best, datasets[here]),
+        ),
         (f"The same at {fine}, a resolution never seen.", plots.plot_predictions(result.best, datasets[fine])),
         "# Training",
         ("Mean relative L2 error per epoch.", result.history.plot()),
         "# Errors",
-        ("Error against time per sample in full batches; the grey front is beaten by nothing.", l2.pareto(dataset=here)),
+        (
+            "Error against time per sample in full batches; the grey front is beaten by nothing.",
+            l2.pareto(dataset=here),
+        ),
         ("Distribution over test samples.", plots.plot_error_histogram(l2, dataset=here)),
         ("Energy spectrum.", plots.plot_spectrum(names, datasets[fine])),
         "# Settings",
