@@ -218,7 +218,7 @@ class Task(eqx.Module):
     def weights(self, fields: Fields, at: Grid | None = None) -> Float[Array, "*space"]:
         """Quadrature weights of a sample's points; zero where a point cloud is padded."""
         if self.grid is None:
-            return fields["weights"]
+            return jnp.asarray(fields["weights"])
         return jnp.asarray((at or self.grid_of(fields)).weights, jnp.float32)
 
     # One sample to arrays and back -----------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class Task(eqx.Module):
         parts = [self._channels(name, fields[name], self.history) for name in self.inputs]
         numbers = [self.normalizers[n].encode(jnp.atleast_1d(fields[n])) for n in self.parameters]
         if self.grid is None:
-            query, mask = fields["points"], fields["mask"]
+            query, mask = jnp.asarray(fields["points"]), jnp.asarray(fields["mask"])
         else:
             grid, mask = at or self.grid_of(fields), None
             lower, extent = np.array(grid.box.lower), np.array(grid.box.extent)

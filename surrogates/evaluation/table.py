@@ -120,9 +120,12 @@ class Table:
         records = sorted((r for r in records if r["dataset"] == dataset), key=lambda r: r[x])
         figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
         front, best = [], np.inf
-        for r in records:
+        for i, r in enumerate(records):
             axes.loglog(r[x], r["mean"], "o")
-            axes.annotate(r["surrogate"], (r[x], r["mean"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+            below = i % 2  # neighbours in cost write on different sides of their points
+            axes.annotate(
+                r["surrogate"], (r[x], r["mean"]), xytext=(4, -10 if below else 4), textcoords="offset points", fontsize=8
+            )
             if r["mean"] < best:
                 best = r["mean"]
                 front.append((r[x], r["mean"]))

@@ -1,0 +1,253 @@
+"""Losses, metrics and the supervised objective, derived a second time in NumPy and float64."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import surrogax as sx
+from surrogax.surrogates.evaluation.metrics import METRICS
+from surrogax.surrogates.training.losses import MSE, RelativeH1, RelativeL2
+from surrogax.surrogates.training.objectives import States, Supervised
+
+GRIDS = {
+    "nodes": sx.Grid.unit((5, 7)),
+    "periodic": sx.Grid(sx.Box.unit(2, "periodic"), (6, 4), ("periodic", "periodic")),
+    "cells": sx.Grid.unit(6, 1, "cells"),
+}
+
+
+@pytest.fixture(params=GRIDS)
+def case(request):
+    """Prediction, reference, weights and grid: float32, and the same in float64."""
+    grid = GRIDS[request.param]
+    u, v = np.random.default_rng(0).normal(1, 1, (2, *grid.shape, 3)).astype(np.float32)
+    exact = u.astype(float), v.astype(float), grid.weights[..., None]
+    return jnp.asarray(u), jnp.asarray(v), jnp.asarray(grid.weights, jnp.float32), grid, exact
+
+
+def integral(x, w) -> np.ndarray:
+    """∫ x² per channel."""
+    return (w * x**2).reshape(-1, x.shape[-1]).sum(0)
+
+
+def differences(x, grid) -> list[np.ndarray]:
+    """Central differences, one-sided at ends; NumPy's own on axes that are not periodic."""
+    result = []
+    for axis, (h, layout) in enumerate(zip(grid.spacing, grid.layouts, strict=True)):
+        if layout == "periodic":
+            result.append((np.roll(x, -1, axis) - np.roll(x, 1, axis)) / (2 * h))
+        else:
+            result.append(np.gradient(x, h, axis=axis, edge_order=1))
+    return result
+
+
+def h1(x, w, grid) -> np.ndarray:
+    return integral(x, w) + sum(integral(d, w) for d in differences(x, grid))
+
+
+# Definitions ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_metric_is_its_definition_per_channel(case):
+    u, v, weights, grid, (x, y, w) = case
+    flat = tuple(range(x.ndim - 1))
+    expected = {
+        "rel_l2": np.sqrt(integral(x - y, w) / integral(y, w)),
+        "rel_l2_unweighted": np.sqrt(((x - y) ** 2).sum(flat) / (y**2).sum(flat)),
+        "rel_h1": np.sqrt(h1(x - y, w, grid) / h1(y, w, grid)),
+        "rmse": np.sqrt(integral(x - y, w)),  # of a domain of volume 1
+        "max_error": np.abs(x - y).max(flat) / np.abs(y).max(flat),
+        "vrmse": np.sqrt(((x - y) ** 2).mean(flat) / (y.var(flat, ddof=1) + 1e-7)),
+    }
+    assert set(expected) == set(METRICS)
+    for name, values in expected.items():
+        np.testing.assert_allclose(METRICS[name](u, v, weights, grid), values, rtol=2e-5, err_msg=name)
+
+
+def test_every_loss_is_its_definition_over_all_channels(case):
+    u, v, weights, grid, (x, y, w) = case
+    expected = {
+        RelativeL2(): np.sqrt(integral(x - y, w).sum() / integral(y, w).sum()),
+        RelativeH1(): np.sqrt(h1(x - y, w, grid).sum() / h1(y, w, grid).sum()),
+        MSE(): integral(x - y, w).sum(),
+    }
+    for loss, value in expected.items():
+        np.testing.assert_allclose(loss(u, v, weights, grid), value, rtol=2e-5, err_msg=repr(loss))
+
+
+def test_pdebench_and_the_well_print_these_numbers():
+    """nRMSE and VRMSE as their papers write them, on one field; a box of volume 6 changes rmse and nothing else."""
+    u, v = np.random.default_rng(1).normal(2, 1, (2, 4, 5))
+    grid = sx.Grid(sx.Box(x=(0, 2, "periodic"), y=(0, 3, "periodic")), (4, 5), ("periodic", "periodic"))
+    arrays = jnp.float32(u)[..., None], jnp.float32(v)[..., None], jnp.float32(grid.weights)
+    value = lambda name: float(METRICS[name](*arrays, grid)[0])  # noqa: E731
+    np.testing.assert_allclose(value("rel_l2_unweighted"), np.sqrt(np.mean((u - v) ** 2) / np.mean(v**2)), rtol=1e-5)
+    np.testing.assert_allclose(value("rel_l2"), value("rel_l2_unweighted"), rtol=1e-5)
+    np.testing.assert_allclose(value("vrmse"), np.sqrt(np.mean((u - v) ** 2) / (np.var(v, ddof=1) + 1e-7)), rtol=1e-5)
+    np.testing.assert_allclose(value("rmse"), np.sqrt(np.mean((u - v) ** 2)), rtol=1e-5)
+
+
+def test_the_constant_field_that_is_the_mean_has_a_vrmse_of_one():
+    v = np.random.default_rng(2).normal(size=(400, 1)).astype(np.float32)
+    weights = jnp.full(400, 1 / 400)
+    np.testing.assert_allclose(METRICS["vrmse"](jnp.full_like(v, v.mean()), jnp.array(v), weights), 1, rtol=2e-3)
+
+
+def test_the_h1_error_converges_to_the_analytic_value():
+    """u = sin 2πx against v = x on [0, 1]; e = u − v: ‖e‖² = 1/2 + 1/3 + 1/π, ‖e'‖² = 2π² + 1, ‖v‖² + ‖v'‖² = 4/3."""
+    exact = np.sqrt((1 / 2 + 1 / 3 + 1 / np.pi + 2 * np.pi**2 + 1) / (4 / 3))
+    errors = []
+    for n in (65, 129):
+        grid = sx.Grid.unit(n, 1)
+        x = grid.points
+        weights = jnp.asarray(grid.weights, jnp.float32)
+        u, v = jnp.float32(np.sin(2 * np.pi * x)), jnp.float32(x)
+        errors.append(abs(float(jax.jit(RelativeH1(), static_argnums=3)(u, v, weights, grid)) - exact))
+    assert errors[-1] < 3e-3 * exact and 1.7 < errors[0] / errors[1] < 4.5, errors
+
+
+# Masks and derivatives ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in METRICS if n != "rel_h1"])
+@pytest.mark.parametrize("fill", [1e6, np.nan])
+def test_masked_points_do_not_matter_to_metrics(name, fill):
+    u, v = np.random.default_rng(0).normal(1, 1, (2, 9, 2)).astype(np.float32)
+    weights = np.float32([0.1, 0.3, 0.2, 0.2, 0.15, 0.05, 0, 0, 0])
+    expected = METRICS[name](*map(jnp.array, (u[:6], v[:6], weights[:6])))
+    u[6:], v[6:] = fill, -fill
+    np.testing.assert_allclose(METRICS[name](*map(jnp.array, (u, v, weights))), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [RelativeL2(), MSE()], ids=repr)
+def test_masked_points_do_not_matter_to_losses_nor_to_their_gradients(loss):
+    u, v = np.random.default_rng(0).normal(1, 1, (2, 9, 2)).astype(np.float32)
+    weights = np.float32([0.1, 0.3, 0.2, 0.2, 0.15, 0.05, 0, 0, 0])
+    run = jax.value_and_grad(lambda u: loss(u, jnp.array(v), jnp.array(weights)))
+    value, gradient = run(jnp.array(u))
+    u[6:], v[6:] = np.nan, 1
+    np.testing.assert_allclose(loss(*map(jnp.array, (u, v, weights))), value, rtol=1e-6)
+    u[6:], v[6:] = 1e6, -1e6
+    masked, masked_gradient = run(jnp.array(u))
+    np.testing.assert_allclose(masked, value, rtol=1e-6)
+    np.testing.assert_allclose(masked_gradient[:6], gradient[:6], rtol=1e-5)
+    np.testing.assert_array_equal(masked_gradient[6:], 0)
+
+
+@pytest.mark.parametrize("loss", [RelativeL2(), RelativeH1(), MSE()], ids=repr)
+def test_the_gradient_at_the_reference_is_zero_and_elsewhere_that_of_differences(loss):
+    grid = GRIDS["nodes"]
+    weights = jnp.asarray(grid.weights, jnp.float32)
+    u, v, d = jnp.float32(np.random.default_rng(0).normal(1, 1, (3, *grid.shape, 2)))
+    run = jax.jit(jax.value_and_grad(lambda u: loss(u, v, weights, grid)))
+    value, gradient = run(v)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)
+    _, gradient = run(u)
+    estimate = (run(u + 1e-2 * d)[0] - run(u - 1e-2 * d)[0]) / 2e-2
+    np.testing.assert_allclose(np.vdot(gradient, d), estimate, rtol=1e-2)
+
+
+def test_h1_needs_a_grid():
+    x = jnp.ones((4, 1))
+    with pytest.raises(ValueError, match="RelativeH1 needs a grid"):
+        RelativeH1()(x, x, jnp.ones(4), None)
+    with pytest.raises(ValueError, match="rel_h1 needs a grid"):
+        METRICS["rel_h1"](x, x, jnp.ones(4), None)
+
+
+# The objective --------------------------------------------------------------------------------------------------------
+
+
+class Average(eqx.Module):
+    """The mean over the four neighbours of every point: commutes with all symmetries of a periodic square."""
+
+    def __call__(self, x):
+        return sum(jnp.roll(x, s, axis) for s in (1, -1) for axis in (0, 1)) / 4
+
+
+class Shift(eqx.Module):
+    """The right neighbour of every point: commutes with translations alone."""
+
+    def __call__(self, x):
+        return jnp.roll(x, -1, 0)
+
+
+@pytest.fixture(scope="module")
+def square():
+    a, u = np.random.default_rng(0).normal(size=(2, 6, 5, 5)).astype(np.float32)
+    data = sx.from_arrays({"a": a}, {"u": u}, grid=sx.Grid.unit_square(5, "periodic"))
+    return data, sx.Task.fit(data, "a", "u")
+
+
+@pytest.mark.parametrize("layout", ["periodic", "nodes"])
+def test_the_symmetry_group_moves_input_and_target_together(square, layout):
+    """Of a model that commutes with the group the loss does not change, of another one it does."""
+    data = square[0]
+    if layout == "nodes":
+        data = sx.from_arrays({"a": data["a"]}, {"u": data["u"]}, grid=sx.Grid.unit_square(5))
+    task = sx.Task.fit(data, "a", "u")
+    batch = data.read()
+    pointwise = eqx.nn.Lambda(jnp.tanh)
+    equivariant, other = (Average(), Shift()) if layout == "periodic" else (pointwise, Shift())
+
+    def losses(network):
+        model = sx.wrap(network, task)
+        run = lambda objective, key: float(objective.loss(model, States(None, None), batch, key)[0])  # noqa: E731
+        plain = run(Supervised(), jax.random.key(0))
+        return plain, [run(Supervised(symmetry=sx.Dihedral()), jax.random.key(i)) for i in range(3)]
+
+    plain, seen = losses(equivariant)
+    np.testing.assert_allclose(seen, plain, rtol=1e-5)
+    plain, seen = losses(other)
+    assert len({round(x, 6) for x in (plain, *seen)}) == 4
+
+
+def test_symmetries_need_one_layout(square):
+    data, _ = square
+    grid = sx.Grid(sx.Box(x=(0, 1), y=(0, 1, "periodic")), (5, 5), ("nodes", "periodic"))
+    mixed = sx.from_arrays({"a": data["a"]}, {"u": data["u"]}, grid=grid)
+    model = sx.wrap(Average(), sx.Task.fit(mixed, "a", "u"))
+    with pytest.raises(ValueError, match="symmetries act on grids of one layout"):
+        Supervised(symmetry=sx.Dihedral()).loss(model, States(None, None), mixed.read(), jax.random.key(0))
+
+
+class Factor(eqx.Module):
+    """Each frame is a factor times the one before."""
+
+    factor: jax.Array
+
+    def __call__(self, x):
+        return self.factor * x[..., -1:]
+
+
+@pytest.mark.parametrize("gradient", ["full", "last"])
+def test_unrolling_averages_the_losses_of_its_steps_or_trains_the_last_alone(gradient):
+    w = np.random.default_rng(0).normal(1, 0.3, (4, 5, 6)).astype(np.float32)
+    data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(6, 1, "periodic"), times=np.arange(5))
+    task = sx.Task.fit(data, "w", "w", history=2)
+    task = eqx.tree_at(lambda t: t.normalizers, task, jax.tree.map(jnp.zeros_like, task.normalizers))
+    task = eqx.tree_at(lambda t: t.normalizers["w"].std, task, jnp.ones(1))
+    batch = {"w": w}
+
+    def loss(factor):
+        model = sx.wrap(Factor(factor), task)
+        return Supervised(steps=3, gradient=gradient).loss(model, States(None, None), batch, jax.random.key(0))[0]
+
+    def error(x, t):
+        return np.mean(np.linalg.norm(x - w[:, t], axis=1) / np.linalg.norm(w[:, t], axis=1))
+
+    def by_hand(f, held=None):
+        """`held`: the factor of the steps whose gradient is stopped."""
+        held = f if held is None else held
+        first, second, third = (error(factor * w[:, 1].astype(float), t)
+                                for factor, t in ((held, 2), (held**2, 3), (held**2 * f, 4)))  # fmt: skip
+        return third if gradient == "last" else (first + second + third) / 3
+
+    value, slope = jax.jit(jax.value_and_grad(loss))(jnp.float32(0.8))
+    np.testing.assert_allclose(value, by_hand(0.8), rtol=1e-5)
+    held = 0.8 if gradient == "last" else None
+    expected = (by_hand(0.8 + 1e-4, held) - by_hand(0.8 - 1e-4, held)) / 2e-4
+    np.testing.assert_allclose(slope, expected, rtol=1e-3)
