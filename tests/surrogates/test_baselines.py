@@ -1,5 +1,7 @@
 """Baselines and POD regression where the answer is known, and the contract on surrogates that break each part of it."""
 
+from itertools import pairwise
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -106,7 +108,7 @@ def test_the_solver_as_a_surrogate_is_the_solver_and_converges_with_its_grid():
     np.testing.assert_allclose(same.predict(data)["u"], solved, rtol=1e-5, atol=1e-6)
     errors = [relative_error(sx.SolverSurrogate(problem, n).predict(data)["u"][:, ::8], data["u"][:, ::8])
               for n in (5, 9, 17)]  # fmt: skip
-    assert all(3.5 < a / b < 4.5 for a, b in zip(errors[:-1], errors[1:], strict=True)), errors
+    assert all(3.5 < a / b < 4.5 for a, b in pairwise(errors)), errors
     sx.check_surrogate(same, data)
     with pytest.raises(ValueError, match="SolverSurrogate holds functions and cannot be saved"):
         same.save("never")
@@ -139,7 +141,7 @@ def test_pod_is_the_singular_value_decomposition_in_the_weighted_product(n, rank
     weights = rng.uniform(0.1, 2, 10)
     snapshots = rng.normal(size=(n, 10)) * 10.0 ** -np.arange(10)
     modes, sigma = pod(snapshots, weights, rank)
-    left, expected, right = np.linalg.svd(snapshots * np.sqrt(weights), full_matrices=False)
+    _, expected, right = np.linalg.svd(snapshots * np.sqrt(weights), full_matrices=False)
     assert modes.dtype == np.float64 and modes.shape == (10, len(sigma)) and len(sigma) <= rank
     np.testing.assert_allclose(modes.T * weights @ modes, np.eye(len(sigma)), atol=1e-12)
     np.testing.assert_allclose(sigma, expected[: len(sigma)], rtol=0.2)
@@ -159,14 +161,16 @@ def amplitudes(shape: tuple[int, ...], nonlinear: bool) -> sx.Dataset:
     """Fields of three random amplitudes on a 2D grid and a parameter c; the target is linear in all four, or not."""
     rng = np.random.default_rng(5)
     grid = sx.Grid(sx.Box.unit(2), shape, ("nodes", "nodes"))
-    x, y = (np.moveaxis(grid.points, -1, 0))
+    x, y = np.moveaxis(grid.points, -1, 0)
     z = rng.uniform(-1, 1, (72, 3, 1, 1))
     c = rng.uniform(1, 2, (72, 1, 1))
     a = z[:, 0] * x + z[:, 1] * y + z[:, 2] * x * y
     u = 1 + z[:, 0] * np.sin(x) + z[:, 1] * y**2 - z[:, 2] * x + c * np.cos(y)
     if nonlinear:
         u = u + np.cos(2 * z[:, 0]) * x * y
-    return sx.from_arrays({"a": np.float32(a)}, {"u": np.float32(u)}, parameters={"c": np.float32(c[:, 0, 0])}, grid=grid)
+    return sx.from_arrays(
+        {"a": np.float32(a)}, {"u": np.float32(u)}, parameters={"c": np.float32(c[:, 0, 0])}, grid=grid
+    )
 
 
 def test_pod_with_linear_regression_recovers_a_linear_map_of_fields_and_parameters():

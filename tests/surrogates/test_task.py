@@ -113,7 +113,9 @@ def test_history_frames_stand_one_after_the_other_oldest_first(timed):
     assert task.in_channels == 1 + 3 * 2 + 3
     sample = timed[0]
     packed = np.asarray(task.pack(sample).fields)
-    normal = lambda name, value: (value - np.asarray(task.normalizers[name].mean)) / np.asarray(task.normalizers[name].std)  # noqa: E731
+    normal = lambda name, value: (
+        (value - np.asarray(task.normalizers[name].mean)) / np.asarray(task.normalizers[name].std)
+    )  # noqa: E731
     expected = [normal("k", sample["k"][:, None])]
     expected += [normal("q", sample["q"][t]) for t in range(3)]
     expected += [normal("w", sample["w"][t][:, None]) for t in range(3)]
@@ -142,7 +144,9 @@ def test_unpacking_is_the_inverse_of_packing_a_steady_target(steady, targets):
 def test_unpacking_gives_the_next_frame(timed, predict):
     task = sx.Task.fit(timed, ("w", "q"), ("q", "w"), history=2, predict=predict)
     sample = timed[3]
-    np.testing.assert_array_equal(task.pack_targets(sample), np.concatenate([sample["q"][2], sample["w"][2][:, None]], -1))
+    np.testing.assert_array_equal(
+        task.pack_targets(sample), np.concatenate([sample["q"][2], sample["w"][2][:, None]], -1)
+    )
     wanted = {name: sample[name][2] - (sample[name][1] if predict == "delta" else 0) for name in ("q", "w")}
     label = "Δ" if predict == "delta" else ""
     parts = [task.normalizers[label + n].encode(wanted[n] if n == "q" else wanted[n][:, None]) for n in ("q", "w")]
@@ -228,7 +232,11 @@ def test_a_dataset_of_another_form_is_refused(steady, timed, clouds):
         (sx.from_arrays({"a": a}, grid=steady.grid), KeyError, "no field 'u'"),
         (sx.from_arrays({"a": a}, {"u": steady["v"]}, grid=steady.grid), ValueError, "field 'u' of the dataset is"),
         (sx.from_arrays({"a": a}, {"u": u}, grid=other_box), ValueError, "the task was fitted on Grid"),
-        (sx.from_arrays({"a": clouds["f"]}, {"u": clouds["u"]}, points=clouds.clouds()), ValueError, "both live on grids"),
+        (
+            sx.from_arrays({"a": clouds["f"]}, {"u": clouds["u"]}, points=clouds.clouds()),
+            ValueError,
+            "both live on grids",
+        ),
     ):
         with pytest.raises(error, match=message):
             task.check(data)

@@ -47,9 +47,9 @@ def data():
     c = rng.uniform(1, 2, 16)
     u = 1 + c[:, None] * a - 0.5 * np.roll(a, 1, 1)
     grid = sx.Grid.unit(N, 1, "periodic")
-    return sx.from_arrays(
-        {"a": np.float32(a)}, {"u": np.float32(u)}, parameters={"c": np.float32(c)}, grid=grid
-    ).split(train=12, val=4)
+    return sx.from_arrays({"a": np.float32(a)}, {"u": np.float32(u)}, parameters={"c": np.float32(c)}, grid=grid).split(
+        train=12, val=4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +119,7 @@ def test_it_is_saved_and_read_back_into_a_network_like_it(trained, data, task, t
 def test_seeds_of_a_function_of_a_key_have_their_own_statistics(data, task):
     train, val = data
     make = lambda key: cnn(task, seed=int(jax.random.randint(key, (), 0, 10**6)))  # noqa: E731
-    result = sx.fit(
-        make, train, val=val, optimizer=optax.adam(1e-2), epochs=2, batch_size=4, seeds=2, progress=False
-    )
+    result = sx.fit(make, train, val=val, optimizer=optax.adam(1e-2), epochs=2, batch_size=4, seeds=2, progress=False)
     a, b = result.lasts
     assert not np.allclose(a.predict(val)["u"], b.predict(val)["u"])
     assert not np.allclose(statistics(a)[0], statistics(b)[0])
@@ -133,7 +131,12 @@ def test_an_equinox_module_with_parameters_as_constant_channels(data):
     train, val = data
     task = sx.Task.fit(train, ("a", "c"), "u")
     convolution = eqx.nn.Conv1d(
-        task.in_channels + task.in_params, task.out_channels, 3, padding=1, padding_mode="CIRCULAR", key=jax.random.key(0)
+        task.in_channels + task.in_params,
+        task.out_channels,
+        3,
+        padding=1,
+        padding_mode="CIRCULAR",
+        key=jax.random.key(0),
     )
     model = sx.wrap(convolution, task, inputs=lambda inputs: default_inputs(inputs).T)
     with pytest.raises(ValueError, match=r"returned shape \(1, 9\), expected \(\*space, 1\)"):
@@ -163,7 +166,7 @@ def test_an_output_of_another_size_is_an_error_not_a_broadcast(data, task):
 
 
 def test_what_cannot_be_wrapped_is_named(task):
-    with pytest.raises(TypeError, match="wrap: dict is neither a flax.nnx.Module nor callable"):
+    with pytest.raises(TypeError, match=r"wrap: dict is neither a flax\.nnx\.Module nor callable"):
         sx.wrap({"weight": jnp.zeros(3)}, task)
     with pytest.raises(ValueError, match="wrap: CNN has a state, which needs batches: pass batched=True"):
         sx.wrap(CNN(1, 1, rngs=nnx.Rngs(0)), task)

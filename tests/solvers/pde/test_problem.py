@@ -148,5 +148,5 @@ def test_transform_of_channels_batches_and_wrong_shapes(key):
             np.testing.assert_array_equal(moved[..., c], group.transform(element, field[..., c]))
     drawn = {tuple(e.tolist()) for e in jax.vmap(group.random)(jax.random.split(key, 100))}
     assert len(drawn) == 8
-    with pytest.raises((ValueError, TypeError), match="4, ?5"):
+    with pytest.raises((ValueError, TypeError), match=r"4, ?5"):
         group.transform(elements[0], jnp.ones((4, 5)))

@@ -150,27 +150,22 @@ def test_lbfgs_on_the_full_batch_lowers_the_loss_faster_than_gradient_descent(fi
     assert lbfgs[-1][0] < 0.85 * descent[-1][0] < 0.85 * descent[0][0]
 
 
-def test_clipping_and_schedules_act_and_steps_are_counted_exactly(fit, task, tmp_path):
+def test_clipping_schedules_and_averages_act_and_steps_are_counted_exactly(fit, task, tmp_path):
     model = sx.wrap(Toy(jax.random.key(5)), task)
     rate = optax.piecewise_constant_schedule(0.25, {1: 0.0})  # one step, then none
     optimizer = optax.chain(optax.clip_by_global_norm(1e-2), optax.sgd(rate))
-    result = fit(model, optimizer=optimizer, epochs=None, steps=4, run=tmp_path / "run")
+    result = fit(model, optimizer=optimizer, epochs=None, steps=4, ema=0.75, run=tmp_path / "run")
     moved = result.last.network.network.weight - model.network.network.weight
-    np.testing.assert_allclose(np.linalg.norm(moved), 0.25 * 1e-2, rtol=1e-4)
-    assert checkpoint(tmp_path / "run")[0] == 4 and len(result.history.loss) == 2, "an epoch of three steps, and one more"
+    np.testing.assert_allclose(np.linalg.norm(moved), (1 - 0.75**4) * 0.25 * 1e-2, rtol=1e-4)
+    assert checkpoint(tmp_path / "run")[0] == 4 and len(result.history.loss) == 2, (
+        "an epoch of three steps, and one more"
+    )
 
 
 def test_patience_stops_early_and_a_stopped_run_stays_stopped(fit, tmp_path):
     for _ in range(2):
         result = fit(optimizer=optax.sgd(0.0), patience=2, epochs=30, run=tmp_path / "run")
         assert len(result.history.loss) == 3, "the first epoch is the best, two more without a better one"
-
-
-def test_the_averaged_parameters_are_the_result(fit):
-    plain, averaged = fit(val=None, epochs=2), fit(val=None, epochs=2, ema=0.9)
-    model = plain.last.network.network.weight
-    assert not np.allclose(averaged.last.network.network.weight, model)
-    np.testing.assert_array_equal(averaged.history.loss, plain.history.loss)
 
 
 def test_history_draws_one_line_per_curve_and_a_band_over_seeds(trained, finished):
@@ -245,7 +240,9 @@ def test_damaged_checkpoints_alone_are_an_error_in_one_sentence(fit, finished, t
     shutil.copytree(finished["plain"][0], run)
     for step in ("9", "12"):
         damage(run / "checkpoints" / step, "cut short")
-    with pytest.raises(StorageError, match=r"run/checkpoints: no checkpoint can be read \(of step 12: .*remove the run"):
+    with pytest.raises(
+        StorageError, match=r"run/checkpoints: no checkpoint can be read \(of step 12: .*remove the run"
+    ):
         fit(run=run)
 
 
@@ -324,13 +321,13 @@ def stop(run, epochs, sign, new):
 def wait(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-assert wait(start("reference", 40)) == 0
+assert wait(start("reference", 24)) == 0
 for kill in range(5):
-    assert stop("killed", 40, signal.SIGKILL, new=kill + 1) == signal.SIGKILL
-assert wait(start("killed", 40)) == 0
-status = stop("terminated", 400, signal.SIGTERM, new=3)
+    assert stop("killed", 24, signal.SIGKILL, new=2) == signal.SIGKILL
+assert wait(start("killed", 24)) == 0
+status = stop("terminated", 240, signal.SIGTERM, new=3)
 print("exit", os.waitstatus_to_exitcode(status), max(int(e) for e in entries("terminated") if e.isdigit()))
-assert wait(start("terminated", 40)) == 0
+assert wait(start("terminated", 24)) == 0
 """
 
 
@@ -350,14 +347,14 @@ def stopped(tmp_path_factory):
 def test_a_run_killed_five_times_ends_bit_for_bit_like_an_uninterrupted_one(stopped):
     folder, _ = stopped
     assert_same_run(folder / "killed", folder / "reference")
-    assert epochs_logged(folder / "killed") == list(range(1, 41))
+    assert epochs_logged(folder / "killed") == list(range(1, 25))
 
 
 def test_sigterm_saves_and_exits_with_143_and_the_run_can_go_on(stopped):
     folder, printed = stopped
     code, step = (int(word) for word in printed.split()[1:])
     assert code == 143
-    assert step % 3 == 0 and 3 <= step < 120
+    assert step % 3 == 0 and 3 <= step < 72
     assert_same_run(folder / "terminated", folder / "reference")
 
 
@@ -405,7 +402,9 @@ def test_arguments_that_do_not_fit_are_named(fit, change, message):
 
 
 def test_a_network_that_cannot_be_made_anew_needs_a_function_for_seeds(fit, task):
-    with pytest.raises(ValueError, match=r"fit\(seeds=2\): Foreign does not know how to make new weights; pass a function"):
+    with pytest.raises(
+        ValueError, match=r"fit\(seeds=2\): Foreign does not know how to make new weights; pass a function"
+    ):
         fit(sx.wrap(Toy(jax.random.key(0)), task), seeds=2)
     with pytest.raises(TypeError, match="MeanField has nothing to train"):
         fit(sx.MeanField(task))
