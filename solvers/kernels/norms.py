@@ -8,9 +8,9 @@ from jaxtyping import Array, Float
 
 
 def squared_l2(u: Float[Array, "*space c"], weights: Float[Array, "*space"]) -> Float[Array, " c"]:
-    """Σ_x w(x) u(x)², per channel: `(c,)`. Points of weight zero are ignored even where u is not finite."""
+    """Σ_x w(x) u(x)², per channel: `(c,)`. Points of weight zero are ignored, also by the gradient, even where u is NaN."""
     w = weights[..., None]
-    terms = jnp.where(w > 0, w * u**2, 0)
+    terms = w * jnp.where(w > 0, u, 0) ** 2
     return terms.reshape(-1, u.shape[-1]).sum(0)
 
 

@@ -113,9 +113,10 @@ def test_history_frames_stand_one_after_the_other_oldest_first(timed):
     assert task.in_channels == 1 + 3 * 2 + 3
     sample = timed[0]
     packed = np.asarray(task.pack(sample).fields)
-    normal = lambda name, value: (
-        (value - np.asarray(task.normalizers[name].mean)) / np.asarray(task.normalizers[name].std)
-    )  # noqa: E731
+
+    def normal(name, value):
+        return (value - np.asarray(task.normalizers[name].mean)) / np.asarray(task.normalizers[name].std)
+
     expected = [normal("k", sample["k"][:, None])]
     expected += [normal("q", sample["q"][t]) for t in range(3)]
     expected += [normal("w", sample["w"][t][:, None]) for t in range(3)]
