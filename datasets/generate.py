@@ -134,7 +134,9 @@ def generate(
 
 
 def _folder(cache: str | os.PathLike | bool, attributes: dict) -> Path:
-    root = Path(os.environ.get("SURROGAX_CACHE", "~/.cache/surrogax") if isinstance(cache, bool) else cache).expanduser()
+    root = Path(
+        os.environ.get("SURROGAX_CACHE", "~/.cache/surrogax") if isinstance(cache, bool) else cache
+    ).expanduser()
     folder = root / hashlib.sha256(attributes["recipe"].encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "recipe.json", attributes)

@@ -17,7 +17,12 @@ from .storage import register
 Boundary = Literal["dirichlet", "neumann", "periodic"]
 Layout = Literal["nodes", "cells", "periodic"]
 
-_LAYOUT_OF: dict[Boundary | None, Layout] = {"dirichlet": "nodes", "neumann": "cells", "periodic": "periodic", None: "nodes"}
+_LAYOUT_OF: dict[Boundary | None, Layout] = {
+    "dirichlet": "nodes",
+    "neumann": "cells",
+    "periodic": "periodic",
+    None: "nodes",
+}
 
 _BOUNDARY_OF: dict[Layout, Boundary] = {"nodes": "dirichlet", "cells": "neumann", "periodic": "periodic"}
 

@@ -159,7 +159,8 @@ def _encode(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
     if kind in _TAGS:
         fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in _field_names(kind)}
         return {"tag": _TAGS[kind], "fields": fields}
-    fix = "store a name and look the function up" if callable(value) else f"register {_qualified(kind)} under a tag"
+    function = callable(value) and not dataclasses.is_dataclass(kind)
+    fix = "store a name and look the function up" if function else f"register {_qualified(kind)} under a tag"
     raise TypeError(f"cannot save {where or 'this object'}: {value!r:.80} has no form in a file; {fix}")
 
 

@@ -55,7 +55,9 @@ def check_surrogate(surrogate, data: Dataset | None = None) -> None:
     if can.needs_input:
         other = jax.tree.map(lambda x: x[1], batch)
         pairs = zip(_leaves(call(surrogate, one)), _leaves(call(surrogate, other)), strict=True)
-        assert any(not np.allclose(a, b) for a, b in pairs), "needs_input: two different samples give the same prediction"
+        assert any(not np.allclose(a, b) for a, b in pairs), (
+            "needs_input: two different samples give the same prediction"
+        )
     elif inputs:
         changed = {k: v + 1 if k in inputs else v for k, v in one.items()}
         _same(call(surrogate, one), call(surrogate, changed), "needs_input is False but the input matters")

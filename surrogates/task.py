@@ -99,6 +99,7 @@ class Task(eqx.Module):
         **Raises:** `KeyError` for an unknown name, `ValueError` for roles that do not fit or values that are not finite.
         """
         everything = tuple(k for k, s in train.fields.items() if s.role != "domain")
+
         def listed(names) -> tuple[str, ...]:
             if isinstance(names, str):
                 return everything if names == "*" else (names,)
@@ -115,7 +116,9 @@ class Task(eqx.Module):
         mask = None if train.grid is not None else train["mask"]
         for name, spec in specs.items():
             values = _finite(name, train[name])
-            parts = {name: values} | ({f"Δ{name}": np.diff(values, axis=1)} if predict == "delta" and name in targets else {})
+            parts = {name: values} | (
+                {f"Δ{name}": np.diff(values, axis=1)} if predict == "delta" and name in targets else {}
+            )
             for label, part in parts.items():
                 valid = mask if spec.role == "field" else None
                 if valid is not None and spec.time:

@@ -57,7 +57,14 @@ def test_autoregressive_with_rollout(key):
     task = sx.Task.fit(train, "u", "u", history=2, predict="delta")
     model = sx.FNO(task, width=8, modes=5, depth=2, key=key)
     fit = sx.fit(
-        model, train, val=test, optimizer=optax.adam(1e-2), epochs=30, batch_size=16, unroll=sx.Unroll(2), progress=False
+        model,
+        train,
+        val=test,
+        optimizer=optax.adam(1e-2),
+        epochs=30,
+        batch_size=16,
+        unroll=sx.Unroll(2),
+        progress=False,
     )
     error = finish("FNO", fit, test, 0.2, rollout=4)
     assert error < finish("persistence", sx.Persistence(task), test, 1.0, rollout=4)

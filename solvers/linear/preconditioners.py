@@ -1,6 +1,5 @@
 """Approximate inverses: symmetric positive definite maps r ↦ M⁻¹ r."""
 
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike

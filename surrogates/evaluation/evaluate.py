@@ -111,7 +111,9 @@ def _errors(surrogate, data: Dataset, metrics, rollout, batch_size: int) -> dict
             predicted = {k: v[:, None] for k, v in _batched(surrogate, inputs, at).items()}
             truth = {k: batch[k][:, None] for k in task.targets}
         weights = data.grid.weights if data.grid is not None else batch["weights"]
-        values = _measure(metrics, _stack(task, predicted), _stack(task, truth), jnp.asarray(weights, jnp.float32), data.grid)
+        values = _measure(
+            metrics, _stack(task, predicted), _stack(task, truth), jnp.asarray(weights, jnp.float32), data.grid
+        )
         parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), values))
     values = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
     result, channel = {}, 0

@@ -18,7 +18,9 @@ def plot_predictions(surrogate, data: Dataset, n: int = 3):
     error = predicted - truth
     limits, width = (float(truth.min()), float(truth.max())), float(np.abs(error).max())
     columns = 4 if source else 3
-    figure, axes = plt.subplots(len(data), columns, figsize=(2.5 * columns, 2.1 * len(data)), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        len(data), columns, figsize=(2.5 * columns, 2.1 * len(data)), squeeze=False, layout="constrained"
+    )
     for row, sample in enumerate(axes):
         if source:
             given = data[source][row]

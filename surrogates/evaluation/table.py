@@ -104,7 +104,10 @@ class Table:
 
     def to_json(self, path: str | Path):
         """Write the rows; numbers that are not finite become null."""
-        rows = [{k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(r).items()} for r in self.rows]
+        rows = [
+            {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(r).items()}
+            for r in self.rows
+        ]
         write_json(path, {"rows": rows, "missing": self.missing})
 
     def pareto(self, x: str = "ms_per_sample", y: str = "rel_l2", dataset: str | None = None):
@@ -124,7 +127,11 @@ class Table:
             axes.loglog(r[x], r["mean"], "o")
             below = i % 2  # neighbours in cost write on different sides of their points
             axes.annotate(
-                r["surrogate"], (r[x], r["mean"]), xytext=(4, -10 if below else 4), textcoords="offset points", fontsize=8
+                r["surrogate"],
+                (r[x], r["mean"]),
+                xytext=(4, -10 if below else 4),
+                textcoords="offset points",
+                fontsize=8,
             )
             if r["mean"] < best:
                 best = r["mean"]

@@ -1,6 +1,5 @@
 """Layers that neural operators share. All act on one sample `(*space, c)`; batches come from `vmap`."""
 
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp

@@ -87,7 +87,8 @@ class PODRegression(DirectFit):
             lambda x: jnp.asarray(x, jnp.float32), (reduction, z, alpha, np.asarray(length), modes, mean)
         )
         reduction, *arrays = single
-        return FittedPODRegression(task, reduction, *map(Buffer, arrays), self.regressor)
+        centres, weights, length, modes, mean = map(Buffer, arrays)
+        return FittedPODRegression(task, reduction, centres, weights, length, modes, mean, self.regressor)
 
 
 @register("Reduction")
