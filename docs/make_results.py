@@ -27,7 +27,7 @@ def neuraloperator_darcy(values: dict) -> list[str]:
             ]
     lines += [
         "",
-        f"Parameters counted as reals: {values['parameters']:,}, peer {values['peer_parameters'] or 'not run'}; epochs "
+        f"Parameters counted as reals: {values['parameters']:,}, peer {values['peer_parameters'] or 0:,}; epochs "
         f"{values['epochs']}, peer {values['peer_epochs'] or 'not run'}; means over {len(values['runs']['ours'])} seeds, peer "
         f"{values['peer_seeds']}.",
     ]
