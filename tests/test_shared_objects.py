@@ -44,10 +44,10 @@ def test_steady(key):
     data = sx.generate(problem, 80, 17, key, cache=False, progress=False)
     train, val, test = data.split(train=60, val=10, test=10, key=key)
     task = sx.Task.fit(train, "f", "u")
-    model = sx.FNO(task, width=8, modes=6, depth=2, padding=0.25, key=key)
-    fno = sx.fit(model, train, val=val, optimizer=optax.adam(1e-2), epochs=30, batch_size=10, progress=False)
+    model = sx.FNO(task, width=16, modes=6, depth=1, padding=0.25, key=key)
+    fno = sx.fit(model, train, val=val, optimizer=optax.adam(1e-2), epochs=80, batch_size=10, progress=False)
     error = finish("FNO", fno, test, 0.2)
-    mean = sx.evaluate({"mean": sx.MeanField(task)}, test, timing=False).value("mean")
+    mean = np.abs(test["u"] - train["u"].mean(0)).mean() / np.abs(test["u"]).mean()
     assert error < mean / 2
 
 
@@ -55,7 +55,7 @@ def test_autoregressive_with_rollout(key):
     data = sx.generate(heat(), 24, 16, key, times=np.linspace(0, 1, 7), cache=False, progress=False)
     train, test = data.split(train=16, test=8)
     task = sx.Task.fit(train, "u", "u", history=2, predict="delta")
-    model = sx.FNO(task, width=8, modes=5, depth=2, key=key)
+    model = sx.FNO(task, width=8, modes=5, depth=1, key=key)
     fit = sx.fit(
         model,
         train,
@@ -79,7 +79,7 @@ def test_scalar_parameters_as_input(key):
     train, test = data.split(train=50, test=10)
     task = sx.Task.fit(train, "c", "u")
     assert (task.in_channels, task.in_params) == (0, 1)
-    model = sx.FNO(task, width=8, modes=5, depth=2, padding=0.25, key=key)
+    model = sx.FNO(task, width=8, modes=5, depth=1, padding=0.25, key=key)
     fit = sx.fit(model, train, val=test, optimizer=optax.adam(1e-2), epochs=30, batch_size=10, progress=False)
     finish("FNO", fit, test, 0.1)
 
@@ -153,9 +153,8 @@ def test_pod_with_regression(key):
     data = sx.generate(problem, 80, 33, key, cache=False, progress=False)
     train, val, test = data.split(train=60, val=10, test=10, key=key)
     task = sx.Task.fit(train, "f", "u")
-    for regressor, limit in (("linear", 0.02), ("gp", 0.1)):
-        pod = sx.fit(sx.PODRegression(task, rank=12, input_rank=12, regressor=regressor), train, val=val)
-        finish(f"POD {regressor}", pod, test, limit)
+    pod = sx.fit(sx.PODRegression(task, rank=12, input_rank=12), train, val=val)
+    finish("POD", pod, test, 0.1)
 
 
 def test_seeds_train_at_once_and_differ(key):
@@ -163,7 +162,7 @@ def test_seeds_train_at_once_and_differ(key):
     data = sx.generate(problem, 30, 17, key, cache=False, progress=False)
     train, val = data.split(train=20, val=10)
     task = sx.Task.fit(train, "f", "u")
-    model = sx.FNO(task, width=6, modes=4, depth=2, key=key)
+    model = sx.FNO(task, width=6, modes=4, depth=1, key=key)
     fit = sx.fit(model, train, val=val, optimizer=optax.adam(1e-2), epochs=3, batch_size=10, seeds=2, progress=False)
     assert len(fit.members) == 2
     a, b = (m.predict(val)["u"] for m in fit.members)
