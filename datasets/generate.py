@@ -35,7 +35,7 @@ def generate(
     key: jax.Array,
     *,
     refine: int = 1,
-    times: np.ndarray | None = None,
+    times: np.ndarray | jax.Array | None = None,
     label_samples: int = 4,
     cache: str | os.PathLike | bool = True,
     progress: bool = True,
@@ -77,7 +77,7 @@ def generate(
         fine = grid.refine(factor) if factor > 1 else grid
         fields = problem.sample_parameters(jax.random.fold_in(key, i), fine)
         fields = jax.tree.map(lambda x: x.astype(jnp.result_type(float)), fields)
-        options = {} if times is None else {"times": jnp.asarray(times, jnp.result_type(float))}
+        options = {} if times is None else {"times": times}
         solution, stats = solve(fields, fine, **options)
         arrays = {**fields, **solution}
         for name in filter(is_field, arrays):

@@ -1,5 +1,7 @@
 """Public numerical functions compile ahead of time for CPU, CUDA and TPU: no host callback, no float64, no complex128."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.solvers.kernels import gaussian_field, interpolate, norms
+from surrogax.solvers.kernels import exponential, gaussian_field, interpolate, norms
 from surrogax.surrogates.operators import FourierNetwork
 
 # Custom calls that XLA itself provides on the platform it compiles for.
@@ -31,6 +33,12 @@ def network_gradient(x):
     return eqx.filter_grad(lambda n: (n(sx.Inputs(fields=x, query=query)) ** 2).sum())(network).lifting
 
 
+def evolution_gradient(name, nu, u0):
+    declared = sx.problem(name, nu=sx.random.Uniform(0.01, 0.1))
+    grid = declared.box.grid(u0.shape)
+    return jax.grad(lambda nu: (declared.solve({"nu": nu, "u0": u0}, grid, times=[0.0, 0.5])[0]["u"] ** 2).sum())(nu)
+
+
 SQUARE = jnp.ones((9, 9))
 CASES = {
     "gradient of a Darcy solve": (solve_gradient, SQUARE),
@@ -41,6 +49,14 @@ CASES = {
     ),
     "relative H1": (lambda u: norms.relative_h1(u, u + 1, SQUARE, (0.1, 0.1), (True, False)), jnp.ones((9, 9, 2))),
     "interpolation": (lambda u: interpolate.apply_along_axes(u, [np.ones((5, 9)), np.ones((4, 9))]), SQUARE),
+    "gradient of Burgers": (functools.partial(evolution_gradient, "burgers"), 0.05, jnp.ones(16)),
+    "gradient of heat": (functools.partial(evolution_gradient, "heat"), 0.05, jnp.ones(16)),
+    "ETDRK2 with dispersion": (
+        lambda u: exponential.integrate(
+            lambda dt: exponential.etdrk2(1j * np.arange(5.0), lambda v, t: -v, dt), u, [1], 0.1
+        )[0],
+        jnp.ones(5, jnp.complex64),
+    ),
     "threshold field": (lambda k: sx.random.Threshold().sample(k, sx.Grid.unit_square(9)), jax.random.key(0)),
 }
 

@@ -11,8 +11,8 @@ from .stencil import Boundary
 from .trigonometric import dct2, dct3, dht, dst1, laplacian_eigenvalues
 
 # The orthogonal eigenbasis of the 1D operator for each boundary: into it, and back.
-_FORWARD = {"dirichlet": dst1, "neumann": dct2, "periodic": dht}
-_BACKWARD = {"dirichlet": dst1, "neumann": dct3, "periodic": dht}
+FORWARD = {"dirichlet": dst1, "neumann": dct2, "periodic": dht}
+BACKWARD = {"dirichlet": dst1, "neumann": dct3, "periodic": dht}
 
 
 def solve_constant(
@@ -44,9 +44,9 @@ def solve_constant(
     for axis, (h, boundary) in enumerate(zip(spacing, boundaries, strict=True)):
         along = laplacian_eigenvalues(b.shape[axis], h, boundary).astype(b.dtype)
         eigenvalues = eigenvalues + along.reshape([-1 if a == axis else 1 for a in range(b.ndim)])
-        modes = _FORWARD[boundary](modes, axis, norm="ortho", method=method, precision=precision)
+        modes = FORWARD[boundary](modes, axis, norm="ortho", method=method, precision=precision)
     singular = eigenvalues == 0  # exact: the constant mode's eigenvalues are 0 on every axis
     modes = jnp.where(singular, 0, modes / jnp.where(singular, 1, eigenvalues))
     for axis, boundary in enumerate(boundaries):
-        modes = _BACKWARD[boundary](modes, axis, norm="ortho", method=method, precision=precision)
+        modes = BACKWARD[boundary](modes, axis, norm="ortho", method=method, precision=precision)
     return modes

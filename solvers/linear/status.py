@@ -24,7 +24,8 @@ class Status(IntEnum):
             "precision; loosen rtol or compute in float64",
             Status.breakdown: "a direction of zero or negative curvature was met: the operator or the preconditioner "
             "is not symmetric positive definite",
-            Status.non_finite: "the operator, the right-hand side or the starting point holds NaN or infinity",
+            Status.non_finite: "the operator, the right-hand side or the starting point holds NaN or infinity; in a "
+            "time integration also: the step is too long",
         }[self]
 
 
