@@ -15,11 +15,16 @@ import numpy as np
 from jax.core import Tracer
 
 
-def in_double(function: Callable) -> Callable:
+def in_double(function: Callable | None = None, *, promote: bool = True) -> Callable:
     """Run `function` with its floating-point array arguments in float64 and x64 enabled; arrays come back as NumPy.
+
+    **Arguments:** `promote`: False leaves the arguments as they are, for a function that accumulates large float32 arrays in
+    float64 without a copy of them.
 
     **Raises:** `TypeError` if called on traced values (under jit, grad or vmap) while x64 is off.
     """
+    if function is None:
+        return functools.partial(in_double, promote=promote)
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
@@ -30,7 +35,8 @@ def in_double(function: Callable) -> Callable:
                 "its derivative would be rounded to float32. Enable it with jax.config.update('jax_enable_x64', True)."
             )
         with jax.enable_x64(True):
-            args, kwargs = jax.tree.map(_promote, (args, kwargs))
+            if promote:
+                args, kwargs = jax.tree.map(_promote, (args, kwargs))
             result = function(*args, **kwargs)
             return result if traced else jax.tree.map(_to_host, result)
 

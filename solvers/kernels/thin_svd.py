@@ -1,0 +1,189 @@
+"""The leading singular triplets of a short, wide matrix, from Gram matrices or a random sketch."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .gram import combine, cross_gram, gram
+
+
+class Spectrum(NamedTuple):
+    """Singular values `(n,)`, descending, and left singular vectors `(n, n)` of rows S in the inner product M.
+
+    A negative value is −√|λ| of a negative eigenvalue: rounding, or an M that is not positive.
+    """
+
+    values: Float[Array, " n"]
+    vectors: Float[Array, "n n"]
+
+
+class ThinSVD(NamedTuple):
+    """rows ≈ left @ right with right M right^T = I; `left` `(n, r)` holds the singular values, `values` `(r,)`, too."""
+
+    left: Float[Array, "n r"]
+    values: Float[Array, " r"]
+    right: Float[Array, "r points"]
+
+
+def gram_spectrum(rows, weights=None, duals=None, *, dtype=None, axis_name: str | None = None) -> Spectrum:
+    """Eigenvalues and -vectors of one Gram matrix S M Sᵀ; arguments as of `gram`.
+
+    Values below √ε(dtype) of the first are rounding (Sirovich's method of snapshots).
+    """
+    return spectrum_of(gram(rows, weights, duals, dtype=dtype, axis_name=axis_name))
+
+
+def spectrum_of(matrix: Float[Array, "n n"]) -> Spectrum:
+    """The spectrum of rows whose Gram matrix is known."""
+    values, vectors = symmetric_eigen(matrix)
+    return Spectrum(jnp.sign(values) * _sqrt(jnp.abs(values)), vectors)
+
+
+def refine_spectrum(
+    rows, weights=None, duals=None, *, first: Spectrum, dtype=None, axis_name: str | None = None
+) -> Spectrum:
+    """The spectrum with an error of about ε(dtype) of the first value instead of √ε, by a second Gram matrix.
+
+    With T = VᵀS from the first Gram matrix and D the norms of its rows, the Gram matrix of D⁻¹T resolves what is √ε below
+    each of them: D⁻¹T = E Qᵀ with E from its eigenvectors, hence S = V D E Qᵀ, and the SVD of D E is small. This is
+    CholeskyQR2 with the eigenvalue factorisation in the place of Cholesky's (SVQB, Stathopoulos & Wu 2002), which does not
+    break down on singular matrices.
+    """
+    second = gram(rows, weights, duals, first.vectors.T, dtype=dtype, axis_name=axis_name)
+    norms = _sqrt(jnp.diagonal(second))
+    inverse = _inverse(norms, 0)
+    values, vectors = symmetric_eigen(second * inverse[:, None] * inverse)
+    small, sigma, _ = jnp.linalg.svd(norms[:, None] * vectors * _sqrt(values))
+    return Spectrum(sigma, jnp.matmul(first.vectors, small, precision="highest"))
+
+
+def right_vectors(
+    rows,
+    weights=None,
+    duals=None,
+    *,
+    spectrum: Spectrum,
+    rank: int,
+    floor: float,
+    dtype=None,
+    axis_name: str | None = None,
+) -> ThinSVD:
+    """The `rank` leading triplets: right vectors orthonormalised by Cholesky QR, then Rayleigh-Ritz in the space of `spectrum`.
+
+    Values and vectors become more accurate than in `spectrum`: errors of first order in its vectors cancel. Triplets whose
+    singular value in `spectrum` is at most `floor` times the first are zero.
+    """
+    dtype = rows.dtype if dtype is None else dtype
+    sigma, vectors = spectrum.values[:rank], spectrum.vectors[:, :rank]
+    inverse = _inverse(sigma, floor * sigma[0])
+    kept = inverse > 0
+    raw = combine((vectors * inverse).T, rows, dtype=dtype)
+    raw_duals = None if duals is None else combine((vectors * inverse).T, duals, dtype=dtype)
+    product = gram(raw, weights, raw_duals, axis_name=axis_name)
+    factor = jnp.linalg.cholesky(jnp.where(kept[:, None] & kept, product, jnp.eye(rank, dtype=dtype)))
+    # S = V Σ raw and raw = L Q with orthonormal rows Q, so the SVD of Σ L gives that of S.
+    rotation, values, small = jnp.linalg.svd(jnp.where(kept, sigma, 0)[:, None] * factor)
+    right = combine(jax.scipy.linalg.solve_triangular(factor, small.T, lower=True, trans=1).T, raw)
+    values = jnp.where(kept, values, 0)
+    return ThinSVD(jnp.matmul(vectors, rotation * values, precision="highest"), values, right)
+
+
+def gram_svd(
+    rows: Float[Array, "n points"],
+    weights: Float[Array, " points"] | None = None,
+    duals: Float[Array, "n points"] | None = None,
+    *,
+    rank: int,
+    products: int = 1,
+    dtype=None,
+    axis_name: str | None = None,
+) -> ThinSVD:
+    """The `rank` leading singular triplets of the rows in the inner product of `gram`, of static shape.
+
+    **Arguments:** `products`: Gram matrices that are formed; 1 finds singular values down to √ε(dtype) of the first, 2 down
+    to about √n ε(dtype). Triplets below are zero. `rank` ≤ n.
+
+    Differentiable where the leading singular values are distinct.
+    """
+    arrays = (rows, weights, duals)
+    spectrum = gram_spectrum(*arrays, dtype=dtype, axis_name=axis_name)
+    if products == 2:
+        spectrum = refine_spectrum(*arrays, first=spectrum, dtype=dtype, axis_name=axis_name)
+    limit = floor(rows.dtype if dtype is None else dtype, rows.shape[0], products)
+    return right_vectors(*arrays, spectrum=spectrum, rank=rank, floor=limit, dtype=dtype, axis_name=axis_name)
+
+
+def randomized_svd(
+    rows: Float[Array, "n points"],
+    weights: Float[Array, " points"] | None = None,
+    duals: Float[Array, "n points"] | None = None,
+    *,
+    rank: int,
+    key: jax.Array,
+    oversampling: int = 20,
+    power: int = 1,
+    dtype=None,
+    axis_name: str | None = None,
+) -> ThinSVD:
+    """The `rank` leading singular triplets from a Gaussian sketch (Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1).
+
+    Q spans Ωᵀ S for a Gaussian Ω `(n, rank + oversampling)`, after `power` steps Ω ← S M Qᵀ that sharpen slow decay; the SVD of
+    the small S M Qᵀ follows. Worth it where rank + oversampling is far below n.
+    """
+    sketch = min(rank + oversampling, rows.shape[0])
+    dtype = rows.dtype if dtype is None else dtype
+    against = rows if duals is None else duals
+
+    def project(omega):
+        raw = combine(omega.T, rows, dtype=dtype)
+        raw_duals = None if duals is None else combine(omega.T, duals, dtype=dtype)
+        # Two products: sketches of rapidly decaying rows are nearly dependent.
+        basis = gram_svd(raw, weights, raw_duals, rank=sketch, products=2, axis_name=axis_name).right
+        return basis, cross_gram(against, basis, weights, dtype=dtype, axis_name=axis_name)
+
+    basis, small = project(jax.random.normal(key, (rows.shape[0], sketch), dtype))
+    for _ in range(power):
+        basis, small = project(small)
+    u, sigma, vt = jnp.linalg.svd(small, full_matrices=False)
+    right = combine(vt[:rank], basis)
+    return ThinSVD(u[:, :rank] * sigma[:rank], sigma[:rank], right)
+
+
+def floor(dtype, n: int, products: int) -> float:
+    """Smallest singular value, relative to the first, that `products` Gram matrices of n rows tell from rounding."""
+    eps = float(jnp.finfo(dtype).eps)
+    return eps**0.5 if products == 1 else n**0.5 * eps
+
+
+@jax.custom_jvp
+def symmetric_eigen(matrix: Float[Array, "n n"]) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+    """Eigenvalues, descending, and orthonormal eigenvectors of a symmetric matrix.
+
+    The derivative leaves out the coupling of eigenvectors whose values agree to rounding, where it has no limit: right for
+    functions of the other eigenvectors and of the spaces of equal values, and never NaN.
+    """
+    values, vectors = jnp.linalg.eigh(matrix)
+    return values[::-1], vectors[:, ::-1]
+
+
+@symmetric_eigen.defjvp
+def _symmetric_eigen_jvp(primals, tangents):
+    values, vectors = symmetric_eigen(*primals)
+    (tangent,) = tangents
+    inner = vectors.T @ ((tangent + tangent.T) / 2) @ vectors
+    gap = values - values[:, None]
+    coupled = jnp.abs(gap) > jnp.finfo(values.dtype).eps * len(values) * jnp.abs(values).max()
+    rotation = jnp.where(coupled, inner / jnp.where(coupled, gap, 1), 0)
+    return (values, vectors), (jnp.diagonal(inner), vectors @ rotation)
+
+
+def _sqrt(x):
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def _inverse(x, limit):
+    kept = x > limit
+    return jnp.where(kept, 1 / jnp.where(kept, x, 1), 0)

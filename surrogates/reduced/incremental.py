@@ -1,0 +1,57 @@
+"""A truncated SVD of rows that arrive in blocks and are never held together."""
+
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ...solvers.kernels import thin_svd
+from ...solvers.precision import in_double
+from .product import Product, metric
+
+
+def incremental_svd(
+    blocks: Iterable[np.ndarray], product: Product, rank: int
+) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r points"], Float[np.ndarray, ""]]:
+    """Singular values, right singular vectors, and a bound of ‖S − S M VᵀV‖_F for rows S given in blocks `(rows, points)`.
+
+    After each block C ← Σ Vᵀ of the rows (C; block), cut to 2·rank + 20 vectors; what each cut leaves out adds up to the
+    bound (incremental HAPOD, Himpe, Leibner & Rave 2018, without its tolerances). One pass; memory for one block and C.
+
+    **Raises:** `ValueError` for blocks of different width, NaN, or a stream of zeros.
+    """
+    held = svd = None
+    bound, size = 0.0, 0
+    for block in blocks:
+        block = np.asarray(block)
+        if held is not None and block.shape[1] != held.shape[1]:
+            raise ValueError(f"pod: a block of {block.shape[1]} points after blocks of {held.shape[1]}")
+        held = np.zeros((2 * rank + 20, block.shape[1]), block.dtype) if held is None else held
+        size = max(size, len(block))
+        # Blocks are filled up to one size, so that one program serves all of them.
+        rows = np.concatenate([held, block, np.zeros((size - len(block), block.shape[1]), block.dtype)])
+        svd, total = _update(rows, *metric(product, rows), rank=min(len(held), rows.shape[1]))
+        if not np.isfinite(total):
+            raise ValueError("pod: a block of the stream holds NaN or infinity")
+        held[: len(svd.right)] = svd.values[:, None] * svd.right
+        bound += np.sqrt(max(total - (svd.values**2).sum(), 0))
+    if held is None or svd is None or not svd.values[0]:
+        raise ValueError("pod: the stream holds no snapshots, or only zeros")
+    kept = int((svd.values[:rank] > 0).sum())
+    bound += np.sqrt((svd.values[kept:] ** 2).sum())
+    return svd.values[:kept], svd.right[:kept].astype(held.dtype), np.asarray(bound)
+
+
+@in_double(promote=False)
+def _update(rows, weights, duals, rank: int):
+    return _compiled(jnp.asarray(rows), weights, duals, rank)
+
+
+@jax.jit(static_argnums=3)
+def _compiled(rows, weights, duals, rank: int):
+    svd = thin_svd.gram_svd(rows, weights, duals, rank=rank, dtype=jnp.float64)
+    other = rows if duals is None else duals
+    terms = rows.astype(jnp.float64) * other
+    return svd, (terms if weights is None else terms * weights).sum()

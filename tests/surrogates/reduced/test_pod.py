@@ -1,0 +1,216 @@
+"""POD: optimality, floors, inner products, truncation, streams, devices, bad input."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+import surrogax as sx
+from surrogax.solvers.kernels import thin_svd
+from surrogax.surrogates.reduced.pod import pod
+
+RNG = np.random.default_rng(0)
+SIGMA = 10.0 ** (-np.arange(30) / 2)
+ROWS = (np.linalg.qr(RNG.standard_normal((30, 30)))[0] * SIGMA) @ np.linalg.qr(RNG.standard_normal((200, 30)))[0].T
+WEIGHTS = RNG.uniform(0.5, 2, 200)
+LAPLACE = scipy.sparse.diags_array([-np.ones(199), 3 * np.ones(200), -np.ones(199)], offsets=[-1, 0, 1]).tocsr()
+
+
+def error(rows, basis, product=None):
+    """‖S − projection‖_M of the snapshots on the modes, and how far the modes are from orthonormal."""
+    product = np.eye(rows.shape[1]) if product is None else product
+    modes = np.asarray(basis.modes, np.float64)
+    left = rows - (rows @ product @ modes) @ modes.T
+    return np.sqrt(((left @ product) * left).sum()), np.abs(modes.T @ product @ modes - np.eye(basis.rank)).max()
+
+
+@pytest.mark.parametrize(
+    "product",
+    [np.diag(WEIGHTS), WEIGHTS, LAPLACE, lambda v: LAPLACE @ v],
+    ids=["dense", "weights", "sparse", "function"],
+)
+def test_optimal_in_every_product(product):
+    matrix = (
+        np.diag(WEIGHTS)
+        if product is WEIGHTS
+        else LAPLACE.toarray()
+        if callable(product)
+        else np.asarray(product.todense() if scipy.sparse.issparse(product) else product)
+    )
+    basis = pod(ROWS, product, rank=6)
+    factor = np.linalg.cholesky(matrix)
+    best = np.linalg.svd(ROWS @ factor, compute_uv=False)
+    np.testing.assert_allclose(basis.singular_values, best[:6], rtol=1e-9)
+    assert abs(basis.tail / np.sqrt((best[6:] ** 2).sum()) - 1) < 1e-6
+    projection, orthogonality = error(ROWS, basis, matrix)
+    assert projection < (1 + 1e-8) * basis.tail and orthogonality < 1e-13
+    np.testing.assert_allclose(basis.coefficients, ROWS @ matrix @ basis.modes, atol=1e-9)
+
+
+def test_automatic_choice_says_what_it_did():
+    """One pass serves modes above its reliable range; below, a second is added; float32 data end at their rounding."""
+    fast = pod(ROWS, rank=12)
+    assert fast.method == "gram" and "above" in fast.reason
+    accurate = pod(ROWS, rank=24)
+    assert accurate.method == "two_grams" and "below" in accurate.reason and accurate.rank == 24
+    np.testing.assert_allclose(accurate.singular_values, SIGMA[:24], rtol=1e-2)
+    assert error(ROWS, accurate)[1] < 1e-13
+    everything = pod(ROWS)
+    assert 28 <= everything.rank <= 30 and everything.singular_values[-1] > everything.floor
+    floor = pod(ROWS, rank=30, method="gram")
+    assert floor.rank == 16 and floor.singular_values[-1] > 1.4e-8 and not np.isnan(floor.modes).any()
+
+
+@pytest.mark.parametrize("method", ["auto", "two_grams"])
+def test_single_precision_snapshots(method):
+    basis = pod(ROWS.astype(np.float32), rank=14, method=method)
+    assert basis.modes.dtype == np.float32 and basis.rank == 14
+    np.testing.assert_allclose(basis.singular_values, SIGMA[:14], rtol=0.1)
+    assert error(ROWS, basis)[1] < 1e-6
+
+
+def test_truncation_criteria():
+    squares = SIGMA**2
+    for energy in (0.9, 0.999, 0.9999999):
+        r = pod(ROWS, energy=energy).rank
+        assert squares[:r].sum() >= energy * squares.sum() > squares[: r - 1].sum()
+    for tail in (0.5, 1e-3, 1e-10):
+        basis = pod(ROWS, tail=tail)
+        assert basis.tail <= tail < np.sqrt((SIGMA[basis.rank - 1 :] ** 2).sum())
+    assert pod(ROWS, rank=3, energy=0.9999999).rank == 3
+    assert pod(ROWS, rank=9, energy=0.9).rank == 1
+
+
+@pytest.mark.parametrize(
+    "product", [None, np.abs(ROWS[0, :12]) + 0.1, np.diag(np.arange(1.0, 13))], ids=["none", "weights", "dense"]
+)
+def test_more_snapshots_than_points(product):
+    tall = np.random.default_rng(1).standard_normal((50, 12)) * 0.3 ** np.arange(12)
+    basis = pod(tall, product, rank=5)
+    matrix = np.eye(12) if product is None else product if product.ndim == 2 else np.diag(product)
+    best = np.linalg.svd(tall @ np.linalg.cholesky(matrix), compute_uv=False)
+    np.testing.assert_allclose(basis.singular_values, best[:5], rtol=1e-9)
+    projection, orthogonality = error(tall, basis, matrix)
+    np.testing.assert_allclose(projection, np.sqrt((best[5:] ** 2).sum()), rtol=1e-9)
+    assert orthogonality < 1e-13 and basis.coefficients.shape == (50, 5)
+
+
+def test_randomized_and_its_automatic_choice():
+    basis = pod(ROWS, rank=5, method="randomized")
+    np.testing.assert_allclose(basis.singular_values, SIGMA[:5], rtol=1e-9)  # 5 + 20 of 30 decaying ones
+    assert error(ROWS, basis)[0] < (1 + 1e-6) * np.sqrt((SIGMA[5:] ** 2).sum())
+    many = np.random.default_rng(0).standard_normal((1001, 4)) @ np.random.default_rng(1).standard_normal((4, 1001))
+    low = pod(many, rank=6)
+    assert low.method == "randomized" and "1001" in low.reason
+    assert low.rank == 4 and np.linalg.norm(many - low.coefficients @ low.modes.T) < 1e-9 * np.linalg.norm(many)
+
+
+def test_stream_of_blocks():
+    """Blocks of different length, the last ones of lower rank; bound holds; weights as for arrays."""
+    noise = 1e-4 * np.random.default_rng(3).standard_normal((130, 200))
+    rows = np.concatenate([ROWS, ROWS[::-1], 2 * ROWS, ROWS[:, ::-1], ROWS[:10]]) + noise
+    basis = pod((rows[i : i + 40] for i in range(0, len(rows), 40)), WEIGHTS, rank=8)
+    whole = pod(rows, WEIGHTS, rank=8)
+    assert basis.method == "incremental" and basis.coefficients is None
+    np.testing.assert_allclose(basis.singular_values, whole.singular_values, rtol=1e-3)
+    projection, orthogonality = error(rows, basis, np.diag(WEIGHTS))
+    assert whole.tail < projection < min(1.001 * whole.tail, basis.tail) and orthogonality < 1e-12
+    grid = sx.Grid.unit_square(5)
+    ds = sx.from_arrays(targets={"u": rows[:60, :25].reshape(60, 5, 5)}, grid=grid)
+    streamed = pod(ds.snapshots("u", block=16), grid.weights.ravel(), rank=3)
+    np.testing.assert_allclose(
+        streamed.singular_values, pod(ds["u"].reshape(60, 25), grid.weights.ravel(), rank=3).singular_values, rtol=1e-6
+    )
+
+
+def test_known_gram_matrix_is_used(monkeypatch):
+    plain = pod(ROWS, WEIGHTS, rank=5)
+    monkeypatch.setattr(thin_svd, "gram_spectrum", None)
+    known = pod(ROWS, WEIGHTS, rank=5, gram=ROWS @ np.diag(WEIGHTS) @ ROWS.T)
+    np.testing.assert_allclose(known.coefficients @ known.modes.T, plain.coefficients @ plain.modes.T, atol=1e-9)
+
+
+def test_jit_vmap_and_gradient():
+    """In float32: two Gram matrices; zero modes beyond the rank of the data; derivative of the projection error."""
+    rows = jnp.asarray(np.stack([ROWS[:, :40], ROWS[:, 40:80]]), jnp.float32)
+    batched = jax.jit(jax.vmap(lambda s: pod(s, jnp.asarray(WEIGHTS[:40], jnp.float32), rank=4)))(rows)
+    for i in range(2):
+        alone = pod(rows[i], WEIGHTS[:40].astype(np.float32), rank=4)
+        np.testing.assert_allclose(batched.singular_values[i], alone.singular_values, rtol=1e-5)
+        np.testing.assert_allclose(batched.tail[i], alone.tail, rtol=1e-3)
+    deficient = jax.jit(lambda s: pod(s, rank=4))(jnp.concatenate([rows[0, :2], 0 * rows[0, :3]]))
+    assert not np.asarray(deficient.modes[:, 2:]).any() and np.isfinite(deficient.modes).all()
+
+    def left_out(s):
+        return pod(s, rank=2).tail
+
+    with jax.enable_x64(True):
+        s, d = ROWS[:6, :40], np.random.default_rng(5).standard_normal((6, 40))
+        slope = (jax.jit(jax.grad(left_out))(s) * d).sum()
+        h = 1e-6
+        np.testing.assert_allclose(slope, (left_out(s + h * d) - left_out(s - h * d)) / (2 * h), rtol=1e-4)
+
+
+def test_snapshots_distributed_over_devices(tmp_path):
+    """Eight simulated devices hold the points; the modes stay distributed until they are read, the numbers are the same."""
+    code = (
+        "import jax, numpy as np\n"
+        "from surrogax.surrogates.reduced.pod import pod\n"
+        "from jax.sharding import NamedSharding, PartitionSpec as P\n"
+        "s = np.random.default_rng(0).standard_normal((12, 160)) * 0.5 ** np.arange(12)[:, None]\n"
+        "s = s.astype('float32')\n"
+        "w = np.linspace(1, 2, 160, dtype='float32')\n"
+        "mesh = jax.make_mesh((8,), ('x',), axis_types=(jax.sharding.AxisType.Auto,))\n"
+        "d = jax.device_put(s, NamedSharding(mesh, P(None, 'x')))\n"
+        "for options in ({}, {'method': 'two_grams'}, {'method': 'randomized'}):\n"
+        "    a, b = pod(s, w, rank=4, **options), pod(d, w, rank=4, **options)\n"
+        "    np.testing.assert_allclose(a.singular_values, b.singular_values, rtol=1e-6)\n"
+        "    np.testing.assert_allclose(a.coefficients @ a.modes.T, b.coefficients @ b.modes.T, atol=1e-4)\n"
+        "    np.testing.assert_allclose(b.modes.T @ (w[:, None] * b.modes), np.eye(4), atol=1e-5)\n"
+    )
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=environment, timeout=200)
+
+
+@pytest.mark.parametrize(
+    "arguments, options, message",
+    [
+        ((np.where(np.arange(30)[:, None] == 7, np.nan, ROWS),), {"rank": 2}, "snapshot 7"),
+        ((1e200 * ROWS,), {"rank": 2}, "overflow"),
+        ((0 * ROWS,), {"rank": 2}, "zero"),
+        ((ROWS,), {"rank": 31}, "at most 30 modes"),
+        ((ROWS,), {"rank": 0}, "at least 1"),
+        ((ROWS,), {"energy": 1.5}, "fraction"),
+        ((ROWS, WEIGHTS[:-1]), {"rank": 2}, "199 weights for 200 points"),
+        ((ROWS, -WEIGHTS), {"rank": 2}, "non-negative"),
+        ((ROWS, np.eye(199)), {"rank": 2}, "for 200 points"),
+        ((ROWS, np.triu(np.ones((200, 200)))), {"rank": 2}, "not symmetric"),
+        ((ROWS, np.diag(np.where(np.arange(200) < 100, 1.0, -1.0))), {"rank": 2}, "positive definite"),
+        ((ROWS, lambda v: v[:3]), {"rank": 2}, "maps columns"),
+        ((ROWS[:0],), {"rank": 1}, "hold nothing"),
+        ((iter([ROWS]),), {"energy": 0.9}, "needs `rank`"),
+        ((iter([ROWS, ROWS[:, :7]]),), {"rank": 2}, "7 points after blocks of 200"),
+        ((iter([ROWS, np.nan * ROWS]),), {"rank": 2}, "NaN"),
+        ((iter([]),), {"rank": 2}, "no snapshots"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else None,
+)  # fmt: skip
+def test_bad_input(arguments, options, message):
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
+        pod(*arguments, **options)
+
+
+def test_traced_needs_static_shapes():
+    for call in (lambda s: pod(s).modes, lambda s: pod(s, LAPLACE, rank=2).modes):
+        with pytest.raises(ValueError, match="under jit"):
+            jax.jit(call)(ROWS)
+
+
+def test_duplicates_and_low_rank_give_fewer_modes():
+    basis = pod(np.repeat(ROWS[:3], 4, 0), rank=8)
+    assert basis.rank == 3 and error(np.repeat(ROWS[:3], 4, 0), basis)[0] < 1e-12
