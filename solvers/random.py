@@ -90,6 +90,19 @@ class Uniform:
 
 
 @dataclass(frozen=True)
+class LogUniform:
+    """A positive number whose logarithm is uniform, low ≤ x < high."""
+
+    low: float = 0.1
+    high: float = 10.0
+    is_field = False
+
+    def sample(self, key: jax.Array, grid: Grid | None = None) -> Float[Array, ""]:
+        exponent = jax.random.uniform(key, dtype=jnp.float32)
+        return self.low * (self.high / self.low) ** exponent
+
+
+@dataclass(frozen=True)
 class Beta:
     """A number, shift + scale · Beta(a, b)."""
 

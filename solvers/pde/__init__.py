@@ -1,4 +1,7 @@
 from . import elliptic as elliptic
+from . import evolution as evolution
+from . import thermal_block as thermal_block
+from .affine import AffineSystem as AffineSystem
 from .jets import Jet as Jet
 from .problem import Problem as Problem
 from .problem import problem as problem

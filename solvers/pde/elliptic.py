@@ -12,6 +12,7 @@ from ..linear.operators import Diffusion
 from ..linear.preconditioners import FastPoisson
 from ..linear.solve import solve
 from ..random import Distribution, Threshold
+from .affine import interior
 from .problem import Fields, Problem, register_problem
 from .symmetry import Dihedral
 
@@ -55,13 +56,13 @@ def darcy(
     def system(fields: Fields, grid: Grid):
         fields = _complete(fields, constants, grid)
         a_faces = stencil.face_means(fields["a"], box.conditions, faces)
-        b = _interior(fields["f"], box) + stencil.boundary_lift(fields["g"], a_faces, grid.spacing, box.conditions)
+        b = jnp.asarray(interior(fields["f"], box)) + stencil.boundary_lift(fields["g"], a_faces, grid.spacing, box.conditions)
         return Diffusion(a_faces, b.shape, grid.spacing, box.conditions), _centred(b, box)
 
     def solve_one(fields: Fields, grid: Grid, rtol: float | None = rtol):
         operator, b = system(fields, grid)
         complete = _complete(fields, constants, grid)
-        scaling = _interior(complete["a"], box) ** -0.5 if scaled else None
+        scaling = interior(complete["a"], box) ** -0.5 if scaled else None
         solution = solve(operator, b, _method(FastPoisson(grid.spacing, box.conditions, scaling), b, rtol))
         return {"u": _with_boundary(_centred(solution.value, box), complete["g"], box)}, solution.stats
 
@@ -103,7 +104,7 @@ def shifted_laplacian(
 
     def system(fields: Fields, grid: Grid):
         fields = {**constants, **fields}
-        b = _interior(_field(fields["f"], grid), box)
+        b = jnp.asarray(interior(_field(fields["f"], grid), box))
         faces = stencil.face_means(jnp.ones(grid.shape, b.dtype), box.conditions, "arithmetic")
         return Diffusion(faces, b.shape, grid.spacing, box.conditions, shift=fields["c"]), b
 
@@ -138,18 +139,14 @@ def _field(value, grid: Grid):
     return jnp.broadcast_to(value, grid.shape)
 
 
-def _interior(field, box: Box):
-    return field[tuple(slice(1, -1) if b == "dirichlet" else slice(None) for b in box.conditions)]
-
-
-def _centred(interior, box: Box):
+def _centred(unknowns, box: Box):
     """Zero mean without a Dirichlet side, where constants are in the null space of −∇·(a∇)."""
-    return interior if "dirichlet" in box.conditions else interior - interior.mean()
+    return unknowns if "dirichlet" in box.conditions else unknowns - unknowns.mean()
 
 
-def _with_boundary(interior, g, box: Box):
+def _with_boundary(unknowns, g, box: Box):
     inner = tuple(slice(1, -1) if b == "dirichlet" else slice(None) for b in box.conditions)
-    return g.astype(interior.dtype).at[inner].set(interior)
+    return g.astype(unknowns.dtype).at[inner].set(unknowns)
 
 
 def _isotropic(value) -> bool:

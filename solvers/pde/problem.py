@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from ..domains import Box, Grid
 from ..random import Distribution
+from .affine import AffineSystem
 from .jets import Jet
 from .symmetry import Dihedral
 
@@ -25,8 +26,9 @@ class Problem:
     - `box`: the domain with its boundary conditions.
     - `parameters`: distribution of every input, by name; what `generate` samples.
     - `solve`: `(fields, grid, rtol=None) -> (fields, Stats)`, one sample: the unknowns at the points of `grid` from the
-      inputs given there.
+      inputs given there. In time `(fields, grid, rtol=None, *, times)`, with the unknowns `(t, *space)` at `times`.
     - `operator`: `(fields, grid) -> (A, b)`, the linear system of one sample.
+    - `affine`: `grid -> AffineSystem`, the same system as sums of parameter functions times fixed parts.
     - `residual`: `u -> array`, the strong form from a `Jet` of the unknown at one point, for training without data.
     - `initial`: value at the start of the axis `t`, a function of the other coordinates.
     - `boundary_value`: value on Dirichlet sides, a function of the coordinates.
@@ -39,6 +41,7 @@ class Problem:
     parameters: Mapping[str, Distribution] = field(default_factory=dict)
     solve: Callable | None = None
     operator: Callable | None = None
+    affine: Callable[[Grid], AffineSystem] | None = None
     residual: Callable[[Jet], Array] | None = None
     initial: Callable | None = None
     boundary_value: Callable | None = None
@@ -64,7 +67,7 @@ class Problem:
         }
 
     def __repr__(self) -> str:
-        has = [p for p in ("solve", "operator", "residual") if getattr(self, p) is not None]
+        has = [p for p in ("solve", "operator", "affine", "residual") if getattr(self, p) is not None]
         return f"Problem({self.recipe or ', '.join(self.unknowns)}; inputs {list(self.parameters)}; has {has})"
 
 
