@@ -22,6 +22,7 @@ def check_surrogate(surrogate, data: Dataset | None = None) -> None:
     - `needs_input`: another input gives another prediction; without it, the same;
     - gradients with respect to input fields are finite, and agree with finite differences (`differentiable`);
     - `resolution_free`: predicts on another grid; `autoregressive`: rolls out, its first frame being the prediction;
+    - `has_variance`: the standard deviation has the prediction's shapes, is positive, finite and depends on the input;
     - saved and loaded it predicts the same numbers, bit for bit.
 
     A part is skipped only where `surrogate.capabilities` says so.
@@ -69,6 +70,8 @@ def check_surrogate(surrogate, data: Dataset | None = None) -> None:
         steps = data.instants - task.history
         frames = surrogate.rollout(samples, min(steps, 2))
         _same({k: frames[k][:, 0] for k in task.targets}, predicted, "the first rollout frame and the prediction")
+    if can.has_variance:
+        _check_std(surrogate, samples, predicted)
     if can.savable:
         _check_saved(surrogate, samples, predicted)
 
@@ -106,6 +109,15 @@ def _check_resolution(surrogate, one, call):
         space = value.shape[: task.grid.ndim]
         assert space == shape, f"resolution_free: {name} at {finer} has shape {value.shape}"
         assert np.isfinite(value).all(), f"resolution_free: {name} at {finer} is not finite"
+
+
+def _check_std(surrogate, samples, predicted):
+    std = surrogate.predict_std(samples)
+    for name, value in predicted.items():
+        assert std[name].shape == value.shape, f"has_variance: std of {name} has shape {std[name].shape}"
+        assert np.isfinite(std[name]).all() and (std[name] > 0).all(), f"has_variance: std of {name} is not positive"
+    if surrogate.capabilities.needs_input:
+        assert any((v != v[:1]).any() for v in std.values()), "has_variance: two different samples give the same std"
 
 
 def _check_saved(surrogate, samples, predicted):

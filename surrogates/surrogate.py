@@ -2,6 +2,7 @@
 
 import abc
 import os
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,7 +27,7 @@ class Capabilities:
 
     - `resolution_free`: accepts inputs at, and predicts at, other resolutions than that of training.
     - `needs_input`: the prediction depends on the sample.
-    - `has_variance`: offers `std` beside the prediction.
+    - `has_variance`: offers `std` and `predict_std` beside the prediction.
     - `autoregressive`: predicts the next frame and can be rolled out.
     - `differentiable`: the prediction has a useful derivative with respect to its input fields.
     - `savable`: can be written to a file (a solver, which is a function, cannot).
@@ -50,12 +51,25 @@ class AbstractSurrogate(eqx.Module):
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
         """Predicted targets of one sample (no sample axis) from its inputs; on grid `at` if given."""
 
+    def std(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        """Standard deviation of what is predicted, in the same shape; of surrogates that declare `has_variance`."""
+        raise TypeError(f"{type(self).__name__} has no variance")
+
     def predict(self, data: Dataset, *, at: Grid | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """Predictions for all samples of a dataset, `(sample, *space[, component])` by name, on its grid or on `at`.
 
-        Of trajectories: the frame after the first `history` ones; see `rollout` for more.
+        Of trajectories: the frame after the first `history` ones; see `rollout` for more. Warns of parameters outside the
+        `ranges` of the training data (by more than 5 % of them), where the surrogate knows them.
         """
+        return self._over(self, data, at, batch_size)
+
+    def predict_std(self, data: Dataset, *, at: Grid | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
+        """`std` for all samples of a dataset, in the form of `predict`."""
+        return self._over(self.std, data, at, batch_size)
+
+    def _over(self, function, data: Dataset, at: Grid | None, batch_size: int) -> dict[str, np.ndarray]:
         self.task.check(data)
+        _warn_outside(getattr(self, "ranges", None), data)
         names = [n for n in self.task.names() if n not in self.task.targets or n in self.task.inputs]
         at, parts = at or wanted_grid(self.task, data), []
         for start in range(0, len(data), batch_size):
@@ -63,7 +77,7 @@ class AbstractSurrogate(eqx.Module):
             # The last batch is filled up, so that one compiled program serves all of them.
             filled = np.resize(positions, min(batch_size, len(data)))
             batch = window(self.task, data.read(names, filled)) if names else {"": np.zeros(len(filled))}
-            parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), _batched(self, batch, at)))
+            parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), _batched(function, batch, at)))
         return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
     def rollout(self, data: Dataset, steps: int) -> Dataset:
@@ -141,6 +155,18 @@ def wanted_grid(task: Task, data: Dataset) -> Grid | None:
     return None if task.inputs else data.grid
 
 
+def _warn_outside(ranges, data: Dataset):
+    for name, (least, greatest) in () if ranges is None else ranges.value.items():
+        values, margin = np.asarray(data[name]), 0.05 * (greatest - least)
+        outside = ((values < least - margin) | (values > greatest + margin)).reshape(len(data), -1).any(1).sum()
+        if outside:
+            warnings.warn(
+                f"{outside} of {len(data)} samples have {name} outside the range of the training data, "
+                f"{np.asarray(least)} to {np.asarray(greatest)}: the prediction extrapolates",
+                stacklevel=4,
+            )
+
+
 def window(task: Task, arrays: Fields) -> Fields:
     """Of trajectories the first `history` frames."""
     if not task.history:
@@ -184,6 +210,7 @@ def rollout(surrogate: AbstractSurrogate, fields: Fields, steps: int) -> dict[st
 
 @eqx.filter_jit
 def _batched(surrogate, batch, at):
+    """`surrogate`, or a method of one, for a batch of samples."""
     return jax.vmap(lambda fields: surrogate(fields, at))(batch)
 
 

@@ -18,6 +18,7 @@ from .solvers.pde import Dihedral as Dihedral
 from .solvers.pde import Problem as Problem
 from .solvers.pde import problem as problem
 from .solvers.storage import register as register
+from .surrogates import reduced as reduced
 from .surrogates.baselines import LinearSpectral as LinearSpectral
 from .surrogates.baselines import MeanField as MeanField
 from .surrogates.baselines import Persistence as Persistence
@@ -32,7 +33,9 @@ from .surrogates.operators.fno import FNO as FNO
 from .surrogates.physics.residual import Residual as Residual
 from .surrogates.physics.sampling import R3 as R3
 from .surrogates.physics.sampling import UniformSampler as UniformSampler
-from .surrogates.reduced.regression import PODRegression as PODRegression
+from .surrogates.reduced import GalerkinRB as GalerkinRB
+from .surrogates.reduced import LocalPOD as LocalPOD
+from .surrogates.reduced import PODRegression as PODRegression
 from .surrogates.surrogate import AbstractSurrogate as AbstractSurrogate
 from .surrogates.surrogate import Capabilities as Capabilities
 from .surrogates.surrogate import load as load

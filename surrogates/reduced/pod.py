@@ -21,6 +21,7 @@ from .product import Product, apply, metric
 Method = Literal["auto", "gram", "two_grams", "randomized"]
 
 _OVERSAMPLING = 20
+_RANK_STEP = 16
 
 
 class POD(eqx.Module):
@@ -135,10 +136,13 @@ def _gram(snapshots, product, criteria, method: str, gram) -> POD:
         spectrum = _run(thin_svd.refine_spectrum, system, first=spectrum)
         values, floor = np.asarray(spectrum.values), thin_svd.floor(np.float64, count, 2)
     kept = _truncate(values, criteria, floor)
+    # Ranks that depend on the data are rounded up, so that one compiled program serves many data sets.
+    static = kept if kept == criteria[0] else min(-(-kept // _RANK_STEP) * _RANK_STEP, count)
     if turned:
-        svd = _run(thin_svd.right_vectors, system, spectrum=spectrum, rank=kept, floor=floor)
+        svd = _run(thin_svd.right_vectors, system, spectrum=spectrum, rank=static, floor=floor)
         spectrum = Spectrum(svd.values, svd.right.T)
-    svd = _run(thin_svd.right_vectors, (rows, weights, duals), spectrum=spectrum, rank=kept, floor=floor)
+    svd = _run(thin_svd.right_vectors, (rows, weights, duals), spectrum=spectrum, rank=static, floor=floor)
+    svd = ThinSVD(svd.left[:, :kept], svd.values[:kept], svd.right[:kept])
     left_out = np.sqrt((np.maximum(values[kept:], 0) ** 2).sum())
     return _result(svd, left_out, floor, "two_grams" if method == "two_grams" else "gram", reason, rows.dtype)
 

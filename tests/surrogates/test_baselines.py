@@ -1,4 +1,4 @@
-"""Baselines and POD regression where the answer is known, and the contract on surrogates that break each part of it."""
+"""Baselines where the answer is known, and the contract on surrogates that break each part of it."""
 
 from itertools import pairwise
 
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.surrogates.reduced.pod import pod
 from surrogax.surrogates.surrogate import resample
 
 N = 12
@@ -123,84 +122,11 @@ def test_baselines_refuse_tasks_that_they_cannot_serve(waves):
         (lambda: sx.MeanField(rolling), "MeanField serves steady tasks on grids"),
         (lambda: sx.MeanField(bare), "MeanField needs a task from Task.fit"),
         (lambda: sx.Persistence(task), "Persistence needs an autoregressive task"),
-        (lambda: sx.PODRegression(rolling), "PODRegression serves steady tasks on grids"),
-        (lambda: sx.PODRegression(task, regressor="forest"), "unknown regressor 'forest'; use 'gp' or 'linear'"),
         (lambda: sx.fit(sx.LinearSpectral(rolling), timed), "LinearSpectral serves steady tasks on grids"),
-        (lambda: sx.fit(sx.PODRegression(task)), "fit needs data"),
+        (lambda: sx.fit(sx.LinearSpectral(task)), "fit needs data"),
     ):
         with pytest.raises(ValueError, match=message):
             make()
-
-
-# POD ------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n, rank", [(6, 6), (20, 5)])
-def test_pod_is_the_singular_value_decomposition_in_the_weighted_product(n, rank):
-    rng = np.random.default_rng(1)
-    weights = rng.uniform(0.1, 2, 10)
-    snapshots = rng.normal(size=(n, 10)) * 10.0 ** -np.arange(10)
-    modes, sigma = pod(snapshots, weights, rank)
-    _, expected, right = np.linalg.svd(snapshots * np.sqrt(weights), full_matrices=False)
-    assert modes.dtype == np.float64 and modes.shape == (10, len(sigma)) and len(sigma) <= rank
-    np.testing.assert_allclose(modes.T * weights @ modes, np.eye(len(sigma)), atol=1e-12)
-    np.testing.assert_allclose(sigma, expected[: len(sigma)], rtol=0.2)
-    np.testing.assert_allclose(sigma[:4], expected[:4], rtol=1e-6)
-    overlap = np.abs(np.diag(right[:4] @ (modes[:, :4] * np.sqrt(weights)[:, None])))
-    np.testing.assert_allclose(overlap, 1, rtol=1e-6)
-
-
-def test_pod_drops_modes_that_are_rounding():
-    rng = np.random.default_rng(2)
-    snapshots = rng.normal(size=(30, 3)) @ rng.normal(size=(3, 40))
-    modes, sigma = pod(snapshots, np.full(40, 0.1), 10)
-    assert modes.shape == (40, 3) and sigma.shape == (3,)
-
-
-def amplitudes(shape: tuple[int, ...], nonlinear: bool) -> sx.Dataset:
-    """Fields of three random amplitudes on a 2D grid and a parameter c; the target is linear in all four, or not."""
-    rng = np.random.default_rng(5)
-    grid = sx.Grid(sx.Box.unit(2), shape, ("nodes", "nodes"))
-    x, y = np.moveaxis(grid.points, -1, 0)
-    z = rng.uniform(-1, 1, (72, 3, 1, 1))
-    c = rng.uniform(1, 2, (72, 1, 1))
-    a = z[:, 0] * x + z[:, 1] * y + z[:, 2] * x * y
-    u = 1 + z[:, 0] * np.sin(x) + z[:, 1] * y**2 - z[:, 2] * x + c * np.cos(y)
-    if nonlinear:
-        u = u + np.cos(2 * z[:, 0]) * x * y
-    return sx.from_arrays(
-        {"a": np.float32(a)}, {"u": np.float32(u)}, parameters={"c": np.float32(c[:, 0, 0])}, grid=grid
-    )
-
-
-def test_pod_with_linear_regression_recovers_a_linear_map_of_fields_and_parameters():
-    train, val, test = amplitudes((5, 6), nonlinear=False).split(train=56, val=8, test=8)
-    task = sx.Task.fit(train, ("a", "c"), "u")
-    fitted = sx.fit(sx.PODRegression(task, rank=4, input_rank=3, regressor="linear"), train, val=val).best
-    assert relative_error(fitted.predict(test)["u"], test["u"]) < 1e-5
-    assert fitted.alpha.value.shape == (3 + 1 + 1, 4)
-
-
-def test_pod_with_gaussian_processes_bends_where_the_map_does_and_keeps_the_contract():
-    train, val, test = amplitudes((5, 6), nonlinear=True).split(train=56, val=8, test=8)
-    task = sx.Task.fit(train, ("a", "c"), "u")
-    errors = {}
-    for regressor in ("linear", "gp"):
-        fitted = sx.fit(sx.PODRegression(task, rank=5, input_rank=3, regressor=regressor), train, val=val).best
-        errors[regressor] = relative_error(fitted.predict(test)["u"], test["u"])
-    assert errors["gp"] < 0.8 * errors["linear"]
-    sx.check_surrogate(fitted, test)
-    fine = sx.Grid(sx.Box.unit(2), (9, 11), ("nodes", "nodes"))
-    np.testing.assert_allclose(fitted.predict(test, at=fine)["u"][:, ::2, ::2], fitted.predict(test)["u"], rtol=1e-5)
-
-
-def test_pod_with_parameters_alone():
-    data = amplitudes((5, 6), nonlinear=False)
-    c = data["c"]
-    only = sx.from_arrays(targets={"u": c[:, None, None] ** 2 * data["u"][:1]}, parameters={"c": c}, grid=data.grid)
-    task = sx.Task.fit(only, "c", "u")
-    fitted = sx.fit(sx.PODRegression(task, rank=2), only).best
-    assert relative_error(fitted.predict(only)["u"], only["u"]) < 1e-3
 
 
 # The contract ---------------------------------------------------------------------------------------------------------
@@ -287,6 +213,25 @@ class LosesItsFactor(Good):
         Good(self.task, sx.Buffer(jnp.float32(1))).save(path)
 
 
+class ShortStd(Good):
+    """A variance that is a number and not a field."""
+
+    capabilities = sx.Capabilities(resolution_free=True, has_variance=True)
+
+    def std(self, fields, at=None):
+        return {"u": jnp.abs(fields["a"]).mean()}
+
+
+class NegativeStd(ShortStd):
+    def std(self, fields, at=None):
+        return {"u": resample(self.task, fields, at)["a"]}
+
+
+class ConstantStd(ShortStd):
+    def std(self, fields, at=None):
+        return {"u": jnp.ones_like(resample(self.task, fields, at)["a"])}
+
+
 class CannotBeRead(Good):
     """Not registered, so that no file can name it."""
 
@@ -304,6 +249,9 @@ BROKEN = {
     HalfGradient: "the gradient with respect to a is .*, finite differences say",
     InfiniteGradient: "the gradient with respect to a is not finite",
     BoundToItsGrid: "resolution_free: u at .* has shape",
+    ShortStd: "has_variance: std of u has shape",
+    NegativeStd: "has_variance: std of u is not positive",
+    ConstantStd: "has_variance: two different samples give the same std",
     LosesItsFactor: "before and after saving: u differs",
 }
 

@@ -1,0 +1,112 @@
+"""k-medoids: the swaps of `kmedoids` beside FasterPAM of the kmedoids package, on the same matrix from the same starts.
+
+The matrix holds the sines between n moving Gaussians; k = 20; random starts. Both run in turn, each in its own process, the
+peer with the number of threads that suits it best (tried before). Seconds are medians of repeats, summed over the starts,
+without compilation and with the matrix in the memory of the device. Both end in local optima of single swaps, but in
+different ones, so that costs are compared by the geometric mean over the starts. With blocks of one candidate ours makes
+the same swaps as the peer, which is asserted first.
+
+    python benchmarks/kmedoids.py [--quick] [--peer-python PATH]
+
+Last line: `ratio_kmedoids` and `ratio_kmedoids_f32`, seconds of the peer over ours for a float64 and a float32 matrix;
+`cost_ratio`, our cost over that of the peer (float64).
+"""
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from common import record
+
+from surrogax.surrogates.reduced.dissimilarity import sine
+from surrogax.surrogates.reduced.kmedoids import kmedoids
+
+K = 20
+PEER = Path(__file__).parent / "peers" / "kmedoids_peer.py"
+PEER_PYTHON = PEER.parent / ".venv" / "bin" / "python"
+
+
+def moving_gaussians(n: int) -> np.ndarray:
+    rng, x = np.random.default_rng(0), np.linspace(0, 1, 512)
+    centre, width, size = rng.uniform(0.1, 0.9, n), rng.uniform(0.04, 0.08, n), 10 ** rng.uniform(-1, 1, n)
+    return (rng.choice([-1, 1], n) * size)[:, None] * np.exp(-((x - centre[:, None]) ** 2) / 2 / width[:, None] ** 2)
+
+
+class Peer:
+    """The package in its own process, which holds the matrix."""
+
+    def __init__(self, python: Path, matrix: np.ndarray, start: np.ndarray):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "matrix.npy"
+            np.save(path, matrix)
+            command = [python, PEER, path]
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.run(start, threads=1)  # answers once it has read the file
+        seconds = {threads: self.run(start, threads)[0] for threads in {1, os.cpu_count() or 1}}
+        self.threads = min(seconds, key=seconds.__getitem__)
+
+    def run(self, start: np.ndarray, threads: int | None = None) -> tuple[float, float, int]:
+        print(threads or self.threads, *start, file=self.process.stdin, flush=True)
+        seconds, cost, swaps = self.process.stdout.readline().split()
+        return float(seconds), float(cost), int(swaps)
+
+
+def ours(matrix: jax.Array, start: np.ndarray, block: int | None = None) -> tuple[float, float, int]:
+    begin = time.perf_counter()
+    found = kmedoids(matrix, K, start=start, block=block)
+    return time.perf_counter() - begin, found.cost, found.iterations
+
+
+def compare(
+    matrix: np.ndarray, starts: np.ndarray, repeats: int, peer_python: Path
+) -> tuple[float | None, float | None]:
+    """Seconds of the peer over ours, our cost over that of the peer; None without the peer."""
+    with jax.enable_x64(matrix.dtype == np.float64):
+        resident = jnp.array(matrix)
+    peer = Peer(peer_python, matrix, starts[0]) if peer_python.exists() else None
+    if peer and matrix.dtype == np.float64:
+        same, reference = ours(resident, starts[0], block=1), peer.run(starts[0], threads=1)
+        assert same[2] == reference[2] and abs(same[1] / reference[1] - 1) < 1e-12, (same, reference)
+    ours(resident, starts[0])  # compiles
+    medians = []  # of both sides: seconds, cost, swaps for every start
+    for start in starts:
+        turns = [[ours(resident, start), *([peer.run(start)] if peer else [])] for _ in range(repeats)]
+        medians.append(np.median(turns, axis=0))
+        names = ("surrogax", f"kmedoids, {peer.threads} thread(s)" if peer else "")
+        for name, (seconds, cost, swaps) in zip(names, medians[-1], strict=False):
+            print(
+                f"{matrix.dtype!s}  {name:22}  {1e3 * seconds:9.1f} ms  cost {cost:11.5f}  {swaps:.0f} swaps",
+                flush=True,
+            )
+    if not peer:
+        print(f"kmedoids: not run (no {peer_python})")
+        return None, None
+    peer.process.communicate()
+    mine, theirs = np.swapaxes(medians, 0, 1)
+    return theirs[:, 0].sum() / mine[:, 0].sum(), float(np.exp(np.log(mine[:, 1] / theirs[:, 1]).mean()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="2000 points instead of 10000")
+    parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON, help="Python of the peer's environment")
+    options = parser.parse_args()
+
+    n = 2000 if options.quick else 10000
+    matrix = sine(moving_gaussians(n))
+    rng = np.random.default_rng(1)
+    starts = np.stack([rng.permutation(n)[:K] for _ in range(10 if options.quick else 5)])
+    ratio, cost_ratio = compare(matrix, starts, 5, options.peer_python)
+    ratio_f32, _ = compare(matrix.astype(np.float32), starts, 5, options.peer_python)
+    values = {"ratio_kmedoids": ratio, "ratio_kmedoids_f32": ratio_f32, "cost_ratio": cost_ratio}
+    record("kmedoids", options.quick, values)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Local bases on unseen data: which clustering, how many modes, and what a classifier loses against the oracle.
+
+    python benchmarks/local_bases.py [--quick]
+
+Five data sets, drawn anew for every seed: moving Gaussians (seed 0 is the reference setting), Burgers with random viscosity
+and mean velocity, Darcy with a two-valued coefficient, a travelling tanh front, Kuramoto-Sivashinsky from random initial
+fields. Train and unseen snapshots come from different samples, of time-dependent problems from different trajectories. Every
+number is the mean over the unseen snapshots of ‖u − P u‖/‖u‖ in the norm of the grid, then mean ± standard deviation over
+seeds.
+
+"oracle" assigns an unseen snapshot by its distance to the medoid or centre, for which the solution must be known.
+"network" and "nearest" are classifiers of what is known before a solve: parameters, time, and coefficients of input fields in a
+POD basis of the training inputs. "top 2" keeps the better of the network's two most probable bases, "blend" adds their
+projections with the predicted shares. Beside them one global POD basis of N and one of K·N modes.
+
+Last line: JSON. `gaussians_…` are those of seed 0; `worst_vs_best_other` is the largest ratio over all other data sets and
+(K, N) of the mean error of "sine" to that of the best other clustering, assigned by the oracle; `…_classifier`, by "network".
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from common import record
+
+import surrogax as sx
+from surrogax.surrogates.reduced.classifier import fit_classifier
+from surrogax.surrogates.reduced.local_bases import local_bases
+from surrogax.surrogates.reduced.pod import pod
+
+METHODS = ("kmeans", "normalized_kmeans", "l2", "normalized_l2", "sine")
+CHOICES = ("oracle", "network", "nearest", "top 2", "blend")
+
+
+class Snapshots(NamedTuple):
+    """Fields `(n, points)`, what is known of each before a solve `(n, d)`, quadrature weights `(points,)`."""
+
+    u: np.ndarray
+    z: np.ndarray
+    weights: np.ndarray | None = None
+
+
+def moving_gaussians(seed: int, n: int) -> tuple[Snapshots, Snapshots]:
+    def draw(seed: int) -> Snapshots:
+        rng, x = np.random.default_rng(seed), np.linspace(0, 1, 512)
+        c, w = rng.uniform(0.1, 0.9, (n, 1)), rng.uniform(0.04, 0.08, (n, 1))
+        a, sign = 10 ** rng.uniform(-1, 1, (n, 1)), rng.choice([-1.0, 1.0], (n, 1))
+        u = sign * a * np.exp(-((x - c) ** 2) / (2 * w**2))
+        return Snapshots(u, np.concatenate([c, w, np.log(a), sign], 1))
+
+    return draw(2 * seed), draw(2 * seed + 1)
+
+
+def travelling_front(seed: int, n: int) -> tuple[Snapshots, Snapshots]:
+    """½(1 − tanh((x − x0 − ct)/2ε)) at 11 instants of [0, 1]."""
+    grid, times = sx.Grid.unit_interval(512), np.linspace(0, 1, 11)
+
+    def draw(rng) -> Snapshots:
+        x0, c = rng.uniform(0.1, 0.2, n // 11), rng.uniform(0.4, 0.7, n // 11)
+        width = 10 ** rng.uniform(np.log10(0.005), np.log10(0.02), n // 11)
+        z = np.stack([np.repeat(p, 11) for p in (x0, c, np.log(width))] + [np.tile(times, n // 11)], 1)
+        front = z[:, 0] + z[:, 1] * z[:, 3]
+        u = 0.5 * (1 - np.tanh((grid.coordinates[0] - front[:, None]) / (2 * np.exp(z[:, 2:3]))))
+        return Snapshots(u, z, grid.weights)
+
+    return draw(np.random.default_rng([seed, 0])), draw(np.random.default_rng([seed, 1]))
+
+
+class Wave:
+    """m + sin 2πx with a mean velocity m that is uniform in [0.5, 1.5]: the shock travels."""
+
+    is_field = True
+
+    def sample(self, key, grid):
+        return jax.random.uniform(key, minval=0.5, maxval=1.5) + np.sin(2 * np.pi * grid.coordinates[0])
+
+    def __repr__(self):
+        return "Wave()"
+
+
+def generated(problem: sx.Problem, size: int, times: np.ndarray | None, inputs: str, rank: int) -> Callable:
+    """Solutions of a declared problem; known are the logarithm of the viscosity, if any, the time, and `rank`
+    coefficients of the input field."""
+
+    def draw(seed: int, n: int) -> tuple[Snapshots, Snapshots]:
+        instants = 1 if times is None else len(times)
+        n //= instants
+        grid = problem.box.grid(size)
+        options = dict(times=times, label_samples=0, cache=False, progress=False)
+        data = sx.generate(problem, n=2 * n, grid=grid, key=jax.random.key(seed), **options)
+        fields = data[inputs].reshape(2 * n, -1).astype(np.float64)
+        mean, weights = fields[:n].mean(0), grid.weights.ravel()
+        modes = pod(fields[:n] - mean, weights, rank=rank).modes
+        columns = [((fields - mean) * weights) @ modes]
+        if "nu" in problem.parameters:
+            columns.append(np.log(data["nu"]).reshape(-1, 1))
+        z = np.repeat(np.concatenate(columns, 1), instants, axis=0)
+        if times is not None:
+            z = np.concatenate([z, np.tile(times, 2 * n)[:, None]], 1)
+        u = data["u"].reshape(2 * n * instants, -1).astype(np.float64)
+        half = n * instants
+        return Snapshots(u[:half], z[:half], weights), Snapshots(u[half:], z[half:], weights)
+
+    return draw
+
+
+CASES = {
+    "gaussians": moving_gaussians,
+    "burgers": generated(
+        sx.problem("burgers", nu=sx.random.LogUniform(2e-3, 5e-2), u0=Wave()), 256, np.linspace(0, 1, 11), "u0", 1
+    ),
+    "darcy": generated(sx.problem("darcy"), 33, None, "a", 24),
+    "front": travelling_front,
+    "kuramoto": generated(sx.problem("kuramoto_sivashinsky"), 64, np.linspace(0, 10, 6), "u0", 12),
+}
+
+
+def errors_of(local, classifiers: tuple[str, ...], train: Snapshots, unseen: Snapshots, key) -> dict[str, float]:
+    """Mean error on unseen snapshots by way of choice."""
+    errors, rows = local.projection_errors(unseen.u), np.arange(len(unseen.u))
+    found = {"oracle": errors[rows, local.assign(unseen.u)]}
+    on_train = local.projection_errors(train.u)
+    for kind in classifiers:
+        classify = fit_classifier(kind, train.z, local.labels, k=len(local.bases), errors=on_train, key=key)
+        labels, shares = (np.asarray(x) for x in jax.jit(jax.vmap(classify.top))(unseen.z))
+        found[kind] = errors[rows, labels[:, 0]]
+        if kind == "network":
+            found["top 2"] = np.minimum(errors[rows, labels[:, 0]], errors[rows, labels[:, 1]])
+            found["blend"] = blended(local, labels, shares, unseen)
+    return {choice: float(values.mean()) for choice, values in found.items()}
+
+
+def blended(local, labels, shares, unseen: Snapshots) -> np.ndarray:
+    weights = np.ones(unseen.u.shape[1]) if unseen.weights is None else unseen.weights
+    rest = unseen.u.copy()
+    for which, share in zip(labels.T, shares.T, strict=True):
+        for k, basis in enumerate(local.bases):
+            own = which == k
+            rest[own] -= share[own, None] * ((unseen.u[own] * weights) @ basis) @ basis.T
+    return np.sqrt((rest**2 @ weights) / (unseen.u**2 @ weights))
+
+
+def measure(case: str, seed: int, sizes: list[tuple[int, int]], n: int) -> dict:
+    """Errors of one seed by (K, N), method and choice."""
+    train, unseen = CASES[case](seed, n)
+    found, key = {}, jax.random.key(seed)
+    whole = local_bases(train.u, 1, max(k * r for k, r in sizes), train.weights)
+    for k, rank in sizes:
+        found[k, rank, "global N", "oracle"] = float(whole.truncated(rank).projection_errors(unseen.u).mean())
+        found[k, rank, "global K·N", "oracle"] = float(whole.truncated(k * rank).projection_errors(unseen.u).mean())
+        for method in METHODS:
+            local = local_bases(train.u, k, rank, train.weights, clustering=method, key=key)
+            for choice, error in errors_of(local, ("network", "nearest"), train, unseen, key).items():
+                found[k, rank, method, choice] = error
+    return found
+
+
+def worst_ratio(results: dict, choice: str) -> float:
+    """Of all data sets but the Gaussians: largest mean error of "sine" relative to that of the best other clustering."""
+    ratios = []
+    for case, seeds in results.items():
+        mean = {key: np.mean([found[key] for found in seeds]) for key in seeds[0] if key[3] == choice}
+        for k, rank, method, _ in mean:
+            if case != "gaussians" and method == "sine":
+                others = [mean[k, rank, other, choice] for other in METHODS if other != "sine"]
+                ratios.append(mean[k, rank, "sine", choice] / min(others))
+    return max(ratios)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="two seeds; but for the Gaussians 200 snapshots, one (K, N)"
+    )
+    quick = parser.parse_args().quick
+    seeds = range(2 if quick else 5)
+    sizes = [(5, 3), (10, 8)] if quick else [(k, r) for k in (5, 10) for r in (3, 5, 8)]
+
+    results = {}
+    line = "{:>10} {:>3} {:>3}  {:<18}" + "{:>18}" * len(CHOICES)
+    print(line.format("data", "K", "N", "basis", *CHOICES))
+    for case in CASES:
+        n = 500 if case == "gaussians" else 200 if quick else 600
+        wanted = sizes[-1:] if quick and case != "gaussians" else sizes
+        results[case] = [measure(case, seed, wanted, n) for seed in seeds]
+        for k, rank in wanted:
+            for method in ("global N", "global K·N", *METHODS):
+                cells = []
+                for choice in CHOICES:
+                    values = [
+                        found[k, rank, method, choice] for found in results[case] if (k, rank, method, choice) in found
+                    ]
+                    cells.append(f"{np.mean(values):.5f} ± {np.std(values):.5f}" if values else "")
+                print(line.format(case, k, rank, method, *cells), flush=True)
+
+    first = results["gaussians"][0]
+    values = {
+        "gaussians_k5_n3": first[5, 3, "sine", "oracle"],
+        "gaussians_k10_n8": first[10, 8, "sine", "oracle"],
+        "gaussians_k5_n3_classifier": first[5, 3, "sine", "network"],
+        "gaussians_k10_n8_classifier": first[10, 8, "sine", "network"],
+        "worst_vs_best_other": worst_ratio(results, "oracle"),
+        "worst_vs_best_other_classifier": worst_ratio(results, "network"),
+        "details": {
+            case: {
+                f"K={k} N={rank} {method} {choice}": [found[k, rank, method, choice] for found in seeds]
+                for k, rank, method, choice in seeds[0]
+            }
+            for case, seeds in results.items()
+        },
+    }
+    record("local_bases", quick, values)
+
+
+if __name__ == "__main__":
+    main()

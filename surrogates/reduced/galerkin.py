@@ -1,0 +1,115 @@
+"""Galerkin projection as a surrogate: the problem's own equations on a reduced basis, with a certified error."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...datasets.dataset import Dataset
+from ...solvers.domains import Grid
+from ...solvers.kernels.interpolate import apply_along_axes
+from ...solvers.pde.affine import interior, with_zero_boundary
+from ...solvers.pde.problem import Problem
+from ...solvers.storage import register
+from ..network import Buffer
+from ..surrogate import AbstractSurrogate, Capabilities, interpolation
+from ..task import Fields, Task
+from ..training.result import DirectFit
+from .full_order import FullOrder
+from .greedy import CertifiedBasis, weak_greedy
+from .pod import pod
+from .reduced_space import ReducedSpace
+
+
+class GalerkinRB(DirectFit):
+    """u(μ) ≈ Σ_i c_i(μ) φ_i, c from the problem's equations projected on the basis: needs `Problem.affine`, zero values on
+    Dirichlet sides, and a steady task from all parameters of the problem to its unknown.
+
+    Errors come from the basis alone: the prediction is the best one in the space up to √(γ/α) in the energy norm, so that no
+    regression error is added. `FittedGalerkinRB.bound` certifies it. Inaccurate labels (another grid, a loose tolerance,
+    float32) harm the basis alone, down to their own error.
+
+    **Arguments:**
+
+    - `rank`: largest number of basis vectors, 10 to 50.
+    - `basis`: "pod" of the training fields; or "greedy", which uses the training parameters alone and solves for what it needs.
+    - `tolerance`: of the greedy bound, relative in the energy norm.
+    """
+
+    task: Task
+    problem: Problem = eqx.field(static=True)
+    rank: int = eqx.field(static=True, default=32)
+    basis: str = eqx.field(static=True, default="pod")
+    tolerance: float = eqx.field(static=True, default=1e-6)
+
+    def __check_init__(self):
+        task, problem = self.task, self.problem
+        problem.needs("affine", "GalerkinRB")
+        if self.basis not in ("pod", "greedy"):
+            raise ValueError(f"GalerkinRB: unknown basis {self.basis!r}; use 'pod' or 'greedy'")
+        if task.grid is None or task.history or task.targets != problem.unknowns or len(task.targets) > 1:
+            raise ValueError(
+                f"GalerkinRB predicts the unknown {problem.unknowns} of a steady problem on a grid, not {task!r}"
+            )
+        if task.inputs or set(task.parameters) != set(problem.parameters):
+            raise ValueError(
+                f"GalerkinRB needs the inputs {tuple(problem.parameters)}, the task has {task.inputs + task.parameters}"
+            )
+
+    def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedGalerkinRB":
+        self.task.check(train)
+        system = self.problem.needs("affine", "GalerkinRB")(self.task.uniform_grid)
+        parameters = {name: np.asarray(train[name], np.float64) for name in self.task.parameters}
+        if self.basis == "greedy":
+            basis = weak_greedy(system, parameters, tolerance=self.tolerance, max_basis=self.rank)
+        else:
+            full = FullOrder.of(system)
+            rows = self._unknowns(train)
+            modes = pod(rows, full.product_of_columns, rank=min(self.rank, *rows.shape)).modes
+            space = ReducedSpace.empty(full)
+            for mode in np.asarray(modes, np.float64).T:
+                space = space.extended(mode)
+            basis = CertifiedBasis.of(space, parameters)
+        error = _projection_error(basis.space, self._unknowns(train if val is None else val))
+        return FittedGalerkinRB(self.task, Buffer(basis.model().astype(jnp.float32)), error)
+
+    def _unknowns(self, data: Dataset) -> Float[np.ndarray, "n m"]:
+        fields = np.asarray(data[self.task.targets[0]], np.float64)
+        return np.stack([interior(u, self.problem.box).ravel() for u in fields])
+
+
+@register("FittedGalerkinRB")
+class FittedGalerkinRB(AbstractSurrogate):
+    """See `GalerkinRB`. **Fields:** `model`, the `ReducedBasis`; `projection_error`, mean relative error in the norm of X of
+    the best approximation of the validation fields (the training fields without them) in the space."""
+
+    task: Task
+    model: Buffer
+    projection_error: float = eqx.field(static=True)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        functions = (self.model.value.coefficients, self.model.value.rhs_coefficients)
+        return Capabilities(resolution_free=True, savable=all(isinstance(f, eqx.Module) for f in functions))
+
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        model, grid = self.model.value, self.task.uniform_grid
+        unknowns = model.field(model(self._parameters(fields)).coefficients)
+        u = with_zero_boundary(unknowns, grid.box)
+        return {self.task.targets[0]: apply_along_axes(u, interpolation(grid, at or grid))}
+
+    def bound(self, fields: Fields) -> Float[Array, ""]:
+        """Bound of ‖u − u_N‖_μ against the solution of the discrete problem on the task's grid."""
+        return self.model.value(self._parameters(fields)).bound
+
+    def _parameters(self, fields: Fields) -> dict[str, Array]:
+        return {name: jnp.asarray(fields[name], jnp.float32) for name in self.task.parameters}
+
+
+def _projection_error(space: ReducedSpace, rows: Float[np.ndarray, "n m"]) -> float:
+    errors = []
+    for u in rows:
+        image = space.full.product(u)
+        rest = u - (space.basis @ image) @ space.basis
+        errors.append(space.full.norm(rest) / max(np.sqrt(u @ image), np.finfo(float).tiny))
+    return float(np.mean(errors))

@@ -1,0 +1,180 @@
+"""Local POD with regression: a dictionary of bases, a classifier that blends them, a regressor for each."""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...datasets.dataset import Dataset
+from ...solvers.domains import Grid
+from ...solvers.storage import register
+from ..network import Buffer
+from ..surrogate import AbstractSurrogate, Capabilities, resample
+from ..task import Fields, Task
+from ..training.result import DirectFit
+from .classifier import fit_classifier
+from .gaussian_process import GaussianProcess
+from .local_bases import LocalBases, local_bases
+from .reduction import (
+    ReducedErrors,
+    Reduction,
+    expand,
+    fit_reduction,
+    ranges_of,
+    single,
+    targets_of,
+    weights_of,
+)
+from .regression import check_reducible
+from .regressors import check_kind, fit_regressor
+
+_OVERLAP = 1.5  # samples that a regressor learns from, over those of the largest cluster
+
+
+class LocalPOD(DirectFit):
+    """u ≈ Σ_k p_k(z) Φ_k c_k(z) over the `top` most probable of K local bases: snapshots are clustered, each cluster has its
+    own POD basis Φ_k and regressor c_k, and a classifier gives p_k(z) from the reduced inputs z (the ROM-net of Daniel,
+    Casenave, Akkari, Ryckelynck 2020, with regression in place of a Galerkin model).
+
+    Worth it where a global basis needs many modes and each snapshot few: transport, fronts, changes of regime.
+    Steady tasks on grids. Every regressor learns from the members of its cluster and, up to 1.5 times the size of the
+    largest one, from the samples that its basis represents best, so that it knows its surroundings.
+
+    **Arguments:**
+
+    - `clusters`: K, 5 to 20; `rank` of each basis: members ≥ 5 × `rank`. `input_rank` as in `PODRegression`.
+    - `regressor`: "gp", "rbf", "linear", "network"; `classifier`: "network", "logistic", "nearest".
+    - `clustering`: of `local_bases`; "sine" by default.
+    - `top`: bases that are blended; 2 costs little and softens the borders, 1 is a hard choice.
+    - `key`: of the networks' initial weights.
+    """
+
+    task: Task
+    clusters: int = eqx.field(static=True, default=5)
+    rank: int = eqx.field(static=True, default=16)
+    input_rank: int = eqx.field(static=True, default=64)
+    regressor: str = eqx.field(static=True, default="gp")
+    classifier: str = eqx.field(static=True, default="network")
+    clustering: str = eqx.field(static=True, default="sine")
+    top: int = eqx.field(static=True, default=2)
+    key: Array | None = None
+
+    def __check_init__(self):
+        check_reducible(self.task, "LocalPOD")
+        check_kind(self.regressor)
+        if not 1 <= self.top <= self.clusters:
+            raise ValueError(f"LocalPOD: top={self.top}; expected 1 to clusters={self.clusters}")
+
+    def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedLocalPOD":
+        task = self.task
+        task.check(train)
+        k_classes, k_networks = jax.random.split(jax.random.key(0) if self.key is None else self.key)
+        reduction = fit_reduction(task, train, self.input_rank)
+        z, targets = reduction.all(train), targets_of(task, train)
+        weights = weights_of(task, task.out_channels)
+        bases = local_bases(targets, self.clusters, self.rank, weights, clustering=self.clustering, key=k_classes)
+        errors, k = np.asarray(bases.projection_errors(targets)), len(bases.bases)
+        classifier = fit_classifier(self.classifier, z, bases.labels, k=k, errors=errors, key=k_classes)  # pyright: ignore[reportArgumentType]
+        size = np.bincount(bases.labels).max()
+        size = min(len(z), max(int(_OVERLAP * size), 2 * z.shape[1] + 4))
+        regressors = []
+        for j, basis in enumerate(np.asarray(bases.bases)):
+            # The same number for all: one compiled program fits them, and their arrays can be stacked.
+            chosen = np.lexsort((errors[:, j], bases.labels != j))[:size]
+            coefficients = (targets[chosen] * weights) @ basis
+            regressors.append(fit_regressor(self.regressor, z[chosen], coefficients, jax.random.fold_in(k_networks, j)))
+        stacked = single(jax.tree.map(lambda *xs: np.stack(xs), *regressors))
+        variances = None
+        if isinstance(stacked, GaussianProcess):
+            modes, covariance = np.asarray(bases.bases), np.stack([r.covariance for r in regressors])
+            signal = np.einsum("kpi,kij,kpj->kp", modes, covariance, modes)
+            rest = [targets - ((targets * weights) @ b) @ b.T for b in modes]
+            truncation = [(r[bases.labels == j] ** 2).mean(0) for j, r in enumerate(rest)]
+            variances = single(np.stack([np.maximum(signal, 0), np.stack(truncation)]))
+        fitted = FittedLocalPOD(
+            task,
+            reduction,
+            Buffer(single(np.asarray(bases.bases))),
+            Buffer(classifier),
+            Buffer(stacked),
+            Buffer(variances),
+            Buffer(ranges_of(task, train)),
+            min(self.top, k),
+            None,
+        )
+        return fitted if val is None else replace(fitted, errors=_errors(fitted, bases, targets.mean(0), val))
+
+
+def _errors(fitted: "FittedLocalPOD", bases: LocalBases, mean, val: Dataset) -> ReducedErrors:
+    task = fitted.task
+    weights, targets = weights_of(task, task.out_channels), targets_of(task, val)
+    z = single(fitted.reduction.all(val))
+    shares = np.asarray(jax.jit(jax.vmap(fitted.shares))(z), np.float64)
+    predicted = np.asarray(jax.jit(jax.vmap(fitted.blended))(z), np.float64)
+    modes = np.asarray(bases.bases)
+    projections = np.stack([((targets * weights) @ basis) @ basis.T for basis in modes])
+    blend = np.einsum("nk,knp->np", shares, projections)
+    best = np.argmin([((targets - p) ** 2) @ weights for p in projections], axis=0)
+    oracle = projections[best, np.arange(len(best))]
+    size = ((targets - mean) ** 2 @ weights).sum()
+    parts = (targets - oracle, predicted - blend, targets - predicted, targets - blend)
+    return ReducedErrors(*(float(np.sqrt((part**2 @ weights).sum() / size)) for part in parts))
+
+
+@register("FittedLocalPOD")
+class FittedLocalPOD(AbstractSurrogate):
+    """See `LocalPOD`.
+
+    **Fields:** `modes` `(K, points, rank)`, `classifier`, `regressors` (one, its arrays with a leading axis K), `variances`
+    `(2, K, points)` (of the Gaussian processes per unit of their spread, and of the truncation), `ranges` of the training
+    parameters, `top`, `errors` (`ReducedErrors`; None without validation data).
+    """
+
+    task: Task
+    reduction: Reduction
+    modes: Buffer
+    classifier: Buffer
+    regressors: Buffer
+    variances: Buffer
+    ranges: Buffer
+    top: int = eqx.field(static=True)
+    errors: ReducedErrors | None = eqx.field(static=True)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(resolution_free=True, has_variance=self.variances.value is not None)
+
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        return expand(self.task, self.blended(self._reduced(fields)), at or self.task.grid_of(fields))
+
+    def std(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        """Of the mixture: √Σ p_k (diag Φ_k C_k(z) Φ_kᵀ + τ_k² + (u_k − u)²)."""
+        z = self._reduced(fields)
+        shares, candidates = self.shares(z), self.candidates(z)
+        signal, truncation = self.variances.value
+        spreads = jax.vmap(lambda regressor: regressor.spread(z))(self.regressors.value)
+        variance = spreads[:, None] * signal + truncation + (candidates - shares @ candidates) ** 2
+        return expand(self.task, jnp.sqrt(shares @ variance), at or self.task.grid_of(fields))
+
+    def shares(self, z: Float[Array, " z"]) -> Float[Array, " k"]:
+        """Probabilities of the bases, zero but for the `top` ones, with sum one."""
+        probabilities = self.classifier.value(z)
+        # All regressors together cost as much as one global one, so nothing is gathered.
+        kept = jnp.where(probabilities >= jax.lax.top_k(probabilities, self.top)[0][-1], probabilities, 0)
+        return kept / kept.sum()
+
+    def candidates(self, z: Float[Array, " z"]) -> Float[Array, "k points"]:
+        """What each basis predicts."""
+        c = jax.vmap(lambda regressor: regressor(z))(self.regressors.value)
+        return jnp.einsum("kpr,kr->kp", self.modes.value, c, precision="highest")
+
+    def blended(self, z: Float[Array, " z"]) -> Float[Array, " points"]:
+        """The normalised prediction, a row of `targets_of`."""
+        c = jax.vmap(lambda regressor: regressor(z))(self.regressors.value)
+        return jnp.einsum("kpr,kr->p", self.modes.value, self.shares(z)[:, None] * c, precision="highest")
+
+    def _reduced(self, fields: Fields):
+        return self.reduction(resample(self.task, fields, self.task.grid))

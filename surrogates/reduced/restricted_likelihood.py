@@ -1,0 +1,128 @@
+"""The Matérn-5/2 kernel, and the restricted likelihood of data with a trend, with its derivative in closed form."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+
+@jax.custom_jvp
+def matern52(squared: Float[Array, "..."]) -> Float[Array, "..."]:
+    """k(r) = (1 + √5 r + 5r²/3) exp(−√5 r) of r², with the derivative −(5/6)(1 + √5 r) exp(−√5 r) in r², finite at 0
+    (Rasmussen and Williams 2006, eq. 4.17)."""
+    root = jnp.sqrt(5 * squared)
+    return (1 + root + root**2 / 3) * jnp.exp(-root)
+
+
+@matern52.defjvp
+def _(primals, tangents):
+    root = jnp.sqrt(5 * primals[0])
+    return matern52(primals[0]), -5 / 6 * (1 + root) * jnp.exp(-root) * tangents[0]
+
+
+def matern52_remainder(squared: Float[Array, "..."], order: int) -> Float[Array, "..."]:
+    """k(r) − 1 (`order` 1) or k(r) − 1 + 5r²/6 (`order` 2), to full relative precision also where r is small.
+
+    With ρ = √5 r the series of k is Σ (−ρ)ⁿ (n − 1)(n − 3)/(3 n!). Sums over weights whose sum (`order` 1) and first moments
+    (`order` 2) vanish are those of k: what is left out contributes nothing, or functions of the trend.
+    """
+    root = jnp.sqrt(jnp.maximum(5 * squared, jnp.finfo(squared.dtype).tiny))
+    small = jnp.minimum(root, 1)
+    series = jnp.zeros_like(root)
+    for n in range(15, 2 * order - 1, -1):
+        series = series * small + (-1) ** n * (n - 1) * (n - 3) / (3 * math.factorial(n))
+    direct = (1 + root + root**2 / 3) * jnp.exp(-root) - 1
+    return jnp.where(root < 1, series * small ** (2 * order), direct if order == 1 else direct + root**2 / 6)
+
+
+def squared_distances(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
+    norms = (x**2).sum(1)
+    return jnp.maximum(norms[:, None] + norms - 2 * x @ x.T, 0)
+
+
+def correlation(z: Float[Array, "n d"], rates: Float[Array, " d"], noise) -> Float[Array, "n n"]:
+    """R = k(|(zᵢ − zⱼ) rates|) + noise δᵢⱼ."""
+    return matern52(squared_distances(z * rates)) + noise * jnp.eye(len(z), dtype=z.dtype)
+
+
+class LeastSquares(NamedTuple):
+    """Generalised least squares of the trend: `matrix` + jitter = LLᵀ (`factor`), L⁻¹H = QT, `residual` L⁻¹(C − HB)."""
+
+    factor: Float[Array, "n n"]
+    jitter: Float[Array, ""]
+    q: Float[Array, "n p"]
+    t: Float[Array, "p p"]
+    residual: Float[Array, "n m"]
+    freedom: Float[Array, ""]
+    variance: Float[Array, ""]
+
+
+def cholesky(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
+    """Lower factor of a matrix with unit diagonal, and the smallest jitter of 0, 1e-8, 1e-7, …, 1 that gives one."""
+    eye = jnp.eye(len(matrix), dtype=matrix.dtype)
+
+    def failed(state):
+        return ~jnp.isfinite(state[0]).all() & (state[1] < 1)
+
+    def more(state):
+        jitter = jnp.maximum(10 * state[1], 1e-8)
+        return jnp.linalg.cholesky(matrix + jitter * eye), jitter
+
+    return jax.lax.while_loop(failed, more, (jnp.linalg.cholesky(matrix), jnp.zeros((), matrix.dtype)))
+
+
+def least_squares(
+    matrix: Float[Array, "n n"], features: Float[Array, "n p"], data: Float[Array, "n m"]
+) -> LeastSquares:
+    """The trend H B that leaves the least residual in the norm of R⁻¹, and the variance of that residual."""
+    p = features.shape[1]
+    factor, jitter = cholesky(matrix)
+    white = solve_triangular(factor, jnp.concatenate([features, data], 1), lower=True)
+    q, t = jnp.linalg.qr(white[:, :p])
+    # A feature that depends on those before it (a constant parameter) drops out.
+    size = jnp.abs(jnp.diag(t))
+    kept = size > jnp.sqrt(jnp.finfo(t.dtype).eps) * size.max(initial=0)
+    q, t = jnp.where(kept, q, 0), jnp.where(kept[:, None], t, jnp.eye(p, dtype=t.dtype))
+    residual = white[:, p:] - q @ (q.T @ white[:, p:])
+    freedom = (len(data) - kept.sum()).astype(matrix.dtype)
+    tiny = 1e-24 * (data**2).mean() + jnp.finfo(t.dtype).tiny
+    return LeastSquares(factor, jitter, q, t, residual, freedom, (residual**2).sum() / (freedom * data.shape[1]) + tiny)
+
+
+@jax.custom_vjp
+def negative_log_likelihood(
+    matrix: Float[Array, "n n"], features: Float[Array, "n p"], data: Float[Array, "n m"]
+) -> Float[Array, ""]:
+    """−log of the restricted likelihood of `data`, with the signal variance s² at its optimum, per number and without
+    constants: ½ log s² + (½ log|R| + ½ log|HᵀR⁻¹H|)/(n − p) with s² = ‖L⁻¹(C − HB)‖²/(m(n − p)).
+
+    One variance for all outputs, so that each counts by its energy. The derivative by the `matrix` R = LLᵀ is the closed
+    form ½(P − αᵀα/(m s²))/(n − p), P = L⁻ᵀ(I − QQᵀ)L⁻¹, α = P C; those by features and data are not defined. Without
+    features it is the marginal likelihood (Rasmussen and Williams 2006, eq. 2.30 and 5.9).
+    """
+    return _value(least_squares(matrix, features, data))
+
+
+def _value(solved: LeastSquares):
+    logs = jnp.log(jnp.diag(solved.factor)).sum() + jnp.log(jnp.abs(jnp.diag(solved.t))).sum()
+    return 0.5 * jnp.log(solved.variance) + logs / solved.freedom
+
+
+def projector(solved: LeastSquares):
+    """F = (I − QQᵀ)L⁻¹, with FᵀF = P."""
+    inverse = solve_triangular(solved.factor, jnp.eye(len(solved.factor), dtype=solved.factor.dtype), lower=True)
+    return inverse - solved.q @ (solved.q.T @ inverse)
+
+
+def _forward(matrix, features, data):
+    solved = least_squares(matrix, features, data)
+    f = projector(solved)
+    alpha = f.T @ solved.residual
+    fit = alpha @ alpha.T / (data.shape[1] * solved.variance)
+    return _value(solved), 0.5 * (f.T @ f - fit) / solved.freedom
+
+
+negative_log_likelihood.defvjp(_forward, lambda gradient, g: (g * gradient, None, None))
