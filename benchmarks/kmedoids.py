@@ -22,14 +22,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import record
+from common import REDUCED_PEER, record
 
 from surrogax.surrogates.reduced.dissimilarity import sine
 from surrogax.surrogates.reduced.kmedoids import kmedoids
 
 K = 20
 PEER = Path(__file__).parent / "peers" / "kmedoids_peer.py"
-PEER_PYTHON = PEER.parent / ".venv" / "bin" / "python"
 
 
 def moving_gaussians(n: int) -> np.ndarray:
@@ -95,7 +94,7 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2000 points instead of 10000")
-    parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON, help="Python of the peer's environment")
+    parser.add_argument("--peer-python", type=Path, default=REDUCED_PEER, help="Python of the peer's environment")
     options = parser.parse_args()
 
     n = 2000 if options.quick else 10000

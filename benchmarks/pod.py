@@ -1,14 +1,16 @@
 """POD of a tall matrix beside pyMOR, scikit-learn and NumPy: seconds, usable floor, orthogonality.
 
-1e5 points × 200 snapshots (quick) or 1e6 × 500 (full), 50 modes, singular values 10^(−j/10), float64 and float32. A floor is the
-smallest singular value, relative to the first, that comes out right to 10 % together with all before it. Every library
-gets the matrix in its own container and fastest layout; ours is compiled before. Peers and ours take turns in one run.
+1e5 points × 200 snapshots, in full also 1e6 × 500 (the faster method of each library), 50 modes, singular values
+10^(−j/10), float64 and float32. A floor is the smallest singular value, relative to the first, that comes out right to 10 %
+together with all before it. Every library gets the matrix in its own container and fastest layout; ours is compiled
+before. Peers and ours take turns in one run.
 
     python benchmarks/pod.py [--quick] [--self-only] [--peer-python PATH]
 
-The last line is a JSON object. `ratio_pymor_default` compares pyMOR's default with ours at an equal or better floor (method
-"auto"), `ratio_pymor_qr` its `qr_svd` with "two_grams", `ratio_sklearn_randomized` the faster of two settings of
-scikit-learn with "auto"; `gram_multiple` is the time of "auto" over that of one plain Gram product of the same float64 matrix.
+The last line is a JSON object of the first size. `ratio_pymor_default` compares pyMOR's default with ours at an equal or
+better floor (method "auto"), `ratio_pymor_qr` its `qr_svd` with "two_grams", `ratio_sklearn_randomized` the faster of two
+settings of scikit-learn with "auto"; `gram_multiple` is the time of "auto" over that of one plain Gram product of the same
+float64 matrix.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import record
+from common import REDUCED_PEER, record
 
 from surrogax.surrogates.reduced.pod import pod
 
@@ -104,7 +106,7 @@ def orthogonality(rows) -> dict[str, float]:
     return found
 
 
-def peers(python: Path, data: Path, repeats: int, slow: int, spectrum: bool) -> dict:
+def peers(python: Path, data: Path, repeats: int, slow: int, fast_only: bool) -> dict:
     command = [
         python,
         HERE / "peers" / "pod.py",
@@ -115,78 +117,75 @@ def peers(python: Path, data: Path, repeats: int, slow: int, spectrum: bool) -> 
         "--repeats",
         repeats,
         "--slow-repeats",
-        slow,
+        1,
     ]
-    output = subprocess.run(
-        [str(c) for c in command] + ["--spectrum"] * spectrum, check=True, capture_output=True, text=True
-    ).stdout
-    return json.loads(output.splitlines()[-1])
+    command += ["--fast-only"] * fast_only
+    output = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])["methods"]
+
+
+def compare(points: int, n: int, rounds: int, repeats: tuple[int, int], python: Path | None, large: bool) -> dict:
+    """Seconds, floors and orthogonality of all methods at one size; a large matrix is not held while the peers run."""
+    rows, sigma = matrix(points, n)
+    mine: dict[str, list[float]] = {}
+    theirs: dict[str, dict] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "rows.npy"
+        np.save(data, rows)
+        for _ in range(rounds):
+            if python is not None:
+                rows = None
+                for name, entry in peers(python, data, *repeats, large).items():
+                    theirs.setdefault(name, {**entry, "seconds": []})["seconds"] += entry["seconds"]
+            rows = np.load(data)
+            for name, found in ours(rows, repeats[0]).items():
+                mine.setdefault(name, []).extend(found)
+    found = {name: {"seconds": statistics.median(times)} for name, times in mine.items()}
+    if not large:
+        for name, value in floors(rows, sigma).items():
+            found[name]["floor"] = value
+        for name, value in orthogonality(rows).items():
+            found[name]["orthogonality"] = value
+    for name, entry in theirs.items():
+        found[name] = {"seconds": statistics.median(entry["seconds"]), "orthogonality": entry["orthogonality"]}
+        if "values" in entry:
+            found[name]["floor"] = floor(entry["values"], sigma)
+    print(f"{points} points × {n} snapshots, {MODES} modes\n{'':45}{'seconds':>9}{'floor':>10}{'|ΦᵀΦ − I|':>12}")
+    for name, entry in found.items():
+        numbers = (entry["seconds"], entry.get("floor", np.nan), entry.get("orthogonality", np.nan))
+        print("{:45}{:9.3f}{:10.1e}{:12.1e}".format(name, *numbers), flush=True)
+    return found
+
+
+def ratio(found: dict, peer: str, own: str) -> float | None:
+    times = [entry["seconds"] for name, entry in found.items() if name.startswith(peer)]
+    return round(min(times) / found[own]["seconds"], 2) if times else None
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="1e5 × 200")
+    parser.add_argument("--quick", action="store_true", help="1e5 × 200 alone")
     parser.add_argument("--self-only", action="store_true", help="without peers: their ratios are null")
-    parser.add_argument("--peer-python", type=Path, default=HERE / "peers" / ".venv" / "bin" / "python")
+    parser.add_argument("--peer-python", type=Path, default=REDUCED_PEER)
     arguments = parser.parse_args()
-    points, n, rounds, repeats, slow = (100_000, 200, 2, 5, 1) if arguments.quick else (1_000_000, 500, 2, 3, 1)
+    python = arguments.peer_python if arguments.peer_python.exists() and not arguments.self_only else None
 
-    rows, sigma = matrix(points, n)
-    mine: dict[str, list[float]] = {}
-    theirs: dict[str, dict] = {}
-    have_peer = arguments.peer_python.exists() and not arguments.self_only
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "rows.npy"
-        if have_peer:
-            np.save(data, rows)
-        for turn in range(rounds):
-            if have_peer:
-                report = peers(arguments.peer_python, data, repeats, slow, spectrum=turn == 0)
-                for name, entry in report["methods"].items():
-                    theirs.setdefault(name, {**entry, "seconds": []})["seconds"] += entry["seconds"]
-            for name, found in ours(rows, repeats).items():
-                mine.setdefault(name, []).extend(found)
-
-    time_of = {name: statistics.median(found) for name, found in mine.items()}
-    peer_time = {name: statistics.median(entry["seconds"]) for name, entry in theirs.items()}
-    our_floors, ours_orthogonal = floors(rows, sigma), orthogonality(rows)
-    print(f"{points} points × {n} snapshots, {MODES} modes\n{'':45}{'seconds':>9}{'floor':>10}{'|ΦᵀΦ − I|':>12}")
-    for name, entry in theirs.items():
-        print(f"{name:45}{peer_time[name]:9.3f}{floor(entry['values'], sigma):10.1e}{entry['orthogonality']:12.1e}")
-    for name in time_of:
-        print(
-            f"{name:45}{time_of[name]:9.3f}{our_floors.get(name, np.nan):10.1e}{ours_orthogonal.get(name, np.nan):12.1e}"
-        )
-
-    def ratio(peer: str, own: str) -> float | None:
-        found = [t for name, t in peer_time.items() if name.startswith(peer)]
-        return round(min(found) / time_of[own], 2) if found else None
-
-    record(
-        "pod",
-        arguments.quick,
-        {
-            "ratio_pymor_default": ratio("pymor method_of_snapshots", "auto, float64"),
-            "ratio_pymor_qr": ratio("pymor qr_svd", "two_grams, float64"),
-            "ratio_sklearn_randomized": ratio("sklearn", "auto, float64"),
-            "gram_multiple": round(time_of["auto, float64"] / time_of["one Gram product, float64"], 2),
-            "floor_fast_f64": our_floors["auto, float64"],
-            "floor_accurate_f64": our_floors["two_grams, float64"],
-            "floor_f32": our_floors["auto, float32"],
-            "cases": {
-                "ours_seconds": time_of,
-                "ours_orthogonality": ours_orthogonal,
-                "peers": {
-                    name: {
-                        "seconds": peer_time[name],
-                        "floor": floor(e["values"], sigma),
-                        "orthogonality": e["orthogonality"],
-                    }
-                    for name, e in theirs.items()
-                },
-            },
-        },
-    )
+    found = compare(100_000, 200, 2, (5, 1 if arguments.quick else 3), python, large=False)
+    values = {
+        "ratio_pymor_default": ratio(found, "pymor method_of_snapshots", "auto, float64"),
+        "ratio_pymor_qr": ratio(found, "pymor qr_svd", "two_grams, float64"),
+        "ratio_sklearn_randomized": ratio(found, "sklearn", "auto, float64"),
+        "gram_multiple": ratio(found, "auto, float64", "one Gram product, float64"),
+        "floor_fast_f64": found["auto, float64"]["floor"],
+        "floor_accurate_f64": found["two_grams, float64"]["floor"],
+        "floor_f32": found["auto, float32"]["floor"],
+        "cases": {"100000 x 200": found},
+    }
+    if python is not None and values["floor_fast_f64"] > found["pymor method_of_snapshots"]["floor"]:
+        values["ratio_pymor_default"] = None  # the comparison is at an equal or better floor
+    if not arguments.quick:
+        values["cases"]["1000000 x 500"] = compare(1_000_000, 500, 1, (3, 3), python, large=True)
+    record("pod", arguments.quick, values)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,17 @@ def integrate(
     return jnp.concatenate(saved), total
 
 
+def checked_instants(times: Instants) -> np.ndarray:
+    """`times` in float64; `TypeError` if traced, `ValueError` unless they increase from 0 or later."""
+    if any(isinstance(t, Tracer) for t in jax.tree.leaves(times)):
+        raise TypeError("times must be static numbers (a NumPy array), not traced: the number of steps depends on them")
+    instants = np.asarray(times, np.float64)
+    increasing = instants.ndim == 1 and len(instants) and instants[0] >= 0 and (np.diff(instants) > 0).all()
+    if not increasing:
+        raise ValueError(f"times must be one or more instants that increase, the first not before 0; got {instants}")
+    return instants
+
+
 def _run(step: Step, u: Array, moments: Array) -> tuple[Array, Array]:
     """One step from each of `moments` (instants, steps): the last state and those after every row."""
 
@@ -155,12 +166,8 @@ def _run(step: Step, u: Array, moments: Array) -> tuple[Array, Array]:
 
 def _schedule(times: Instants, dt: float) -> Iterator[tuple[float, float, int, int]]:
     """Runs of equal intervals: (start, stop, number of intervals, steps per interval)."""
-    if any(isinstance(t, Tracer) for t in jax.tree.leaves(times)):
-        raise TypeError("times must be static numbers (a NumPy array), not traced: the number of steps depends on them")
-    instants = np.asarray(times, np.float64)
+    instants = checked_instants(times)
     lengths = np.diff(instants, prepend=0.0)
-    if instants.ndim != 1 or not len(instants) or not (lengths[0] >= 0 and (lengths[1:] > 0).all()):
-        raise ValueError(f"times must be one or more instants that increase, the first not before 0; got {instants}")
     if not dt > 0:
         raise ValueError(f"dt={dt}: the step must be positive")
     # Instants that were float32 once are uniform up to its rounding.

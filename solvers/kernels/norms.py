@@ -19,12 +19,12 @@ def relative_l2(u: Float[Array, "*space c"], reference: Float[Array, "*space c"]
 
     The derivative at u = v, where the square root has none, is defined as zero.
     """
-    return _safe_sqrt(squared_l2(u - reference, weights).sum()) / jnp.sqrt(squared_l2(reference, weights).sum())
+    return safe_sqrt(squared_l2(u - reference, weights).sum()) / jnp.sqrt(squared_l2(reference, weights).sum())
 
 
 def relative_l2_per_channel(u, reference, weights) -> Float[Array, " c"]:
     """‖u_c − v_c‖ / ‖v_c‖, one value per channel."""
-    return _safe_sqrt(squared_l2(u - reference, weights)) / jnp.sqrt(squared_l2(reference, weights))
+    return safe_sqrt(squared_l2(u - reference, weights)) / jnp.sqrt(squared_l2(reference, weights))
 
 
 def gradient(u: Float[Array, "*space c"], spacing, periodic) -> tuple[Float[Array, "*space c"], ...]:
@@ -51,9 +51,10 @@ def relative_h1(u: Float[Array, "*space c"], reference, weights, spacing, period
     def squared(v):
         return squared_l2(v, weights).sum() + sum(squared_l2(d, weights).sum() for d in gradient(v, spacing, periodic))
 
-    return _safe_sqrt(squared(u - reference)) / jnp.sqrt(squared(reference))
+    return safe_sqrt(squared(u - reference)) / jnp.sqrt(squared(reference))
 
 
-def _safe_sqrt(x):
+def safe_sqrt(x):
+    """√x with the derivative 0 at x = 0; 0 below."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .gram import combine, cross_gram, gram
+from .norms import safe_sqrt
 
 
 class Spectrum(NamedTuple):
@@ -38,7 +39,7 @@ def gram_spectrum(rows, weights=None, duals=None, *, dtype=None, axis_name: str 
 def spectrum_of(matrix: Float[Array, "n n"]) -> Spectrum:
     """The spectrum of rows whose Gram matrix is known."""
     values, vectors = symmetric_eigen(matrix)
-    return Spectrum(jnp.sign(values) * _sqrt(jnp.abs(values)), vectors)
+    return Spectrum(jnp.sign(values) * safe_sqrt(jnp.abs(values)), vectors)
 
 
 def refine_spectrum(
@@ -52,10 +53,10 @@ def refine_spectrum(
     break down on singular matrices.
     """
     second = gram(rows, weights, duals, first.vectors.T, dtype=dtype, axis_name=axis_name)
-    norms = _sqrt(jnp.diagonal(second))
+    norms = safe_sqrt(jnp.diagonal(second))
     inverse = _inverse(norms, 0)
     values, vectors = symmetric_eigen(second * inverse[:, None] * inverse)
-    small, sigma, _ = jnp.linalg.svd(norms[:, None] * vectors * _sqrt(values))
+    small, sigma, _ = jnp.linalg.svd(norms[:, None] * vectors * safe_sqrt(values))
     return Spectrum(sigma, jnp.matmul(first.vectors, small, precision="highest"))
 
 
@@ -84,7 +85,7 @@ def right_vectors(
     product = gram(raw, weights, raw_duals, axis_name=axis_name)
     factor = jnp.linalg.cholesky(jnp.where(kept[:, None] & kept, product, jnp.eye(rank, dtype=dtype)))
     # S = V Σ raw and raw = L Q with orthonormal rows Q, so the SVD of Σ L gives that of S.
-    rotation, values, small = jnp.linalg.svd(jnp.where(kept, sigma, 0)[:, None] * factor)
+    rotation, values, small = _square_svd(jnp.where(kept, sigma, 0)[:, None] * factor)
     right = combine(jax.scipy.linalg.solve_triangular(factor, small.T, lower=True, trans=1).T, raw)
     values = jnp.where(kept, values, 0)
     return ThinSVD(jnp.matmul(vectors, rotation * values, precision="highest"), values, right)
@@ -129,8 +130,9 @@ def randomized_svd(
 ) -> ThinSVD:
     """The `rank` leading singular triplets from a Gaussian sketch (Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1).
 
-    Q spans Ωᵀ S for a Gaussian Ω `(n, rank + oversampling)`, after `power` steps Ω ← S M Qᵀ that sharpen slow decay; the SVD of
-    the small S M Qᵀ follows. Worth it where rank + oversampling is far below n.
+    Q spans Ωᵀ S for a Gaussian Ω `(n, rank + oversampling)`, after `power` steps Ω ← orth(S M Qᵀ) that sharpen slow decay; the
+    SVD of the small S M Qᵀ follows. Worth it where rank + oversampling is far below n. Near-optimal, not optimal: where the
+    singular values decay slowly the last ones come out some per cent too small.
     """
     sketch = min(rank + oversampling, rows.shape[0])
     dtype = rows.dtype if dtype is None else dtype
@@ -145,7 +147,8 @@ def randomized_svd(
 
     basis, small = project(jax.random.normal(key, (rows.shape[0], sketch), dtype))
     for _ in range(power):
-        basis, small = project(small)
+        # Orthonormal, or what is below √ε of the first would be lost in the next product.
+        basis, small = project(jnp.linalg.qr(small)[0])
     u, sigma, vt = jnp.linalg.svd(small, full_matrices=False)
     right = combine(vt[:rank], basis)
     return ThinSVD(u[:, :rank] * sigma[:rank], sigma[:rank], right)
@@ -179,11 +182,25 @@ def _symmetric_eigen_jvp(primals, tangents):
     return (values, vectors), (jnp.diagonal(inner), vectors @ rotation)
 
 
-def _sqrt(x):
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
-
-
 def _inverse(x, limit):
     kept = x > limit
     return jnp.where(kept, 1 / jnp.where(kept, x, 1), 0)
+
+
+@jax.custom_jvp
+def _square_svd(matrix: Float[Array, "r r"]) -> tuple[Float[Array, "r r"], Float[Array, " r"], Float[Array, "r r"]]:
+    """As `jnp.linalg.svd`, with a derivative that leaves out the coupling of equal singular values (`symmetric_eigen`)."""
+    return tuple(jnp.linalg.svd(matrix))
+
+
+@_square_svd.defjvp
+def _square_svd_jvp(primals, tangents):
+    u, s, vt = _square_svd(*primals)
+    inner = u.T @ tangents[0] @ vt.T
+    gap = s**2 - s[:, None] ** 2
+    coupled = jnp.abs(gap) > jnp.finfo(s.dtype).eps * len(s) * (s**2).max()
+    inverse = jnp.where(coupled, 1 / jnp.where(coupled, gap, 1), 0)
+    left, right = inner * s, s[:, None] * inner
+    du = u @ (inverse * (left + left.T))
+    dv = vt.T @ (inverse * (right + right.T))
+    return (u, s, vt), (du, jnp.diagonal(inner), dv.T)

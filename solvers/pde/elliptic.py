@@ -12,7 +12,7 @@ from ..linear.operators import Diffusion
 from ..linear.preconditioners import FastPoisson
 from ..linear.solve import solve
 from ..random import Distribution, Threshold
-from .affine import interior
+from .affine import interior, with_zero_boundary
 from .problem import Fields, Problem, register_problem
 from .symmetry import Dihedral
 
@@ -56,7 +56,9 @@ def darcy(
     def system(fields: Fields, grid: Grid):
         fields = _complete(fields, constants, grid)
         a_faces = stencil.face_means(fields["a"], box.conditions, faces)
-        b = jnp.asarray(interior(fields["f"], box)) + stencil.boundary_lift(fields["g"], a_faces, grid.spacing, box.conditions)
+        b = jnp.asarray(interior(fields["f"], box)) + stencil.boundary_lift(
+            fields["g"], a_faces, grid.spacing, box.conditions
+        )
         return Diffusion(a_faces, b.shape, grid.spacing, box.conditions), _centred(b, box)
 
     def solve_one(fields: Fields, grid: Grid, rtol: float | None = rtol):
@@ -113,7 +115,7 @@ def shifted_laplacian(
         operator, b = system(fields, grid)
         preconditioner = FastPoisson(grid.spacing, box.conditions, shift=abs(jnp.asarray(fields["c"], b.dtype)))
         solution = solve(operator, b, _method(preconditioner, b, rtol))
-        return {"u": _with_boundary(solution.value, jnp.zeros(grid.shape, b.dtype), box)}, solution.stats
+        return {"u": with_zero_boundary(solution.value, box)}, solution.stats
 
     return Problem(
         "u",

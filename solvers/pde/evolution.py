@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from ..domains import Box, Grid
-from ..kernels.exponential import Instants, Symbol, etdrk4, integrate
+from ..kernels.exponential import Instants, Symbol, checked_instants, etdrk4, integrate
 from ..kernels.fast_poisson import BACKWARD, FORWARD
 from ..linear.status import Stats, Status
 from ..random import Distribution, GaussianField
+from .affine import interior, with_zero_boundary
 from .problem import Fields, Problem, register_problem
 
 Inputs = Mapping[str, Distribution | float]
@@ -47,12 +48,10 @@ def heat(nu: Distribution | float = 0.01, u0: Distribution | None = None, *, box
     box = Box.unit(1, "periodic") if box is None else box
     u0 = _burgers_field(box) if u0 is None else u0
     inputs = {"nu": nu, "u0": u0}
-    inner = tuple(slice(1, -1) if c == "dirichlet" else slice(None) for c in box.conditions)
-    border = [(1, 1) if c == "dirichlet" else (0, 0) for c in box.conditions]
 
     def solve(fields: Fields, grid: Grid, rtol: float | None = None, *, times: Instants | None = None):
         fields, times = _checked("heat", box, inputs, fields, grid, times)
-        modes = fields["u0"][inner]
+        modes = jnp.asarray(interior(fields["u0"], box))
         squares = np.zeros(())
         for axis, (condition, length) in enumerate(zip(box.conditions, box.extent, strict=True)):
             squares = squares[..., None] + _WAVENUMBERS[condition](modes.shape[axis], length) ** 2
@@ -62,9 +61,9 @@ def heat(nu: Distribution | float = 0.01, u0: Distribution | None = None, *, box
             u = modes * jnp.exp(-fields["nu"] * t * squares).astype(modes.dtype)
             for axis, condition in enumerate(box.conditions):
                 u = BACKWARD[condition](u, axis, norm="ortho")
-            return jnp.pad(u, border)
+            return with_zero_boundary(u, box)
 
-        u = jax.vmap(at)(jnp.asarray(times, modes.dtype))
+        u = jax.vmap(at)(jnp.asarray(checked_instants(times), modes.dtype))
         return {"u": u}, _stats(u, 0)
 
     return Problem("u", box, _laws(inputs), solve=solve, recipe=f"heat(nu={nu}, u0={u0}, box={box})")

@@ -14,7 +14,7 @@ from ..linear.operators import Diffusion
 from ..linear.preconditioners import FastPoisson
 from ..linear.solve import solve
 from ..random import Distribution, LogUniform
-from .affine import AffineSystem, Constants, Stacked, with_zero_boundary
+from .affine import AffineSystem, Constants, Stacked, interior, with_zero_boundary
 from .problem import Fields, Problem, register_problem
 
 
@@ -58,19 +58,20 @@ def thermal_block(
         return tuple(_outer([*points[:axis], faces[axis], *points[axis + 1 :]]) for axis in range(grid.ndim))
 
     def affine(grid: Grid) -> AffineSystem:
-        shape, dtype = _unknowns(grid), jnp.result_type(float)
+        dtype = jnp.result_type(float)
+        b = jnp.asarray(interior(jnp.full(grid.shape, f, dtype), box))
         parts = [block_faces(grid, index) for index in product(*map(range, blocks))]
         operators = tuple(
-            Diffusion([jnp.asarray(x, dtype) for x in part], shape, grid.spacing, box.conditions) for part in parts
+            Diffusion([jnp.asarray(x, dtype) for x in part], b.shape, grid.spacing, box.conditions) for part in parts
         )
-        return AffineSystem(operators, (jnp.full(shape, f, dtype),), Stacked(names), Constants((1.0,)))
+        return AffineSystem(operators, (b,), Stacked(names), Constants((1.0,)))
 
     def system(fields: Fields, grid: Grid):
         values = jnp.stack([jnp.asarray(fields[name]) for name in names])
         parts = [block_faces(grid, index) for index in product(*map(range, blocks))]
         faces = [jnp.tensordot(values, np.stack(axis).astype(values.dtype), 1) for axis in zip(*parts, strict=True)]
         # The barrier keeps XLA from transforming a constant right-hand side while it compiles, which takes seconds.
-        b = lax.optimization_barrier(jnp.full(_unknowns(grid), f, values.dtype))
+        b = lax.optimization_barrier(interior(jnp.full(grid.shape, f, values.dtype), box))
         return Diffusion(faces, b.shape, grid.spacing, box.conditions), b
 
     def solve_one(fields: Fields, grid: Grid, rtol: float | None = rtol):
@@ -89,10 +90,6 @@ def thermal_block(
         affine=affine,
         recipe=f"thermal_block(blocks={blocks}, a={a}, f={f}, box={box}, rtol={rtol})",
     )
-
-
-def _unknowns(grid: Grid) -> tuple[int, ...]:
-    return tuple(n - 2 if b == "dirichlet" else n for n, b in zip(grid.shape, grid.box.conditions, strict=True))
 
 
 def _overlap(grid: Grid, axis: int, blocks: int, i: int, *, faces: bool) -> Float[np.ndarray, " n"]:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Array, Float
 
-from .local_bases import LocalBases, local_bases
+from .local_bases import LocalBases, local_bases, local_bases_of_ranks
 from .product import Product
 
 
@@ -31,8 +31,8 @@ class BreakEven:
 
     @property
     def gain(self) -> float:
-        """G = 1 − e_own/e_g: the part of the error that perfect assignment removes."""
-        return 1 - self.own / self.whole
+        """G = 1 − e_own/e_g: the part of the error that perfect assignment removes; 0 where there is none."""
+        return 1 - self.own / self.whole if self.whole > 0 else 0.0
 
     @property
     def accuracy(self) -> float:
@@ -110,13 +110,13 @@ def recommend(
     **Returns:** None in the first place if no pair within the budget beats the global basis of N modes, which has the same
     online cost.
     """
-    rank = max(ranks)
-    whole = local_bases(train, 1, rank, product)
+    whole = local_bases(train, 1, max(ranks), product)
     rows = []
     for k in clusters:
-        local = local_bases(train, k, rank, product, clustering=clustering, key=key)
-        for r in ranks:
-            if len(local.bases) > 1 and len(train) >= members * k * r:
-                rows.append(break_even(local.truncated(r), whole.truncated(r), unseen))
+        enough = [r for r in ranks if len(train) >= members * k * r]
+        found = local_bases_of_ranks(train, k, enough, product, clustering=clustering, key=key) if enough else []
+        for r, local in zip(enough, found, strict=True):
+            if len(local.bases) > 1:
+                rows.append(break_even(local, whole.truncated(r), unseen))
     affordable = [row for row in rows if cost(row.clusters, row.rank) <= budget and row.expected(accuracy) < row.whole]
     return min(affordable, key=lambda row: row.expected(accuracy), default=None), rows

@@ -31,8 +31,9 @@ class Classifier(eqx.Module):
 
     def top(self, z: Float[Array | np.ndarray, " d"], count: int = 2) -> tuple[Int[Array, " c"], Float[Array, " c"]]:
         """The `count` most probable bases and their shares, which sum to one: evaluate each and keep the better one, or
-        blend the fields with the shares."""
-        shares, labels = jax.lax.top_k(self(z), count)
+        blend the fields with the shares. All bases where there are fewer than `count`."""
+        shares = self(z)
+        shares, labels = jax.lax.top_k(shares, min(count, len(shares)))
         return labels, shares / jnp.sum(shares)
 
 
@@ -86,7 +87,7 @@ def fit_classifier(
     - `k`: number of bases.
     - `key`: of the network's first weights.
 
-    **Raises:** `ValueError` for an unknown kind, NaN in z, labels outside 0 … k − 1, `errors` of another shape.
+    **Raises:** `ValueError` for an unknown kind, NaN in z or `errors`, labels outside 0 … k − 1, `errors` of another shape.
     """
     if kind not in ("network", "logistic", "nearest"):
         raise ValueError(f"fit_classifier: unknown kind {kind!r}; use 'network', 'logistic' or 'nearest'")
@@ -97,6 +98,8 @@ def fit_classifier(
         raise ValueError(f"fit_classifier: labels in {labels.min()} … {labels.max()} for k={k} bases")
     if errors is not None and errors.shape != (len(z), k):
         raise ValueError(f"fit_classifier: errors of shape {errors.shape}, expected {(len(z), k)}")
+    if errors is not None and not np.isfinite(errors).all():
+        raise ValueError("fit_classifier: errors has NaN or infinity")
     spread = z.std(0)
     mean, scale = jnp.asarray(z.mean(0), jnp.float32), jnp.asarray(np.where(spread > 0, spread, 1), jnp.float32)
     x = (jnp.asarray(z, jnp.float32) - mean) / scale

@@ -23,7 +23,8 @@ from ...solvers.pde.affine import AffineSystem
 from ...solvers.precision import in_double
 
 _RTOL = 1e-14  # of solves, in the natural norm; they end there or at the floor of float64
-_ACCEPTED = 1e-9  # a solve that ends above this is an error
+_ACCEPTED = 1e-9  # a solve that ends above this is an error, and so is a representer
+_SYMMETRIC = 1e-8  # relative; products that differ by more are those of no symmetric operator
 
 Vectors = Float[np.ndarray, "k m"]
 Vector = Float[np.ndarray, " m"]
@@ -35,10 +36,12 @@ class FullOrder(abc.ABC):
     **Arguments:**
 
     - `reference`: θ̄ `(Q,)`, by default ones; X must be positive definite.
-    - `inverse`: for operators, X⁻¹ on one array of unknowns, traced by JAX. By default the fast Poisson solve where X is
-      the Laplacian, else conjugate gradients.
+    - `inverse`: for operators, X⁻¹ on one array of unknowns, traced by JAX; every result is checked. By default the fast
+      Poisson solve where X is the Laplacian, else conjugate gradients.
 
     **Fields:** `shape` of the unknowns, `size` m, `rhs` `(R, m)`.
+
+    **Raises:** `ValueError` where random vectors show that an A_q is not symmetric or X not positive definite.
     """
 
     def __init__(self, system: AffineSystem, reference):
@@ -56,9 +59,19 @@ class FullOrder(abc.ABC):
         if reference.shape != (len(system.operators),):
             raise ValueError(f"reference has shape {reference.shape}; expected one value for each operator, "
                              f"({len(system.operators)},)")  # fmt: skip
-        if hasattr(system.operators[0], "mv"):
-            return _Operators(system, reference, inverse)
-        return _Matrices(system, reference)
+        by_products = hasattr(system.operators[0], "mv")
+        full = _Operators(system, reference, inverse) if by_products else _Matrices(system, reference)
+        full._check_symmetry()
+        return full
+
+    def _check_symmetry(self) -> None:
+        a, b = np.random.default_rng(0).normal(size=(2, self.size))
+        of_a, of_b = self.products(a), self.products(b)
+        allowed = _SYMMETRIC * np.linalg.norm(a) * np.linalg.norm(of_b, axis=1)
+        for q in np.flatnonzero(~(np.abs(of_a @ b - of_b @ a) <= allowed)):
+            raise ValueError(f"operator {q} of the affine system is not symmetric: ⟨b, A a⟩ = {of_a[q] @ b:.9g}, "
+                             f"⟨a, A b⟩ = {of_b[q] @ a:.9g}; the reduced basis and its bound need A_q = A_qᵀ")  # fmt: skip
+        self.norm(a)
 
     def coefficients(self, parameters: Any) -> tuple[Float[np.ndarray, "n q"], Float[np.ndarray, "n r"]]:
         """θ and φ of many parameters (every leaf with a leading axis)."""
@@ -73,7 +86,7 @@ class FullOrder(abc.ABC):
         return np.stack([self.product(column) for column in np.asarray(columns, np.float64).T], 1)
 
     def norm(self, vector: Vector) -> float:
-        """‖v‖_X. Raises `ValueError` where X is not positive."""
+        """‖v‖_X. Raises `ValueError` where its square is negative or NaN."""
         square = float(vector @ self.product(vector))
         if not square >= 0:
             raise ValueError(
@@ -91,7 +104,8 @@ class FullOrder(abc.ABC):
 
     @abc.abstractmethod
     def riesz(self, functionals: Vectors) -> Vectors:
-        """X⁻¹ w for every row."""
+        """X⁻¹ w for every row. Raises `RuntimeError` where X z misses w by more than a relative 1e-9 (for operators; the
+        factors of a matrix need no check)."""
 
     @abc.abstractmethod
     def solve(self, theta: Float[np.ndarray, " q"], phi: Float[np.ndarray, " r"]) -> Vector:
@@ -131,7 +145,13 @@ class _Operators(FullOrder):
         return np.reshape(_products(self.system.operators, vector.reshape(self.shape)), (-1, self.size))
 
     def riesz(self, functionals):
-        return np.reshape(_apply(self._inverse, functionals.reshape(-1, *self.shape)), functionals.shape)
+        representers = np.reshape(_apply(self._inverse, functionals.reshape(-1, *self.shape)), functionals.shape)
+        for z, w in zip(representers, functionals, strict=True):
+            missed, size = np.linalg.norm(self.product(z) - w), np.linalg.norm(w)
+            if not missed <= _ACCEPTED * size:
+                raise RuntimeError(f"X⁻¹ misses by ‖X z − w‖ = {missed:.2g}, ‖w‖ = {size:.2g}: the bound would be none. "
+                                   "Check `inverse` or leave it out")  # fmt: skip
+        return representers
 
     def solve(self, theta, phi):
         b = (phi @ self.rhs).reshape(self.shape)

@@ -10,6 +10,7 @@ from ...solvers.domains import Grid
 from ...solvers.kernels.interpolate import apply_along_axes
 from ...solvers.pde.affine import interior, with_zero_boundary
 from ...solvers.pde.problem import Problem
+from ...solvers.precision import in_double
 from ...solvers.storage import register
 from ..network import Buffer
 from ..surrogate import AbstractSurrogate, Capabilities, interpolation
@@ -71,7 +72,8 @@ class GalerkinRB(DirectFit):
                 space = space.extended(mode)
             basis = CertifiedBasis.of(space, parameters)
         error = _projection_error(basis.space, self._unknowns(train if val is None else val))
-        return FittedGalerkinRB(self.task, Buffer(basis.model().astype(jnp.float32)), error)
+        model = basis.model()  # its small arrays stay in float64, which `bound` needs
+        return FittedGalerkinRB(self.task, Buffer(eqx.tree_at(lambda m: m.basis, model, np.float32(model.basis))), error)
 
     def _unknowns(self, data: Dataset) -> Float[np.ndarray, "n m"]:
         fields = np.asarray(data[self.task.targets[0]], np.float64)
@@ -94,16 +96,29 @@ class FittedGalerkinRB(AbstractSurrogate):
 
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
         model, grid = self.model.value, self.task.uniform_grid
-        unknowns = model.field(model(self._parameters(fields)).coefficients)
+        parameters = {name: jnp.asarray(fields[name], jnp.float32) for name in self.task.parameters}
+        unknowns = model.field(model(parameters).coefficients)
         u = with_zero_boundary(unknowns, grid.box)
         return {self.task.targets[0]: apply_along_axes(u, interpolation(grid, at or grid))}
 
-    def bound(self, fields: Fields) -> Float[Array, ""]:
-        """Bound of ‖u − u_N‖_μ against the solution of the discrete problem on the task's grid."""
-        return self.model.value(self._parameters(fields)).bound
+    @property
+    def ranges(self) -> Buffer:
+        """Least and greatest value of every training parameter."""
+        model = self.model.value
+        return Buffer({name: np.stack([model.lower[name], model.upper[name]]) for name in self.task.parameters})
 
-    def _parameters(self, fields: Fields) -> dict[str, Array]:
-        return {name: jnp.asarray(fields[name], jnp.float32) for name in self.task.parameters}
+    def bound(self, fields: Fields) -> Float[Array | np.ndarray, ""]:
+        """Bound of ‖u − u_N‖_μ against the solution of the discrete problem on the task's grid, for one sample, in float64
+        on the host. u_N is that of exact fields: the prediction rounds them to float32.
+
+        **Raises:** `TypeError` when traced (jit, vmap, grad) while x64 is off.
+        """
+        return _bound(self.model.value, {name: fields[name] for name in self.task.parameters})
+
+
+@in_double(promote=False)
+def _bound(model, parameters):
+    return model({name: jnp.asarray(value, jnp.float64) for name, value in parameters.items()}).bound
 
 
 def _projection_error(space: ReducedSpace, rows: Float[np.ndarray, "n m"]) -> float:

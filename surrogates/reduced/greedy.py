@@ -77,7 +77,10 @@ class CertifiedBasis:
     def enriched(self, parameters: Any, tolerance: float) -> "CertifiedBasis":
         """Go through `parameters` (leaves with a leading axis) in their order, and where the bound exceeds `tolerance` solve in
         full and add the snapshot, so that later ones profit: an adaptive model drives itself with this, its error indicator
-        being the bound. Those solved join `training`."""
+        being the bound. Those added join `training`.
+
+        **Warns** when a snapshot adds nothing, the space being at its floor at this tolerance; nothing is solved after it.
+        """
         parameters = jax.tree.map(lambda x: np.asarray(x, np.float64), parameters)
         theta, phi = self.space.full.coefficients(parameters)
         alpha = np.asarray(self.coercivity(theta))
@@ -87,10 +90,15 @@ class CertifiedBasis:
             if not len(above):
                 break
             i = start + int(above[0])
+            space = result.space.extended(result.space.full.solve(theta[i], phi[i]))
+            if space is result.space:
+                warnings.warn(f"enriched: the bound exceeds {tolerance} at a snapshot of the space, its floor; "
+                              f"parameters from position {i} on are left as they are", stacklevel=2)  # fmt: skip
+                break
             added = jax.tree.map(lambda all_, x, i=i: np.append(all_, x[i : i + 1], 0), result.training, parameters)
             result = replace(
                 result,
-                space=result.space.extended(result.space.full.solve(theta[i], phi[i])),
+                space=space,
                 training=added,
                 solved=(*result.solved, len(jax.tree.leaves(added)[0]) - 1),
             )
@@ -127,6 +135,9 @@ def weak_greedy(
     A snapshot costs one full solve and Q applications of X⁻¹, in float64; the cost of the bounds over the training set does
     not grow with the full size.
 
+    The bound is against the solution of the affine system handed in: where that interpolates another problem (EIM), the
+    error of the interpolation is not in it.
+
     **Arguments:**
 
     - `training`: parameters, a pytree whose leaves have a leading axis; thousands are affordable.
@@ -139,7 +150,8 @@ def weak_greedy(
     - `functionals`: outputs ⟨ℓ, u⟩, arrays of the shape of the unknowns.
 
     **Warns** when `max_basis` snapshots do not reach the tolerance, or the bound stops at its floor before. **Raises**
-    `ValueError` for residual="gram" with a tolerance below its floor.
+    `ValueError` for residual="gram" with a tolerance below its floor, and where the coercivity bound is positive at no
+    training parameter; `RuntimeError` where a full solve or X⁻¹ fails.
     """
     if residual == "gram" and tolerance < np.finfo(float).eps ** 0.5:
         raise ValueError(
@@ -151,15 +163,20 @@ def weak_greedy(
     basis = CertifiedBasis.of(empty, training, coercivity=coercivity, functionals=functionals, **options)
     theta, phi = full.coefficients(basis.training)
     alpha = np.asarray(basis.coercivity(theta))
+    if not (alpha > 0).any():
+        raise ValueError(f"weak_greedy: the coercivity bound is positive at no training parameter, {alpha.max():.3g} at most; "
+                         "pass coercivity=successive_constraints(…), or a function of θ that can be traced")  # fmt: skip
     while True:
         errors = basis._errors(theta, phi, alpha)
         worst = int(errors.argmax())
         basis = replace(basis, bounds=(*basis.bounds, float(errors[worst])))
         if errors[worst] <= tolerance:
             return basis
-        if len(basis.space) >= max_basis or worst in basis.solved:
-            reason = f"after {len(basis.space)} snapshots" + " (its floor)" * (worst in basis.solved)
+        space, room = basis.space, len(basis.space) < max_basis
+        if room and worst not in basis.solved:
+            space = space.extended(full.solve(theta[worst], phi[worst]))
+        if space is basis.space:
+            reason = f"after {len(space)} snapshots" + " (its floor)" * room
             warnings.warn(f"weak_greedy: the bound is {errors[worst]:.2g} {reason}, above {tolerance}", stacklevel=2)
             return basis
-        snapshot = full.solve(theta[worst], phi[worst])
-        basis = replace(basis, space=basis.space.extended(snapshot), solved=(*basis.solved, worst))
+        basis = replace(basis, space=space, solved=(*basis.solved, worst))

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from scipy.linalg import solve_triangular
 
 from ...solvers.storage import register
-from .eim import AnyArray, current, q_deim
+from .eim import AnyArray, _checked_modes, current, q_deim
 
 
 @register("Cubature")
@@ -44,7 +44,8 @@ def empirical_cubature(
     - `integrands`: G. More rows than elements are first compressed by QR, which changes nothing.
     - `total`: b, by default the row sums of G.
     - `rtol`: 1e-2 to 1e-6; at most as many elements as independent rows are kept.
-    - `volumes`: |e|; adds the equation Σ w_e |e| = Σ |e| (the integral of 1) with the weight of all others together.
+    - `volumes`: |e|; adds the equation Σ w_e |e| = Σ |e| (the integral of 1) with the weight of all others together, so that
+      it holds to `rtol`, too. `error` is without it.
     - `max_elements`: stop at that many, with the `error` reached.
 
     **Raises:** `ValueError` for NaN, a zero b, or a tolerance that no w ≥ 0 meets, naming the error that is reached.
@@ -52,11 +53,11 @@ def empirical_cubature(
     Source: Farhat, Chapman, Avery (2015), Structure-preserving, stability, and accuracy properties of the energy-conserving
     sampling and weighting method; Hernández, Caicedo, Ferrer (2017), Dimensional hyper-reduction by empirical cubature.
     """
-    g = np.asarray(integrands, np.float64)
-    b = g.sum(1) if total is None else np.asarray(total, np.float64)
+    rows = g = np.asarray(integrands, np.float64)
+    sums = b = g.sum(1) if total is None else np.asarray(total, np.float64)
     if not (np.isfinite(g).all() and np.isfinite(b).all()):
         raise ValueError("empirical_cubature: the integrands hold NaN or infinity")
-    size = np.linalg.norm(b)
+    size = float(np.linalg.norm(b))
     if size == 0:
         raise ValueError("empirical_cubature: all sums are zero; a residual at a solution is, give its parts instead")
     if volumes is not None:
@@ -65,16 +66,16 @@ def empirical_cubature(
     if g.shape[0] > g.shape[1]:
         triangle = np.linalg.qr(np.column_stack([g, b]))[1]
         g, b = triangle[:, :-1], triangle[:, -1]
-    size = float(np.linalg.norm(b))
     limit = min(g.shape) if max_elements is None else max_elements
     weights, iterations = _nnls(g, b, rtol * size, limit)
     (elements,) = np.nonzero(weights)
-    error = float(np.linalg.norm(g @ weights - b) / size)
-    if error > rtol and (max_elements is None or len(elements) < max_elements):
+    reached = np.linalg.norm(g @ weights - b) / size
+    if reached > rtol and (max_elements is None or len(elements) < max_elements):
         raise ValueError(
-            f"empirical_cubature: no non-negative weights reach rtol={rtol:.1e}, the best error is {error:.1e}; "
+            f"empirical_cubature: no non-negative weights reach rtol={rtol:.1e}, the best error is {reached:.1e}; "
             "use a larger rtol"
         )
+    error = float(np.linalg.norm(rows @ weights - sums) / size)
     return Cubature(elements, weights[elements], error, iterations)
 
 
@@ -160,13 +161,13 @@ def gappy_pod(
     """Gappy POD at given `points`, or at `count` ≥ r points chosen here: those of `q_deim`, then one after the other the
     point that raises the smallest singular value of P Φ most, by the lower bound of its eigenvalue update (2 r are good).
 
-    **Raises:** `ValueError` if the points do not determine the coefficients, or unless one of `points`, `count` is given.
+    **Raises:** `ValueError` for NaN, if the points do not determine the coefficients, or unless one of `points`, `count` is
+    given.
 
     Source: Everson and Sirovich (1995); choice of points: Peherstorfer, Drmač, Gugercin (2020), Stability of discrete
     empirical interpolation and gappy proper orthogonal decomposition with randomized and deterministic sampling points.
     """
-    modes = np.asarray(modes)
-    modes = modes.astype(np.result_type(modes, np.float64))
+    modes, _ = _checked_modes(modes, "gappy_pod")
     if points is None and count is not None:
         points = _oversampled(modes, count)
     elif points is None or count is not None:

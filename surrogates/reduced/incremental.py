@@ -23,25 +23,29 @@ def incremental_svd(
     **Raises:** `ValueError` for blocks of different width, NaN, or a stream of zeros.
     """
     held = svd = None
-    bound, size = 0.0, 0
+    bound, size, seen, dtype = 0.0, 0, 0, np.dtype(np.float64)
     for block in blocks:
         block = np.asarray(block)
-        if held is not None and block.shape[1] != held.shape[1]:
+        if held is None:
+            held = np.zeros((2 * rank + 20, block.shape[1]))
+            dtype = block.dtype if block.dtype == np.float32 else dtype
+        if block.shape[1] != held.shape[1]:
             raise ValueError(f"pod: a block of {block.shape[1]} points after blocks of {held.shape[1]}")
-        held = np.zeros((2 * rank + 20, block.shape[1]), block.dtype) if held is None else held
-        size = max(size, len(block))
+        size, seen = max(size, len(block)), seen + len(block)
         # Blocks are filled up to one size, so that one program serves all of them.
-        rows = np.concatenate([held, block, np.zeros((size - len(block), block.shape[1]), block.dtype)])
+        rows = np.concatenate([held, block, np.zeros((size - len(block), block.shape[1]))])
         svd, total = _update(rows, *metric(product, rows), rank=min(len(held), rows.shape[1]))
         if not np.isfinite(total):
             raise ValueError("pod: a block of the stream holds NaN or infinity")
         held[: len(svd.right)] = svd.values[:, None] * svd.right
         bound += np.sqrt(max(total - (svd.values**2).sum(), 0))
-    if held is None or svd is None or not svd.values[0]:
+    if svd is None or not svd.values[0]:
         raise ValueError("pod: the stream holds no snapshots, or only zeros")
+    if seen < rank:
+        raise ValueError(f"pod: rank={rank}, but the stream held only {seen} snapshots")
     kept = int((svd.values[:rank] > 0).sum())
     bound += np.sqrt((svd.values[kept:] ** 2).sum())
-    return svd.values[:kept], svd.right[:kept].astype(held.dtype), np.asarray(bound)
+    return svd.values[:kept], svd.right[:kept].astype(dtype), np.asarray(bound)
 
 
 @in_double(promote=False)

@@ -1,5 +1,6 @@
 """A dictionary of local reduced bases: snapshots in clusters, one POD basis per cluster."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -87,7 +88,7 @@ def local_bases(
 
     - `k`: clusters; 5 to 20, with at least five times `rank` snapshots in each (`break_even` recommends both).
     - `rank`: modes per basis at most, N. A cluster with fewer members is dissolved into the nearest others, so that there may
-      be fewer than `k` bases.
+      be fewer than `k` bases, as also where fewer snapshots differ.
     - `product`: as for `pod`.
     - `clustering`: "sine" (k-medoids; the mean dissimilarity to the medoids is the mean relative error of one-vector local
       bases), "l2", "normalized_l2" (k-medoids), "kmeans", "normalized_kmeans"; or a `Clustering` of these snapshots, with
@@ -104,10 +105,25 @@ def local_bases(
     Daniel, Casenave, Akkari, Ketata, Ryckelynck: Physics-informed cluster analysis and a priori efficiency criterion for the
     construction of local reduced-order bases, arXiv 2103.13683.
     """
+    return local_bases_of_ranks(snapshots, k, [rank], product, clustering=clustering, energy=energy, key=key)[0]
+
+
+def local_bases_of_ranks(
+    snapshots: Float[Array | np.ndarray, "n points"],
+    k: int,
+    ranks: Sequence[int],
+    product: Product = None,
+    *,
+    clustering: str | Clustering = "sine",
+    energy: float | None = None,
+    key: Array | None = None,
+) -> list[LocalBases]:
+    """`local_bases` for every rank in turn, clustered once: each rank dissolves the clusters that are too small for it."""
     snapshots = np.asarray(snapshots)
     n = len(snapshots)
-    if not (1 <= k <= n and 1 <= rank <= n):
-        raise ValueError(f"local_bases: k={k} clusters and rank={rank} of {n} snapshots; expected both in 1 … {n}")
+    for rank in ranks:
+        if not (1 <= k <= n and 1 <= rank <= n):
+            raise ValueError(f"local_bases: k={k} clusters and rank={rank} of {n} snapshots; expected both in 1 … {n}")
     if not isinstance(clustering, Clustering) and clustering not in _MEASURES:
         raise ValueError(f"local_bases: unknown clustering {clustering!r}; use {sorted(_MEASURES)} or a Clustering")
     metric(product, snapshots[:1])  # refuses a product that does not fit
@@ -122,25 +138,38 @@ def local_bases(
         measure = _MEASURES[clustering]
     points = directions * norms[:, None] if measure == "l2" else directions
     labels, representatives = _clustered(points, k, clustering, key)
-    kept, labels = _merged(_distances(points, representatives, None, measure), labels, rank)
-    parts = [_leading(directions[labels == c, :rank_of_all], rank, energy) for c in range(len(kept))]
-    ranks = np.array([part.shape[1] for part in parts])
-    parts = [np.pad(part, ((0, 0), (0, ranks.max() - part.shape[1]))) for part in parts]
+    distances, dual_modes = _distances(points, representatives, None, measure), apply(product, modes)
     dtype = np.result_type(snapshots.dtype, np.float32)
-    bases, duals = (np.stack([m @ part for part in parts]).astype(dtype) for m in (modes, apply(product, modes)))
-    representatives = (representatives[kept, :rank_of_all] @ modes.T).astype(dtype)
-    return LocalBases(bases, duals, ranks, labels, representatives, product, measure)
+
+    def of_rank(rank: int) -> LocalBases:
+        kept, members = _merged(distances, labels, rank)
+        parts = [_leading(directions[members == c, :rank_of_all], rank, energy) for c in range(len(kept))]
+        found = np.array([part.shape[1] for part in parts])
+        parts = [np.pad(part, ((0, 0), (0, found.max() - part.shape[1]))) for part in parts]
+        bases, duals = (np.stack([m @ part for part in parts]).astype(dtype) for m in (modes, dual_modes))
+        centres = (representatives[kept, :rank_of_all] @ modes.T).astype(dtype)
+        return LocalBases(bases, duals, found, members, centres, product, measure)
+
+    return [of_rank(rank) for rank in ranks]
 
 
 def _clustered(points: Float[np.ndarray, "n r"], k: int, clustering: str | Clustering, key):
     """Labels `(n,)` and the medoids or centres `(k, r)`."""
     if not isinstance(clustering, Clustering):
-        by_centres = clustering in _CENTRES
-        clustering = kmeans(points, k, key=key) if by_centres else kmedoids(_DISSIMILARITIES[clustering](points), k)
+        if clustering in _CENTRES:
+            clustering = kmeans(points, min(k, _different(points)), key=key)
+        else:
+            clustering = kmedoids(_DISSIMILARITIES[clustering](points), k)
     labels = np.asarray(clustering.labels)
     if clustering.medoids is not None:
         return labels, points[np.asarray(clustering.medoids)]
     return labels, np.stack([points[labels == c].mean(0) for c in range(labels.max() + 1)])
+
+
+def _different(points: Float[np.ndarray, "n r"]) -> int:
+    """How many points are left without repetitions, up to the rounding of `_distances`."""
+    close = _distances(points, points, None, "l2") <= 1e-7 * _norms(points, None).max()
+    return int(np.sum(~np.tril(close, -1).any(axis=1)))
 
 
 def _leading(members: Float[np.ndarray, "m r"], rank: int, energy: float | None) -> Float[np.ndarray, "r p"]:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Inexact, PyTree, Shaped
 
 from ...solvers.precision import in_double
 from .eim import EIM, AnyArray, current, eim
+from .ranges import training_range, warn_outside
 
 
 class MatrixEIM(eqx.Module):
@@ -25,17 +26,23 @@ class MatrixEIM(eqx.Module):
 
     **Fields:** `parameters`, the μ_m, with leading axis d; `matrices`, the d values of `assemble(μ_m)`: dense, scipy
     sparse, lineax operators, functions v ↦ A v, vectors or numbers; `eim`, its `errors` and `lebesgue` in g; `evaluate`,
-    μ ↦ (g_1(μ), …, g_d(μ)).
+    μ ↦ (g_1(μ), …, g_d(μ)); `lower`, `upper`, the training range.
     """
 
     parameters: PyTree
     matrices: tuple
     eim: EIM
     evaluate: Callable
+    lower: PyTree
+    upper: PyTree
 
     def coefficients(self, mu: PyTree) -> Inexact[Array, " d"]:
         """β(μ), at a cost that does not depend on the size of A; works under jit, vmap and grad if g does. Σ|β| (compare
-        it to 1) multiplies the errors of the A(μ_m)."""
+        it to 1) multiplies the errors of the A(μ_m).
+
+        **Warns** outside jit when a parameter lies outside the range of the training values: the error is unknown there.
+        """
+        warn_outside(mu, self.lower, self.upper, "compare the result with A(μ) itself")
         return self.eim.interpolate(self.evaluate(mu))
 
     def __call__(self, mu: PyTree):
@@ -212,7 +219,8 @@ def power_eim(
     sizes = [math.factorial(exponent) / math.prod(map(math.factorial, g)) * np.prod(norms**g) for g in gammas]
 
     def monomial(mu, row):
-        return row[0] * jnp.prod(alpha(mu) ** row[1:])
+        base = jnp.where(row[1:] == 0, 1, alpha(mu))  # 0⁰ has no derivative
+        return row[0] * jnp.prod(base ** row[1:])
 
     rows = Coefficient(monomial, np.column_stack([sizes, gammas]), weight=1 / float(max(sizes)))
     return matrix_eim(rows, parameters, power, rank=rank, rtol=rtol, relative=True)
@@ -255,7 +263,7 @@ class _Evaluation(eqx.Module):
 def _separate(interpolation: EIM, evaluation, parameters, assemble) -> MatrixEIM:
     chosen = jax.tree.map(lambda x: np.asarray(x)[interpolation.snapshots], parameters)
     matrices = tuple(assemble(mu) for mu in _each(chosen))
-    return MatrixEIM(chosen, matrices, interpolation, evaluation(interpolation.points))
+    return MatrixEIM(chosen, matrices, interpolation, evaluation(interpolation.points), *training_range(parameters))
 
 
 def _each(parameters) -> list:

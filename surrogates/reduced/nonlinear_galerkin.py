@@ -46,20 +46,24 @@ class NonlinearGalerkin(eqx.Module):
     def solve(
         self, mu: PyTree, start: Float[AnyArray, " r"] | None = None, *, rtol: float = 1e-5, max_steps: int = 30
     ) -> tuple[Float[Array, " r"], Stats]:
-        """c by Newton's method from `start` (zero by default), to a residual of `rtol` times the one at c = 0.
+        """c by Newton's method from `start` (zero by default), to a residual of `rtol` times the larger of those at
+        c = 0 and at `start`.
 
         Full steps, no globalisation: where they fail, continue from the solution of a parameter nearby. Differentiable in
         μ by the implicit function theorem, under jit and vmap; `start` gets no derivative. `rtol` 1e-5 is for float32,
         1e-10 for float64. Returns c and `Stats`: converged, max_steps, or non_finite (c is then the last finite one).
+        Derivatives are NaN unless it converged: the theorem holds at roots only.
         """
         zero = jnp.zeros(self.trial.shape[-1])
         start = zero if start is None else jnp.asarray(start)
         frozen, at = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if isinstance(x, jax.Array) else x, (self, mu))
-        tolerance = rtol * jnp.linalg.norm(frozen(zero, at))
-        found, stats = _newton(lambda c: frozen(c, at), jax.lax.stop_gradient(start), tolerance, max_steps)
+        start = jax.lax.stop_gradient(start)
+        sizes = [jnp.linalg.norm(frozen(c, at)) for c in (zero, start)]
+        found, stats = _newton(lambda c: frozen(c, at), start, rtol * jnp.maximum(*sizes), max_steps)
+        valid = jnp.where(stats.status == int(Status.converged), 1.0, jnp.nan)
 
         def tangent(linear, y):
-            return jnp.linalg.solve(jax.jacobian(linear)(jnp.zeros_like(y)), y)
+            return valid * jnp.linalg.solve(jax.jacobian(linear)(jnp.zeros_like(y)), y)
 
         # The root is found already, so that the status, an integer, stays out of what is differentiated.
         return jax.lax.custom_root(lambda c: self(c, mu), found, lambda _, c: c, tangent), stats

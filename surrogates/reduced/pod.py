@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from ...solvers.kernels import thin_svd
+from ...solvers.kernels.norms import safe_sqrt
 from ...solvers.kernels.thin_svd import Spectrum, ThinSVD
 from ...solvers.precision import in_double
 from .incremental import incremental_svd
@@ -20,7 +21,7 @@ from .product import Product, apply, metric
 
 Method = Literal["auto", "gram", "two_grams", "randomized"]
 
-_OVERSAMPLING = 20
+_OVERSAMPLING, _POWER = 20, 2
 _RANK_STEP = 16
 
 
@@ -50,14 +51,14 @@ class POD(eqx.Module):
 
 
 def pod(
-    snapshots: Float[Array | np.ndarray, "n points"] | Iterable[np.ndarray],
+    snapshots: Num[Array | np.ndarray, "n points"] | Iterable[np.ndarray],
     product: Product = None,
     *,
     rank: int | None = None,
     energy: float | None = None,
     tail: float | None = None,
     method: Method = "auto",
-    gram: Float[Array | np.ndarray, "n n"] | None = None,
+    gram: Float[Array | np.ndarray, "rows rows"] | None = None,
     key: jax.Array | None = None,
 ) -> POD:
     """The basis Φ, ΦᵀMΦ = I, that minimises Σ_i ‖s_i − ΦΦᵀM s_i‖²_M among all of its rank; snapshots s_i are rows.
@@ -74,7 +75,8 @@ def pod(
         - "gram": method of snapshots (Sirovich 1987). One pass; singular values down to 1.5e-8 σ₁.
         - "two_grams": a second pass resolves what the first leaves under rounding, down to √n 2e-16 σ₁, at two to three times
           the cost (`thin_svd.refine_spectrum`).
-        - "randomized": Gaussian sketch with one power step (Halko, Martinsson & Tropp 2011); needs `rank`.
+        - "randomized": Gaussian sketch with two power steps (Halko, Martinsson & Tropp 2011); needs `rank`. Near-optimal: where
+          the singular values decay slowly the last ones come out some per cent too small.
         - "auto": "gram", and the second pass if a wanted mode lies below √(n ε) σ₁, where the first is no longer accurate;
           "randomized" if only a rank is asked for that is far below n > 1000.
     - `gram`: S M Sᵀ in float64 if it is known already (`dissimilarity.gram`); saves the first pass.
@@ -95,10 +97,16 @@ def pod(
     if energy is not None and not 0 < energy <= 1:
         raise ValueError(f"pod: energy={energy}; expected a fraction in (0, 1], for example 0.9999")
     if not isinstance(snapshots, np.ndarray | jax.Array):
-        if rank is None or energy is not None or tail is not None:
-            raise ValueError("pod: a stream of row blocks needs `rank`, and no other criterion")
+        if rank is None:
+            raise ValueError("pod: a stream of row blocks needs `rank`")
         values, right, bound = incremental_svd(snapshots, product, rank)
-        return POD(right.T, values, None, bound, thin_svd.floor(np.float64, rank, 1), "incremental", "a stream")
+        kept, floor = _truncate(values, (rank, energy, tail), 0.0), thin_svd.floor(np.float64, rank, 1)
+        bound = np.asarray(bound + np.sqrt((values[kept:] ** 2).sum()))
+        return POD(right[:kept].T, values[:kept], None, bound, floor, "incremental", "a stream")
+    if not jnp.issubdtype(snapshots.dtype, jnp.floating):
+        if jnp.issubdtype(snapshots.dtype, jnp.complexfloating):
+            raise TypeError("pod: complex snapshots; stack real and imaginary parts along the points")
+        snapshots = np.asarray(snapshots, np.float64)
     n, points = snapshots.shape
     if not n * points:
         raise ValueError(f"pod: snapshots of shape {snapshots.shape} hold nothing")
@@ -121,6 +129,8 @@ def _gram(snapshots, product, criteria, method: str, gram) -> POD:
     rows = jnp.asarray(snapshots)
     weights, duals = metric(product, snapshots)
     # The Gram matrix is formed on the side with fewer rows.
+    if gram is not None and gram.shape != (n, n):
+        raise ValueError(f"pod: a Gram matrix of shape {gram.shape} for {n} snapshots")
     turned = n > points and gram is None
     system = (_transposed(rows, product), None, None) if turned else (rows, weights, duals)
     spectrum = _run(thin_svd.gram_spectrum, system) if gram is None else thin_svd.spectrum_of(jnp.asarray(gram))
@@ -153,7 +163,9 @@ def _randomized(snapshots, product, rank: int, reason: str, key) -> POD:
     weights, duals = metric(product, snapshots)
     squares = np.asarray(_squares(rows, weights, duals))
     _check(snapshots, np.sort(squares)[::-1])
-    svd = _run(thin_svd.randomized_svd, (rows, weights, duals), rank=rank, key=key, oversampling=_OVERSAMPLING)
+    svd = _run(
+        thin_svd.randomized_svd, (rows, weights, duals), rank=rank, key=key, oversampling=_OVERSAMPLING, power=_POWER
+    )
     left_out = np.sqrt(max(squares.sum() - (np.asarray(svd.values) ** 2).sum(), 0))
     floor = thin_svd.floor(np.float64, rank, 2)
     kept = max(int((svd.values > floor * svd.values[0]).sum()), 1)
@@ -173,7 +185,7 @@ def _traced(rows, product, rank: int | None, method: str, key) -> POD:
         svd = thin_svd.gram_svd(rows, product, rank=rank, products=products)
         method = "two_grams" if products == 2 else "gram"
     squares = (rows - jnp.matmul(svd.left, svd.right, precision="highest")) ** 2
-    left_out = jnp.sqrt((squares if product is None else squares * product).sum())
+    left_out = safe_sqrt((squares if product is None else squares * product).sum())
     return _result(
         svd, left_out, thin_svd.floor(rows.dtype, len(rows), 2 - (method == "gram")), method, "traced", rows.dtype
     )

@@ -14,8 +14,8 @@ function that applies it to columns `(points, k)`."""
 def metric(product: Product, rows: Float[Array | np.ndarray, "n points"]):
     """`(weights, duals)` as `solvers.kernels.gram` takes them: M as weights, or S M of the rows; each may be None.
 
-    **Raises:** `ValueError` if the size of M is not that of the rows, weights are negative, or M is not symmetric (a matrix or
-    function is probed with two random vectors).
+    **Raises:** `ValueError` if the size of M is not that of the rows, weights are negative, or M is seen not to be symmetric and
+    positive (a matrix by its diagonal, a matrix or function by two random vectors).
     """
     points = rows.shape[1]
     if product is None:
@@ -35,6 +35,9 @@ def metric(product: Product, rows: Float[Array | np.ndarray, "n points"]):
     there, back = b @ image[:, 0], a @ image[:, 1]
     if not abs(there - back) <= 1e-6 * np.linalg.norm(image) * np.sqrt(points):
         raise ValueError(f"product: not symmetric, bᵀMa = {there:.6g} and aᵀMb = {back:.6g}")
+    diagonal = product.diagonal() if hasattr(product, "diagonal") else image[:, 0] @ a
+    if not (np.asarray(diagonal) > 0).all() or a @ image[:, 0] <= 0 or b @ image[:, 1] <= 0:
+        raise ValueError("product: not positive definite, it gives some vectors a square that is not positive")
     return None, np.ascontiguousarray(np.asarray(apply(product, np.asarray(rows).T)).T)
 
 

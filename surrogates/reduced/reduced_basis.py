@@ -40,7 +40,8 @@ class ReducedBasis(eqx.Module):
         ‖u − u_N‖_X ≤ ‖r‖_X' / α      (norm="X"),                            effectivity at most γ/α,
 
     γ the continuity constant (Rozza, Huynh and Patera 2008). With min-θ γ/α is max_q θ_q / min_q θ_q relative to the
-    reference: for the thermal block the contrast.
+    reference: for the thermal block the contrast. u is the solution of the affine system handed in: where that interpolates
+    another problem (EIM), the error of the interpolation is not in the bound.
 
     Calling it is pure: jit, vmap and grad apply where the coercivity bound can be traced (`MinTheta`). It computes in
     float64 where x64 is on, else in float32, with a floor of the bound near 1e-7 of the right-hand side.

@@ -55,8 +55,9 @@ class OrthonormalResidual(eqx.Module):
 
 @register("GramResidual")
 class GramResidual(eqx.Module):
-    """√(x̂ᵀ G x̂), as usual in text books. Below its floor, √ε of the size of the terms, it returns the floor (so that it
-    stays an upper bound) and on the host warns. In float32 that is 3e-4, which serves nobody.
+    """√(x̂ᵀ G x̂ + 2pε s²), s = Σ_i |x̂_i| √G_ii: the form usual in text books, and a bound of its rounding, which the second
+    term covers (p products each to form G, G x̂ and x̂ᵀ(G x̂), all with terms of at most s² in sum). That is the floor, at
+    which it warns on the host. In float32 it is above 3e-4, which serves nobody.
 
     **Raises:** `ValueError` in float32.
     """
@@ -75,10 +76,11 @@ class GramResidual(eqx.Module):
         if x.dtype != np.float64:
             raise ValueError("the Gram form of the residual has a floor of 3e-4 in float32; use residual='orthonormal'")
         xp = jnp if isinstance(x, jax.Array) else np
-        square, floor = self.square(x), np.finfo(np.float64).eps * (abs(x) @ abs(self.gram) * abs(x)).sum(-1)
-        if xp is np and (square < floor).any():
+        square, scale = self.square(x), abs(x) @ self.gram.diagonal() ** 0.5
+        rounding = 2 * len(self.gram) * np.finfo(np.float64).eps * scale**2
+        if xp is np and (square < rounding).any():
             warnings.warn("the Gram form of the residual has reached its floor, which it returns", stacklevel=2)
-        return _root(xp.maximum(square, floor))
+        return _root(xp.maximum(square, 0) + rounding)
 
 
 @register("EIMResidual")
@@ -87,7 +89,8 @@ class EIMResidual(eqx.Module):
 
     The square is linear in the p(p + 1)/2 products x̂_i x̂_j, and empirical interpolation of these finds few parameters μ_k
     whose products combine to those of any other. No Riesz representer of a single functional is needed. Not a strict bound: an
-    interpolation, whose sum may be negative by rounding (`square`); the norm returned is then at the size of that rounding.
+    interpolation, whose sum may be negative by rounding (`square`); the norm returned is then at the size of that rounding,
+    and on the host it warns.
 
     Made by `eim_residual`. **Fields:** `pairs` `(2, d)` the products read off, `lower`, `upper` `(d, d)` their values at the μ_k
     factorised, `squares` `(d,)`.
@@ -105,6 +108,8 @@ class EIMResidual(eqx.Module):
     def __call__(self, x: Values):
         xp = jnp if isinstance(x, jax.Array) else np
         terms = self._terms(x)
+        if xp is np and (terms.sum(-1) < 0).any():
+            warnings.warn("the interpolated square of a residual is negative; its rounding is returned", stacklevel=2)
         return _root(xp.maximum(terms.sum(-1), jnp.finfo(x.dtype).eps * abs(terms).sum(-1)))
 
     def _terms(self, x):

@@ -31,7 +31,7 @@ def test_floor_of_singular_values(dtype, products, lowest, highest):
     """One product loses what is √ε below the first, two resolve it to about ε."""
     with jax.enable_x64(True):
         rows, sigma = graded()
-        svd = gram_svd(jnp.asarray(rows, dtype), rank=40, products=products)
+        svd = jax.jit(lambda r: gram_svd(r, rank=40, products=products))(jnp.asarray(rows, dtype))
         assert lowest < usable(svd.values, sigma) < highest
         kept = np.asarray(svd.values) > 0
         gram = np.asarray(svd.right @ svd.right.T)
@@ -45,20 +45,21 @@ def test_weighted_product():
     with jax.enable_x64(True):
         rows, _ = graded(8, 60, 3)
         weights = jnp.asarray(np.random.default_rng(1).uniform(0.5, 2, 60))
-        svd = gram_svd(rows, weights, rank=5)
+        svd = jax.jit(lambda r: gram_svd(r, weights, rank=5))(rows)
         reference = np.linalg.svd(rows * np.sqrt(weights), full_matrices=False)
         np.testing.assert_allclose(svd.values, reference[1][:5], rtol=1e-9)
         np.testing.assert_allclose(
             np.abs((svd.right * weights) @ (reference[2][:5] / np.sqrt(weights)).T), np.eye(5), atol=1e-9
         )
-        by_duals = gram_svd(rows, None, rows * weights, rank=5)
+        by_duals = jax.jit(lambda r: gram_svd(r, None, r * weights, rank=5))(rows)
         np.testing.assert_allclose(by_duals.left @ by_duals.right, svd.left @ svd.right, atol=1e-12)
 
 
 def test_randomized_is_near_optimal():
     with jax.enable_x64(True):
         rows, sigma = graded(60, 300, 6)
-        svd = randomized_svd(rows, rank=10, key=jax.random.key(0), oversampling=10)
+        sketch = jax.jit(lambda r, key: randomized_svd(r, rank=10, key=key, oversampling=10))
+        svd = sketch(rows, jax.random.key(0))
         np.testing.assert_allclose(svd.values, sigma[:10], rtol=1e-3)
         error = np.linalg.norm(rows - svd.left @ svd.right)
         best = np.sqrt((sigma[10:] ** 2).sum())
@@ -85,4 +86,9 @@ def test_derivative_of_the_projection_and_of_singular_values():
         gradient = jax.grad(quantity)(rows)
         np.testing.assert_allclose((gradient * direction[0]).sum(), slopes[0], rtol=1e-9)
         assert np.isfinite(jax.grad(quantity)(jnp.concatenate([rows, 0 * rows, rows]))).all()
+        # Of equal singular values the space has a derivative, its vectors have none.
+        equal, d = jnp.eye(3, 30), direction[0, :3]
+        ours = jax.jvp(jax.jit(lambda r: ((gram_svd(r, rank=3).right @ probe) ** 2).sum()), (equal,), (d,))[1]
+        exact = jax.jvp(lambda r: probe @ r.T @ jnp.linalg.solve(r @ r.T, r @ probe), (equal,), (d,))[1]
+        np.testing.assert_allclose(ours, exact, rtol=1e-9)
         assert np.isfinite(jax.grad(lambda m: symmetric_eigen(m)[1].sum())(jnp.eye(4))).all()

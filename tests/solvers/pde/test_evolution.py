@@ -298,5 +298,7 @@ def test_wrong_use_is_named():
     for make in (evolution.burgers, evolution.kuramoto_sivashinsky):
         with pytest.raises(ValueError, match="lives in a periodic interval"):
             make(box=Box.unit(1))
+    with pytest.raises(ValueError, match="the first not before 0"):
+        evolution.heat().solve(fields, PERIODIC, times=[-1.0, 0.0])
     with pytest.raises(TypeError, match="static numbers"):
         jax.jit(lambda t: problem.solve(fields, PERIODIC, times=t))(TIMES)

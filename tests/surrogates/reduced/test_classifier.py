@@ -81,6 +81,12 @@ def test_a_cheap_confusion_is_no_mistake():
     np.testing.assert_allclose(p, np.tile(np.array([1, 1, 0.01]) / 2.01, (80, 1)), atol=0.02)
 
 
+def test_top_of_a_single_basis():
+    z, labels = separable()
+    chosen, shares = fit_classifier("nearest", z, 0 * labels, k=1).top(z[0])
+    assert chosen.tolist() == [0] and shares.tolist() == [1]
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -88,6 +94,7 @@ def test_a_cheap_confusion_is_no_mistake():
         ({"z": np.full((80, 1), np.nan)}, "NaN"),
         ({"k": 2}, "0 … 2 for k=2"),
         ({"errors": np.ones((80, 4))}, r"\(80, 4\)"),
+        ({"errors": np.full((80, 3), np.nan)}, "errors has NaN"),
     ],
 )
 def test_bad_input(change, message):

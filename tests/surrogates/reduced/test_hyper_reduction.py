@@ -51,6 +51,13 @@ def test_volume_and_limit():
     assert abs(plain.weights @ volumes[plain.elements] / volumes.sum() - 1) > 0.1
     few = empirical_cubature(g, rtol=1e-3, volumes=volumes, max_elements=4)
     assert len(few.elements) == 4 and few.error > 1e-3
+    for r in (rule, few):
+        assert r.error == pytest.approx(
+            np.linalg.norm(g[:, r.elements] @ r.weights - g.sum(1)) / np.linalg.norm(g.sum(1))
+        )
+    assert rule.error <= 1e-3
+    with pytest.raises(ValueError, match="no non-negative weights"):  # the rows alone are met, not the volume
+        empirical_cubature(np.array([[1.0, 1.0]]), np.array([2e-3]), volumes=np.ones(2))
 
 
 def test_cubature_bad_input(tmp_path):
@@ -95,6 +102,7 @@ def test_gappy_pod_bad_input():
         ((MODES, np.zeros(8, int)), {}, "8 points do not determine 6"),
         ((MODES,), {"count": 4}, "count must lie between"),
         ((MODES,), {}, "either points or count"),
+        ((np.where(MODES > 0.1, np.nan, MODES), np.arange(9)), {}, "gappy_pod: the functions hold NaN"),
     ]:
         with pytest.raises(ValueError, match=message):
             gappy_pod(*arguments, **options)
@@ -224,6 +232,21 @@ def test_implicit_derivative_and_float32(diffusion):
     c, stats = reduced.solve(mu)
     assert c.dtype == np.float32 and stats.status == Status.converged
     np.testing.assert_allclose(c, solve(mu), rtol=1e-3)
+
+
+def test_derivatives_need_a_root(diffusion):
+    dofs, data, solutions, *_ = diffusion
+    reduced = nonlinear_galerkin(residual, dofs, data, modes_of(solutions, 3))
+    steps = {k: jax.jacobian(lambda mu, k=k: reduced.solve(mu, max_steps=k)[0])(np.array([1.0, 0.5])) for k in (1, 20)}
+    assert np.isnan(steps[1]).all() and np.isfinite(steps[20]).all()
+
+
+def test_newton_comes_back_to_a_zero_solution():
+    """(c − μ)(1 + c²) = 0 with R(0) = 0: the tolerance is that of the start."""
+    cubic = nonlinear_galerkin(lambda u, _, mu: (u - mu) * (1 + u**2), np.zeros((1, 1), int), np.zeros(1), np.eye(1))
+    c, stats = cubic.solve(0.0, np.array([0.9]))
+    assert stats.status == Status.converged and abs(c[0]) < 1e-4
+    assert cubic.solve(0.0)[1].status == Status.converged
 
 
 def test_newton_says_how_it_ended(diffusion):

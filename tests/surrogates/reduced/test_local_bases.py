@@ -11,7 +11,7 @@ import scipy.sparse
 from surrogax.solvers.storage import load, save
 from surrogax.surrogates.reduced.break_even import BreakEven, break_even, recommend
 from surrogax.surrogates.reduced.clustering import Clustering
-from surrogax.surrogates.reduced.local_bases import LocalBases, local_bases
+from surrogax.surrogates.reduced.local_bases import LocalBases, local_bases, local_bases_of_ranks
 
 
 def moving_gaussians(seed: int, n: int = 500) -> np.ndarray:
@@ -144,6 +144,27 @@ def test_small_clusters_are_dissolved():
     assert bases.labels[24] == np.argmin(sines)
 
 
+@pytest.mark.parametrize("clustering", ["kmeans", "normalized_kmeans", "sine"])
+def test_repeated_snapshots(clustering):
+    """Three directions, each nine times: no more bases than that are worth a cluster of two members."""
+    snapshots = np.tile(small()[[0, 5, 20]], (9, 1)) * (1 if clustering == "kmeans" else np.arange(1.0, 28)[:, None])
+    bases = local_bases(snapshots, 5, 1, clustering=clustering)
+    assert bases.projection_errors(snapshots)[np.arange(27), bases.labels].max() < 1e-7
+    if clustering != "sine":
+        assert len(bases.bases) == 3
+
+
+def test_ranks_share_the_clusters_of_their_own_size():
+    """As if made one by one: the small rank keeps a cluster that is dissolved for the large one."""
+    snapshots = np.concatenate([small(), np.eye(12)[:2] + 0.01])
+    together = local_bases_of_ranks(snapshots, 3, [1, 4], clustering="kmeans")
+    for rank, bases in zip((1, 4), together, strict=True):
+        alone = local_bases(snapshots, 3, rank, clustering="kmeans")
+        np.testing.assert_array_equal(bases.labels, alone.labels)
+        np.testing.assert_array_equal(bases.bases, alone.bases)
+    assert [len(bases.bases) for bases in together] == [3, 2]
+
+
 def test_energy_makes_bases_shorter():
     snapshots = moving_gaussians(4, 60)
     full, short = (local_bases(snapshots, 3, 12, energy=energy) for energy in (None, 0.99))
@@ -199,6 +220,7 @@ def test_break_even_is_where_the_errors_meet():
     assert found.expected(found.accuracy) == pytest.approx(0.3)
     assert found.gain == pytest.approx(2 / 3)
     assert BreakEven(5, 3, whole=0.3, own=0.1, wrong=0.2).accuracy == 0
+    assert BreakEven(5, 3, whole=0.0, own=0.0, wrong=0.2).gain == 0
     assert BreakEven(5, 3, whole=0.3, own=0.4, wrong=0.5).accuracy == np.inf
 
 
@@ -217,10 +239,10 @@ def test_mistakes_by_a_confusion_matrix():
 
 def test_recommendation_keeps_the_budget():
     train, unseen = moving_gaussians(0), moving_gaussians(1)
-    best, rows = recommend(train, unseen, clusters=(5, 10), ranks=(3, 8, 12), budget=40, accuracy=0.95)
-    # 500 snapshots are fewer than five times 10·12.
-    assert {(row.clusters, row.rank) for row in rows} == {(5, 3), (5, 8), (5, 12), (10, 3), (10, 8)}
-    affordable = [row for row in rows if row.clusters * row.rank <= 40]
+    train = train[:150]  # fewer than five times 4·8
+    best, rows = recommend(train, unseen, clusters=(2, 4), ranks=(3, 8), budget=12, accuracy=0.95)
+    assert {(row.clusters, row.rank) for row in rows} == {(2, 3), (2, 8), (4, 3)}
+    affordable = [row for row in rows if row.clusters * row.rank <= 12]
     assert best.expected(0.95) == min(row.expected(0.95) for row in affordable) < best.whole
-    assert best.clusters * best.rank <= 40
-    assert recommend(train, unseen, (5,), (3,), accuracy=0.2)[0] is None
+    assert best.clusters * best.rank <= 12
+    assert recommend(train, unseen, (4,), (3,), accuracy=0.05)[0] is None

@@ -134,6 +134,16 @@ def test_coefficients_are_traceable_and_independent_of_the_mesh():
     assert max(max(s, default=1) for s in shapes) == 6
 
 
+def test_warns_outside_the_training_range():
+    separated = matrix_eim(Coefficient(diffusion, MIDPOINTS), TRAIN, lambda mu: np.ones(2), rank=6)
+    separated.coefficients(0.8)
+    with pytest.warns(UserWarning, match=r"parameter 3.0 is outside the training range \[0.2, 0.8\]"):
+        separated.coefficients(3.0)
+    with pytest.warns(UserWarning, match="outside the training range"):
+        separated(0.1)
+    jax.jit(lambda mu: separated.coefficients(mu))(3.0)  # cannot know
+
+
 def test_the_sum_is_of_the_kind_that_was_assembled():
     v = np.sin(np.arange(CELLS - 1.0))
     exact = assemble(0.51) @ v
@@ -217,6 +227,12 @@ def test_powers_of_terms_that_do_not_commute():
     np.testing.assert_allclose(evaluate(exact, mu), cube(mu), atol=1e-9)
     few = power_eim(alpha, norms, 3, parameters, cube, rank=6)
     assert np.linalg.norm(evaluate(few, mu) - cube(mu), 2) < 1e-2 * np.linalg.norm(cube(mu), 2)
+    with jax.enable_x64(True):  # a coefficient that vanishes at this parameter
+        centred = power_eim(lambda mu: alpha(mu - jnp.array([0.7, 0])), norms, 3, parameters, cube, rank=50)
+        slope = jax.jacobian(lambda mu: centred.coefficients(mu))(mu)[:, 0]
+        step = np.array([1e-6, 0])
+        difference = (centred.coefficients(mu + step) - centred.coefficients(mu - step)) / 2e-6
+        np.testing.assert_allclose(slope, difference, rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="use inverse_eim"):
         power_eim(alpha, norms, -1, parameters, cube)
 

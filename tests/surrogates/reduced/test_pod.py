@@ -110,6 +110,23 @@ def test_randomized_and_its_automatic_choice():
     assert low.rank == 4 and np.linalg.norm(many - low.coefficients @ low.modes.T) < 1e-9 * np.linalg.norm(many)
 
 
+def test_randomized_keeps_small_modes_and_slow_decay():
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.standard_normal((size, 60)))[0] for size in (1300, 1400))
+    fast = pod((u * 10.0 ** (-np.arange(60) / 4)) @ v.T, rank=55)
+    assert fast.method == "randomized" and fast.rank == 55
+    np.testing.assert_allclose(fast.singular_values[:45], 10.0 ** (-np.arange(45) / 4), rtol=1e-3)
+    slow = pod((u / np.sqrt(1 + np.arange(60))) @ v.T, rank=20)
+    np.testing.assert_allclose(slow.singular_values, 1 / np.sqrt(1 + np.arange(20)), rtol=0.02)
+
+
+def test_integers_are_numbers():
+    basis = pod(np.array([[1, 2, 3, 4], [4, 5, 7, 1]]))
+    np.testing.assert_allclose(basis.coefficients @ basis.modes.T, [[1, 2, 3, 4], [4, 5, 7, 1]], atol=1e-12)
+    with pytest.raises(TypeError, match="complex"):
+        pod(ROWS + 1j)
+
+
 def test_stream_of_blocks():
     """Blocks of different length, the last ones of lower rank; bound holds; weights as for arrays."""
     noise = 1e-4 * np.random.default_rng(3).standard_normal((130, 200))
@@ -190,10 +207,13 @@ def test_snapshots_distributed_over_devices(tmp_path):
         ((ROWS, -WEIGHTS), {"rank": 2}, "non-negative"),
         ((ROWS, np.eye(199)), {"rank": 2}, "for 200 points"),
         ((ROWS, np.triu(np.ones((200, 200)))), {"rank": 2}, "not symmetric"),
-        ((ROWS, np.diag(np.where(np.arange(200) < 100, 1.0, -1.0))), {"rank": 2}, "positive definite"),
+        ((ROWS, np.diag(np.where(np.arange(200) < 100, 1.0, -1.0))), {"rank": 2}, "not positive definite"),
         ((ROWS, lambda v: v[:3]), {"rank": 2}, "maps columns"),
         ((ROWS[:0],), {"rank": 1}, "hold nothing"),
         ((iter([ROWS]),), {"energy": 0.9}, "needs `rank`"),
+        ((iter([ROWS[:3]]),), {"rank": 4}, "only 3 snapshots"),
+        ((ROWS, np.diag(np.r_[np.ones(199), -1.0])), {"rank": 2}, "not positive definite"),
+        ((ROWS,), {"rank": 2, "gram": np.eye(29)}, "for 30 snapshots"),
         ((iter([ROWS, ROWS[:, :7]]),), {"rank": 2}, "7 points after blocks of 200"),
         ((iter([ROWS, np.nan * ROWS]),), {"rank": 2}, "NaN"),
         ((iter([]),), {"rank": 2}, "no snapshots"),
