@@ -73,7 +73,9 @@ class GalerkinRB(DirectFit):
             basis = CertifiedBasis.of(space, parameters)
         error = _projection_error(basis.space, self._unknowns(train if val is None else val))
         model = basis.model()  # its small arrays stay in float64, which `bound` needs
-        return FittedGalerkinRB(self.task, Buffer(eqx.tree_at(lambda m: m.basis, model, np.float32(model.basis))), error)
+        return FittedGalerkinRB(
+            self.task, Buffer(eqx.tree_at(lambda m: m.basis, model, np.float32(model.basis))), error
+        )
 
     def _unknowns(self, data: Dataset) -> Float[np.ndarray, "n m"]:
         fields = np.asarray(data[self.task.targets[0]], np.float64)

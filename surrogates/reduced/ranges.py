@@ -10,8 +10,7 @@ from jaxtyping import PyTree
 
 def training_range(parameters: PyTree) -> tuple[PyTree, PyTree]:
     """Smallest and largest values of a tree of arrays with the samples along the first axis."""
-    lower, upper = (jax.tree.map(lambda x: bound(np.asarray(x), axis=0), parameters) for bound in (np.min, np.max))
-    return lower, upper
+    return jax.tree.map(lambda x: np.min(x, 0), parameters), jax.tree.map(lambda x: np.max(x, 0), parameters)
 
 
 def warn_outside(parameters: PyTree, lower: PyTree, upper: PyTree, advice: str) -> None:

@@ -241,12 +241,12 @@ def test_derivatives_need_a_root(diffusion):
     assert np.isnan(steps[1]).all() and np.isfinite(steps[20]).all()
 
 
-def test_newton_comes_back_to_a_zero_solution():
-    """(c − μ)(1 + c²) = 0 with R(0) = 0: the tolerance is that of the start."""
-    cubic = nonlinear_galerkin(lambda u, _, mu: (u - mu) * (1 + u**2), np.zeros((1, 1), int), np.zeros(1), np.eye(1))
-    c, stats = cubic.solve(0.0, np.array([0.9]))
-    assert stats.status == Status.converged and abs(c[0]) < 1e-4
-    assert cubic.solve(0.0)[1].status == Status.converged
+def test_newton_measures_from_the_start_where_zero_is_a_solution():
+    """c (c² − μ) = 0 has R(0) = 0, and rounding leaves a residual at c = √2."""
+    cubic = nonlinear_galerkin(lambda u, _, mu: u * (u**2 - mu), np.zeros((1, 1), int), np.zeros(1), np.eye(1))
+    c, stats = cubic.solve(2.0, np.array([1.5]))
+    assert stats.status == Status.converged and abs(c[0] - 2**0.5) < 1e-5
+    assert cubic.solve(2.0)[1].status == Status.converged
 
 
 def test_newton_says_how_it_ended(diffusion):

@@ -18,7 +18,6 @@ from surrogax.surrogates.reduced.full_order import FullOrder
 from surrogax.surrogates.reduced.galerkin import GalerkinRB
 from surrogax.surrogates.reduced.greedy import CertifiedBasis, weak_greedy
 from surrogax.surrogates.reduced.matrix_eim import Coefficient, matrix_eim
-from surrogax.surrogates.reduced.reduced_space import ReducedSpace
 
 PROBLEM = sx.problem("thermal_block")
 NAMES = tuple(PROBLEM.parameters)
@@ -266,13 +265,13 @@ def test_operators_that_are_not_symmetric_are_refused(kind):
     symmetric = np.diag(np.arange(1.0, 10))
     convection = symmetric + 1e-5 * np.eye(9, k=1)
     form = sp.csr_array if kind == "sparse" else lambda a: lx.MatrixLinearOperator(jnp.asarray(a))
-    system = AffineSystem((form(symmetric), form(convection)), (np.ones(9),), Stacked("ab"), Constants((1.0,)))
+    system = AffineSystem((form(symmetric), form(convection)), (np.ones(9),), Stacked(("a", "b")), Constants((1.0,)))
     with pytest.raises(ValueError, match="operator 1 of the affine system is not symmetric"):
         FullOrder.of(system)
 
 
 def test_a_coercivity_bound_that_is_positive_nowhere_is_refused():
-    with pytest.raises(ValueError, match="positive at no training parameter, 0 at most; .*successive_constraints"):
+    with pytest.raises(ValueError, match=r"positive at no training parameter, 0 at most; .*successive_constraints"):
         weak_greedy(SYSTEM, draw(5, 0), coercivity=lambda theta: np.zeros(len(theta)))
 
 
@@ -306,7 +305,7 @@ def test_bad_input(basis):
     with pytest.warns(UserWarning, match=r"the bound is .* snapshots \(its floor\), above 1e-20"):
         weak_greedy(SYSTEM, draw(3, 0), tolerance=1e-20)
     gram = weak_greedy(SYSTEM, draw(20, 0), tolerance=1e-3, residual="gram")
-    np.testing.assert_allclose(gram.bounds, weak_greedy(SYSTEM, draw(20, 0), tolerance=1e-3).bounds, rtol=1e-6)
+    np.testing.assert_allclose(gram.bounds, weak_greedy(SYSTEM, draw(20, 0), tolerance=1e-3).bounds, rtol=1e-4)
 
 
 # The surrogate --------------------------------------------------------------------------------------------------------
@@ -333,10 +332,12 @@ def test_the_surrogate_is_as_good_as_its_basis_and_keeps_the_contract(kind, basi
     energy = lambda v: np.array([basis_norm(x) for x in v])  # noqa: E731
     errors = energy(u - expected) / energy(expected)
     assert 1e-5 < fitted.projection_error < 1e-2 and errors.mean() < 4 * fitted.projection_error
-    bounds = [fitted.bound({name: test[name][i] for name in NAMES}) for i in range(len(test))]
+    bounds = np.array(
+        [fitted.bound(dict(zip(NAMES, mu, strict=True))) for mu in np.float64([test[n] for n in NAMES]).T]
+    )
     theta = np.stack([test[name] for name in NAMES], 1)
     true = energies(basis.space.full, theta, np.float64(u - expected)[:, 1:-1, 1:-1].reshape(10, -1))
-    assert (true <= np.multiply(bounds, 1.001)).all()
+    assert (true <= bounds * 1.001).all()
     if kind == "pod":
         sx.check_surrogate(fitted, test)
     fine = fitted.predict(test, at=PROBLEM.box.grid(33))["u"]
@@ -346,7 +347,9 @@ def test_the_surrogate_is_as_good_as_its_basis_and_keeps_the_contract(kind, basi
 def test_the_surrogate_knows_its_range_and_bounds_in_double_precision(basis, splits, tmp_path):
     train, _, test = splits
     outside = sx.from_arrays(
-        targets={"u": test["u"]}, parameters={**{name: test[name] for name in NAMES}, "a_0_1": 3 * test["a_0_1"]}, grid=GRID
+        targets={"u": test["u"]},
+        parameters={**{name: test[name] for name in NAMES}, "a_0_1": 3 * test["a_0_1"]},
+        grid=GRID,
     )
     fitted = sx.fit(GalerkinRB(sx.Task.fit(train, NAMES, "u"), PROBLEM, basis="greedy", tolerance=1e-8), train).best
     with pytest.warns(UserWarning, match="samples have a_0_1 outside the range of the training data"):
@@ -359,7 +362,7 @@ def test_the_surrogate_knows_its_range_and_bounds_in_double_precision(basis, spl
     np.testing.assert_allclose(bound, host.bound, rtol=1e-6)
     assert 0 < bound <= 1.001e-8 * host.norm  # float32 ends at 1e-7
     with pytest.raises(TypeError, match="computes in float64 and cannot be traced"):
-        jax.jit(fitted.bound)(sample)
+        jax.jit(lambda fields: fitted.bound(fields))(sample)
 
 
 def basis_norm(u):

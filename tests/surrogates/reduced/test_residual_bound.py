@@ -106,13 +106,12 @@ def test_the_gram_form_is_refused_where_it_would_deceive(spaces):
     _, x = online(space, theta, phi)
     with pytest.warns(UserWarning, match="has reached its floor"):
         values = gram(x)
-    print(np.median(values), values.min())
-    assert (values >= OrthonormalResidual(space.factor)(x)).all() and np.median(values) < 1e-7
+    assert (values >= OrthonormalResidual(space.factor)(x)).all() and 1e-8 < np.median(values) < 1e-7
     with pytest.raises(ValueError, match=r"floor of 3e-4 in float32; use residual='orthonormal'"):
         gram(jnp.asarray(x, jnp.float32))
     _, x = online(spaces[0][4], theta, phi)
     above = GramResidual.of(spaces[0][4])(x)  # without a warning
-    np.testing.assert_allclose(above, OrthonormalResidual(spaces[0][4].factor)(x), rtol=1e-3)
+    np.testing.assert_allclose(above, OrthonormalResidual(spaces[0][4].factor)(x), rtol=3e-3)
 
 
 def test_interpolated_squares_that_rounding_made_negative_are_cut(spaces):
