@@ -11,8 +11,9 @@ from surrogax.solvers.kernels.gram import combine, cross_gram, gram
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    """Several chunks and a rest at test size."""
+    """Several chunks with a rest, and nested halves, at test size."""
     monkeypatch.setattr(module, "_CHUNK", {"cpu": 700})
+    monkeypatch.setattr(module, "_SMALL", 2)
 
 
 def random(*shape):
