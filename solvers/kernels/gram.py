@@ -95,12 +95,15 @@ def combine(matrix: Float[Array, "p n"], rows: Float[Array, "n points"], *, dtyp
     matrix = matrix.astype(dtype)
     size, count = chunks(*rows.shape)
 
+    # A square matrix overwrites the rows chunk by chunk, so that XLA needs no second array for them.
+    square = matrix.shape[0] == rows.shape[0] and rows.dtype == dtype
+
     def chunk(i, out):
-        part = _matmul(matrix, _window(rows, i * size, size).astype(dtype))
+        part = _matmul(matrix, _window(out if square else rows, i * size, size).astype(dtype))
         return lax.dynamic_update_slice_in_dim(out, part, i * size, 1)
 
     rest = _matmul(matrix, rows[:, count * size :].astype(dtype))
-    out = jnp.zeros((matrix.shape[0], rows.shape[1]), dtype)
+    out = rows if square else jnp.zeros((matrix.shape[0], rows.shape[1]), dtype)
     out = lax.dynamic_update_slice_in_dim(out, rest, count * size, 1)
     return lax.fori_loop(0, count, chunk, out)
 

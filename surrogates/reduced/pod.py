@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Num
 
 from ...solvers.kernels import thin_svd
+from ...solvers.kernels.gram import gram as gram_matrix
 from ...solvers.kernels.norms import safe_sqrt
 from ...solvers.kernels.thin_svd import Spectrum, ThinSVD
 from ...solvers.precision import in_double
@@ -133,7 +134,8 @@ def _gram(snapshots, product, criteria, method: str, gram) -> POD:
         raise ValueError(f"pod: a Gram matrix of shape {gram.shape} for {n} snapshots")
     turned = n > points and gram is None
     system = (_transposed(rows, product), None, None) if turned else (rows, weights, duals)
-    spectrum = _run(thin_svd.gram_spectrum, system) if gram is None else thin_svd.spectrum_of(jnp.asarray(gram))
+    # Two programs: in one with the eigenvalues the product takes half as long again (XLA for CPU).
+    spectrum = _spectrum_of(_run(gram_matrix, system) if gram is None else jnp.asarray(gram))
     values = np.asarray(spectrum.values)
     _check(snapshots, values)
     count, floor = len(values), thin_svd.floor(np.float64, n, 1)
@@ -152,7 +154,8 @@ def _gram(snapshots, product, criteria, method: str, gram) -> POD:
         svd = _run(thin_svd.right_vectors, system, spectrum=spectrum, rank=static, floor=floor)
         spectrum = Spectrum(svd.values, svd.right.T)
     svd = _run(thin_svd.right_vectors, (rows, weights, duals), spectrum=spectrum, rank=static, floor=floor)
-    svd = ThinSVD(svd.left[:, :kept], svd.values[:kept], svd.right[:kept])
+    if static > kept:
+        svd = ThinSVD(svd.left[:, :kept], svd.values[:kept], svd.right[:kept])
     left_out = np.sqrt((np.maximum(values[kept:], 0) ** 2).sum())
     return _result(svd, left_out, floor, "two_grams" if method == "two_grams" else "gram", reason, rows.dtype)
 
@@ -171,6 +174,9 @@ def _randomized(snapshots, product, rank: int, reason: str, key) -> POD:
     kept = max(int((svd.values > floor * svd.values[0]).sum()), 1)
     svd = ThinSVD(svd.left[:, :kept], svd.values[:kept], svd.right[:kept])
     return _result(svd, left_out, floor, "randomized", reason, rows.dtype)
+
+
+_spectrum_of = jax.jit(thin_svd.spectrum_of)
 
 
 def _traced(rows, product, rank: int | None, method: str, key) -> POD:
@@ -220,7 +226,8 @@ def _compiled(function: Callable, static: tuple, mesh, axis: str | None):
         return jax.jit(call)
     along, everywhere = PartitionSpec(None, axis), PartitionSpec()
     vectors = ThinSVD(everywhere, everywhere, along)  # type: ignore[arg-type]
-    out = Spectrum(everywhere, everywhere) if "spectrum" in function.__name__ else vectors  # type: ignore[arg-type]
+    replicated = {gram_matrix: everywhere, thin_svd.refine_spectrum: Spectrum(everywhere, everywhere)}  # type: ignore
+    out = replicated.get(function, vectors)
     specs = ((along, PartitionSpec(axis), along), everywhere)
     return jax.jit(jax.shard_map(call, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False))
 

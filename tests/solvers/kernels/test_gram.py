@@ -34,6 +34,8 @@ def test_equals_the_plain_product(n, points):
             gram(rows, duals=duals, rotation=rotation), (rotated * weights) @ rotated.T, atol=1e-11
         )
         np.testing.assert_allclose(combine(rotation, rows), rotated, atol=1e-12)
+        square = random(n, n)
+        np.testing.assert_allclose(combine(square, rows), square @ rows, atol=1e-12)
         np.testing.assert_allclose(cross_gram(rows, rotated, weights), duals @ rotated.T, atol=1e-11)
 
 
