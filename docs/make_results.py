@@ -1,6 +1,7 @@
 """Write docs/results.md from the full results under benchmarks/results: python docs/make_results.py"""
 
 import json
+import statistics
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,30 @@ def neuraloperator_darcy(values: dict) -> list[str]:
         f"{values['epochs']}, peer {values['peer_epochs'] or 'not run'}; means over {len(values['runs']['ours'])} seeds, peer "
         f"{values['peer_seeds']}.",
     ]
+    return lines
+
+
+def pod(values: dict) -> list[str]:
+    lines = [f"{name}: {value}  " for name, value in values.items() if name != "cases"]
+    for size, case in values["cases"].items():
+        lines += ["", f"{size}, 50 modes:", "", "| | seconds | floor | orthogonality |", "| --- | ---: | ---: | ---: |"]
+        for name, entry in case.items():
+            cells = [f"{entry[k]:.1e}" if k in entry else "" for k in ("floor", "orthogonality")]
+            lines.append(f"| {name} | {entry['seconds']:.3f} | {' | '.join(cells)} |")
+    return lines
+
+
+def local_bases(values: dict) -> list[str]:
+    lines = [f"{name}: {value:.5g}  " for name, value in values.items() if name != "details"]
+    choices = ("oracle", "network", "blend", "best of two")
+    for case, found in values["details"].items():
+        lines += ["", f"{case}, mean ± standard deviation over {len(next(iter(found.values())))} seeds:", ""]
+        lines += [f"| K, N, basis | {' | '.join(choices)} |", "| --- |" + " ---: |" * len(choices)]
+        rows = dict.fromkeys(name.removesuffix(" oracle") for name in found if name.endswith(" oracle"))
+        for row in rows:
+            seeds = [found.get(f"{row} {choice}", []) for choice in choices]
+            cells = [f"{statistics.mean(v):.5f} ± {statistics.pstdev(v):.5f}" if v else "" for v in seeds]
+            lines.append(f"| {row} | {' | '.join(cells)} |")
     return lines
 
 
