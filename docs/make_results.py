@@ -59,6 +59,18 @@ def local_bases(values: dict) -> list[str]:
     return lines
 
 
+def reduced_basis(values: dict) -> list[str]:
+    rows = values["rows"]
+    names = [name for name, value in rows[0].items() if not isinstance(value, list | dict)]
+    lines = [f"{name}: {value}  " for name, value in values.items() if not isinstance(value, list | dict)]
+    lines += ["", f"| {' | '.join(names)} |", "| " + "--- | " * len(names)]
+
+    def cell(value) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    return lines + ["| " + " | ".join(cell(row.get(name)) for name in names) + " |" for row in rows]
+
+
 def plain(values: dict) -> list[str]:
     return ["```json", json.dumps(values, indent=1), "```"]
 
