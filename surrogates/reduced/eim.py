@@ -100,7 +100,7 @@ def deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
 
     Source: Chaturantabut and Sorensen (2010), Nonlinear model reduction via discrete empirical interpolation.
     """
-    modes, floor = _checked_modes(modes, "deim")
+    modes, floor = checked_modes(modes, "deim")
     return _of_modes(modes, np.arange(len(modes)), floor, "deim")
 
 
@@ -114,7 +114,7 @@ def q_deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
 
     Source: Drmač and Gugercin (2016), A new selection operator for the discrete empirical interpolation method.
     """
-    modes, floor = _checked_modes(modes, "q_deim")
+    modes, floor = checked_modes(modes, "q_deim")
     pivots = scipy.linalg.qr(modes.T, mode="r", pivoting=True)[1]
     return _of_modes(modes, pivots[: modes.shape[1]], floor, "q_deim")
 
@@ -188,7 +188,7 @@ def _assembled(points, snapshots, basis, functions, errors) -> EIM:
     return EIM(points, snapshots, basis, lower, upper, float(np.abs(nodal).sum(0).max()), errors)
 
 
-def _checked_modes(modes, caller: str) -> tuple[np.ndarray, float]:
+def checked_modes(modes, caller: str) -> tuple[np.ndarray, float]:
     modes, floor = _checked(modes, caller)
     if modes.shape[1] > len(modes):
         raise ValueError(f"{caller}: {modes.shape[1]} modes on {len(modes)} points are dependent; modes are columns")

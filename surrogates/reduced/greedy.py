@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ...solvers.pde.affine import AffineSystem
 from .coercivity import MinTheta
 from .full_order import FullOrder
+from .ranges import training_range
 from .reduced_basis import Norm, ReducedBasis
 from .reduced_space import ReducedSpace
 from .residual_bound import GramResidual, OrthonormalResidual
@@ -53,6 +54,7 @@ class CertifiedBasis:
     def model(self, n: int | None = None) -> ReducedBasis:
         """The online model of the first n snapshots, all by default; its arrays are float64 on the host, see `astype`."""
         space = self.space if n is None else self.space.truncated(n)
+        lower, upper = training_range(self.training)
         system = space.full.system
         return ReducedBasis(
             basis=space.basis.reshape(len(space), *space.full.shape),
@@ -64,8 +66,8 @@ class CertifiedBasis:
             coercivity=self.coercivity,
             coefficients=system.coefficients,
             rhs_coefficients=system.rhs_coefficients,
-            lower=jax.tree.map(lambda x: np.min(x, 0), self.training),
-            upper=jax.tree.map(lambda x: np.max(x, 0), self.training),
+            lower=lower,
+            upper=upper,
             norm=self.norm,
         )
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from scipy.linalg import solve_triangular
 
 from ...solvers.storage import register
-from .eim import AnyArray, _checked_modes, current, q_deim
+from .eim import AnyArray, checked_modes, current, q_deim
 
 
 @register("Cubature")
@@ -167,7 +167,7 @@ def gappy_pod(
     Source: Everson and Sirovich (1995); choice of points: Peherstorfer, Drmač, Gugercin (2020), Stability of discrete
     empirical interpolation and gappy proper orthogonal decomposition with randomized and deterministic sampling points.
     """
-    modes, _ = _checked_modes(modes, "gappy_pod")
+    modes, _ = checked_modes(modes, "gappy_pod")
     if points is None and count is not None:
         points = _oversampled(modes, count)
     elif points is None or count is not None:

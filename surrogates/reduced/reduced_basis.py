@@ -1,6 +1,5 @@
 """The certified reduced basis method, online: solve, bound the error, evaluate outputs, at a cost free of the full size."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -8,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from ...solvers.storage import register
+from .ranges import warn_outside
 from .residual_bound import contract, reduced_coefficients, residual_coefficients
 
 Norm = Literal["energy", "X"]
@@ -72,7 +71,7 @@ class ReducedBasis(eqx.Module):
         **Warns** outside jit when a parameter lies outside the range of the training set, where the bound still holds but
         is not known to be small.
         """
-        self._check_range(parameters)
+        warn_outside(parameters, self.lower, self.upper, "see the bound")
         theta, phi = self.coefficients(parameters), self.rhs_coefficients(parameters)
         return self.at(theta, phi)
 
@@ -102,13 +101,3 @@ class ReducedBasis(eqx.Module):
     def astype(self, dtype) -> "ReducedBasis":
         """With all arrays on the device in this precision; float64 needs x64."""
         return jax.tree.map(lambda x: jnp.asarray(x, dtype) if eqx.is_inexact_array_like(x) else x, self)
-
-    def _check_range(self, parameters) -> None:
-        leaves, lower, upper = (jax.tree.leaves(t) for t in (parameters, self.lower, self.upper))
-        if any(isinstance(x, Tracer) for x in (*leaves, *lower, *upper)):
-            return
-        for x, low, high in zip(leaves, lower, upper, strict=True):
-            slack = 1e-6 * np.maximum(abs(np.asarray(low)), abs(np.asarray(high)))
-            if (np.asarray(x) < low - slack).any() or (np.asarray(x) > high + slack).any():
-                warnings.warn(f"a parameter {np.asarray(x)} is outside the training range [{low}, {high}]; see the bound",
-                              stacklevel=3)  # fmt: skip
