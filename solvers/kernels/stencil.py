@@ -56,6 +56,26 @@ def unit_faces(
     return tuple(jnp.ones(face_shape, dtype) for face_shape in _face_shapes(shape, boundaries))
 
 
+def open_faces(fluid: Float[Array, "*n"], boundaries: Sequence[Boundary]) -> tuple[Float[Array, "..."], ...]:
+    """1 on faces between two fluid points, and between a fluid point and a Dirichlet side; 0 on all others.
+
+    **Arguments:** `fluid`: 1 at fluid points and 0 at solid ones, `(*n)`.
+    """
+    _check_boundaries(fluid.ndim, boundaries)
+    faces = []
+    for axis, boundary in enumerate(boundaries):
+        if boundary == "dirichlet":
+            wall = [(1, 1) if a == axis else (0, 0) for a in range(fluid.ndim)]
+            padded = jnp.pad(fluid, wall, constant_values=1)
+            left, right = _neighbours(padded, axis)
+        elif boundary == "neumann":
+            left, right = _neighbours(fluid, axis)
+        else:
+            left, right = fluid, jnp.roll(fluid, -1, axis)
+        faces.append(left * right)
+    return tuple(faces)
+
+
 def apply_diffusion(
     u: Float[Array, "*n"],
     faces: Sequence[Float[Array, "..."]],

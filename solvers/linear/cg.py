@@ -1,17 +1,19 @@
 """Preconditioned conjugate gradients (Hestenes and Stiefel 1952)."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
+from .method import AbstractMethod, bound
 from .status import Stats, Status
 
 
-class CG(eqx.Module):
+class CG(AbstractMethod):
     """Conjugate gradients for a symmetric positive definite operator.
 
     The recurrence's residual drifts from the true one, which has a floor near ε ‖A‖ ‖x‖ (in float32 and for smooth
@@ -21,8 +23,9 @@ class CG(eqx.Module):
 
     **Arguments:**
 
-    - `preconditioner`: symmetric positive definite map r ↦ M⁻¹ r, a callable pytree; none by default. It gets no gradient
-      (at convergence the solution does not depend on it).
+    - `preconditioner`: symmetric positive definite map r ↦ M⁻¹ r, a callable pytree, or one that is set up from the
+      operator, as `Multigrid()` and `Jacobi()`; none by default. It gets no gradient (at convergence the solution does not
+      depend on it).
     - `rtol`, `atol`: stop at |r| ≤ max(rtol |b|, atol) for r = b − A x. Good values of rtol: 1e-5 in float32, 1e-10 in
       float64.
     - `norm`: "residual" is |r| = ‖r‖₂. "natural" is |r| = √(rᵀ M⁻¹ r), which measures the energy norm of the error up to
@@ -37,12 +40,19 @@ class CG(eqx.Module):
     norm: Literal["residual", "natural"] = eqx.field(static=True, default="residual")
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)
+    needs_symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
         if self.max_steps < 0:
             raise ValueError(f"CG: max_steps must not be negative, got {self.max_steps}")
         if self.norm not in ("residual", "natural"):
             raise ValueError(f"CG: unknown norm {self.norm!r}; use 'residual' or 'natural'")
+
+    def bind(self, operator) -> "CG":
+        return dataclasses.replace(self, preconditioner=bound(self.preconditioner, operator))
+
+    def describe(self) -> str:
+        return "CG" if self.preconditioner is None else f"CG({type(self.preconditioner).__name__})"
 
     def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
         """|r| in the norm of the stopping test."""

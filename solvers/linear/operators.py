@@ -1,15 +1,18 @@
 """Linear operators of PDE discretisations, as `lineax.AbstractLinearOperator`s. Each describes one system."""
 
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from ..domains import Boundary
 from ..kernels import stencil
+
+AnyArray = Array | np.ndarray
 
 
 class Diffusion(lx.AbstractLinearOperator):
@@ -33,6 +36,28 @@ class Diffusion(lx.AbstractLinearOperator):
         self.faces = tuple(faces)
         self.shape, self.spacing, self.boundaries = tuple(shape), tuple(spacing), tuple(boundaries)
         self.shift = jnp.asarray(shift, self.faces[0].dtype)
+
+    def with_obstacle(
+        self, solid: Bool[AnyArray, "*n"], condition: Literal["dirichlet", "neumann"] = "dirichlet"
+    ) -> "Diffusion":
+        """The operator on the unknowns outside an obstacle: u = 0 on the solid points ("dirichlet") or no flux through their
+        faces ("neumann").
+
+        Solid points decouple: their rows keep the diagonal alone, so that b = 0 there gives u = 0. The result is again
+        (faces, shift): faces beside solid points are closed, and a Dirichlet obstacle leaves a/h² of each closed face in the
+        shift of the fluid point.
+        """
+        if condition not in ("dirichlet", "neumann"):
+            raise ValueError(f"with_obstacle: condition must be 'dirichlet' or 'neumann', got {condition!r}")
+        if solid.shape != self.shape:
+            raise ValueError(f"with_obstacle: solid has shape {solid.shape}, the unknowns have {self.shape}")
+        fluid = (~jnp.asarray(solid)).astype(self._dtype)
+        open_faces = stencil.open_faces(fluid, self.boundaries)
+        faces = tuple(a * o for a, o in zip(self.faces, open_faces, strict=True))
+        before = stencil.diffusion_diagonal(self.faces, self.spacing, self.boundaries)
+        kept = before if condition == "dirichlet" else stencil.diffusion_diagonal(faces, self.spacing, self.boundaries)
+        lost = jnp.where(solid, before, kept) - stencil.diffusion_diagonal(faces, self.spacing, self.boundaries)
+        return Diffusion(faces, self.shape, self.spacing, self.boundaries, jnp.where(solid, 0, self.shift) + lost)
 
     def mv(self, vector):
         return stencil.apply_diffusion(vector, self.faces, self.spacing, self.boundaries) + self.shift * vector

@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import lineax as lx
 from jaxtyping import Array, Float, ScalarLike
 
 from ..domains import Boundary
@@ -42,9 +43,14 @@ class FastPoisson(eqx.Module):
 
 
 class Jacobi(eqx.Module):
-    """M⁻¹ r = r / diag(A)."""
+    """M⁻¹ r = r / diag(A); `Jacobi()` takes the diagonal of the operator of the solve."""
 
-    diagonal: Float[Array, "*n"]
+    diagonal: Float[Array, "*n"] | None = None
+
+    def bind(self, operator) -> "Jacobi":
+        if self.diagonal is not None:
+            return self
+        return Jacobi(lx.diagonal(operator).reshape(operator.in_structure().shape))
 
     def __call__(self, r):
         return r / self.diagonal

@@ -44,7 +44,9 @@ def solve(
         )
     if not lx.is_symmetric(operator):
         raise ValueError(f"solve: {type(method).__name__} needs a symmetric operator, {type(operator).__name__} is not")
+    name = method.describe()
     method, frozen = _constant((method, operator))
+    method = method.bind(frozen)
     rtol = method.rtol if adjoint_rtol is None else adjoint_rtol
     unit = _unit(jax.lax.stop_gradient(b))
     scale = unit * method.measure(jax.lax.stop_gradient(b) / unit)
@@ -74,7 +76,7 @@ def solve(
     (x, s), stats = jax.lax.custom_linear_solve(
         matvec, (r, _tied(scale, r)), inner, inner, symmetric=True, has_aux=True
     )
-    return Solution(start + _tied(x, s), stats)
+    return Solution(start + _tied(x, s), stats, name)
 
 
 def status_message(status: SupportsInt) -> str:

@@ -31,19 +31,22 @@ class Status(IntEnum):
 
 class Stats(eqx.Module):
     """**Fields:** `status` (a `Status` value), `iterations`, `residual` (of the true b − A x, in the method's norm),
-    optional `history` of residual norms per iteration, padded with NaN."""
+    optional `history` of residual norms per iteration, padded with NaN, and, of methods whose directions are learned,
+    `fallbacks`: iterations in which the proposal was replaced by a safe one."""
 
     status: Int[Array, ""]
     iterations: Int[Array, ""]
     residual: Float[Array, ""]
     history: Float[Array, " steps"] | None = None
+    fallbacks: Int[Array, ""] | None = None
 
 
 class Solution(eqx.Module):
-    """**Fields:** `value` (the solution x), `stats`."""
+    """**Fields:** `value` (the solution x), `stats`, `method` (what ran, for example "CG(Multigrid)")."""
 
     value: Float[Array, "..."]
     stats: Stats
+    method: str = eqx.field(static=True, default="")
 
     @property
     def status(self):
