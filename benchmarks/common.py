@@ -13,6 +13,8 @@ import jax
 RESULTS = Path(__file__).parent / "results"
 # Environment of the peers of the reduced bases, made by `peers/requirements-reduced.txt`.
 REDUCED_PEER = Path(__file__).parent / "peers" / ".venv-reduced" / "bin" / "python"
+# Environment of the peers of the linear solvers, made by `peers/requirements-linear.txt`.
+LINEAR_PEER = Path(__file__).parent / "peers" / ".venv-linear" / "bin" / "python"
 
 
 def record(name: str, quick: bool, values: dict) -> None:

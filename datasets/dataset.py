@@ -12,6 +12,7 @@ import numpy as np
 from ..solvers.domains import Grid, PointCloud
 from ..solvers.pde.problem import Problem
 from .source import FieldSpec, MemorySource, Source
+from .systems import Systems
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,13 +171,15 @@ class Dataset:
             rows = len(values) * (values.shape[1] if spec.time else 1)
             yield values.reshape(rows, -1)
 
-    def systems(self):
-        """The linear system (A, b) of every sample, stacked along a leading axis, by the problem's `operator`."""
+    def systems(self, context: str | Sequence[str] | None = None) -> Systems:
+        """The linear system of every sample by the problem's `operator`, as a sequence to scan or vmap over.
+
+        **Arguments:** `context`: name or names of the parameters that are known before a solve; by default all that are one
+        number per sample.
+        """
         if self.problem is None or self.grid is None:
             raise ValueError("systems: this dataset does not know its problem; it must come from generate(problem, …)")
-        assemble, grid = self.problem.needs("operator", "systems"), self.grid
-        inputs = self.read(list(self.problem.parameters))
-        return jax.vmap(lambda fields: assemble(fields, grid))(inputs)
+        return Systems.of(self.problem, self.grid, self.read(list(self.problem.parameters)), context)
 
     def describe(self, samples: int = 64) -> str:
         """What it holds: named axes, shapes, types, range of values of up to `samples` samples, anything suspicious."""

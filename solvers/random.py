@@ -4,6 +4,7 @@ Each is a frozen dataclass with `sample(key, grid)`: an array `(*grid.shape)` fo
 depends on the key alone, not on the resolution (see `kernels.gaussian_field`).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -114,3 +115,28 @@ class Beta:
 
     def sample(self, key: jax.Array, grid: Grid | None = None) -> Float[Array, ""]:
         return self.shift + self.scale * jax.random.beta(key, self.a, self.b, dtype=jnp.float32)
+
+
+@dataclass(frozen=True)
+class TruncatedNoise:
+    """White noise conditioned on its norm: independent N(0, 1) at the n unknowns of the grid, drawn again until ‖b‖₂ ≤ √n.
+
+    About every second draw is accepted. On Dirichlet sides, which hold no unknowns, it is zero. Unlike the fields above
+    it has no limit on finer grids. The right-hand sides of Khodak et al., Learning to Relax (ICLR 2024).
+    """
+
+    is_field = True
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        known = [int(b == "dirichlet") for b in grid.box.boundaries]
+        shape = tuple(n - 2 * k for n, k in zip(grid.shape, known, strict=True))
+
+        def draw(carry):
+            key, part = jax.random.split(carry[0])
+            return key, jax.random.normal(part, shape, jnp.float32)
+
+        def too_large(carry):
+            return jnp.sum(carry[1] ** 2) > math.prod(shape)
+
+        _, noise = jax.lax.while_loop(too_large, draw, draw((key, None)))
+        return jnp.pad(noise, [(k, k) for k in known])

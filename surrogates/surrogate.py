@@ -4,6 +4,7 @@ import abc
 import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import equinox as eqx
@@ -135,11 +136,14 @@ class NetworkSurrogate(AbstractSurrogate):
         return self.task.unpack(y[0], fields)
 
 
-def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> AbstractSurrogate:
-    """A saved surrogate. `like` is needed for foreign networks: one built the same way, whose arrays are replaced.
+def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> eqx.Module:
+    """A saved surrogate or learned part of a solver, from a file or, by a bare name such as "deepcg-poisson-2d-64", from the
+    weights that are shipped. `like` is needed for foreign networks: one built the same way, whose arrays are replaced.
 
-    **Raises:** `StorageError` for a damaged or foreign file, saying what was found.
+    **Raises:** `StorageError` for a damaged or foreign file, saying what was found; `ValueError` for a bare name that is
+    neither a file nor shipped.
     """
+    path = _shipped(path)
     if like is not None:
         return storage.load_arrays(path, getattr(like, "best", like))
     loaded = storage.load(path)
@@ -148,6 +152,16 @@ def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> Abst
             f"{path}: holds the arrays of a foreign network only; pass like=wrap(TheSameNetwork(…), task)"
         )
     return loaded
+
+
+def _shipped(path: str | os.PathLike) -> str | os.PathLike:
+    """The file of a bare name; a path as it is."""
+    if not isinstance(path, str) or Path(path).name != path or Path(path).suffix or os.path.exists(path):
+        return path
+    shipped = {file.stem: file for file in (Path(__file__).parent / "learned_solvers" / "weights").glob("*.sgx")}
+    if path not in shipped:
+        raise ValueError(f"load: {path!r} is no file and none of the shipped weights {sorted(shipped)}")
+    return shipped[path]
 
 
 def wanted_grid(task: Task, data: Dataset) -> Grid | None:

@@ -18,6 +18,7 @@ from .solvers.pde import Dihedral as Dihedral
 from .solvers.pde import Problem as Problem
 from .solvers.pde import problem as problem
 from .solvers.storage import register as register
+from .surrogates import learned_solvers as learned_solvers
 from .surrogates import reduced as reduced
 from .surrogates.baselines import LinearSpectral as LinearSpectral
 from .surrogates.baselines import MeanField as MeanField

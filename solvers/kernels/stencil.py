@@ -128,8 +128,19 @@ def diffusion_diagonal(
     faces: Sequence[Float[Array, "..."]], spacing: Sequence[float], boundaries: Sequence[Boundary]
 ) -> Float[Array, "*n"]:
     """Diagonal of `apply_diffusion`, Σ_axes (a_{i−½} + a_{i+½}) / h² over the faces that exist, on the unknowns."""
+    return sum(left + right for left, right in couplings(faces, spacing, boundaries))
+
+
+def couplings(
+    faces: Sequence[Float[Array, "..."]], spacing: Sequence[float], boundaries: Sequence[Boundary]
+) -> tuple[tuple[Float[Array, "*n"], Float[Array, "*n"]], ...]:
+    """Per axis (a_{i−½}/h², a_{i+½}/h²) on the unknowns, 0 where there is no face.
+
+    They are minus the off-diagonal entries of `apply_diffusion`, except beside a Dirichlet side: its boundary node holds
+    zero and has no column.
+    """
     _check_boundaries(len(faces), boundaries)
-    result = jnp.zeros((), faces[0].dtype)
+    result = []
     for axis, (a, h, boundary) in enumerate(zip(faces, spacing, boundaries, strict=True)):
         if boundary == "dirichlet":
             left, right = _neighbours(a, axis)
@@ -138,8 +149,9 @@ def diffusion_diagonal(
         else:
             # A single point is its own neighbour and exchanges nothing.
             left, right = (jnp.roll(a, 1, axis), a) if a.shape[axis] > 1 else (0 * a, 0 * a)
-        result += (left + right) * jnp.asarray(1 / h**2, a.dtype)
-    return result
+        scale = jnp.asarray(1 / h**2, a.dtype)
+        result.append((left * scale, right * scale))
+    return tuple(result)
 
 
 def boundary_lift(

@@ -4,6 +4,7 @@ import abc
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
@@ -25,6 +26,11 @@ class AbstractMethod(eqx.Module):
         """This method with everything that depends on the operator alone computed (bound preconditioners, bounds of
         the spectrum). Binding twice changes nothing."""
         return self
+
+    def transposed(self, operator) -> "AbstractMethod":
+        """The unbound method bound to `operator`, which is the transpose of the one it was made for: a preconditioner that was
+        bound by hand to the other is transposed."""
+        return self.bind(operator)
 
     def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
         """|r| in the norm of the stopping test, ‖r‖₂ unless the method says otherwise."""
@@ -50,3 +56,32 @@ class Bindable(Protocol):
 def bound(preconditioner, operator):
     """The map r ↦ M⁻¹ r of a preconditioner: bound to the operator if it asks for that, as it is otherwise."""
     return preconditioner.bind(operator) if isinstance(preconditioner, Bindable) else preconditioner
+
+
+def transposed(preconditioner, operator):
+    """The map r ↦ M⁻ᵀ r for the transposed `operator`.
+
+    An unbound preconditioner is bound to it. One bound by hand is transposed: by its own `transpose()` if it has one, else by
+    `jax.linear_transpose`. One that is not linear in r has no transpose, and the result is None.
+    """
+    if preconditioner is None:
+        return None
+    if isinstance(preconditioner, Bindable):
+        rebound = preconditioner.bind(operator)
+        if rebound is not preconditioner:
+            return rebound
+    if hasattr(preconditioner, "transpose"):
+        return preconditioner.transpose()
+    structure = operator.in_structure()
+    apply = jax.linear_transpose(preconditioner, structure)
+    try:
+        jax.eval_shape(apply, structure)
+    except Exception:  # what JAX raises depends on the first operation that is not linear
+        return None
+    return lambda r: apply(r)[0]
+
+
+def unit(r: Float[Array, "..."]) -> Float[Array, ""]:
+    """The largest |r_i|, or 1 if that is zero: divided by it, r has squares that neither underflow nor overflow."""
+    largest = jnp.abs(r).max()
+    return jnp.where(largest > 0, largest, 1)

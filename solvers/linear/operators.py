@@ -1,21 +1,21 @@
-"""Linear operators of PDE discretisations, as `lineax.AbstractLinearOperator`s. Each describes one system."""
+"""−∇·(a∇u) + shift · u on a box, with obstacles."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..domains import Boundary
 from ..kernels import stencil
+from .structure import AbstractFieldOperator
 
 AnyArray = Array | np.ndarray
 
 
-class Diffusion(lx.AbstractLinearOperator):
+class Diffusion(AbstractFieldOperator):
     """u ↦ −∇·(a∇u) + shift · u on a box by finite volumes, symmetric.
 
     Unknowns `(*n)`: interior nodes on Dirichlet axes, cell centres on Neumann axes, all points on periodic ones.
@@ -31,11 +31,14 @@ class Diffusion(lx.AbstractLinearOperator):
     shape: tuple[int, ...] = eqx.field(static=True)
     spacing: tuple[float, ...] = eqx.field(static=True)
     boundaries: tuple[Boundary, ...] = eqx.field(static=True)
+    symmetric: ClassVar[bool] = True
 
     def __init__(self, faces, shape, spacing, boundaries, shift: Any = 0.0):
         self.faces = tuple(faces)
         self.shape, self.spacing, self.boundaries = tuple(shape), tuple(spacing), tuple(boundaries)
         self.shift = jnp.asarray(shift, self.faces[0].dtype)
+        if self.shift.shape not in ((), self.shape):
+            raise ValueError(f"Diffusion: shift must be a scalar or of shape {self.shape}, got {self.shift.shape}")
 
     def with_obstacle(
         self, solid: Bool[AnyArray, "*n"], condition: Literal["dirichlet", "neumann"] = "dirichlet"
@@ -57,14 +60,10 @@ class Diffusion(lx.AbstractLinearOperator):
         before = stencil.diffusion_diagonal(self.faces, self.spacing, self.boundaries)
         kept = before if condition == "dirichlet" else stencil.diffusion_diagonal(faces, self.spacing, self.boundaries)
         lost = jnp.where(solid, before, kept) - stencil.diffusion_diagonal(faces, self.spacing, self.boundaries)
-        return Diffusion(faces, self.shape, self.spacing, self.boundaries, jnp.where(solid, 0, self.shift) + lost)
+        return Diffusion(faces, self.shape, self.spacing, self.boundaries, self.shift + lost)
 
     def mv(self, vector):
         return stencil.apply_diffusion(vector, self.faces, self.spacing, self.boundaries) + self.shift * vector
-
-    def as_matrix(self):
-        columns = jax.vmap(lambda e: self.mv(e.reshape(self.shape)).ravel())(jnp.eye(self._size, dtype=self._dtype))
-        return columns.T
 
     def transpose(self):
         return self
@@ -75,50 +74,6 @@ class Diffusion(lx.AbstractLinearOperator):
     def in_structure(self):
         return jax.ShapeDtypeStruct(self.shape, self._dtype)
 
-    def out_structure(self):
-        return self.in_structure()
-
     @property
     def _dtype(self):
         return self.faces[0].dtype
-
-    @property
-    def _size(self) -> int:
-        return self.in_structure().size
-
-
-@lx.is_symmetric.register(Diffusion)
-def _(operator):
-    return True
-
-
-@lx.is_positive_semidefinite.register(Diffusion)
-def _(operator):
-    return False  # the sign of the shift and of the coefficient are values, not structure
-
-
-for _query in (
-    lx.is_diagonal,
-    lx.is_tridiagonal,
-    lx.has_unit_diagonal,
-    lx.is_lower_triangular,
-    lx.is_upper_triangular,
-    lx.is_negative_semidefinite,
-):
-    _query.register(Diffusion, lambda operator: False)
-
-
-@lx.diagonal.register(Diffusion)
-def _(operator):
-    return operator.diagonal().ravel()
-
-
-@lx.linearise.register(Diffusion)
-@lx.conj.register(Diffusion)
-def _(operator):
-    return operator
-
-
-@lx.materialise.register(Diffusion)
-def _(operator):
-    return lx.MatrixLinearOperator(operator.as_matrix(), lx.symmetric_tag)

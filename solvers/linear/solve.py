@@ -1,55 +1,80 @@
 """The differentiable linear solve that every method runs in."""
 
+import dataclasses
 from typing import SupportsInt
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Float, ScalarLike
+import numpy as np
+from jaxtyping import Array, Float, ScalarLike, Shaped
 
-from .cg import CG
+from .choose import choose
+from .method import AbstractMethod, unit
 from .status import Solution, Stats, Status
+
+AnyArray = Array | np.ndarray
 
 
 def solve(
     operator: lx.AbstractLinearOperator,
-    b: Float[Array, "*n"],
-    method=None,
+    b: Shaped[AnyArray, "*n"],
+    method: AbstractMethod | None = None,
     *,
-    x0: Float[Array, "*n"] | None = None,
+    x0: Shaped[AnyArray, "..."] | None = None,
     adjoint_rtol: ScalarLike | None = None,
     keep_inexact_gradients: bool = False,
 ) -> Solution:
     """Solve A x = b with derivatives by the implicit function theorem, of any order, forward and reverse.
 
     A ẋ = ḃ − Ȧ x gives tangents and Aᵀ λ = x̄, b̄ = λ, Ā = −λ xᵀ cotangents; both are solved by `method` too, with
-    right-hand sides scaled to unit norm (inner products of a tiny cotangent would underflow in float32).
+    right-hand sides scaled to unit norm (inner products of a tiny cotangent would underflow in float32). For a non-symmetric
+    operator the method is bound to `operator.transpose()` for Aᵀ. A preconditioner that was bound by hand is transposed
+    (`transpose()` if it has one, else `jax.linear_transpose`); one that is not linear is left out there.
+
+    Outside of `jit` it compiles itself, once for equal shapes, dtypes and equal numbers and functions in `operator` and
+    `method`: make preconditioners modules, or reuse the same function, and give parameters that change as arrays.
 
     **Arguments:**
 
-    - `operator`: one system, symmetric (methods for non-symmetric systems have their own transposed solve).
-    - `method`: `(operator, b, x0, tolerance) -> (x, Stats)`, for example `CG(...)`, the default. Its arrays get no gradient.
+    - `operator`: one square system on one real array, of this library or any of lineax (`A + B`, `2.0 * A`, `A @ B`, functions,
+      matrices, tagged ones). Products are known to be symmetric only by a tag.
+    - `b`: real, of the operator's shape and dtype.
+    - `method`: for example `CG(Multigrid())`; by default what `choose(operator)` gives, named in `Solution.method`. Its arrays,
+      and those its preconditioner holds, get no gradient, even where they depend on what is differentiated.
     - `x0`: starting point, zero by default; it gets no gradient.
     - `adjoint_rtol`: relative tolerance of the tangent and adjoint solves, the method's own `rtol` by default.
     - `keep_inexact_gradients`: a derivative solve that missed its tolerance 100 times over returns NaN unless this is set.
 
-    **Returns:** `Solution(value, stats)`. Under `vmap` every lane has its own status; a lane that fails does not disturb
-    the others. **Raises:** `ValueError` for a right-hand side of the wrong shape.
+    **Returns:** `Solution(value, stats, method)`. Under `vmap` every lane has its own status; a lane that fails does not
+    disturb the others. **Raises:** `ValueError` for a wrong shape, an operator that is not square, or a non-symmetric one
+    given to a method that needs symmetry; `TypeError` for complex numbers, integers, a dtype other than the operator's, or an
+    operator on a pytree.
     """
-    method = CG() if method is None else method
-    expected = operator.in_structure()
-    if b.shape != expected.shape:
+    b = _checked("right-hand side", b, operator)
+    if x0 is not None:
+        x0 = _checked("starting point", x0, operator)
+    symmetric = lx.is_symmetric(operator)
+    if method is None:
+        method = choose(operator)
+    if method.needs_symmetric and not symmetric:
         raise ValueError(
-            f"solve: the operator acts on arrays of shape {expected.shape}, the right-hand side has {b.shape}"
+            f"solve: {type(method).__name__} needs a symmetric operator, {type(operator).__name__} is not; use FGMRES() or "
+            "BiCGStab(), or, if the matrix is symmetric, lineax.TaggedLinearOperator(operator, lineax.symmetric_tag)"
         )
-    if not lx.is_symmetric(operator):
-        raise ValueError(f"solve: {type(method).__name__} needs a symmetric operator, {type(operator).__name__} is not")
-    name = method.describe()
+    value, stats = _solve(operator, b, method, x0, adjoint_rtol, symmetric, keep_inexact_gradients)
+    return Solution(value, stats, method.describe())
+
+
+@eqx.filter_jit
+def _solve(
+    operator, b, method, x0, adjoint_rtol, symmetric, keep_inexact_gradients
+) -> tuple[Float[Array, "*n"], Stats]:
     method, frozen = _constant((method, operator))
-    method = method.bind(frozen)
-    rtol = method.rtol if adjoint_rtol is None else adjoint_rtol
-    unit = _unit(jax.lax.stop_gradient(b))
-    scale = unit * method.measure(jax.lax.stop_gradient(b) / unit)
+    bound = method.bind(frozen)
+    largest = unit(jax.lax.stop_gradient(b))
+    scale = largest * bound.measure(jax.lax.stop_gradient(b) / largest)
     start = jnp.zeros_like(b) if x0 is None else jnp.where(scale == 0, 0, jax.lax.stop_gradient(x0))
 
     # The unknown is (x, s), the operator (A x, s) and the right-hand side (b − A x0, |b|). Tangents and cotangents have
@@ -59,24 +84,32 @@ def solve(
         product = operator.mv(x)
         return product, _tied(s, product)
 
-    def inner(_, rhs):
+    def inner(method, operator, rhs):
         r, s = rhs
         primal = s != 0
-        unit = _unit(r)
-        r = r / unit
-        tolerance = jnp.where(primal, jnp.maximum(method.rtol * s, method.atol) / unit, rtol * method.measure(r))
-        y, stats = method(frozen, r, jnp.zeros_like(r), tolerance)
+        largest = unit(r)
+        r = r / largest
+        rtol = method.rtol if adjoint_rtol is None else adjoint_rtol
+        tolerance = jnp.where(primal, jnp.maximum(method.rtol * s, method.atol) / largest, rtol * method.measure(r))
+        y, stats = method(operator, r, jnp.zeros_like(r), tolerance)
         if not keep_inexact_gradients:
             missed = ~primal & ~(stats.residual <= 100 * tolerance)
             y = jnp.where(missed, jnp.nan, y)
-        history = None if stats.history is None else stats.history * unit
-        return (y * unit, s), Stats(stats.status, stats.iterations, stats.residual * unit, history)
+        history = None if stats.history is None else stats.history * largest
+        return (y * largest, s), dataclasses.replace(stats, residual=stats.residual * largest, history=history)
 
-    r = b - operator.mv(start)
+    def forward(_, rhs):
+        return inner(bound, frozen, rhs)
+
+    def adjoint(_, rhs):
+        turned = frozen.transpose()
+        return inner(method.transposed(turned), turned, rhs)
+
+    r = b if x0 is None else b - operator.mv(start)
     (x, s), stats = jax.lax.custom_linear_solve(
-        matvec, (r, _tied(scale, r)), inner, inner, symmetric=True, has_aux=True
+        matvec, (r, _tied(scale, r)), forward, forward if symmetric else adjoint, symmetric=symmetric, has_aux=True
     )
-    return Solution(start + _tied(x, s), stats, name)
+    return start + _tied(x, s), stats
 
 
 def status_message(status: SupportsInt) -> str:
@@ -84,15 +117,34 @@ def status_message(status: SupportsInt) -> str:
     return f"{Status(int(status)).name}: {Status(int(status)).advice}"
 
 
+def _checked(name: str, vector: AnyArray, operator) -> Array:
+    """The vector as a JAX array, if the operator can be applied to it and returns its like."""
+    expected, kind = operator.in_structure(), type(operator).__name__
+    if not isinstance(expected, jax.ShapeDtypeStruct):
+        raise TypeError(
+            f"solve: {kind} acts on a pytree, {jax.tree.structure(expected)}; write it for one array, with "
+            "jax.flatten_util.ravel_pytree"
+        )
+    if operator.out_structure() != expected:
+        raise ValueError(f"solve: {kind} maps {expected.shape} to {operator.out_structure().shape}; it must be square")
+    vector = jnp.asarray(vector)
+    if vector.shape != expected.shape:
+        raise ValueError(f"solve: the operator acts on arrays of shape {expected.shape}, the {name} has {vector.shape}")
+    if not (jnp.issubdtype(vector.dtype, jnp.floating) and jnp.issubdtype(expected.dtype, jnp.floating)):
+        raise TypeError(
+            f"solve: needs real floating-point numbers, the operator has {expected.dtype} and the {name} {vector.dtype}; convert "
+            "integers with astype, write a complex system as a real one of twice the size"
+        )
+    if vector.dtype != expected.dtype:
+        raise TypeError(
+            f"solve: the operator has {expected.dtype}, the {name} {vector.dtype}; convert one of them with astype"
+        )
+    return vector
+
+
 def _constant(tree):
     """Without gradient; leaves that are no arrays (functions inside a learned preconditioner) stay as they are."""
     return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if isinstance(x, jax.Array) else x, tree)
-
-
-def _unit(r):
-    """The largest |r_i|, or 1 if that is zero: divided by it, r has squares that neither underflow nor overflow."""
-    largest = jnp.abs(r).max()
-    return jnp.where(largest > 0, largest, 1)
 
 
 def _tied(value, other):

@@ -21,9 +21,9 @@ class Status(IntEnum):
             Status.converged: "the true residual meets the tolerance",
             Status.max_steps: "the step limit was reached: raise max_steps, loosen rtol or improve the preconditioner",
             Status.stagnated: "the true residual stopped falling above the tolerance: it has reached its floor in this "
-            "precision; loosen rtol or compute in float64",
+            "precision, or the system is singular and has no solution; loosen rtol, use Refinement or compute in float64",
             Status.breakdown: "a direction of zero or negative curvature was met: the operator or the preconditioner "
-            "is not symmetric positive definite",
+            "is not symmetric positive definite (use MINRES for an indefinite operator, FGMRES where BiCGStab breaks down)",
             Status.non_finite: "the operator, the right-hand side or the starting point holds NaN or infinity; in a "
             "time integration also: the step is too long",
         }[self]

@@ -1,5 +1,6 @@
 from . import elliptic as elliptic
 from . import evolution as evolution
+from . import smoke as smoke
 from . import thermal_block as thermal_block
 from .affine import AffineSystem as AffineSystem
 from .jets import Jet as Jet

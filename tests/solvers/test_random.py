@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from surrogax.solvers import random
 from surrogax.solvers.domains import Box, Grid
@@ -140,3 +141,19 @@ def test_numbers(key):
     assert abs(beta.mean() - (-0.15 + 0.6 * 0.25)) < 5 * 0.6 * np.sqrt(12 / (64 * 9) / 4000)
     for law in (random.Uniform(), random.Beta(), random.GaussianField(), random.Threshold(), random.Lognormal()):
         assert isinstance(law, random.Distribution) and hash(law) == hash(type(law)())
+
+
+def test_truncated_noise_is_white_and_bounded(key):
+    """Norm ≤ √n on the unknowns, zero on Dirichlet sides; the density inside the ball keeps its mean and covariance."""
+    noise, grid = random.TruncatedNoise(), Box(x=(0, 1), y=(0, 1, "periodic")).grid((6, 5))
+    keys = jax.random.split(key, 4000)
+    draws = np.asarray(jax.jit(jax.vmap(lambda k: noise.sample(k, grid)))(keys))
+    assert draws.shape == (4000, 6, 5) and (draws[:, [0, -1]] == 0).all()
+    inner = draws[:, 1:-1].reshape(4000, 20)
+    square = (inner**2).sum(1)
+    assert square.max() <= 20 and square.max() > 19.9
+    # E‖b‖² of χ²₂₀ below 20: 20 F₂₂(20) / F₂₀(20) with the distribution functions F of χ².
+    assert abs(square.mean() - 20 * chi2.cdf(20, 22) / chi2.cdf(20, 20)) < 4 * square.std() / np.sqrt(4000)
+    covariance = inner.T @ inner / 4000
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.07 and np.abs(inner.mean(0)).max() < 0.07
+    np.testing.assert_array_equal(draws[7], noise.sample(keys[7], grid))

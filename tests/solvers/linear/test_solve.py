@@ -189,7 +189,7 @@ def test_wrong_use_is_named():
     with pytest.raises(ValueError, match=r"arrays of shape \(5, 4\), the right-hand side has \(4, 5\)"):
         solve(operator, jnp.ones((4, 5)))
     with pytest.raises(ValueError, match="CG needs a symmetric operator, MatrixLinearOperator is not"):
-        solve(lx.MatrixLinearOperator(jnp.asarray([[1.0, 1.0], [0.0, 1.0]])), jnp.ones(2))
+        solve(lx.MatrixLinearOperator(jnp.asarray([[1.0, 1.0], [0.0, 1.0]])), jnp.ones(2), CG())
     with pytest.raises(ValueError, match="max_steps must not be negative, got -1"):
         CG(max_steps=-1)
 

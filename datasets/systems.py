@@ -1,0 +1,119 @@
+"""A sequence of linear systems, assembled where it is used."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..solvers.domains import Grid
+from ..solvers.pde.problem import Problem
+
+AnyArray = Array | np.ndarray
+
+
+class Systems(eqx.Module):
+    """The systems A x = b of the samples of a dataset, kept as the parameters that they are assembled from.
+
+    A pytree with a leading sample axis, so `lax.scan(step, state, systems)` and `vmap` hand out one system at a time, whose
+    operator exists only there. On a sequence `operator` and `b` assemble all systems at once. `A, b = systems` gives both.
+
+    - `len(systems)`, `systems[3]` one system, `systems[:100]` and `systems[[1, 5]]` a shorter sequence.
+
+    **Fields:**
+
+    - `fields`: the problem's inputs by name, each with a leading sample axis, or without in one system.
+    - `grid`, `assemble`: the problem's `operator(fields, grid) -> (A, b)` and its grid.
+    - `context_names`: the parameters that make up the context, see `Dataset.systems`.
+    - `ranks`: number of axes of every field in one system.
+    """
+
+    fields: Mapping[str, Float[Array, "..."]]
+    grid: Grid = eqx.field(static=True)
+    assemble: Callable = eqx.field(static=True)
+    context_names: tuple[str, ...] = eqx.field(static=True)
+    ranks: tuple[tuple[str, int], ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        grid: Grid,
+        fields: Mapping[str, Float[AnyArray, "..."]],
+        context: str | Sequence[str] | None = None,
+    ) -> "Systems":
+        """The systems of a problem for given inputs `fields`, with a leading sample axis each.
+
+        Numbers are in the precision of the caller: float64 with x64 on. `context` as in `Dataset.systems`.
+        """
+        assemble = problem.needs("operator", "systems")
+        if not fields:
+            raise ValueError(f"systems: {problem!r} has no inputs, all its systems are the same")
+        numbers = [k for k, v in fields.items() if not problem.parameters[k].is_field and v.ndim == 1]
+        names = (context,) if isinstance(context, str) else tuple(numbers if context is None else context)
+        if not set(names) <= set(numbers):
+            raise ValueError(f"systems: context={context!r} must name parameters with one number per sample, {numbers}")
+        dtype = jnp.result_type(float)
+        ranks = tuple((k, v.ndim - 1) for k, v in fields.items())
+        return cls({k: jnp.asarray(v, dtype) for k, v in fields.items()}, grid, assemble, names, ranks)
+
+    @classmethod
+    def sample(
+        cls,
+        problem: Problem,
+        n: int,
+        grid: int | tuple[int, ...] | Grid,
+        key: jax.Array,
+        context: str | Sequence[str] | None = None,
+    ) -> "Systems":
+        """The systems of `generate(problem, n, grid, key)`, without solving any of them."""
+        grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
+        draw = jax.vmap(lambda i: problem.sample_parameters(jax.random.fold_in(key, i), grid))
+        return cls.of(problem, grid, draw(jnp.arange(n)), context)
+
+    @property
+    def operator(self):
+        """The operator of this system, or those of all systems with a leading axis on every array in it."""
+        return self._assembled()[0]
+
+    @property
+    def b(self) -> Float[Array, "..."]:
+        """The right-hand side."""
+        return self._assembled()[1]
+
+    @property
+    def context(self) -> Float[Array, "..."] | None:
+        """What is known of a system before its solve: a number, the vector `(k,)` of several, None without any."""
+        values = [self.fields[name] for name in self.context_names]
+        if not values:
+            return None
+        return values[0] if len(values) == 1 else jnp.stack(values, axis=-1)
+
+    @property
+    def is_sequence(self) -> bool:
+        name, rank = self.ranks[0]
+        return jnp.ndim(self.fields[name]) > rank
+
+    def __len__(self) -> int:
+        if not self.is_sequence:
+            raise TypeError("len: this is one system, not a sequence")
+        return len(self.fields[self.ranks[0][0]])
+
+    def __getitem__(self, index) -> "Systems":
+        if not self.is_sequence:
+            raise TypeError("this is one system, not a sequence")
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"system {index} of a sequence of {len(self)}")
+        index = index if isinstance(index, int | slice) else jnp.asarray(index)
+        return eqx.tree_at(lambda s: s.fields, self, {name: values[index] for name, values in self.fields.items()})
+
+    def __iter__(self):
+        return iter(self._assembled())
+
+    def _assembled(self):
+        def one(fields):
+            return self.assemble(fields, self.grid)
+
+        return (jax.vmap(one) if self.is_sequence else one)(self.fields)

@@ -1,0 +1,69 @@
+"""The network of Kaneda et al. (2023): a residual U-Net from a residual field to a search direction."""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ...solvers.storage import register
+from .layers import convolve, initial_kernel, pooled, repeated
+
+
+@register("DirectionNetwork")
+class DirectionNetwork(eqx.Module):
+    """q = network(r) for residuals r of unit norm: the paper's, in any dimension, with any number of poolings.
+
+    A linear 3ᵈ convolution to `channels`; on each level residual blocks x ← relu(K₂ relu(K₁ x)) + x, then average pooling by
+    two, the next level, nearest-neighbour upsampling, the sum with what was there before pooling, and residual blocks again;
+    a pointwise linear map to q. Zero padding. It sees neither the operator nor the obstacles, so it belongs to the kind of
+    domain it was trained on; `MultilevelDirection` sees both.
+
+    **Arguments:** `blocks` before, at the coarsest level, and after (of every level); `levels`: number of poolings, 1 in the
+    paper, which leaves the smooth error of large grids to the iteration.
+    """
+
+    first: tuple[Float[Array, "..."], Float[Array, " c"]]
+    inner: tuple[Float[Array, "..."], Float[Array, "k c"]]
+    last: tuple[Float[Array, "..."], Float[Array, " 1"]]
+    blocks: tuple[int, int, int] = eqx.field(static=True)
+    levels: int = eqx.field(static=True)
+
+    def __init__(
+        self, dim: int, channels: int = 16, blocks: tuple[int, int, int] = (2, 3, 2), levels: int = 1, *, key: Array
+    ):
+        before, bottom, after = blocks
+        count = 2 * (levels * (before + after) + bottom)
+        window, keys = (3,) * dim, jax.random.split(key, 3)
+        self.first = (initial_kernel(keys[0], *window, 1, channels), jnp.zeros(channels))
+        kernels = [initial_kernel(k, *window, channels, channels) for k in jax.random.split(keys[1], count)]
+        self.inner = (jnp.stack(kernels), jnp.zeros((count, channels)))
+        self.last = (initial_kernel(keys[2], *(1,) * dim, channels, 1), jnp.zeros(1))
+        self.blocks, self.levels = blocks, levels
+
+    @classmethod
+    def paper(cls, size: Literal[64, 128], dim: int = 3, *, key: Array) -> "DirectionNetwork":
+        """The networks of the paper for 64³ (97,457 parameters) and 128³ (152,881)."""
+        return cls(dim, 16, {64: (2, 3, 2), 128: (3, 5, 3)}[size], key=key)
+
+    def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        x = r.astype(self.last[1].dtype)[..., None]
+        x = self._level(convolve(x, self.first[0]) + self.first[1], 0)
+        return (convolve(x, self.last[0]) + self.last[1])[..., 0].astype(r.dtype)
+
+    def _level(self, x, level: int):
+        before, bottom, after = self.blocks
+        start = 2 * level * (before + after)
+        if level == self.levels:
+            return self._residual(x, start, bottom)
+        x = self._residual(x, start, before)
+        x = x + repeated(self._level(pooled(x, range(x.ndim - 1)), level + 1), x.shape[:-1])
+        return self._residual(x, start + 2 * before, after)
+
+    def _residual(self, x, start: int, blocks: int):
+        kernels, biases = self.inner
+        for i in range(start, start + 2 * blocks, 2):
+            y = jax.nn.relu(convolve(x, kernels[i]) + biases[i])
+            x = x + jax.nn.relu(convolve(y, kernels[i + 1]) + biases[i + 1])
+        return x

@@ -1,0 +1,175 @@
+"""Training of search directions on the residuals that their own iteration meets, without labels."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from ...solvers.linear.method import bound
+from ...solvers.linear.recurrence import dot, norm, ratio
+from ..training.loop import Loop
+from ..training.objectives import States
+from .direction_systems import AbstractSystems
+
+
+class Candidate(eqx.Module):
+    """A direction as the training loop takes it."""
+
+    direction: PyTree
+    state: None = None
+
+
+class Lane(eqx.Module):
+    """One system A e = r of an operator on its way through the iteration: error, residual (of unit norm), and the last two
+    directions, A-orthogonal, with their products with A."""
+
+    e: Float[Array, "*n"]
+    r: Float[Array, "*n"]
+    directions: Float[Array, "2 *n"]
+    products: Float[Array, "2 *n"]
+
+    @classmethod
+    def of(cls, e, r) -> "Lane":
+        none = jnp.zeros((2, *r.shape), r.dtype)
+        return cls(e, r, none, none)
+
+
+class DirectionObjective(eqx.Module):
+    """What a good direction minimises, one DeepCG step at a time; an `Objective` of the training loop.
+
+    `domains` operators with `lanes` systems each are kept in the objective's state. Every training step takes one step of the
+    iteration on all of them with the current network, and the loss of that step is the training loss; the iterates go on
+    without gradient. The oldest operator is replaced by a fresh one every `renew` steps, so that systems are met up to
+    `domains · renew` iterations old: the network trains on the residuals that it leaves itself, which are not distributed
+    like right-hand sides.
+
+    **Arguments:**
+
+    - `systems`: where operators and right-hand sides come from.
+    - `loss`: "residual" is ‖r − α̂ A q‖², α̂ = qᵀr/qᵀA q, for unit residuals (Kaneda et al., eq. 8). "energy" is
+      −log(x + 0.02) with x = (dᵀr)²/(dᵀA d · eᵀr), the share of the energy of the error that a step along d removes, d
+      being q made A-orthogonal to the two directions before. Both are free of the scale of q. The energy is what the iteration
+      minimises; the residual weighs the rough part of the error more than the smooth one.
+    - `renew`: 0 takes fresh systems in every step, as the paper does.
+    """
+
+    systems: AbstractSystems
+    loss_kind: Literal["residual", "energy"] = eqx.field(static=True, default="energy")
+    domains: int = eqx.field(static=True, default=8)
+    lanes: int = eqx.field(static=True, default=2)
+    renew: int = eqx.field(static=True, default=2)
+
+    def init(self, key: Array) -> tuple[PyTree, Lane, Int[Array, ""]]:
+        return *self._fresh(key, self.domains), jnp.asarray(0)
+
+    def loss(self, model: Candidate, states: States, batch: None, key: Array):
+        operators, lanes, count = self.init(key) if self.renew == 0 else states.objective
+
+        def of_domain(operator, lanes):
+            direction = bound(model.direction, operator)
+            return jax.vmap(lambda lane: self._step(direction, operator, lane))(lanes)
+
+        losses, lanes = jax.vmap(of_domain)(operators, lanes)
+        state = (operators, jax.lax.stop_gradient(lanes), count + 1)
+        if self.renew:
+            state = self._renewed(state, key)
+        return losses.mean(), (States(states.model, state), {})
+
+    def _fresh(self, key: Array, count: int) -> tuple[PyTree, Lane]:
+        def one(key):
+            operator, e, r = self.systems.sample(key, self.lanes)
+            return operator, jax.vmap(Lane.of)(e, r)
+
+        # One after the other: batched eigendecompositions of small matrices are slow.
+        return jax.lax.map(one, jax.random.split(key, count))
+
+    def _renewed(self, state, key: Array):
+        operators, lanes, count = state
+
+        def replace(old):
+            new = self._fresh(key, 1)
+            slot = count // self.renew % self.domains
+            return jax.tree.map(lambda a, b: jax.lax.dynamic_update_index_in_dim(a, b[0], slot, 0), old, new)
+
+        return *jax.lax.cond(count % self.renew == 0, replace, lambda old: old, (operators, lanes)), count
+
+    def _step(self, direction, operator, lane: Lane) -> tuple[Float[Array, ""], Lane]:
+        e, r = lane.e, lane.r
+        q = direction(r)
+        q = q / jax.lax.stop_gradient(norm(q) + 1e-20)
+        product = operator.mv(q)
+        d, d_product = q, product
+        for p, p_product in zip(lane.directions, lane.products, strict=True):
+            overlap = ratio(dot(d, p_product), dot(p, p_product), dot(p, p_product) > 0)
+            d, d_product = d - overlap * p, d_product - overlap * p_product
+        curvature, energy = dot(d, d_product), dot(e, r)
+        usable = (curvature > 1e-12) & (energy > 0)
+        alpha = ratio(dot(d, r), curvature, usable)
+        if self.loss_kind == "energy":
+            loss = -jnp.log(ratio(alpha * dot(d, r), energy, usable) + 0.02)
+        else:
+            best = ratio(dot(q, r), dot(q, product), dot(q, product) > 1e-12)
+            loss = jnp.sum((r - best * product) ** 2)
+        # r = A e anew: a recurrence of r would part from that of e after a few steps in float32.
+        e = e - alpha * d
+        r = operator.mv(e)
+        size = norm(r)
+        usable &= jnp.isfinite(size) & (size > 0)
+        scale = ratio(jnp.ones_like(size), size, usable)
+        after = Lane(scale * e, scale * r, jnp.stack([lane.directions[1], d]), jnp.stack([lane.products[1], d_product]))
+        after = jax.tree.map(lambda x: jnp.where(usable, x, 0), after)  # a dead lane waits for its renewal
+        return jnp.where(usable, loss, 0), after
+
+
+def train_direction(
+    direction: PyTree,
+    objective: DirectionObjective,
+    optimizer: optax.GradientTransformation,
+    steps: int,
+    key: Array,
+    *,
+    iterations: Callable[[PyTree], Any] | None = None,
+    check_every: int = 250,
+    report: Callable[[str], None] = print,
+) -> tuple[PyTree, list[tuple[int, float, float]]]:
+    """The direction after `steps` of the optimiser, in the library's training loop.
+
+    **Arguments:**
+
+    - `direction`: an unbound direction, for example `MultilevelDirection(2, key=key)`.
+    - `iterations`: a measure of a direction, the fewer the better, for example mean iterations on validation systems. It is
+      called every `check_every` steps and the best direction is returned; without it, the last one.
+
+    **Returns:** the direction, and per check (step, mean loss, measure). **Raises:** `FloatingPointError` for a loss that is
+    not finite.
+    """
+    loop = Loop.of(Candidate(direction), objective, optimizer, 0.0)
+    state = loop.init(Candidate(direction), key)
+    best, best_measure, log = direction, np.inf, []
+
+    @eqx.filter_jit(donate="all-except-first")
+    def advance(loop, state, count: int):
+        return loop.run(state, None, jnp.zeros((count, 0), jnp.int32))
+
+    done = 0
+    while done < steps:
+        count = min(check_every, steps - done)
+        state, losses = advance(loop, state, count)
+        done += count
+        loss = float(losses.mean())
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"train_direction: the loss was not finite before step {done}; lower the learning rate"
+            )
+        current = loop.surrogate(state).direction
+        measure = np.nan if iterations is None else float(iterations(current))
+        if iterations is None or measure < best_measure:
+            best, best_measure = jax.tree.map(lambda x: jnp.array(x) if eqx.is_array(x) else x, current), measure
+        log.append((done, loss, measure))
+        report(f"step {done}: loss {loss:.4f}, measure {measure:.2f}")
+    return best, log

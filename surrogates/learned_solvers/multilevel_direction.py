@@ -1,0 +1,100 @@
+"""A search direction that is linear in the residual and learned in the geometry, on as many levels as the grid has."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ...solvers.storage import register
+from .layers import convolve, initial_kernel, interpolated, pooled
+from .stencil_geometry import Geometry, Units, coarsened, geometry_of
+
+
+@register("MultilevelDirection")
+class MultilevelDirection(eqx.Module):
+    """q = N(A) r: a U-Net whose weights are the same on every level, for the operator −∇·(a∇u) + shift·u.
+
+    On a level with features x of the residual, pooled to the next level as long as its shortest side exceeds `coarsest`:
+
+        t = x + g₁ ⊙ K₁ x,   y = t + g₂ ⊙ K₂ P level(pool t),   z = y + g₃ ⊙ K₃ y,
+
+    with 3ᵈ convolutions K, linear interpolation P and gates g, fields that a small nonlinear network computes from the
+    geometry (open faces, shift, fluid fraction) of that level. So N is linear in r (any scale of residual, no training
+    distribution to leave), nonlinear in the domain as in Lan et al. (2024, arXiv 2310.00177), and, as weights do not
+    belong to a level, applies to any grid size: twice the points is one more level. The gates are computed once per
+    operator by `bind`; nothing in the network knows or applies A, a transform or a relaxation.
+
+    Variable coefficients enter by a symmetric scaling with the local mean of the open faces. Periodic axes are seen as
+    walls without flux, which costs iterations.
+
+    Untrained it is near Σ_levels 4^level P pool r, the additive multilevel preconditioner of Bramble, Pasciak and Xu (1990).
+
+    **Arguments:** `dim`; `channels` of the residual's features: 4 needs about 10 % more iterations than 8 and a third of the
+    arithmetic; `hidden` channels of the geometry network; `coarsest`: side at which pooling ends.
+    """
+
+    lift: Float[Array, "..."]
+    kernels: Float[Array, "..."]
+    readout: Float[Array, "..."]
+    geometry: list[tuple[Float[Array, "..."], Float[Array, "..."]]]
+    dim: int = eqx.field(static=True)
+    coarsest: int = eqx.field(static=True)
+
+    def __init__(self, dim: int, channels: int = 4, hidden: int = 8, coarsest: int = 3, *, key: Array):
+        self.dim, self.coarsest = dim, coarsest
+        keys = jax.random.split(key, 6)
+        window = (3,) * dim
+        point = (1,) * dim
+        centre = (1,) * dim
+        start = jax.random.normal(keys[0], (channels,)) / math.sqrt(channels)
+        self.lift = (0.1 * initial_kernel(keys[2], *window, 1, channels)).at[centre].add(start)
+        kernels = 0.1 * jax.vmap(lambda k: initial_kernel(k, *window, channels, channels))(jax.random.split(keys[1], 3))
+        self.kernels = kernels.at[(1, *centre)].add(4 * jnp.eye(channels))
+        self.readout = (start / (start @ start)).reshape(*point, channels, 1)
+        sizes = [(*window, 2 + dim, hidden), (*window, hidden, hidden), (*point, hidden, 3 * channels)]
+        kernels = [initial_kernel(k, *size) for k, size in zip(keys[3:], sizes, strict=True)]
+        self.geometry = [(k, jnp.zeros(k.shape[-1])) for k in [*kernels[:2], 0.3 * kernels[2]]]
+
+    def bind(self, operator) -> "BoundDirection":
+        """The direction for this operator: the gates of every level."""
+        geometry, units = jax.tree.map(lambda x: x.astype(self.lift.dtype), geometry_of(operator))
+        fluid, gates = geometry.fluid, [self._gates(geometry)]
+        while min(geometry.shape) > self.coarsest:
+            geometry = coarsened(geometry)
+            gates.append(self._gates(geometry))
+        return BoundDirection(self.lift, self.kernels, self.readout, fluid, units, tuple(gates))
+
+    def _gates(self, geometry: Geometry) -> Float[Array, "3 *n c"]:
+        x = geometry.features
+        for i, (kernel, bias) in enumerate(self.geometry):
+            x = convolve(x, kernel) + bias
+            x = jax.nn.relu(x) if i < 2 else x
+        gates = jnp.stack(jnp.split(1 + x, 3, axis=-1))
+        return gates * geometry.fluid[..., None]
+
+
+class BoundDirection(eqx.Module):
+    """A `MultilevelDirection` for one operator: r ↦ q, linear. It computes in the dtype of the weights."""
+
+    lift: Float[Array, "..."]
+    kernels: Float[Array, "..."]
+    readout: Float[Array, "..."]
+    fluid: Float[Array, "*n"]
+    units: Units
+    gates: tuple[Float[Array, "..."], ...]
+
+    def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        own = r.astype(self.lift.dtype)
+        x = convolve((self.units.scaling * own)[..., None], self.lift) * self.fluid[..., None]
+        q = self.units.scaling * convolve(self._level(x, 0), self.readout)[..., 0]
+        return (q + self.units.solid_inverse * own).astype(r.dtype)
+
+    def _level(self, x, level: int):
+        before, coarse, after = self.gates[level]
+        t = x + before * convolve(x, self.kernels[0])
+        if level + 1 < len(self.gates):
+            smooth = self._level(pooled(t, range(t.ndim - 1)), level + 1)
+            t = t + coarse * convolve(interpolated(smooth, t.shape[:-1]), self.kernels[1])
+        return t + after * convolve(t, self.kernels[2])

@@ -1,0 +1,83 @@
+"""What a learned direction sees of the operator: open faces, shift and fluid fraction, free of units, on every level."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from ...solvers.kernels.stencil import pad_axis
+from ...solvers.linear.sor import as_diffusion
+from .layers import pooled
+
+
+class Geometry(eqx.Module):
+    """One level. With the local coefficient a_i (mean of the open faces of point i, over h²):
+
+    - `faces`: per axis the coefficient between i and i + 1 over √(a_i a_{i+1}), 0 after the last point.
+    - `shift`: what else stands on the diagonal (Dirichlet sides and obstacles included) over a_i.
+    - `fluid`: share of points with an open face to another point.
+    """
+
+    faces: tuple[Float[Array, "*n"], ...]
+    shift: Float[Array, "*n"]
+    fluid: Float[Array, "*n"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.fluid.shape
+
+    @property
+    def features(self) -> Float[Array, "*n c"]:
+        return jnp.stack([self.fluid, self.shift / (1 + jnp.abs(self.shift)), *self.faces], axis=-1)
+
+
+class Units(eqx.Module):
+    """Between a system and its form with a_i = 1: q = s N(s r) + r / D, where N is blind to solid points. Both in units of
+    the mean coefficient.
+
+    - `scaling`: s_i = a_i^(−1/2) at fluid points, 0 elsewhere.
+    - `solid_inverse`: 1 / D_i, the diagonal, at points without an open face, which solve for themselves; 0 elsewhere.
+    """
+
+    scaling: Float[Array, "*n"]
+    solid_inverse: Float[Array, "*n"]
+
+
+def geometry_of(operator) -> tuple[Geometry, Units]:
+    """The finest level of a `Diffusion` or of what can be written as one. Raises `TypeError` for other operators."""
+    operator = as_diffusion(operator, "MultilevelDirection")
+    inner, extra = [], jnp.zeros(operator.shape, operator.faces[0].dtype) + operator.shift
+    for axis, (a, h, boundary) in enumerate(zip(operator.faces, operator.spacing, operator.boundaries, strict=True)):
+        n, a = operator.shape[axis], a / h**2
+        if boundary == "dirichlet":
+            first, last = pad_axis(a, axis, 0, -n), pad_axis(a, axis, -n, 0)
+            extra += pad_axis(first, axis, 0, n - 1) + pad_axis(last, axis, n - 1, 0)
+            a = pad_axis(a, axis, -1, -1)
+        elif boundary == "periodic":
+            a = pad_axis(a, axis, 0, -1)
+        inner.append(pad_axis(a, axis, 0, 1))
+    both = jnp.stack([face for axis, a in enumerate(inner) for face in (a, pad_axis(a, axis, 1, -1))])
+    count, total = (both > 0).sum(0), both.sum(0)
+    fluid = (count > 0).astype(total.dtype)
+    local = jnp.where(count > 0, total / jnp.maximum(count, 1), 1)
+    mean = (fluid * local).sum() / jnp.maximum(fluid.sum(), 1)
+    scaling = fluid / jnp.sqrt(local)
+    faces = tuple(a * scaling * pad_axis(scaling, axis, -1, 1) for axis, a in enumerate(inner))
+    alone = (count == 0) & (extra != 0)
+    solid_inverse = jnp.where(alone, mean / jnp.where(alone, extra, 1), 0)
+    return Geometry(faces, fluid * extra / local, fluid), Units(jnp.sqrt(mean) * scaling, solid_inverse)
+
+
+def coarsened(fine: Geometry) -> Geometry:
+    """The next level: two points per axis in one. A shift counts four times, as h² does."""
+    axes = range(fine.fluid.ndim)
+    faces = tuple(pooled(_between_blocks(a, axis), [i for i in axes if i != axis]) for axis, a in enumerate(fine.faces))
+    fluid = pooled(fine.fluid, axes)
+    shift = 4 * pooled(fine.fluid * fine.shift, axes) / jnp.where(fluid > 0, fluid, 1)
+    return Geometry(faces, shift, fluid)
+
+
+def _between_blocks(a: Array, axis: int) -> Array:
+    """Entries 1, 3, …; an odd side has one block more, whose face is closed."""
+    a = pad_axis(a, axis, 0, a.shape[axis] % 2)
+    return lax.slice_in_dim(a, 1, None, 2, axis)

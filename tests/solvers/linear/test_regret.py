@@ -1,0 +1,51 @@
+"""The best fixed value of a sequence, and the picture of regret."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from surrogax.solvers.kernels.stencil import unit_faces
+from surrogax.solvers.linear import SOR, Diffusion, System, TunedSolver, best_fixed, plot_regret
+
+SIDES = ("dirichlet",) * 2
+
+
+def systems(context=True):
+    rng = np.random.default_rng(0)
+    shift, b = rng.uniform(0, 4, 7).astype(np.float32), rng.normal(size=(7, 4, 5)).astype(np.float32)
+    make = jax.vmap(lambda c: Diffusion(unit_faces((4, 5), SIDES), (4, 5), (1.0, 1.0), SIDES, c))
+    return System(make(shift), jnp.asarray(b), jnp.asarray(shift) if context else None)
+
+
+@pytest.fixture(scope="module")
+def fixed():
+    tuner = TunedSolver(SOR(rtol=1e-4), omega=[1.0, 1.3, 1.8])
+    return tuner, best_fixed(tuner, systems(), batch_size=3)
+
+
+def test_costs_of_every_fixed_value(fixed):
+    tuner, found = fixed
+    assert found.costs.shape == (3, 7)
+    one, parts = jax.jit(tuner.solve_with), systems()
+    ones = [jax.tree.map(lambda x, i=i: x[i], parts) for i in range(7)]
+    expected = [[one(arm, system).iterations for system in ones] for arm in range(3)]
+    np.testing.assert_array_equal(found.costs, expected)
+    np.testing.assert_array_equal(found.totals, np.sum(expected, 1))
+    best = np.argmin(np.sum(expected, 1))
+    np.testing.assert_array_equal(found.best, expected[best])
+    assert found.best_value == tuner.values[best] and best != 2
+    np.testing.assert_array_equal(found.instance_optimal, np.min(expected, 0))
+    np.testing.assert_array_equal(best_fixed(tuner, systems(context=False)).costs, expected)
+
+
+def test_plot_regret(fixed):
+    _, found = fixed
+    single = plot_regret(found.costs[2], against=found)
+    learned, optimum, zero = single.axes[0].lines
+    np.testing.assert_allclose(learned.get_ydata(), np.cumsum(found.costs[2] - found.best))
+    assert (np.all(np.diff(optimum.get_ydata()) <= 0) and "1.3" in zero.get_label()) or "1" in zero.get_label()
+    runs = np.stack([found.costs[0], found.costs[1]])
+    axes = plot_regret({"a": runs, "b": found.costs[1]}, against=found.costs[0]).axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), np.cumsum(runs.mean(0) - found.costs[0]), atol=1e-5)
+    assert [line.get_label() for line in axes.lines[:2]] == ["a", "b"] and len(axes.collections) == 1
