@@ -71,6 +71,19 @@ def reduced_basis(values: dict) -> list[str]:
     return lines + ["| " + " | ".join(cell(row.get(name)) for name in names) + " |" for row in rows]
 
 
+def linear_solvers(values: dict) -> list[str]:
+    lines = [f"{name}: {value}  " for name, value in values.items() if name != "cases"]
+    names = ("solver", "target", "iterations", "setup", "solve", "floor")
+    for case in dict.fromkeys(row["case"] for row in values["cases"]):
+        lines += ["", f"{case}:", "", f"| {' | '.join(names)} |", "| --- |" + " ---: |" * (len(names) - 1)]
+        for row in (r for r in values["cases"] if r["case"] == case):
+            label = row["solver"] + (f": {row['method']}" if "method" in row else "")
+            numbers = [row["iterations"] if (row["iterations"] or -1) > 0 else "", *(row.get(k) for k in names[3:])]
+            cells = ["" if x is None else f"{x:.3g}" if isinstance(x, float) else str(x) for x in numbers]
+            lines.append(f"| {label} | {row['target']:.0e} | {' | '.join(cells)} |")
+    return lines
+
+
 def plain(values: dict) -> list[str]:
     return ["```json", json.dumps(values, indent=1), "```"]
 

@@ -84,3 +84,16 @@ def test_block_solve_is_differentiable_from_the_face():
     darcy = sx.problem("darcy")
     gradient = jax.grad(lambda a: darcy.solve({"a": a}, grid)[0]["u"].sum())(jnp.ones(grid.shape))
     assert gradient.shape == grid.shape and float(gradient.sum()) < 0  # more permeable, less pressure
+
+
+def test_block_solver_that_learns_over_a_sequence(key):
+    c = sx.random.Beta(2, 6, scale=0.6, shift=-0.15)
+    seq = sx.generate(
+        sx.problem("shifted_laplacian", c=c), n=30, grid=10, key=key, cache=False, progress=False
+    ).systems()
+    policy = sx.linear.ChebCB(context=(-0.15, 0.65))
+    tuner = sx.linear.TunedSolver(sx.linear.SOR(rtol=1e-4), omega=jnp.linspace(1, 1.95, 5), policy=policy)
+    _, sols = jax.lax.scan(tuner.solve, tuner.init(key), seq)
+    assert (sols.stats.status == 0).all()
+    figure = sx.linear.plot_regret(sols.stats.iterations, against=sx.linear.best_fixed(tuner, seq))
+    assert figure is not None

@@ -112,22 +112,24 @@ def interpolation(matrix: StencilMatrix, axes: tuple[int, ...]) -> Interpolation
                 sigma = tuple(delta[a] for a in between)
                 lumped[sigma] = lumped.get(sigma, 0) + empty.part(c, between)
             centre = lumped.pop((0,) * count)
-            # At least Σ |c_σ|, as it is without rounding: weights never exceed 1 in sum, also where a row has cancelled.
-            centre = jnp.maximum(centre, sum(abs(c) for c in lumped.values()))
+            # At least −Σ c_σ, so that weights never exceed 1 in sum, and no small remainder of a row that has cancelled.
+            total = -sum(lumped.values())
+            size = sum(abs(c) for c in lumped.values())
+            centre = jnp.maximum(jnp.maximum(centre, total), size / 8)
             inverse = jnp.where(centre > 0, 1 / jnp.where(centre > 0, centre, 1), 0)
             found: dict = {}
             for sigma, c in lumped.items():
                 inner = tuple(a for a, s in zip(between, sigma, strict=True) if s == 0)
                 for sides, w in weights[inner].items():
-                    total = -c * inverse
+                    weight = -c * inverse
                     if w is not None:
                         for axis, s in zip(between, sigma, strict=True):
                             if s:
                                 w = neighbour(w, axis, int(s > 0), matrix.periodic[axis])
-                        total = total * w
+                        weight = weight * w
                     chosen = dict(zip(inner, sides, strict=True))
                     key = tuple(chosen.get(a, int(s > 0)) for a, s in zip(between, sigma, strict=True))
-                    found[key] = found.get(key, 0) + total
+                    found[key] = found.get(key, 0) + weight
             weights[between] = lax.optimization_barrier(found)
     del weights[()]
     return Interpolation(weights, matrix.shape, axes, matrix.periodic)
@@ -261,7 +263,7 @@ def inverse_diagonal(matrix: StencilMatrix) -> Float[Array, "*n"]:
 def _without_null_points(coarse: StencilMatrix, scale: Float[Array, "..."]) -> StencilMatrix:
     """a_ii set to 0 where it is what rounding has left of cancelling entries of size `scale`: a pocket without inflow or
     outflow has become one point."""
-    null = coarse.diagonal <= 50 * jnp.finfo(scale.dtype).eps * scale
+    null = coarse.diagonal <= 4 * jnp.finfo(scale.dtype).eps * scale
     return eqx.tree_at(lambda m: m.diagonal, coarse, jnp.where(null, 0, coarse.diagonal))
 
 

@@ -10,10 +10,9 @@ import lineax as lx
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, ScalarLike
 
-from .laplacian import Laplacian
+from .laplacian import Laplacian, as_diffusion
 from .method import AbstractMethod
 from .operators import Diffusion
-from .sor import as_diffusion
 from .spectrum import gershgorin, lanczos
 from .stationary import check_steps, iterate
 from .status import Stats

@@ -75,6 +75,20 @@ class Laplacian(AbstractFieldOperator):
         return jax.ShapeDtypeStruct(self.shape, self.shift.dtype)
 
 
+def as_diffusion(operator, user: str) -> Diffusion:
+    """The operator as `Diffusion`, for methods that work with its faces. Raises `TypeError` naming the `user`."""
+    while isinstance(operator, lx.TaggedLinearOperator):
+        operator = operator.operator
+    if isinstance(operator, Laplacian):
+        return operator.as_diffusion()
+    if not isinstance(operator, Diffusion):
+        raise TypeError(
+            f"{user} works on grids and supports Diffusion and Laplacian operators, got {type(operator).__name__}: use "
+            "Jacobi(), ChebyshevPolynomial(), JacobiIteration or a Krylov method"
+        )
+    return operator
+
+
 class Spectral(AbstractFieldOperator):
     """u ↦ Q (symbol · Qᵀu), diagonal in the orthogonal sine, cosine and Hartley bases of the boundaries, symmetric.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from ..kernels import multigrid, stencil_matrix
-from .sor import as_diffusion
+from .laplacian import as_diffusion
 
 
 class Multigrid(eqx.Module):

@@ -33,8 +33,7 @@ def near_asymptotic_bound(
     **Arguments:** `omega` in [1, 2), its largest value is ω_max; `beta` = ρ(I − D⁻¹ A) in [0, 1); `tau` in [0, 1); `eps`, the
     relative residual to reach.
     """
-    radius = sor_radius(omega, beta)
-    decay = jnp.log(jnp.asarray(eps))
+    radius, tau, decay = sor_radius(omega, beta), jnp.asarray(tau), jnp.log(jnp.asarray(eps))
     alpha = tau + (1 - tau) * jnp.maximum(jnp.square(beta), jnp.max(omega) - 1)
     lipschitz = -(1 - tau) * decay / (alpha * jnp.log(alpha) ** 2)
     return RelaxationBound(1 + decay / jnp.log(radius + tau * (1 - radius)), alpha, lipschitz)

@@ -5,13 +5,11 @@ from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-import lineax as lx
 from jaxtyping import Array, ArrayLike, Float, ScalarLike, Shaped
 
 from ..kernels import red_black, wavefront
-from .laplacian import Laplacian
+from .laplacian import as_diffusion
 from .method import AbstractMethod
-from .operators import Diffusion
 from .stationary import check_omega, check_steps, iterate
 from .status import Stats
 
@@ -111,20 +109,6 @@ def sor_radius(omega: Shaped[ArrayLike, "..."], beta: ScalarLike) -> Float[Array
     root = jnp.square(omega * beta) - 4 * (omega - 1)
     below = (omega * beta + jnp.sqrt(jnp.where(root > 0, root, 1))) ** 2 / 4
     return jnp.where(root > 0, below, omega - 1)
-
-
-def as_diffusion(operator, user: str) -> Diffusion:
-    """The operator as `Diffusion`, for methods that work with its faces. Raises `TypeError` naming the `user`."""
-    while isinstance(operator, lx.TaggedLinearOperator):
-        operator = operator.operator
-    if isinstance(operator, Laplacian):
-        return operator.as_diffusion()
-    if not isinstance(operator, Diffusion):
-        raise TypeError(
-            f"{user} orders the points of a grid and supports Diffusion and Laplacian operators, got "
-            f"{type(operator).__name__}: use JacobiIteration, Chebyshev or a Krylov method"
-        )
-    return operator
 
 
 def _packed(method, operator, kernel):

@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, ScalarLike
 
 from ..kernels import wavefront
-from .sor import as_diffusion
+from .laplacian import as_diffusion
 from .stationary import check_omega
 
 

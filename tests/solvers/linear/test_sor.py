@@ -195,7 +195,7 @@ def test_wrong_use_is_named():
             SOR(omega)
     with pytest.raises(ValueError, match="max_steps must not be negative"):
         GaussSeidel(max_steps=-1)
-    with pytest.raises(TypeError, match="SOR orders the points of a grid and supports Diffusion and Laplacian"):
+    with pytest.raises(TypeError, match="SOR works on grids and supports Diffusion and Laplacian"):
         solve(lx.MatrixLinearOperator(jnp.eye(3), lx.symmetric_tag), jnp.ones(3), SOR(1.5))
 
 

@@ -74,7 +74,7 @@ def test_wrong_use_is_named():
         SSOR(2)
     with pytest.raises(ValueError, match="axes with two ends"):
         SSOR().bind(Laplacian((4, 4), (0.25, 0.25), ("periodic", "dirichlet")))
-    with pytest.raises(TypeError, match="SSOR orders the points of a grid and supports Diffusion and Laplacian"):
+    with pytest.raises(TypeError, match="SSOR works on grids and supports Diffusion and Laplacian"):
         SSOR().bind(lx.MatrixLinearOperator(jnp.eye(3), lx.symmetric_tag))
     bound = SSOR(1.2).bind(Laplacian((2, 2), (1.0, 1.0), ("dirichlet", "dirichlet")))
     assert bound.bind(None) is bound
