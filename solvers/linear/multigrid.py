@@ -13,9 +13,9 @@ from .laplacian import as_diffusion
 class Multigrid(eqx.Module):
     """M⁻¹ r = one V-cycle for −∇·(a∇u) + shift · u: black box multigrid (Dendy 1982) with Chebyshev smoothing.
 
-    `CG(Multigrid())` needs 7 to 11 iterations for a residual of 1e-8, at any size, with coefficients that jump by 1e4, with
-    obstacles and under all boundary conditions; `Richardson(Multigrid())` is multigrid on its own. Cycles run in float32
-    even for float64 systems: a preconditioner needs no more, and they are bound by memory.
+    `CG(Multigrid())` needs 7 to 11 iterations for a residual of 1e-8 at any size, with coefficients that jump across smooth
+    interfaces, with obstacles and under all boundary conditions; `Richardson(Multigrid())` is multigrid on its own. Cycles run
+    in float32 even for float64 systems: a preconditioner needs no more, and they are bound by memory.
 
     Interpolation comes from the operator, so jumps and obstacles need no special case; coarse operators are Galerkin products.
     The smoother is an optimised fourth-kind Chebyshev polynomial (Lottes 2023) in D⁻¹ A, symmetric before and after, with the
@@ -28,7 +28,8 @@ class Multigrid(eqx.Module):
     - `omega`: the bound of the spectrum is divided by this. Up to 1.2 it mostly saves a little; beyond, smoothing may diverge.
       May be traced.
 
-    Fails to be optimal where the coefficient is strongly anisotropic inside an axis (a differs by direction), and for negative
+    Needs more iterations where jumps are finer than coarse grids can see (79 for random blocks of 8 points, contrast 1e4) and
+    where the coefficient depends on the direction; in 3D the set-up costs as much as 250 iterations of plain CG. For negative
     shifts beyond the lowest eigenvalue it is not definite. `bind` raises `TypeError` for operators that are not on a grid, and
     `ValueError` for a `degree` it does not know or where rings of odd size leave too large a coarsest grid.
 
