@@ -64,7 +64,7 @@ class TunedSolver:
       a solve that did not converge: failing early is no merit. So nothing is learned with an `rtol` that cannot be reached,
       as 1e-8 in float32.
     - One keyword: the name of the parameter and the values to choose from, `(arms,)`. It is looked for in the method and
-      everything inside: `omega` of `CG(SSOR())`, `lower` of `CG(ChebyshevPolynomial())`.
+      everything inside: `omega` of `CG(SSOR())`, `fraction` of `CG(ChebyshevPolynomial())`.
 
     **Raises:** `ValueError` if the name is missing, occurs twice, is static (a new value would be a new compilation), holds
     anything but a number, or if the method refuses a value.
