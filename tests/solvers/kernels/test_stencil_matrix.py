@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.solvers.kernels import multigrid, stencil, stencil_matrix
+from surrogax.solvers.kernels import grid_transfer, multigrid, stencil, stencil_matrix
 
 CASES = {
     "wall, odd and even": (("dirichlet", "neumann"), (7, 8)),
@@ -45,13 +45,13 @@ def test_coarse_matrix_is_the_galerkin_product_and_the_transfers_are_adjoint(sys
     matrix, _ = system
     axes = tuple(range(len(matrix.shape)))
     padded = multigrid.padded(matrix, axes)
-    transfer = jax.jit(lambda m: multigrid.interpolation(m, axes))(padded)
+    transfer = jax.jit(lambda m: grid_transfer.interpolation(m, axes))(padded)
     basis = np.eye(int(np.prod(transfer.coarse))).reshape(-1, *transfer.coarse)
     p = np.asarray(jax.vmap(transfer)(jnp.asarray(basis))).reshape(len(basis), -1).T
     unit = np.eye(padded.diagonal.size).reshape(-1, *padded.shape)
     restricted = np.asarray(jax.vmap(transfer.transpose)(jnp.asarray(unit))).reshape(len(unit), -1).T
     np.testing.assert_allclose(restricted, p.T, atol=1e-15)
-    coarse = jax.jit(multigrid.galerkin)(padded, transfer).dense()
+    coarse = jax.jit(grid_transfer.galerkin)(padded, transfer).dense()
     expected = p.T @ np.asarray(padded.dense()) @ p
     np.testing.assert_allclose(coarse, expected, atol=1e-12 * abs(expected).max())
 
@@ -62,7 +62,7 @@ def test_interpolation_is_exact_for_constants_without_walls_and_for_layers():
     boundaries = ("neumann", "neumann")
     faces = stencil.face_means(jnp.asarray(a, jnp.float32), boundaries, "harmonic")
     matrix = stencil_matrix.from_faces(faces, (0.1, 0.1), boundaries, jnp.float32(0))
-    transfer = multigrid.interpolation(matrix, (0, 1))
+    transfer = grid_transfer.interpolation(matrix, (0, 1))
     np.testing.assert_allclose(transfer(jnp.ones((4, 3))), np.ones((9, 7)), rtol=1e-6)
     profile = np.concatenate([[0], np.cumsum(1 / np.asarray(faces[0][:, 0]))])
     layered = transfer(jnp.asarray(profile[1::2, None] * np.ones((1, 3)), jnp.float32))
