@@ -6,8 +6,9 @@ import types
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Compilation is two thirds of the suite; without LLVM's optimisation it takes a third less.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Compilation is two thirds of the suite; without LLVM's optimisation it takes a third less, without XLA's newer emitters of
+# fused loops half of that.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 import jax
 import jaxtyping

@@ -20,7 +20,7 @@ _BETA = (
 
 
 class Level(eqx.Module):
-    """One grid: its matrix (padded to a size that can be coarsened), D⁻¹ over the bound of the spectrum, and P."""
+    """One grid: its matrix (padded to a size that can be coarsened), the scaling of the smoother, and P."""
 
     matrix: StencilMatrix
     scaled_inverse: Float[Array, "*n"]
@@ -42,7 +42,7 @@ def hierarchy(matrix: StencilMatrix, spacing: Sequence[float], coarsest: int = 8
     while matrix.diagonal.size > coarsest and (axes := _coarsened(matrix, spacing)):
         matrix = padded(matrix, axes)
         transfer = interpolation(matrix, axes)
-        levels.append(Level(matrix, inverse_diagonal(matrix) / matrix.gershgorin(), transfer))
+        levels.append(Level(matrix, smoother_scaling(matrix), transfer))
         matrix = _without_null_points(galerkin(matrix, transfer), transfer.energy(matrix.diagonal))
         for axis in axes:
             spacing[axis] *= 2
@@ -75,7 +75,7 @@ def cycle(
 
 
 def smooth(level: Level, r: Float[Array, "*n"], degree: int, omega) -> Float[Array, "*n"]:
-    """p(A) r by the optimised fourth-kind Chebyshev polynomial of D⁻¹ A (Lottes 2023, algorithm 2)."""
+    """p(S A) S r by the optimised fourth-kind Chebyshev polynomial, S the level's scaling (Lottes 2023, algorithm 2)."""
     inverse = omega * level.scaled_inverse
     z = 4 / 3 * inverse * r
     beta = _BETA[degree - 1]
@@ -87,9 +87,11 @@ def smooth(level: Level, r: Float[Array, "*n"], degree: int, omega) -> Float[Arr
     return x
 
 
-def inverse_diagonal(matrix: StencilMatrix) -> Float[Array, "*n"]:
-    """1 / a_ii, and 0 at points without equation (a_ii = 0): closed pockets between obstacles."""
-    return jnp.where(matrix.diagonal > 0, 1 / jnp.where(matrix.diagonal > 0, matrix.diagonal, 1), 0)
+def smoother_scaling(matrix: StencilMatrix) -> Float[Array, "*n"]:
+    """S_i = 1 / Σ_j |a_ij|, so that the spectrum of S A ends at 1 whatever the rows (Baker et al. 2011, l1-Jacobi); 0 at points
+    without equation (a_ii = 0): closed pockets between obstacles."""
+    rows, present = matrix.row_sums(), matrix.diagonal > 0
+    return jnp.where(present, 1 / jnp.where(present, rows, 1), 0)
 
 
 def _without_null_points(coarse: StencilMatrix, scale: Float[Array, "..."]) -> StencilMatrix:

@@ -14,7 +14,7 @@ from ..domains import Boundary
 from ..kernels import fast_poisson, stencil
 from .method import AbstractMethod
 from .operators import Diffusion
-from .recurrence import RUNNING
+from .refinement import refine
 from .status import Stats, Status
 from .structure import AbstractFieldOperator
 
@@ -162,6 +162,7 @@ class FastPoissonSolve(AbstractMethod):
     rtol: ScalarLike = 1e-5
     atol: ScalarLike = 0.0
     max_steps: int = eqx.field(static=True, default=3)
+    history: ClassVar[bool] = False
     needs_symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
@@ -179,26 +180,7 @@ class FastPoissonSolve(AbstractMethod):
         if tolerance is None:
             tolerance = jnp.maximum(self.rtol * self.measure(b), self.atol)
 
-        def step(carry):
-            x, r, best, k, _ = carry
-            candidate = x + inverse(r)
-            r_new = b - operator.mv(candidate)
-            size = self.measure(r_new)
-            better = size < best
-            x, r = jnp.where(better, candidate, x), jnp.where(better, r_new, r)
-            status = jnp.where(k + 1 >= self.max_steps, Status.max_steps, RUNNING)
-            status = jnp.where(size > 0.75 * best, Status.stagnated, status)
-            best = jnp.where(better, size, best)
-            status = jnp.where(best <= tolerance, Status.converged, status)
-            return x, r, best, k + 1, jnp.where(jnp.isfinite(size), status, Status.non_finite)
-
-        r = b - operator.mv(x0)
-        first = self.measure(r)
-        status = jnp.where(first <= tolerance, Status.converged, RUNNING if self.max_steps else Status.max_steps)
-        status = jnp.where(jnp.isfinite(first) & jnp.isfinite(tolerance), status, Status.non_finite)
-        carry = (x0, r, first, jnp.asarray(0), status)
-        x, _, residual, k, status = jax.lax.while_loop(lambda c: c[4] == RUNNING, step, carry)
-        return x, Stats(status.astype(jnp.int32), k, residual)
+        return refine(operator, b, x0, tolerance, lambda r, _: (inverse(r), 1, Status.stagnated), self)
 
 
 def _invertible(operator):

@@ -65,33 +65,14 @@ class Refinement(AbstractMethod):
         lower, inner = self._lower(operator), self.bind(operator).inner
         if tolerance is None:
             tolerance = jnp.maximum(self.rtol * self.measure(b), self.atol)
-        buffer = jnp.full(self.max_steps if self.history else 0, jnp.nan, b.dtype)
 
-        def correct(carry):
-            x, r, size, step, iterations, _, buffer = carry
+        def correction(r, size):
             unit = (r / size).astype(self.dtype)
             d, stats = inner(lower, unit, jnp.zeros_like(unit), inner.rtol * inner.measure(unit))
-            x_new = x + size * d.astype(b.dtype)
-            r_new = b - operator.mv(x_new)
-            size_new = self.measure(r_new)
-            failed = jnp.where(stats.status == Status.breakdown, Status.breakdown, Status.stagnated)
-            failed = jnp.where(jnp.isfinite(size_new), failed, Status.non_finite)
-            status = jnp.where(step + 1 >= self.max_steps, Status.max_steps, RUNNING)
-            status = jnp.where(size_new <= 0.75 * size, status, failed)
-            status = jnp.where(size_new <= tolerance, Status.converged, status)
-            better = size_new < size
-            x, r, size = (jnp.where(better, new, old) for new, old in ((x_new, x), (r_new, r), (size_new, size)))
-            if self.history:
-                buffer = buffer.at[step].set(size_new)
-            return x, r, size, step + 1, iterations + stats.iterations, status, buffer
+            failure = jnp.where(stats.status == Status.breakdown, Status.breakdown, Status.stagnated)
+            return size * d.astype(b.dtype), stats.iterations, failure
 
-        r = b - operator.mv(x0)
-        size = self.measure(r)
-        status = jnp.where(size <= tolerance, Status.converged, RUNNING if self.max_steps else Status.max_steps)
-        status = jnp.where(jnp.isfinite(size) & jnp.isfinite(tolerance), status, Status.non_finite)
-        carry = (x0, r, size, jnp.asarray(0), jnp.asarray(0), status, buffer)
-        x, _, size, _, iterations, status, buffer = jax.lax.while_loop(lambda c: c[5] == RUNNING, correct, carry)
-        return x, Stats(status.astype(jnp.int32), iterations, size, buffer if self.history else None)
+        return refine(operator, b, x0, tolerance, correction, self)
 
     def _lower(self, operator):
         given = operator.in_structure().dtype
@@ -107,6 +88,40 @@ class Refinement(AbstractMethod):
                 "arrays; use an operator made of arrays"
             )
         return lower
+
+
+def refine(operator, b, x0, tolerance, correction, method) -> tuple[Float[Array, "..."], Stats]:
+    """x ← x + d until the true residual meets `tolerance`. The best x is kept; a step that does not lower |r| by a quarter is
+    the last.
+
+    **Arguments:** `correction(r, |r|) -> (d, iterations, status if it fails)`; `method` gives `measure`, `max_steps`,
+    `history`.
+    """
+    buffer = jnp.full(method.max_steps if method.history else 0, jnp.nan, b.dtype)
+
+    def step(carry):
+        x, r, size, k, iterations, _, buffer = carry
+        d, inner_iterations, failure = correction(r, size)
+        x_new = x + d
+        r_new = b - operator.mv(x_new)
+        size_new = method.measure(r_new)
+        failure = jnp.where(jnp.isfinite(size_new), failure, Status.non_finite)
+        status = jnp.where(k + 1 >= method.max_steps, Status.max_steps, RUNNING)
+        status = jnp.where(size_new <= 0.75 * size, status, failure)
+        status = jnp.where(size_new <= tolerance, Status.converged, status)
+        better = size_new < size
+        x, r, size = (jnp.where(better, new, old) for new, old in ((x_new, x), (r_new, r), (size_new, size)))
+        if method.history:
+            buffer = buffer.at[k].set(size_new)
+        return x, r, size, k + 1, iterations + inner_iterations, status, buffer
+
+    r = b - operator.mv(x0)
+    size = method.measure(r)
+    status = jnp.where(size <= tolerance, Status.converged, RUNNING if method.max_steps else Status.max_steps)
+    status = jnp.where(jnp.isfinite(size) & jnp.isfinite(tolerance), status, Status.non_finite)
+    carry = (x0, r, size, jnp.asarray(0), jnp.asarray(0), status, buffer)
+    x, _, size, _, iterations, status, buffer = jax.lax.while_loop(lambda c: c[5] == RUNNING, step, carry)
+    return x, Stats(status.astype(jnp.int32), iterations, size, buffer if method.history else None)
 
 
 def _rounded(tree, dtype: str):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..kernels import stencil
+from ..kernels import stencil_matrix
 from .operators import Diffusion
 
 
@@ -14,9 +14,8 @@ def gershgorin(operator: Diffusion, scaled: bool = True) -> Float[Array, ""]:
 
     Guaranteed. For D⁻¹ A of −∇·(a∇u) + shift with shift ≥ 0 it is at most 2.
     """
-    pairs = stencil.couplings(operator.faces, operator.spacing, operator.boundaries)
-    diagonal = abs(operator.diagonal())
-    rows = diagonal + sum(abs(left) + abs(right) for left, right in pairs)
+    matrix = stencil_matrix.from_faces(operator.faces, operator.spacing, operator.boundaries, operator.shift)
+    rows, diagonal = matrix.row_sums(), abs(matrix.diagonal)
     return (rows / jnp.where(diagonal == 0, 1, diagonal) if scaled else rows).max()
 
 
