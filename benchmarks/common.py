@@ -11,6 +11,8 @@ from pathlib import Path
 import jax
 
 RESULTS = Path(__file__).parent / "results"
+# Environment of the PyTorch peer, made by `peers/requirements.txt`.
+PEER = Path(__file__).parent / "peers" / ".venv" / "bin" / "python"
 # Environment of the peers of the reduced bases, made by `peers/requirements-reduced.txt`.
 REDUCED_PEER = Path(__file__).parent / "peers" / ".venv-reduced" / "bin" / "python"
 # Environment of the peers of the linear solvers, made by `peers/requirements-linear.txt`.

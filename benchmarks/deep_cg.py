@@ -121,7 +121,7 @@ def methods(operator, solid) -> dict[str, tuple]:
     untrained = jax.tree.map(lambda x: x.astype(jnp.float32), MultilevelDirection(2, 4, 8, key=jax.random.key(0)))
     bound = eqx.filter_jit(lambda method: method.bind(operator))
     listed = {
-        "deep CG": (bound(DeepCG(sx.load("deepcg-poisson-2d-64"))), 0),
+        "deep CG": (bound(DeepCG(sx.load("deepcg-poisson-64"))), 0),
         "CG": (CG(max_steps=5000), 0),
         "IC-PCG": (CG(factor), triangles),
         "deflated": (CG(deflated(operator, factor)), triangles),

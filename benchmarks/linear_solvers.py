@@ -13,7 +13,7 @@ medians, compilation excluded; ours and pyamg's hold the set-up, the hierarchy o
 
 `floor` is the fraction of the time of an iteration that its least memory traffic takes, at the bandwidth of a copy of the same
 arrays measured in this run: passes over arrays of the size of x, 11 for conjugate gradients with a constant
-coefficient and 14 with stored ones in 2D (15 in 3D).
+coefficient and 14 with stored ones in 2D (15 in 3D). Where all arrays fit in a cache it is rough, and may exceed 1.
 
 Last line: JSON. `auto_vs_pyamg_box_min` and `auto_vs_pyamg_obstacle_min` are the smallest ratios of the seconds of pyamg's
 Ruge-Stüben CG (set-up included) to ours; `cg_vs_lineax_min` and `cg_vs_jax_min` the smallest median ratios of theirs to our

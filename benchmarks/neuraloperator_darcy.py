@@ -20,12 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import RESULTS, record
+from common import PEER, RESULTS, record
 
 import surrogax as sx
 
-PEER = Path(__file__).parent / "peers" / "neuraloperator_darcy.py"
-PEER_PYTHON = PEER.parent / ".venv" / "bin" / "python"
+SCRIPT = Path(__file__).parent / "peers" / "neuraloperator_darcy.py"
 SEEDS = (0, 1, 2)
 
 # Chosen on the 100 validation samples; every trial is listed in docs/decisions.md.
@@ -104,7 +103,7 @@ def peer_results(data: Path, seeds, epochs: int, python: Path, quick: bool) -> l
                 "--out",
                 str(kept),
             ]
-            subprocess.run([str(python), str(PEER), "--data", str(data), *options], check=True, capture_output=True)
+            subprocess.run([str(python), str(SCRIPT), "--data", str(data), *options], check=True, capture_output=True)
         results.append(json.loads(kept.read_text()))
     return results
 
@@ -118,7 +117,7 @@ def main():
         help="folder with darcy_{train_16,test_16,test_32}.pt",
     )
     parser.add_argument("--quick", action="store_true", help="one seed, few epochs: a check of the script, no result")
-    parser.add_argument("--peer-python", type=Path, default=PEER_PYTHON, help="Python of the peer's environment")
+    parser.add_argument("--peer-python", type=Path, default=PEER, help="Python of the peer's environment")
     parser.add_argument(
         "--runs", type=Path, default="runs/neuraloperator_darcy", help="folder of the trainings; they resume"
     )

@@ -1,7 +1,7 @@
 """Train and store the shipped search directions of DeepCG.
 
-    python benchmarks/train_deepcg.py 2d     # surrogates/learned_solvers/weights/deepcg-poisson-2d-64.sgx
-    python benchmarks/train_deepcg.py 3d     # surrogates/learned_solvers/weights/deepcg-poisson-3d-32.sgx
+    python benchmarks/train_deepcg.py 2d     # surrogates/learned_solvers/weights/deepcg-poisson-64.sgx, its 2D member
+    python benchmarks/train_deepcg.py 3d     # and its 3D member
     python benchmarks/train_deepcg.py paper  # runs/deepcg-paper-2d-64.sgx: the paper's network, loss and data, to compare
 
 2d: 2000 steps on 32², where they cost a quarter, then 600 on 64². 3d: 600 steps on 16³ only (weights do not belong to a
@@ -21,6 +21,7 @@ import optax
 from surrogax.solvers import storage
 from surrogax.solvers.linear import DeepCG
 from surrogax.surrogates.learned_solvers import (
+    DirectionFamily,
     DirectionNetwork,
     DirectionObjective,
     MultilevelDirection,
@@ -31,7 +32,7 @@ from surrogax.surrogates.learned_solvers import (
 from surrogax.surrogates.network import count_parameters
 
 ROOT = Path(__file__).parents[1]
-WEIGHTS = ROOT / "surrogates" / "learned_solvers" / "weights"
+WEIGHTS = ROOT / "surrogates" / "learned_solvers" / "weights" / "deepcg-poisson-64.sgx"
 STEPS = 6
 
 
@@ -54,7 +55,7 @@ def schedule(rate: float, steps: int, last: float):
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rates, b2=0.98))
 
 
-def multilevel(dim: int, side: int, first: int, second: int, path: Path):
+def multilevel(dim: int, side: int, first: int, second: int):
     direction = MultilevelDirection(dim, channels=4, hidden=8, key=jax.random.key(0))
     measure = validation(RandomDomains(side, dim), jax.random.key(100), 24 if dim == 2 else 8)
     print(f"{count_parameters(direction)} parameters, untrained {float(measure(direction)):.2f}", flush=True)
@@ -73,7 +74,9 @@ def multilevel(dim: int, side: int, first: int, second: int, path: Path):
             report=lambda line, stage=stage: print(f"stage {stage}: {line}, {time.strftime('%H:%M:%S')}", flush=True),
         )
         direction = min(direction, trained, key=measure)
-        storage.save(path, direction)
+        others = [m for m in storage.load(WEIGHTS).members if m.dim != dim] if WEIGHTS.exists() else []
+        members = sorted([*others, direction], key=lambda m: m.dim)
+        storage.save(WEIGHTS, DirectionFamily(tuple(members)))
 
 
 def paper(side: int, steps: int, path: Path):
@@ -97,9 +100,9 @@ def paper(side: int, steps: int, path: Path):
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["2d"]:
-            multilevel(2, 64, 2000, 600, WEIGHTS / "deepcg-poisson-2d-64.sgx")
+            multilevel(2, 64, 2000, 600)
         case ["3d"]:
-            multilevel(3, 32, 600, 0, WEIGHTS / "deepcg-poisson-3d-32.sgx")
+            multilevel(3, 32, 600, 0)
         case ["paper"]:
             paper(64, 600, ROOT / "runs" / "deepcg-paper-2d-64.sgx")
         case _:

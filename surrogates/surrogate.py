@@ -137,7 +137,7 @@ class NetworkSurrogate(AbstractSurrogate):
 
 
 def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> eqx.Module:
-    """A saved surrogate or learned part of a solver, from a file or, by a bare name such as "deepcg-poisson-2d-64", from the
+    """A saved surrogate or learned part of a solver, from a file or, by a bare name such as "deepcg-poisson-64", from the
     weights that are shipped. `like` is needed for foreign networks: one built the same way, whose arrays are replaced.
 
     **Raises:** `StorageError` for a damaged or foreign file, saying what was found; `ValueError` for a bare name that is

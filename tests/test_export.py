@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.solvers.kernels import exponential, gaussian_field, interpolate, norms
+from surrogax.solvers.kernels import exponential, gaussian_field, interpolate, norms, stencil
+from surrogax.solvers.linear import CG, SOR, SSOR, DeepCG, Diffusion, Multigrid, solve
 from surrogax.surrogates.operators import FourierNetwork
 
 # Custom calls that XLA itself provides on the platform it compiles for.
@@ -39,6 +40,29 @@ def evolution_gradient(name, nu, u0):
     return jax.grad(lambda nu: (declared.solve({"nu": nu, "u0": u0}, grid, times=[0.0, 0.5])[0]["u"] ** 2).sum())(nu)
 
 
+def linear_gradient(method, scale):
+    """Through a solve with an obstacle."""
+    walls, solid = ("dirichlet", "neumann"), np.zeros((12, 10), bool)
+    solid[3:6, 4:7] = True
+    faces = tuple(scale * a for a in stencil.unit_faces((12, 10), walls))
+    operator = Diffusion(faces, (12, 10), (0.1, 0.1), walls).with_obstacle(solid, "neumann")
+    return jax.grad(lambda b: (solve(operator, b, method).value ** 2).sum())(jnp.ones((12, 10)))
+
+
+def smoke_gradient(buoyancy):
+    flow = sx.problem("smoke", grid=(8, 8))
+    return jax.grad(lambda b: flow.solve(steps=2, buoyancy=b)["density"][-1].sum())(buoyancy)
+
+
+def bandit_step(c):
+    tuner = sx.linear.TunedSolver(
+        SOR(rtol=1e-3), omega=jnp.linspace(1, 1.9, 4), policy=sx.linear.ChebCB(context=(0, 1))
+    )
+    operator = sx.linear.Laplacian((6, 6), (0.2, 0.2), ("dirichlet",) * 2, shift=c)
+    _, found = tuner.solve(tuner.init(jax.random.key(0)), sx.linear.System(operator, jnp.ones((6, 6)), c))
+    return found.value
+
+
 SQUARE = jnp.ones((9, 9))
 CASES = {
     "gradient of a Darcy solve": (solve_gradient, SQUARE),
@@ -57,6 +81,12 @@ CASES = {
         )[0],
         jnp.ones(5, jnp.complex64),
     ),
+    "gradient of multigrid-CG": (functools.partial(linear_gradient, CG(Multigrid())), 1.0),
+    "gradient of red-black SOR": (functools.partial(linear_gradient, SOR()), 1.0),
+    "gradient of natural SSOR-CG": (functools.partial(linear_gradient, CG(SSOR())), 1.0),
+    "gradient of deep CG": (functools.partial(linear_gradient, DeepCG(sx.load("deepcg-poisson-64"))), 1.0),
+    "gradient of smoke": (smoke_gradient, 1.0),
+    "a bandit's step": (bandit_step, 0.1),
     "threshold field": (lambda k: sx.random.Threshold().sample(k, sx.Grid.unit_square(9)), jax.random.key(0)),
 }
 

@@ -31,7 +31,7 @@ class DeepCG(AbstractMethod):
     **Arguments:**
 
     - `direction`: a callable pytree r ↦ q on residuals of unit norm, or an object with `bind(operator)` that gives one.
-      `surrogax.load("deepcg-poisson-2d-64")` is one. It may compute in another dtype than the system's. It gets no
+      `surrogax.load("deepcg-poisson-64")` is one. It may compute in another dtype than the system's. It gets no
       gradient.
     - `rtol`, `atol`: stop at ‖r‖₂ ≤ max(rtol ‖b‖₂, atol). In float32 the residual of a smooth solution has a floor of about
       ε ‖A‖ ‖x‖: 1e-4 is safe, 1e-6 needs a system in float64 (the direction may stay in float32).

@@ -1,5 +1,6 @@
 """Training of what runs inside solvers: search directions, preconditioners."""
 
+from .direction_family import DirectionFamily as DirectionFamily
 from .direction_network import DirectionNetwork as DirectionNetwork
 from .direction_systems import AbstractSystems as AbstractSystems
 from .direction_systems import RandomDomains as RandomDomains

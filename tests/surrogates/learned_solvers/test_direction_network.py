@@ -106,9 +106,11 @@ def test_directions_are_stored_and_found_by_name(key, tmp_path):
     for x, y in zip(jax.tree.leaves(back), jax.tree.leaves(direction), strict=True):
         np.testing.assert_array_equal(x, y)
     assert (back.dim, back.coarsest) == (direction.dim, direction.coarsest)
-    assert [sx.load(name).dim for name in ("deepcg-poisson-2d-64", "deepcg-poisson-3d-32")] == [2, 3]
-    with pytest.raises(ValueError, match=r"none of the shipped weights.*deepcg-poisson-2d-64"):
-        sx.load("deepcg-poisson-2d-65")
+    assert [member.dim for member in sx.load("deepcg-poisson-64").members] == [2, 3]
+    with pytest.raises(ValueError, match=r"none of the shipped weights.*deepcg-poisson-64"):
+        sx.load("deepcg-poisson-65")
+    with pytest.raises(ValueError, match=r"trained for \[2, 3\] space dimensions, not for 1"):
+        sx.load("deepcg-poisson-64").bind(Laplacian((8,), (0.1,), ("dirichlet",)))
 
 
 # Training systems -----------------------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ def test_training_lowers_the_loss_and_keeps_the_best_by_the_measure(key):
 
 
 def test_the_shipped_weights_on_obstacles_and_sizes_they_have_not_seen():
-    direction = sx.load("deepcg-poisson-2d-64")
+    direction = sx.load("deepcg-poisson-64")
     assert sx.count_parameters(direction) < 5000
     n = 90
     x, y = np.meshgrid(*[np.linspace(0, 1, n)] * 2, indexing="ij")

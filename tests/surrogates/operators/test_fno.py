@@ -11,7 +11,7 @@ import pytest
 
 import surrogax as sx
 from surrogax.surrogates import network as networks
-from surrogax.surrogates.operators import NEURALOPERATOR, ORIGINAL, FourierNetwork
+from surrogax.surrogates.operators import NEURALOPERATOR, ORIGINAL, FourierNetwork, from_neuraloperator
 
 FIXTURE = np.load(Path(__file__).parents[2] / "fixtures" / "neuraloperator_fno.npz")
 apply_batch = eqx.filter_jit(networks.apply_batch)
@@ -21,45 +21,8 @@ CASES = sorted({name.split("/")[0] for name in FIXTURE.files})
 def ported(case: str) -> FourierNetwork:
     """Our network with neuraloperator's weights."""
     p = {n.removeprefix(f"{case}/param/"): FIXTURE[n] for n in FIXTURE.files if n.startswith(f"{case}/param/")}
-    modes = FIXTURE[f"{case}/n_modes"]
-    kept = (*(int(m) for m in modes[:-1]), int(modes[-1]) // 2 + 1)
     padding = float(FIXTURE[f"{case}/domain_padding"]) if f"{case}/domain_padding" in FIXTURE.files else 0.0
-    width = p["lifting.fcs.1.weight"].shape[0]
-    network = FourierNetwork(
-        2, 3, width=width, kept=kept, depth=2, padding=padding, key=jax.random.key(0), **NEURALOPERATOR
-    )
-
-    def pointwise(layer, weight, bias):
-        new = [jnp.asarray(weight.reshape(weight.shape[:2]).T)] + ([] if bias is None else [jnp.asarray(bias)])
-        where = (lambda x: [x.weight]) if bias is None else (lambda x: [x.weight, x.bias])
-        return eqx.tree_at(where, layer, new)
-
-    def mlp(layers, prefix):
-        pairs = enumerate(layers.layers)
-        new = tuple(pointwise(layer, p[f"{prefix}.fcs.{i}.weight"], p[f"{prefix}.fcs.{i}.bias"]) for i, layer in pairs)
-        return eqx.tree_at(lambda m: m.layers, layers, new)
-
-    blocks = []
-    for i, block in enumerate(network.blocks):
-        weight = np.moveaxis(p[f"fno_blocks.convs.{i}.weight.tensor"], (0, 1), (-2, -1))
-        blocks.append(
-            eqx.tree_at(
-                lambda b: (b.spectral.weight, b.spectral.bias, b.skip, b.channel_mlp, b.gate),
-                block,
-                (
-                    jnp.stack([jnp.asarray(weight.real), jnp.asarray(weight.imag)]),
-                    jnp.asarray(p[f"fno_blocks.convs.{i}.bias"].ravel()),
-                    pointwise(block.skip, p[f"fno_blocks.fno_skips.{i}.conv.weight"], None),
-                    mlp(block.channel_mlp, f"fno_blocks.channel_mlp.{i}"),
-                    jnp.asarray(p[f"fno_blocks.channel_mlp_skips.{i}.weight"].ravel()),
-                ),
-            )
-        )
-    return eqx.tree_at(
-        lambda n: (n.lifting, n.projection, n.blocks),
-        network,
-        (mlp(network.lifting, "lifting"), mlp(network.projection, "projection"), tuple(blocks)),
-    )
+    return from_neuraloperator(p, padding=padding)
 
 
 def inputs_of(x, dtype) -> sx.Inputs:

@@ -1,0 +1,239 @@
+"""Training step and inference of one FNO, here and in neuraloperator 2.0 (PyTorch), at equal weights and outputs.
+
+    python benchmarks/fno_training.py [--quick] [--self-only] [--peer-python PATH]
+
+The graph is neuraloperator's default (four blocks, channel MLP with soft gating, exact GELU) in float32. Cases: batch 8 on 64²
+with 32 channels and 16 frequencies per axis and sign; batch 8 on 128² with 32 and 24; batch 20 on 1024 points with 64 and 16.
+A training step is forward, backward and AdamW on the relative L2 loss. Here it is the compiled loop of `fit`; there
+PyTorch eager and `torch.compile`, of which the faster counts. Before anything is timed the weights are ported, outputs must
+agree to 1e-5 and the losses of three training steps to 1e-4. Both sides take turns and use all cores. --quick: fewer rounds.
+
+Last line: JSON. `train_ratio` and `inference_ratio` are the smallest ratios of the peer's seconds to ours over the cases (null
+without the peer), `floor_fraction` the smallest fraction of a training step that its matrix products would take alone, at the
+rate of a large product measured in this run (transforms counted as dense or fast ones, whichever needs fewer operations).
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import math
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from common import PEER, record
+
+import surrogax as sx
+from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
+from surrogax.surrogates import network as networks
+from surrogax.surrogates.operators import from_neuraloperator
+from surrogax.surrogates.surrogate import NetworkSurrogate
+from surrogax.surrogates.training.data import DeviceData
+from surrogax.surrogates.training.loop import Loop
+from surrogax.surrogates.training.objectives import Supervised
+
+HERE = Path(__file__).parent
+OPTIMIZER = optax.adamw(1e-3, weight_decay=1e-4)
+STEPS = 5  # of the training loop in one call
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    batch: int
+    shape: tuple[int, ...]
+    width: int
+    modes: int
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return (*(2 * self.modes,) * (len(self.shape) - 1), self.modes + 1)
+
+
+CASES = (
+    Case("2D 64²", 8, (64, 64), 32, 16),
+    Case("2D 128²", 8, (128, 128), 32, 24),
+    Case("1D 1024", 20, (1024,), 64, 16),
+)
+
+
+class Ours:
+    """The surrogate with given weights: `train()` and `infer()` return seconds per step and per batch."""
+
+    def __init__(self, case: Case, parameters: dict, a: np.ndarray, u: np.ndarray):
+        grid = sx.Box.unit(len(case.shape)).grid(case.shape, "periodic")
+        data = sx.from_arrays({"a": a[:, 0], "u": u[:, 0]}, grid=grid)
+        task = sx.Task.fit(data, inputs="a", targets="u")
+        unscaled = dataclasses.replace(task.normalizers["a"], mean=jnp.zeros(1), std=jnp.ones(1))
+        task = eqx.tree_at(lambda t: t.normalizers, task, dict.fromkeys(("a", "u"), unscaled))
+        surrogate = NetworkSurrogate(network=from_neuraloperator(parameters), task=task, state=None)
+        loop = Loop.of(surrogate, Supervised(), OPTIMIZER, 0.0)
+        device = DeviceData.load(task, data)
+        order = jnp.tile(jnp.arange(case.batch), (STEPS, 1))
+        # As in `fit`: the constants stay, the state is donated.
+        self._train = eqx.filter_jit(lambda c, state: c[0].run(state, c[1], c[2]), donate="all-except-first")
+        self._constants = (loop, device, order)
+        self._state = loop.init(surrogate, jax.random.key(0))
+        self._infer = eqx.filter_jit(lambda n, batch: networks.apply_batch(n, None, jax.vmap(task.pack)(batch))[0])
+        self._inputs = (surrogate.network, device.take(order[0]))
+        self.output = np.moveaxis(np.asarray(self._infer(*self._inputs)), -1, 1)
+        self.losses = np.asarray(self.train()[1])
+
+    def train(self):
+        start = time.perf_counter()
+        self._state, losses = self._train(self._constants, self._state)
+        losses.block_until_ready()
+        return (time.perf_counter() - start) / STEPS, losses
+
+    def infer(self) -> float:
+        start = time.perf_counter()
+        self._infer(*self._inputs).block_until_ready()
+        return time.perf_counter() - start
+
+
+class Peer:
+    """The process of the peer; see `peers/fno_training.py`."""
+
+    def __init__(self, python: Path, case: Case, folder: Path):
+        self.data = folder / "peer.npz"
+        command = [python, HERE / "peers" / "fno_training.py", "--batch", case.batch, "--width", case.width]
+        command += ["--modes", case.modes, "--threads", os.cpu_count(), "--out", self.data, "--shape", *case.shape]
+        command += ["--device", "cuda" if jax.default_backend() == "gpu" else "cpu"]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([str(c) for c in command], stdin=pipe, stdout=pipe, text=True)
+        self.read()
+
+    def read(self) -> str:
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the peer ended with status {self.process.wait()}")
+        return line
+
+    def seconds(self, mode: str, what: str, count: int) -> list[float]:
+        self.process.stdin.write(f"{mode} {what} {count}\n")
+        self.process.stdin.flush()
+        return json.loads(self.read())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def products(case: Case) -> float:
+    """Real operations of the matrix products of one forward pass."""
+    points, width = math.prod(case.shape), case.width
+    pointwise = 2 * points * ((1 + len(case.shape)) * 2 * width + 2 * width * width)  # lifting
+    pointwise += 2 * points * (width * 2 * width + 2 * width)  # projection
+    pointwise += 4 * 2 * points * 2 * width * width  # skips and channel MLPs
+    transforms = 4 * 2 * width * min(dft_operations(case.shape, case.kept), fft_operations(case.shape))
+    return case.batch * (pointwise + transforms + 4 * 8 * math.prod(case.kept) * width * width)
+
+
+def product_rate() -> float:
+    """Operations per second of a product of two 2048² float32 matrices."""
+    a = jnp.ones((2048, 2048))
+    call = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    call(a).block_until_ready()
+    runs = []
+    for _ in range(5):
+        start = time.perf_counter()
+        call(a).block_until_ready()
+        runs.append(time.perf_counter() - start)
+    return 2 * 2048**3 / min(runs)
+
+
+def compare(case: Case, python: Path | None, rounds: int, rate: float) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        if python is None:
+            generator = np.random.default_rng(0)
+            a, u = (generator.normal(size=(case.batch, 1, *case.shape)).astype(np.float32) for _ in range(2))
+            ours, peer = Ours(case, random_parameters(case), a, u), None
+        else:
+            peer = Peer(python, case, Path(folder))
+            stored = np.load(peer.data)
+            parameters = {n.removeprefix("param/"): stored[n] for n in stored.files if n.startswith("param/")}
+            ours = Ours(case, parameters, stored["x"], stored["target"])
+            np.testing.assert_allclose(ours.output, stored["output"], atol=1e-5 * abs(stored["output"]).max())
+            np.testing.assert_allclose(ours.losses[:3], stored["losses"], rtol=1e-4)
+    modes = () if peer is None else ("eager", "compile")
+    seconds: dict[str, list[float]] = {}
+    for what, call in (("train", lambda: ours.train()[0]), ("infer", ours.infer)):
+        for mode in modes:
+            peer.seconds(mode, what, 3)
+        call()
+        for _ in range(rounds):
+            seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(2))
+            for mode in modes:
+                seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 4))
+    if peer is not None:
+        peer.close()
+    found = {name: statistics.median(values) for name, values in seconds.items()}
+    row = {"case": case.name, **found, "floor": 3 * products(case) / rate}
+    for what in ("train", "infer"):
+        theirs = [found[f"{mode} {what}"] for mode in modes]
+        row[f"{what}_ratio"] = round(min(theirs) / found[f"ours {what}"], 2) if theirs else None
+    print(
+        ", ".join(
+            f"{k} {1e3 * v:.1f} ms" if isinstance(v, float) and "ratio" not in k else f"{k} {v}" for k, v in row.items()
+        )
+    )
+    return row
+
+
+def random_parameters(case: Case) -> dict[str, np.ndarray]:
+    """Parameters by the peer's names, where the peer is missing: the time does not depend on them."""
+    generator, width, ndim = np.random.default_rng(0), case.width, len(case.shape)
+
+    def dense(n_out, n_in):
+        return generator.normal(size=(n_out, n_in, 1)).astype(np.float32) / math.sqrt(n_in)
+
+    p = {}
+    for name, sizes in (("lifting", (1 + ndim, 2 * width, width)), ("projection", (width, 2 * width, 1))):
+        for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
+            p[f"{name}.fcs.{i}.weight"], p[f"{name}.fcs.{i}.bias"] = dense(n_out, n_in), np.zeros(n_out, np.float32)
+    for i in range(4):
+        spectral = generator.normal(size=(2, width, width, *case.kept)) / math.sqrt(2 * width)
+        p[f"fno_blocks.convs.{i}.weight.tensor"] = (spectral[0] + 1j * spectral[1]).astype(np.complex64)
+        p[f"fno_blocks.convs.{i}.bias"] = np.zeros(width, np.float32)
+        p[f"fno_blocks.fno_skips.{i}.conv.weight"] = dense(width, width)
+        for j, sizes in enumerate(((width // 2, width), (width, width // 2))):
+            p[f"fno_blocks.channel_mlp.{i}.fcs.{j}.weight"] = dense(*sizes)
+            p[f"fno_blocks.channel_mlp.{i}.fcs.{j}.bias"] = np.zeros(sizes[0], np.float32)
+        p[f"fno_blocks.channel_mlp_skips.{i}.weight"] = np.ones(width, np.float32)
+    return p
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--self-only", action="store_true", help="without PyTorch: ratios are null")
+    parser.add_argument("--peer-python", type=Path, default=PEER)
+    arguments = parser.parse_args()
+    python = arguments.peer_python if arguments.peer_python.exists() and not arguments.self_only else None
+    rate = product_rate()
+    rows = [compare(case, python, 3 if arguments.quick else 10, rate) for case in CASES]
+
+    def least(name: str):
+        return min((row[name] for row in rows if row[name] is not None), default=None)
+
+    values = {
+        "train_ratio": least("train_ratio"),
+        "inference_ratio": least("infer_ratio"),
+        "floor_fraction": round(min(row["floor"] / row["ours train"] for row in rows), 2),
+        "cases": rows,
+        "device": jax.devices()[0].device_kind,
+    }
+    record("fno_training", arguments.quick, values)
+
+
+if __name__ == "__main__":
+    main()

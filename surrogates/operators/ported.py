@@ -1,0 +1,72 @@
+"""Networks trained elsewhere: the FNO of neuraloperator 2.0 by its parameters."""
+
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .fno import NEURALOPERATOR, FourierNetwork
+from .layers import Pointwise, PointwiseMLP
+
+
+def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float = 0.0) -> FourierNetwork:
+    """The network of a `neuralop.models.FNO` (2.0, default graph: dense weights, linear skips, soft gating, no norm) that
+    computes the same function, to rounding: sizes are read off the parameters.
+
+    **Arguments:**
+
+    - `parameters`: `{name: tensor.numpy() for name, tensor in model.state_dict().items()}`.
+    - `padding`: the model's `domain_padding`.
+
+    Its query are the coordinates j/n of the grid embedding, as on a "periodic" grid of the unit box.
+
+    **Raises:** `KeyError` for a model of another graph.
+    """
+    p = parameters
+    depth = sum(name.startswith("fno_blocks.convs.") and name.endswith(".weight.tensor") for name in p)
+    _, _, *kept = p["fno_blocks.convs.0.weight.tensor"].shape
+    width, hidden = p["lifting.fcs.1.weight"].shape[:2]
+    network = FourierNetwork(
+        p["lifting.fcs.0.weight"].shape[1] - len(kept),
+        p["projection.fcs.1.weight"].shape[0],
+        width=width,
+        kept=tuple(kept),
+        depth=depth,
+        padding=padding,
+        key=jax.random.key(0),
+        **{
+            **NEURALOPERATOR,
+            "lifting": (hidden,),
+            "projection": (p["projection.fcs.0.weight"].shape[0],),
+            "channel_mlp": p["fno_blocks.channel_mlp.0.fcs.0.weight"].shape[0] / width,
+        },
+    )
+
+    def pointwise(layer: Pointwise, name: str) -> Pointwise:
+        weight = p[f"{name}.weight"]
+        layer = eqx.tree_at(lambda x: x.weight, layer, jnp.asarray(weight.reshape(weight.shape[:2]).T))
+        return layer if layer.bias is None else eqx.tree_at(lambda x: x.bias, layer, jnp.asarray(p[f"{name}.bias"]))
+
+    def mlp(layers: PointwiseMLP, name: str) -> PointwiseMLP:
+        new = tuple(pointwise(layer, f"{name}.fcs.{i}") for i, layer in enumerate(layers.layers))
+        return eqx.tree_at(lambda m: m.layers, layers, new)
+
+    blocks = []
+    for i, block in enumerate(network.blocks):
+        weight = np.moveaxis(p[f"fno_blocks.convs.{i}.weight.tensor"], (0, 1), (-2, -1))
+        new = (
+            jnp.asarray(np.stack([weight.real, weight.imag])),
+            jnp.asarray(p[f"fno_blocks.convs.{i}.bias"].ravel()),
+            pointwise(block.skip, f"fno_blocks.fno_skips.{i}.conv"),
+            mlp(block.channel_mlp, f"fno_blocks.channel_mlp.{i}"),
+            jnp.asarray(p[f"fno_blocks.channel_mlp_skips.{i}.weight"].ravel()),
+        )
+        where = lambda b: (b.spectral.weight, b.spectral.bias, b.skip, b.channel_mlp, b.gate)  # noqa: E731
+        blocks.append(eqx.tree_at(where, block, new))
+    return eqx.tree_at(
+        lambda n: (n.lifting, n.projection, n.blocks),
+        network,
+        (mlp(network.lifting, "lifting"), mlp(network.projection, "projection"), tuple(blocks)),
+    )
