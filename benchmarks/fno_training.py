@@ -70,7 +70,7 @@ class Ours:
     """The surrogate with given weights: `train()` and `infer()` return seconds per step and per batch."""
 
     def __init__(self, case: Case, parameters: dict, a: np.ndarray, u: np.ndarray):
-        grid = sx.Box.unit(len(case.shape)).grid(case.shape, "periodic")
+        grid = sx.Box.unit(len(case.shape), "periodic").grid(case.shape)
         data = sx.from_arrays({"a": a[:, 0], "u": u[:, 0]}, grid=grid)
         task = sx.Task.fit(data, inputs="a", targets="u")
         unscaled = dataclasses.replace(task.normalizers["a"], mean=jnp.zeros(1), std=jnp.ones(1))

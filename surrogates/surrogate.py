@@ -52,6 +52,10 @@ class AbstractSurrogate(eqx.Module):
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
         """Predicted targets of one sample (no sample axis) from its inputs; on grid `at` if given."""
 
+    def on_batch(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        """The same for a batch of samples."""
+        return jax.vmap(lambda sample: self(sample, at))(fields)
+
     def std(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
         """Standard deviation of what is predicted, in the same shape; of surrogates that declare `has_variance`."""
         raise TypeError(f"{type(self).__name__} has no variance")
@@ -130,10 +134,12 @@ class NetworkSurrogate(AbstractSurrogate):
         )
 
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        fields = resample(self.task, fields, at)
-        inputs = jax.tree.map(lambda x: x[None], self.task.pack(fields, at))
-        y, _ = apply_batch(self.network, self.state, inputs)
-        return self.task.unpack(y[0], fields)
+        return jax.tree.map(lambda y: y[0], self.on_batch(jax.tree.map(lambda x: x[None], dict(fields)), at))
+
+    def on_batch(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        fields = jax.vmap(lambda sample: resample(self.task, sample, at))(fields)
+        y, _ = apply_batch(self.network, self.state, jax.vmap(lambda sample: self.task.pack(sample, at))(fields))
+        return jax.vmap(self.task.unpack)(y, fields)
 
 
 def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> eqx.Module:
@@ -213,21 +219,28 @@ def interpolation(source: Grid, target: Grid) -> list[np.ndarray]:
 
 
 def rollout(surrogate: AbstractSurrogate, fields: Fields, steps: int) -> dict[str, Array]:
-    """`steps` predicted frames of one sample, `(steps, *space[, component])`: the one rollout of the library."""
+    """`steps` predicted frames of one sample, `(steps, *space[, component])`."""
+    frames = rollout_on_batch(surrogate, jax.tree.map(lambda x: x[None], dict(fields)), steps)
+    return jax.tree.map(lambda x: x[0], frames)
+
+
+def rollout_on_batch(surrogate: AbstractSurrogate, fields: Fields, steps: int) -> dict[str, Array]:
+    """`(batch, steps, *space[, component])`: the one rollout of the library."""
 
     def step(fields, _):
-        predicted = surrogate(fields)
-        return surrogate.task.advance(fields, predicted), predicted
+        predicted = surrogate.on_batch(fields)
+        return jax.vmap(surrogate.task.advance)(fields, predicted), predicted
 
-    return jax.lax.scan(step, dict(fields), length=steps)[1]
+    frames = jax.lax.scan(step, dict(fields), length=steps)[1]
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), frames)
 
 
 @eqx.filter_jit
 def _batched(surrogate, batch, at):
     """`surrogate`, or a method of one, for a batch of samples."""
+    if isinstance(surrogate, AbstractSurrogate):
+        return surrogate.on_batch(batch, at)
     return jax.vmap(lambda fields: surrogate(fields, at))(batch)
 
 
-@eqx.filter_jit
-def _rollout_batched(surrogate, batch, steps: int):
-    return jax.vmap(lambda fields: rollout(surrogate, fields, steps))(batch)
+_rollout_batched = eqx.filter_jit(rollout_on_batch)

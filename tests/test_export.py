@@ -55,9 +55,7 @@ def smoke_gradient(buoyancy):
 
 
 def bandit_step(c):
-    tuner = sx.linear.TunedSolver(
-        SOR(rtol=1e-3), omega=jnp.linspace(1, 1.9, 4), policy=sx.linear.ChebCB(context=(0, 1))
-    )
+    tuner = sx.linear.TunedSolver(SOR(rtol=1e-3), omega=np.linspace(1, 1.9, 4), policy=sx.linear.ChebCB(context=(0, 1)))
     operator = sx.linear.Laplacian((6, 6), (0.2, 0.2), ("dirichlet",) * 2, shift=c)
     _, found = tuner.solve(tuner.init(jax.random.key(0)), sx.linear.System(operator, jnp.ones((6, 6)), c))
     return found.value

@@ -38,8 +38,8 @@ Norm = Literal["forward", "backward", "ortho"]
 FFT_COST_RATIO = {"cpu": 12.0, "gpu": 30.0, "tpu": 500.0}
 
 # A transform over n points is scaled by n to this power.
-_FORWARD_POWER = {"forward": -1.0, "backward": 0.0, "ortho": -0.5}
-_INVERSE_POWER = {"forward": 0.0, "backward": -1.0, "ortho": -0.5}
+FORWARD_POWER = {"forward": -1.0, "backward": 0.0, "ortho": -0.5}
+INVERSE_POWER = {"forward": 0.0, "backward": -1.0, "ortho": -0.5}
 
 
 def truncated_rfft(
@@ -70,10 +70,10 @@ def truncated_rfft(
     Raises `ValueError` for a wrong number of axes, fewer than one kept mode, or an unknown `norm` or `method`.
     """
     *shape, _ = x.shape
-    method = _resolve(tuple(shape), kept, norm, method)
+    method = resolve(tuple(shape), kept, norm, method)
     last = len(shape) - 1
     if method == "fft":
-        z = jnp.fft.rfft(x.astype(_accumulator(x)), axis=last, norm=norm)
+        z = jnp.fft.rfft(x.astype(accumulator(x)), axis=last, norm=norm)
         z = pad_axis(z, last, 0, kept[last] - z.shape[last])
         for axis in reversed(range(last)):
             z = _fft_order_to_centred(jnp.fft.fft(z, axis=axis, norm=norm), axis, kept[axis])
@@ -81,11 +81,11 @@ def truncated_rfft(
 
     # z: (re or im, kept axes done so far, space axes to do, c). `contract` puts its result in front, so going from the
     # last space axis to the first leaves the axes in their order and never transposes between two products.
-    cos, sin = _waves(shape[last], kept[last], is_last=True)
-    z = contract(shape[last] ** _FORWARD_POWER[norm] * np.stack([cos, -sin]), x, last, precision)
+    cos, sin = waves(shape[last], kept[last], is_last=True)
+    z = contract(shape[last] ** FORWARD_POWER[norm] * np.stack([cos, -sin]), x, last, precision)
     for axis in reversed(range(last)):
-        cos, sin = _waves(shape[axis], kept[axis], is_last=False)
-        matrix = shape[axis] ** _FORWARD_POWER[norm] * _complex_product(cos, -sin)
+        cos, sin = waves(shape[axis], kept[axis], is_last=False)
+        matrix = shape[axis] ** FORWARD_POWER[norm] * complex_product(cos, -sin)
         z = contract(matrix, z, (0, last + 1), precision)
     return z[0], z[1]
 
@@ -110,10 +110,10 @@ def truncated_irfft(
     """
     re, im = coefficients
     *kept, _ = re.shape
-    method = _resolve(shape, tuple(kept), norm, method)
+    method = resolve(shape, tuple(kept), norm, method)
     last = len(shape) - 1
     if method == "fft":
-        working = _accumulator(re)
+        working = accumulator(re)
         z = lax.complex(re.astype(working), im.astype(working))
         for axis in reversed(range(last)):
             z = jnp.fft.ifft(_centred_to_fft_order(z, axis, shape[axis]), axis=axis, norm=norm)
@@ -125,13 +125,13 @@ def truncated_irfft(
     # As in `truncated_rfft`, but only the last product, which removes the (re or im) axis, can restore the order.
     z = jnp.stack([re, im])
     for axis in reversed(range(last)):
-        cos, sin = _waves(shape[axis], kept[axis], is_last=False)
-        matrix = shape[axis] ** _INVERSE_POWER[norm] * _complex_product(cos.T, sin.T)
+        cos, sin = waves(shape[axis], kept[axis], is_last=False)
+        matrix = shape[axis] ** INVERSE_POWER[norm] * complex_product(cos.T, sin.T)
         z = contract(matrix, z, (0, last), precision)
-    cos, sin = _waves(shape[last], kept[last], is_last=True)
+    cos, sin = waves(shape[last], kept[last], is_last=True)
     frequencies = np.arange(kept[last])[:, None]
     copies = np.where((frequencies == 0) | (2 * frequencies == shape[last]), 1, 2)
-    matrix = shape[last] ** _INVERSE_POWER[norm] * np.stack([(copies * cos).T, -(copies * sin).T], axis=1)
+    matrix = shape[last] ** INVERSE_POWER[norm] * np.stack([(copies * cos).T, -(copies * sin).T], axis=1)
     return jnp.moveaxis(contract(matrix, z, (0, last + 1), precision), 0, last)
 
 
@@ -195,12 +195,12 @@ def contract(
     axes = (axes,) if isinstance(axes, int) else axes
     trailing = tuple(range(matrix.ndim - len(axes), matrix.ndim))
     product = jnp.tensordot(
-        matrix.astype(x.dtype), x, (trailing, axes), precision=precision, preferred_element_type=_accumulator(x)
+        matrix.astype(x.dtype), x, (trailing, axes), precision=precision, preferred_element_type=accumulator(x)
     )
     return product.astype(x.dtype)
 
 
-def _resolve(shape: tuple[int, ...], kept: tuple[int, ...], norm: str, method: str) -> Literal["fft", "dft"]:
+def resolve(shape: tuple[int, ...], kept: tuple[int, ...], norm: str, method: str) -> Literal["fft", "dft"]:
     if not 1 <= len(shape) <= 3 or len(kept) != len(shape):
         raise ValueError(f"need 1 to 3 space axes and as many kept sizes, got shape {shape} and kept {kept}")
     if min(shape) < 1 or min(kept) < 1:
@@ -212,11 +212,11 @@ def _resolve(shape: tuple[int, ...], kept: tuple[int, ...], norm: str, method: s
     return choose_method(shape, kept) if method == "auto" else cast(Literal["fft", "dft"], method)
 
 
-def _accumulator(x: Array) -> jnp.dtype:
+def accumulator(x: Array) -> jnp.dtype:
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
-def _waves(n: int, m: int, is_last: bool) -> tuple[np.ndarray, np.ndarray]:
+def waves(n: int, m: int, is_last: bool) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of 2πkj/n, each (m frequencies, n points), with zero rows for frequencies the grid does not know."""
     k = np.arange(m) if is_last else np.arange(m) - m // 2
     known = 2 * k <= n if is_last else (-n <= 2 * k) & (2 * k < n)
@@ -226,7 +226,7 @@ def _waves(n: int, m: int, is_last: bool) -> tuple[np.ndarray, np.ndarray]:
     return known[:, None] * cos, known[:, None] * sin
 
 
-def _complex_product(re: np.ndarray, im: np.ndarray) -> np.ndarray:
+def complex_product(re: np.ndarray, im: np.ndarray) -> np.ndarray:
     """Multiplication by the complex matrix re + i im as a real one, (2, rows, 2, columns)."""
     return np.stack([np.stack([re, -im], axis=1), np.stack([im, re], axis=1)])
 

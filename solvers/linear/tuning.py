@@ -82,14 +82,14 @@ class TunedSolver:
                 f"TunedSolver tunes one parameter, given by name as omega=jnp.linspace(1, 1.95, 20); got {sorted(grid)}"
             )
         ((name, values),) = grid.items()
-        path, values = _unique_path(method, name), jnp.asarray(values, jnp.result_type(float))
+        path, values = _unique_path(method, name), np.asarray(values, jnp.result_type(float))
         if values.ndim != 1 or values.size == 0:
             raise ValueError(f"TunedSolver: {name} needs a list of values, got shape {values.shape}")
-        for value in np.asarray(values):
+        for value in values:
             owner = _at(_with(method, path, float(value)), path[:-1])
             getattr(owner, "__check_init__", lambda: None)()
         policy = TsallisINF() if policy is None else policy
-        parts = {"method": method, "policy": policy, "values": values, "path": path, "cost": cost}
+        parts = {"method": method, "policy": policy, "values": jnp.asarray(values), "path": path, "cost": cost}
         for field, part in parts.items():
             object.__setattr__(self, field, part)
 

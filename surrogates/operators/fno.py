@@ -65,7 +65,7 @@ class Block(eqx.Module):
 class FourierNetwork(eqx.Module):
     """The network behind `FNO`: lifting → blocks on the padded grid → projection.
 
-    Input: `Inputs` with `fields` `(*space, in)` or none, `params` `(p,)` or none (constant channels), and the coordinates
+    It computes whole batches in the layout of `layers`. Input: `Inputs` with `fields` `(*space, in)` or none, `params` `(p,)` or none (constant channels), and the coordinates
     `query`, appended as channels. Output `(*space, out)`.
     """
 
@@ -139,13 +139,23 @@ class FourierNetwork(eqx.Module):
         return states if any(s is not None for s in states) else None
 
     def __call__(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
-        space = inputs.query.shape[:-1]
+        """One sample; with a `state` also the new one."""
+        y, state_after = self.apply_batch(jax.tree.map(lambda x: x[None], inputs), state=state, train=train)
+        return y[0] if state is None else (y[0], state_after)
+
+    def apply_batch(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
+        """Outputs `(batch, *space, out)` and the new state."""
+        batch, *space, _ = inputs.query.shape
+        ndim = len(space)
+        axes = range(1, ndim + 1)[::-1]
         channels = [] if inputs.fields is None else [inputs.fields]
         if inputs.params is not None:
-            channels.append(jnp.broadcast_to(inputs.params, (*space, inputs.params.shape[0])))
-        v = self.lifting(jnp.concatenate([*channels, inputs.query.astype(self.lifting.layers[0].weight.dtype)], -1))
-        widths = self._pad_widths(space)
-        v = jnp.pad(v, [*widths, (0, 0)])
+            params = inputs.params.reshape(batch, *(1,) * ndim, -1)
+            channels.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
+        channels.append(inputs.query.astype(self.lifting.layers[0].weight.dtype))
+        v = self.lifting(jnp.transpose(jnp.concatenate(channels, -1), (*axes, 0, ndim + 1)))
+        widths = self._pad_widths(tuple(space))[::-1]
+        v = jnp.pad(v, [*widths, (0, 0), (0, 0)])
         states = state if state is not None else (None,) * len(self.blocks)
         new_states = []
         for i, (block, block_state) in enumerate(zip(self.blocks, states, strict=True)):
@@ -155,9 +165,9 @@ class FourierNetwork(eqx.Module):
 
             v, new = (jax.checkpoint(run) if self.remat else run)(block, v, block_state)
             new_states.append(new)
-        v = v[tuple(slice(a, a + n) for (a, _), n in zip(widths, space, strict=True))]
-        y = self.projection(v)
-        return y if state is None else (y, tuple(new_states))
+        v = v[tuple(slice(a, a + n) for (a, _), n in zip(widths, space[::-1], strict=True))]
+        y = jnp.transpose(self.projection(v), (ndim, *range(ndim)[::-1], ndim + 1))
+        return y, (None if state is None else tuple(new_states))
 
     def _pad_widths(self, space: tuple[int, ...]) -> list[tuple[int, int]]:
         """Zeros per axis. "end": the padded period is (1 + padding) times the box at every resolution, so that a mode is

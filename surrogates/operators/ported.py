@@ -55,9 +55,10 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
 
     blocks = []
     for i, block in enumerate(network.blocks):
-        weight = np.moveaxis(p[f"fno_blocks.convs.{i}.weight.tensor"], (0, 1), (-2, -1))
+        weight = p[f"fno_blocks.convs.{i}.weight.tensor"]  # in, out, *kept
+        weight = np.transpose(weight, (*range(2, weight.ndim)[::-1], 0, 1))
         new = (
-            jnp.asarray(np.stack([weight.real, weight.imag])),
+            jnp.asarray(np.stack([weight.real, weight.imag], -2)),
             jnp.asarray(p[f"fno_blocks.convs.{i}.bias"].ravel()),
             pointwise(block.skip, f"fno_blocks.fno_skips.{i}.conv"),
             mlp(block.channel_mlp, f"fno_blocks.channel_mlp.{i}"),

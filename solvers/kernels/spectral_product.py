@@ -1,0 +1,109 @@
+"""Spectral convolution of a batch without a transposition: the layout in which neural operators on grids compute.
+
+Fields are stored as (n_d, …, n_1, batch, channels): space in reversed order in front, the last axis first. Every transform is
+then a product of a small constant matrix from the left, with batch and channels as long rows, the product with the weights one
+batched product per frequency, and 1×1 convolutions are products from the right: no operand is ever copied into another order.
+Batch 8, 64², 32 channels, (32, 17) kept, float32 on two cores: 5.4 ms; with space behind the batch 7.4 (channels first) to
+8.1 (channels last).
+
+Same frequencies, conventions and results as `truncated_rfft`, `multiply` and `truncated_irfft` with norm="forward".
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from .fourier import Method, accumulator, complex_product, resolve, truncated_irfft, truncated_rfft, waves
+
+
+def spectral_convolution(
+    v: Float[Array, "*reversed b i"],
+    weight: Float[Array, "*kept i 2 o"],
+    *,
+    method: Method = "auto",
+    precision: lax.PrecisionLike = "highest",
+) -> Float[Array, "*reversed b o"]:
+    """Σ_k e^{2πi k·x} R_k v̂_k over the kept frequencies k.
+
+    **Arguments:**
+
+    - `v`: fields, space reversed in front.
+    - `weight`: R_k, real parts `weight[..., 0, :]` and imaginary parts `weight[..., 1, :]`, frequencies reversed as well: the
+      axis of k = 0, 1, … comes first.
+    - `method`, `precision`: as for `truncated_rfft`.
+    """
+    *kept, _, _, _ = weight.shape
+    shape = v.shape[:-2]
+    if resolve(shape[::-1], tuple(kept[::-1]), "forward", method) == "fft":
+        return _by_fft(v, weight)
+    return _inverse(_product(_forward(v, tuple(kept), precision), weight), shape, precision)
+
+
+def _forward(v, kept: tuple[int, ...], precision):
+    """(*kept, 2, batch, channels): real and imaginary part behind the frequencies."""
+    z = v.reshape(1, v.shape[0], -1)
+    for axis, (n, m) in enumerate(zip(v.shape, kept, strict=False)):
+        cos, sin = waves(n, m, is_last=axis == 0)
+        if axis == 0:
+            matrix = np.stack([cos, -sin], 1).reshape(2 * m, n) / n
+        else:
+            matrix = np.moveaxis(complex_product(cos, -sin), 0, 1).reshape(2 * m, 2 * n) / n
+        z = _from_left(matrix, z.reshape(math.prod(kept[:axis]), matrix.shape[1], -1), precision)
+    return z.reshape(*kept, 2, *v.shape[-2:])
+
+
+def _inverse(z, shape: tuple[int, ...], precision):
+    *kept, _, batch, channels = z.shape
+    for axis in reversed(range(len(shape))):
+        n, m = shape[axis], kept[axis]
+        cos, sin = waves(n, m, is_last=axis == 0)
+        if axis == 0:
+            frequencies = np.arange(m)[:, None]
+            copies = np.where((frequencies == 0) | (2 * frequencies == n), 1, 2)
+            matrix = np.stack([copies * cos, -copies * sin], 1).reshape(2 * m, n).T
+        else:
+            matrix = np.moveaxis(complex_product(cos.T, sin.T), 2, 3).reshape(2 * n, 2 * m)
+        z = _from_left(matrix, z.reshape(math.prod(kept[:axis]), matrix.shape[1], -1), precision)
+    return z.reshape(*shape, batch, channels)
+
+
+def _from_left(matrix: np.ndarray, z: Float[Array, "p q r"], precision) -> Float[Array, "p s r"]:
+    working = dict(precision=precision, preferred_element_type=accumulator(z))
+    matrix = jnp.asarray(matrix, z.dtype)
+    if z.shape[0] == 1:
+        return jnp.matmul(matrix, z[0], **working)[None].astype(z.dtype)
+    # Broadcast before the product: as a free index the batch would have to move behind the rows.
+    matrix = jnp.broadcast_to(matrix, (z.shape[0], *matrix.shape))
+    return lax.dot_general(matrix, z, (((2,), (1,)), ((0,), (0,))), **working).astype(z.dtype)
+
+
+def _product(z, weight):
+    """R_k v̂_k: one product per frequency of (real and imaginary part, batch) by channels with (real and imaginary part, channels)."""
+    *kept, _, batch, n_in = z.shape
+    n_out = weight.shape[-1]
+    rows, columns = z.reshape(-1, 2 * batch, n_in), weight.reshape(-1, n_in, 2 * n_out)
+    p = jnp.matmul(rows, columns).reshape(*kept, 2, batch, 2, n_out)
+    real = p[..., 0, :, 0, :] - p[..., 1, :, 1, :]
+    imaginary = p[..., 0, :, 1, :] + p[..., 1, :, 0, :]
+    return jnp.stack([real, imaginary], -3)
+
+
+def _by_fft(v, weight):
+    """The same by FFTs of one sample at a time."""
+    *kept, n_in, _, n_out = weight.shape
+    ndim = len(kept)
+    sample = lambda x: jnp.transpose(x, (*range(ndim)[::-1], ndim))  # noqa: E731
+
+    def transform(x):
+        return jnp.stack([sample(part) for part in truncated_rfft(sample(x), tuple(kept[::-1]), method="fft")], ndim)
+
+    def back(z):
+        parts = (sample(lax.index_in_dim(z, k, ndim, keepdims=False)) for k in (0, 1))
+        return sample(truncated_irfft(tuple(parts), v.shape[:-2][::-1], method="fft"))
+
+    z = jax.vmap(transform, -2, -2)(v)
+    return jax.vmap(back, -2, -2)(_product(z, weight))
