@@ -36,11 +36,10 @@ def spectral_convolution(
       axis of k = 0, 1, … comes first.
     - `method`, `precision`: as for `truncated_rfft`.
     """
-    *kept, _, _, _ = weight.shape
-    shape = v.shape[:-2]
-    if resolve(shape[::-1], tuple(kept[::-1]), "forward", method) == "fft":
+    kept, shape = weight.shape[:-3], v.shape[:-2]
+    if resolve(shape[::-1], kept[::-1], "forward", method) == "fft":
         return _by_fft(v, weight)
-    return _inverse(_product(_forward(v, tuple(kept), precision), weight), shape, precision)
+    return _inverse(_product(_forward(v, kept, precision), weight), shape, precision)
 
 
 def _forward(v, kept: tuple[int, ...], precision):
@@ -82,7 +81,7 @@ def _from_left(matrix: np.ndarray, z: Float[Array, "p q r"], precision) -> Float
 
 
 def _product(z, weight):
-    """R_k v̂_k: one product per frequency of (real and imaginary part, batch) by channels with (real and imaginary part, channels)."""
+    """R_k v̂_k by one real product per frequency, of (parts · batch, i) and (i, parts · o)."""
     *kept, _, batch, n_in = z.shape
     n_out = weight.shape[-1]
     rows, columns = z.reshape(-1, 2 * batch, n_in), weight.reshape(-1, n_in, 2 * n_out)
@@ -94,12 +93,12 @@ def _product(z, weight):
 
 def _by_fft(v, weight):
     """The same by FFTs of one sample at a time."""
-    *kept, n_in, _, n_out = weight.shape
+    kept = weight.shape[:-3]
     ndim = len(kept)
     sample = lambda x: jnp.transpose(x, (*range(ndim)[::-1], ndim))  # noqa: E731
 
     def transform(x):
-        return jnp.stack([sample(part) for part in truncated_rfft(sample(x), tuple(kept[::-1]), method="fft")], ndim)
+        return jnp.stack([sample(part) for part in truncated_rfft(sample(x), kept[::-1], method="fft")], ndim)
 
     def back(z):
         parts = (sample(lax.index_in_dim(z, k, ndim, keepdims=False)) for k in (0, 1))

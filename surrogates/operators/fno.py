@@ -65,8 +65,8 @@ class Block(eqx.Module):
 class FourierNetwork(eqx.Module):
     """The network behind `FNO`: lifting → blocks on the padded grid → projection.
 
-    It computes whole batches in the layout of `layers`. Input: `Inputs` with `fields` `(*space, in)` or none, `params` `(p,)` or none (constant channels), and the coordinates
-    `query`, appended as channels. Output `(*space, out)`.
+    It computes whole batches in the layout of `layers`. Input: `Inputs` with `fields` `(*space, in)` or none, `params` `(p,)`
+    or none (constant channels), and the coordinates `query`, appended as channels. Output `(*space, out)`.
     """
 
     lifting: PointwiseMLP
