@@ -1,5 +1,6 @@
 """Layers on fields of any dimension, channels last: convolution, pooling, interpolation."""
 
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -11,13 +12,22 @@ from ...solvers.kernels.stencil import pad_axis
 
 
 def convolve(x: Float[Array, "*n a"], kernel: Float[Array, "..."]) -> Float[Array, "*n b"]:
-    """Convolution of a field with zeros outside; channels last, kernel `(*window, a, b)`."""
-    spatial = "DHW"[-(x.ndim - 1) :]
-    numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
-    out = jax.lax.conv_general_dilated(
-        x[None], kernel, (1,) * (x.ndim - 1), "SAME", dimension_numbers=numbers, precision="highest"
-    )
-    return out[0]
+    """Convolution of a field with zeros outside; channels last, kernel `(*window, a, b)` of odd sides.
+
+    One product: the neighbours along all axes but the first lie side by side in the channels of its left factor, the shifts
+    along the first axis in the columns of its result. XLA's convolution takes three times as long on a CPU in 2D (256², 4
+    channels), 8 to 30 times in 3D.
+    """
+    *window, n_in, n_out = kernel.shape
+    padded = jnp.pad(x, [(w // 2, w // 2) for w in window] + [(0, 0)])
+    rows, *shape, _ = x.shape
+    neighbours = []
+    for offset in itertools.product(*map(range, window[1:])):
+        ends = [o + n for o, n in zip(offset, shape, strict=True)]
+        neighbours.append(jax.lax.slice(padded, (0, *offset, 0), (padded.shape[0], *ends, n_in)))
+    columns = jnp.moveaxis(kernel.reshape(window[0], -1, n_out), 0, 1).reshape(-1, window[0] * n_out)
+    y = jnp.matmul(jnp.concatenate(neighbours, -1), columns, precision="highest").reshape(-1, *shape, window[0], n_out)
+    return sum(y[shift : shift + rows, ..., shift, :] for shift in range(window[0]))
 
 
 def pooled(x: Float[Array, "..."], axes: Iterable[int]) -> Float[Array, "..."]:

@@ -24,6 +24,7 @@ from surrogax.surrogates.learned_solvers import (
     train_direction,
 )
 from surrogax.surrogates.learned_solvers.direction_training import Candidate
+from surrogax.surrogates.learned_solvers.layers import convolve
 from surrogax.surrogates.learned_solvers.stencil_geometry import coarsened, geometry_of
 from surrogax.surrogates.training.objectives import States
 
@@ -111,6 +112,16 @@ def test_directions_are_stored_and_found_by_name(key, tmp_path):
         sx.load("deepcg-poisson-65")
     with pytest.raises(ValueError, match=r"trained for \[2, 3\] space dimensions, not for 1"):
         sx.load("deepcg-poisson-64").bind(Laplacian((8,), (0.1,), ("dirichlet",)))
+
+
+@pytest.mark.parametrize("shape, window", [((7, 5), (3, 3)), ((4, 6, 5), (3, 3, 3)), ((4, 3), (1, 1)), ((9,), (5,))])
+def test_convolution_is_that_of_xla(shape, window, key):
+    k1, k2 = jax.random.split(key)
+    x, kernel = jax.random.normal(k1, (*shape, 2)), jax.random.normal(k2, (*window, 2, 3))
+    letters = "DHW"[-len(shape) :]
+    numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    expected = jax.lax.conv_general_dilated(x[None], kernel, (1,) * len(shape), "SAME", dimension_numbers=numbers)[0]
+    np.testing.assert_allclose(convolve(x, kernel), expected, atol=1e-5)
 
 
 # Training systems -----------------------------------------------------------------------------------------------------
