@@ -5,9 +5,9 @@
     python benchmarks/train_deepcg.py paper  # runs/deepcg-paper-2d-64.sgx: the paper's network, loss and data, to compare
 
 2d: 2000 steps on 32², where they cost a quarter, then 600 on 64². 3d: 600 steps on 16³, then 150 on 32³ (weights do not
-belong to a size). Both train by the energy on their own residuals, on `RandomDomains`, and keep the best direction by validation: steps
-per decimal digit of the residual over the first six, on domains of 64² or 32³ drawn from a key of their own. `paper` trains
-by the residual on fresh `SineSystems` of 64², for about as long on a CPU as 2d. Seeds are fixed.
+belong to a size). Both train by the energy on their own residuals, on `RandomDomains`, and keep the best direction by
+validation: steps per decimal digit of the residual over the first six, on domains of 64² or 32³ drawn from a key of their
+own. `paper` trains by the residual on fresh `SineSystems` of 64², for about as long on a CPU as 2d. Seeds are fixed.
 """
 
 import sys
