@@ -102,6 +102,6 @@ if __name__ == "__main__":
         case ["3d"]:
             multilevel(3, 32, 600, 150)
         case ["paper"]:
-            paper(64, 600, ROOT / "runs" / "deepcg-paper-2d-64.sgx")
+            paper(64, 3000, ROOT / "runs" / "deepcg-paper-2d-64.sgx")
         case _:
             raise SystemExit(__doc__)

@@ -18,8 +18,8 @@ class Multigrid(eqx.Module):
     in float32 even for float64 systems: a preconditioner needs no more, and they are bound by memory.
 
     Interpolation comes from the operator, so jumps and obstacles need no special case; coarse operators are Galerkin products.
-    The smoother is an optimised fourth-kind Chebyshev polynomial (Lottes 2023) in D⁻¹ A, symmetric before and after, with the
-    Gershgorin bound of the spectrum, so M is symmetric positive definite for every positive definite operator.
+    The smoother is an optimised fourth-kind Chebyshev polynomial (Lottes 2023) in S A, S_i = 1/Σ_j|a_ij|, whose spectrum ends at
+    1, symmetric before and after, so M is symmetric positive definite for every positive definite operator.
 
     **Arguments:**
 
@@ -28,7 +28,7 @@ class Multigrid(eqx.Module):
     - `omega`: the bound of the spectrum is divided by this. Up to 1.2 it mostly saves a little; beyond, smoothing may diverge.
       May be traced.
 
-    Needs more iterations where jumps are finer than coarse grids can see (79 for random blocks of 8 points, contrast 1e4) and
+    Needs more iterations where jumps are finer than coarse grids can see (41 for random blocks of 8 points, contrast 1e4) and
     where the coefficient depends on the direction; in 3D the set-up costs as much as 250 iterations of plain CG. For negative
     shifts beyond the lowest eigenvalue it is not definite. `bind` raises `TypeError` for operators that are not on a grid, and
     `ValueError` for a `degree` it does not know or where rings of odd size leave too large a coarsest grid.
