@@ -61,8 +61,9 @@ class System:
             }[kind]
             return solve(operator, b, method).value
 
-        run = jax.jit(lambda rtol: many(lambda a: one(a, rtol), self.a))
-        return lambda rtol: run(jnp.asarray(rtol)).block_until_ready()
+        # The coefficients are an argument: as constants their set-up would be computed by the compiler.
+        run = jax.jit(lambda a, rtol: many(lambda a: one(a, rtol), a))
+        return lambda rtol: run(self.a, jnp.asarray(rtol)).block_until_ready()
 
 
 def vmapped(function, xs):
