@@ -6,7 +6,8 @@ The graph is neuraloperator's default (four blocks, channel MLP with soft gating
 with 32 channels and 16 frequencies per axis and sign; batch 8 on 128² with 32 and 24; batch 20 on 1024 points with 64 and 16.
 A training step is forward, backward and AdamW on the relative L2 loss. Here it is the compiled loop of `fit`; there
 PyTorch eager and `torch.compile`, of which the faster counts. Before anything is timed the weights are ported, outputs must
-agree to 1e-5 and the losses of three training steps to 1e-4. Both sides take turns and use all cores. --quick: fewer rounds.
+agree to 1e-5 and the losses of three training steps to 1e-4. Both sides take turns and use all cores. --quick: fewer rounds,
+PyTorch eager alone.
 
 Last line: JSON. `train_ratio` and `inference_ratio` are the smallest ratios of the peer's seconds to ours over the cases (null
 without the peer), `floor_fraction` the smallest fraction of a training step that its matrix products would take alone, at the
@@ -151,7 +152,7 @@ def product_rate() -> float:
     return 2 * 2048**3 / min(runs)
 
 
-def compare(case: Case, python: Path | None, rounds: int, rate: float) -> dict:
+def compare(case: Case, python: Path | None, quick: bool, rate: float) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         if python is None:
             generator = np.random.default_rng(0)
@@ -164,13 +165,13 @@ def compare(case: Case, python: Path | None, rounds: int, rate: float) -> dict:
             ours = Ours(case, parameters, stored["x"], stored["target"])
             np.testing.assert_allclose(ours.output, stored["output"], atol=1e-5 * abs(stored["output"]).max())
             np.testing.assert_allclose(ours.losses[:3], stored["losses"], rtol=1e-4)
-    modes = () if peer is None else ("eager", "compile")
+    modes = () if peer is None else ("eager",) if quick else ("eager", "compile")
     seconds: dict[str, list[float]] = {}
     for what, call in (("train", lambda: ours.train()[0]), ("infer", ours.infer)):
         for mode in modes:
             peer.seconds(mode, what, 3)
         call()
-        for _ in range(rounds):
+        for _ in range(3 if quick else 10):
             seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(2))
             for mode in modes:
                 seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 4))
@@ -220,7 +221,7 @@ def main():
     arguments = parser.parse_args()
     python = arguments.peer_python if arguments.peer_python.exists() and not arguments.self_only else None
     rate = product_rate()
-    rows = [compare(case, python, 3 if arguments.quick else 10, rate) for case in CASES]
+    rows = [compare(case, python, arguments.quick, rate) for case in CASES]
 
     def least(name: str):
         return min((row[name] for row in rows if row[name] is not None), default=None)
