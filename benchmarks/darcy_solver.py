@@ -53,7 +53,7 @@ class System:
         def one(a, rtol):
             operator, b = self.darcy.operator({"a": a}, self.grid)
             scaling = a[1:-1, 1:-1] ** -0.5 if self.scaled else None
-            fast = FastPoisson(self.grid.spacing, operator.boundaries, scaling)
+            fast = FastPoisson(self.grid.spacing, operator.boundaries, scaling, dtype="float32")
             method = {
                 "sine transforms": CG(fast, rtol=rtol, norm="natural"),
                 "multigrid": CG(Multigrid(), rtol=rtol, norm="natural"),

@@ -20,21 +20,25 @@ class FastPoisson(eqx.Module):
     - `scaling`: s, a scalar or a field `(*n)`; a^(−1/2) for the operator −∇·(a∇). Good choice: none for coefficients that
       jump (iterations bounded by the contrast), a^(−1/2) for smooth ones. The wrong choice converges, slowly.
     - `shift`: a number, not negative.
+    - `dtype`: "float32" makes the transforms of a float64 system in half the time, at the same number of iterations where A
+      is not M itself.
     """
 
     scaling: Float[Array, "..."] | None
     shift: ScalarLike
     spacing: tuple[float, ...] = eqx.field(static=True)
     boundaries: tuple[Boundary, ...] = eqx.field(static=True)
+    dtype: str | None = eqx.field(static=True)
 
-    def __init__(self, spacing, boundaries, scaling=None, shift: ScalarLike = 0.0):
-        self.spacing, self.boundaries, self.shift = tuple(spacing), tuple(boundaries), shift
+    def __init__(self, spacing, boundaries, scaling=None, shift: ScalarLike = 0.0, dtype: str | None = None):
+        self.spacing, self.boundaries, self.shift, self.dtype = tuple(spacing), tuple(boundaries), shift, dtype
         self.scaling = None if scaling is None else jnp.asarray(scaling)
 
     def __call__(self, r):
         scaling = 1 if self.scaling is None else self.scaling
-        r = scaling * self._centred(r)
-        return self._centred(scaling * fast_poisson.solve_constant(r, self.spacing, self.boundaries, self.shift))
+        rhs = (scaling * self._centred(r)).astype(self.dtype or r.dtype)
+        z = fast_poisson.solve_constant(rhs, self.spacing, self.boundaries, self.shift)
+        return self._centred(scaling * z.astype(r.dtype))
 
     def _centred(self, r):
         if "dirichlet" in self.boundaries:

@@ -129,7 +129,8 @@ def test_poisson_is_darcy_with_a_unit_coefficient_and_direct(x64):
 
     (ours, stats), (other, _) = run(fields["f"], fields["g"])
     assert stats.iterations == 1 and stats.status == Status.converged
-    np.testing.assert_allclose(ours["u"], other["u"], rtol=1e-12)
+    # The field is preconditioned in single precision, and solved to 1e-8.
+    np.testing.assert_allclose(ours["u"], other["u"], rtol=1e-7, atol=1e-8)
 
 
 def test_numbers_stand_for_constant_fields():
