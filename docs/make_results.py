@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 # Every benchmark of the repository, so that one that never ran is listed as such.
-BENCHMARKS = sorted(p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem != "common")
+BENCHMARKS = sorted(p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem not in ("common", "train_deepcg"))
 
 
 def percent(value) -> str:
@@ -82,6 +82,56 @@ def linear_solvers(values: dict) -> list[str]:
             cells = ["" if x is None else f"{x:.3g}" if isinstance(x, float) else str(x) for x in numbers]
             lines.append(f"| {label} | {row['target']:.0e} | {' | '.join(cells)} |")
     return lines
+
+
+def numbers_of(values: dict) -> list[str]:
+    """A line per number at the top level."""
+    found = {name: value for name, value in values.items() if not isinstance(value, list | dict)}
+    return [
+        f"{name}: {value:.4g}  " if isinstance(value, float) else f"{name}: {value}  " for name, value in found.items()
+    ]
+
+
+def table(names: list[str], rows: list[list]) -> list[str]:
+    def cell(x) -> str:
+        return "" if x is None else f"{x:.3g}" if isinstance(x, float) else str(x)
+
+    lines = [f"| {' | '.join(names)} |", "| --- |" + " ---: |" * (len(names) - 1)]
+    return ["", *lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)]
+
+
+def deep_cg(values: dict) -> list[str]:
+    names = ["side, domain, residual", "method", *values["cases"][0]["iterations"], "Mflop", "ms", "fallbacks"]
+    rows = []
+    for c in values["cases"]:
+        label = f"{c['side']}², {c['domain']}, {c['rtol']:.0e}"
+        cost = (c["flops"] / 1e6, 1e3 * c["seconds"], c["fallbacks"])
+        rows.append([label, c["method"], *c["iterations"].values(), *cost])
+    return [*numbers_of(values), "", "Mean iterations by right-hand side:", *table(names, rows)]
+
+
+def learning_to_relax(values: dict) -> list[str]:
+    lines = numbers_of(values)
+    for case, found in values["cases"].items():
+        rows = [[name, statistics.mean(v), min(v), max(v), len(v)] for name, v in found.items()]
+        rows = [[name, *(x if name == "its value" else round(x) for x in row), n] for name, *row, n in rows]
+        lines += ["", f"{case}, iterations in total:", *table(["", "mean", "least", "most", "seeds"], rows)]
+    return lines
+
+
+def learned_preconditioner(values: dict) -> list[str]:
+    others = {name: column for name, column in values.items() if isinstance(column, dict)}
+    first = {name.removeprefix("iterations_"): x for name, x in values.items() if name not in others}
+    rows = [[name, x, *(column[name] for column in others.values())] for name, x in first.items()]
+    return ["Mean iterations to 1e-8:", *table(["preconditioner", "unseen", *others], rows)]
+
+
+def rows_of(values: dict) -> list[str]:
+    names = list(dict.fromkeys(key for row in values["cases"] for key in row))
+    return [*numbers_of(values), *table(names, [[row.get(name) for name in names] for row in values["cases"]])]
+
+
+darcy_solver = fno_training = rows_of
 
 
 def plain(values: dict) -> list[str]:
