@@ -71,13 +71,14 @@ def _inverse(z, shape: tuple[int, ...], precision):
 
 
 def _from_left(matrix: np.ndarray, z: Float[Array, "p q r"], precision) -> Float[Array, "p s r"]:
-    working = dict(precision=precision, preferred_element_type=accumulator(z))
-    matrix = jnp.asarray(matrix, z.dtype)
+    left, working = jnp.asarray(matrix, z.dtype), accumulator(z)
     if z.shape[0] == 1:
-        return jnp.matmul(matrix, z[0], **working)[None].astype(z.dtype)
-    # Broadcast before the product: as a free index the batch would have to move behind the rows.
-    matrix = jnp.broadcast_to(matrix, (z.shape[0], *matrix.shape))
-    return lax.dot_general(matrix, z, (((2,), (1,)), ((0,), (0,))), **working).astype(z.dtype)
+        product = jnp.matmul(left, z[0], precision=precision, preferred_element_type=working)[None]
+    else:
+        # Broadcast before the product: as a free index the batch would have to move behind the rows.
+        left, axes = jnp.broadcast_to(left, (z.shape[0], *left.shape)), (((2,), (1,)), ((0,), (0,)))
+        product = lax.dot_general(left, z, axes, precision=precision, preferred_element_type=working)
+    return product.astype(z.dtype)
 
 
 def _product(z, weight):
@@ -101,8 +102,8 @@ def _by_fft(v, weight):
         return jnp.stack([sample(part) for part in truncated_rfft(sample(x), kept[::-1], method="fft")], ndim)
 
     def back(z):
-        parts = (sample(lax.index_in_dim(z, k, ndim, keepdims=False)) for k in (0, 1))
-        return sample(truncated_irfft(tuple(parts), v.shape[:-2][::-1], method="fft"))
+        re, im = (sample(lax.index_in_dim(z, k, ndim, keepdims=False)) for k in (0, 1))
+        return sample(truncated_irfft((re, im), v.shape[:-2][::-1], method="fft"))
 
     z = jax.vmap(transform, -2, -2)(v)
     return jax.vmap(back, -2, -2)(_product(z, weight))

@@ -49,7 +49,8 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
         layer = eqx.tree_at(lambda x: x.weight, layer, jnp.asarray(weight.reshape(weight.shape[:2]).T))
         return layer if layer.bias is None else eqx.tree_at(lambda x: x.bias, layer, jnp.asarray(p[f"{name}.bias"]))
 
-    def mlp(layers: PointwiseMLP, name: str) -> PointwiseMLP:
+    def mlp(layers: PointwiseMLP | None, name: str) -> PointwiseMLP:
+        assert layers is not None  # the default graph has them all
         new = tuple(pointwise(layer, f"{name}.fcs.{i}") for i, layer in enumerate(layers.layers))
         return eqx.tree_at(lambda m: m.layers, layers, new)
 
@@ -58,7 +59,7 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
         weight = p[f"fno_blocks.convs.{i}.weight.tensor"]  # in, out, *kept
         weight = np.transpose(weight, (*range(2, weight.ndim)[::-1], 0, 1))
         new = (
-            jnp.asarray(np.stack([weight.real, weight.imag], -2)),
+            jnp.asarray(np.stack([np.real(weight), np.imag(weight)], -2)),
             jnp.asarray(p[f"fno_blocks.convs.{i}.bias"].ravel()),
             pointwise(block.skip, f"fno_blocks.fno_skips.{i}.conv"),
             mlp(block.channel_mlp, f"fno_blocks.channel_mlp.{i}"),
