@@ -54,11 +54,9 @@ def apply_batch(
 
     Stateless networks are `network(inputs, key=key) -> y` on one sample. Networks with a state (batch statistics) are
     `network(inputs, key=key, state=state, train=train) -> (y, state)` under a vmap whose axis is called "batch". A network
-    with `batched = True` takes the whole batch itself, one with a method `apply_batch` does so there.
+    with `batched = True` takes the whole batch itself.
     """
     size = jax.tree.leaves(inputs)[0].shape[0]
-    if hasattr(network, "apply_batch"):
-        return network.apply_batch(inputs, key=key, state=state, train=train)
     if getattr(network, "batched", False):
         return network(inputs, key=key, state=state, train=train)
     keys = None if key is None else jax.random.split(key, size)

@@ -5,7 +5,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -82,7 +82,7 @@ class AbstractSurrogate(eqx.Module):
             # The last batch is filled up, so that one compiled program serves all of them.
             filled = np.resize(positions, min(batch_size, len(data)))
             batch = window(self.task, data.read(names, filled)) if names else {"": np.zeros(len(filled))}
-            parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), _batched(function, batch, at)))
+            parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), batched(function, batch, at)))
         return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
     def rollout(self, data: Dataset, steps: int) -> Dataset:
@@ -91,7 +91,7 @@ class AbstractSurrogate(eqx.Module):
         if not self.capabilities.autoregressive:
             raise ValueError(f"{type(self).__name__} is not autoregressive: its task has no history")
         batch = window(self.task, data.read([n for n in self.task.names()]))
-        frames = _rollout_batched(self, batch, steps)
+        frames = rollout(self, batch, steps)
         first, dt = data.times[self.task.history], data.times[1] - data.times[0]
         return from_arrays(
             targets={k: np.asarray(v) for k, v in frames.items()}, grid=data.grid, times=first + dt * np.arange(steps)
@@ -142,7 +142,7 @@ class NetworkSurrogate(AbstractSurrogate):
         return jax.vmap(self.task.unpack)(y, fields)
 
 
-def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> eqx.Module:
+def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> Any:
     """A saved surrogate or learned part of a solver, from a file or, by a bare name such as "deepcg-poisson-64", from the
     weights that are shipped. `like` is needed for foreign networks: one built the same way, whose arrays are replaced.
 
@@ -218,14 +218,10 @@ def interpolation(source: Grid, target: Grid) -> list[np.ndarray]:
     ]
 
 
+@eqx.filter_jit
 def rollout(surrogate: AbstractSurrogate, fields: Fields, steps: int) -> dict[str, Array]:
-    """`steps` predicted frames of one sample, `(steps, *space[, component])`."""
-    frames = rollout_on_batch(surrogate, jax.tree.map(lambda x: x[None], dict(fields)), steps)
-    return jax.tree.map(lambda x: x[0], frames)
-
-
-def rollout_on_batch(surrogate: AbstractSurrogate, fields: Fields, steps: int) -> dict[str, Array]:
-    """`(batch, steps, *space[, component])`: the one rollout of the library."""
+    """`steps` predicted frames of every sample of a batch, `(batch, steps, *space[, component])`: the one rollout of the
+    library."""
 
     def step(fields, _):
         predicted = surrogate.on_batch(fields)
@@ -236,11 +232,8 @@ def rollout_on_batch(surrogate: AbstractSurrogate, fields: Fields, steps: int) -
 
 
 @eqx.filter_jit
-def _batched(surrogate, batch, at):
+def batched(surrogate, batch, at):
     """`surrogate`, or a method of one, for a batch of samples."""
     if isinstance(surrogate, AbstractSurrogate):
         return surrogate.on_batch(batch, at)
     return jax.vmap(lambda fields: surrogate(fields, at))(batch)
-
-
-_rollout_batched = eqx.filter_jit(rollout_on_batch)

@@ -30,8 +30,8 @@ def solve_gradient(a):
 
 def network_gradient(x):
     network = FourierNetwork(1, 1, width=4, kept=(4, 3), depth=2, padding=0.25, key=jax.random.key(0))
-    query = jnp.zeros((8, 7, 2))
-    return eqx.filter_grad(lambda n: (n(sx.Inputs(fields=x, query=query)) ** 2).sum())(network).lifting
+    inputs = sx.Inputs(fields=x, query=jnp.zeros((2, 8, 7, 2)))
+    return eqx.filter_grad(lambda n: (n(inputs)[0] ** 2).sum())(network).lifting
 
 
 def evolution_gradient(name, nu, u0):
@@ -64,7 +64,7 @@ def bandit_step(c):
 SQUARE = jnp.ones((9, 9))
 CASES = {
     "gradient of a Darcy solve": (solve_gradient, SQUARE),
-    "gradient of an FNO": (network_gradient, jnp.ones((8, 7, 1))),
+    "gradient of an FNO": (network_gradient, jnp.ones((2, 8, 7, 1))),
     "Gaussian field": (
         lambda k: gaussian_field.sample(k, sx.Grid.unit_square(9), "neumann", lambda e: 1 / (1 + e)),
         jax.random.key(0),

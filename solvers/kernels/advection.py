@@ -30,7 +30,7 @@ def semi_lagrangian(
     - `weights`: 1 where q means something and 0 inside obstacles: interpolation is over the points with weight 1 alone, and
       a particle that comes from where there is none keeps its value.
     """
-    return _traced(q, _displacement(velocity, -dt, spacing, periodic), periodic, weights)[0]
+    return _traced(q, _displacement(velocity, -jnp.asarray(dt), spacing, periodic), periodic, weights)[0]
 
 
 def maccormack(
@@ -48,7 +48,7 @@ def maccormack(
     the order is one, and beside ends of the grid that particles cross it alone limits the error. A value exactly on the edge
     of its bounds has the derivative of the unclamped one.
     """
-    q_new, low, high = _traced(q, _displacement(velocity, -dt, spacing, periodic), periodic, weights)
+    q_new, low, high = _traced(q, _displacement(velocity, -jnp.asarray(dt), spacing, periodic), periodic, weights)
     q_back, _, _ = _traced(q_new, _displacement(velocity, dt, spacing, periodic), periodic, weights)
     corrected = q_new + (q - q_back) / 2
     return jnp.where(corrected < low, low, jnp.where(corrected > high, high, corrected))

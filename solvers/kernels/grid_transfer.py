@@ -6,6 +6,8 @@ interpolated through an obstacle or a wall.
 """
 
 import itertools
+from functools import reduce
+from operator import add
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -39,9 +41,10 @@ class Interpolation(eqx.Module):
 
     def __call__(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """P u."""
-        parts = {(): u}
+        parts: dict[tuple[int, ...], Array] = {(): u}
         for between, choices in self.weights.items():
-            parts[between] = sum(w * self._neighbour(u, between, sides) for sides, w in choices.items())
+            terms = (w * self._neighbour(u, between, sides) for sides, w in choices.items())
+            parts[between] = reduce(add, terms)
         for axis in reversed(self.axes):
             done = {b for b in parts if axis not in b}
             parts = {b: _interleave(parts[(*b, axis)], parts[b], axis) for b in done}
@@ -154,7 +157,7 @@ def galerkin(matrix: StencilMatrix, transfer: Interpolation) -> StencilMatrix:
             # for a reduction of a reduction over such short leading axes (jax 0.10.2, from 127² points on).
             along = [-1 if a == axis else 1 for a in range(len(shape))]
             picks = [jnp.asarray((wanted == c) & inside, result.dtype).reshape(along) for c in range(count[axis])]
-            result = sum(part * pick for part, pick in zip(result, picks, strict=True))
+            result = reduce(add, (part * pick for part, pick in zip(result, picks, strict=True)))
         return result
 
     offsets = tuple(d for d in half_offsets(len(shape)))

@@ -7,6 +7,8 @@ the memory, where a masked sweep over the full grid computes both colours and th
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -56,7 +58,7 @@ def pack(
     across = [split(c) for pair in leading for c in pair]
     odd = _odd_rows(shape)
     left, right = split(left), split(right)
-    coefficients = tuple(
+    red, black = (
         (
             *(c[colour] for c in across),
             jnp.where(rows, left[colour], right[colour]),
@@ -65,7 +67,7 @@ def pack(
         for colour, rows in enumerate((odd, ~odd))
     )
     halves = split(jnp.where(diagonal == 0, 1, diagonal), fill=1)
-    return RedBlackOperator(halves, coefficients, shape, tuple(b == "periodic" for b in boundaries))
+    return RedBlackOperator(halves, (red, black), shape, tuple(b == "periodic" for b in boundaries))
 
 
 def split(u: Float[Array, "*n"], fill: float = 0) -> Halves:
@@ -146,7 +148,7 @@ def _shifted(x, axis: int, by: int, periodic: bool):
 def _odd_rows(shape: tuple[int, ...]) -> Bool[Array, "*rows"]:
     """Rows along the last axis that start with a black point, `(*n[:-1], 1)`."""
     rows = (*shape[:-1], 1)
-    return sum(lax.broadcasted_iota(jnp.int32, rows, axis) for axis in range(len(rows))) % 2 == 1
+    return reduce(add, (lax.broadcasted_iota(jnp.int32, rows, axis) for axis in range(len(rows)))) % 2 == 1
 
 
 def _square(r):

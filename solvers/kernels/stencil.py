@@ -11,6 +11,8 @@ Face coefficients are a tuple with one array per axis: of the shape of the unkno
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import jax.numpy as jnp
@@ -128,7 +130,7 @@ def diffusion_diagonal(
     faces: Sequence[Float[Array, "..."]], spacing: Sequence[float], boundaries: Sequence[Boundary]
 ) -> Float[Array, "*n"]:
     """Diagonal of `apply_diffusion`, Σ_axes (a_{i−½} + a_{i+½}) / h² over the faces that exist, on the unknowns."""
-    return sum(left + right for left, right in couplings(faces, spacing, boundaries))
+    return reduce(add, (left + right for left, right in couplings(faces, spacing, boundaries)))
 
 
 def couplings(

@@ -7,11 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, ScalarLike
 
 from .laplacian import Laplacian, as_diffusion
-from .method import AbstractMethod
+from .method import AbstractMethod, set_up
 from .operators import Diffusion
 from .spectrum import gershgorin, lanczos
 from .stationary import check_steps, iterate
@@ -50,8 +51,8 @@ class Chebyshev(AbstractMethod):
 
     def __check_init__(self):
         check_steps(self)
-        ends = (self.lower, self.upper)
-        if not any(end is None or isinstance(end, Tracer) for end in ends) and not 0 < ends[0] < ends[1]:
+        known = [np.asarray(end) for end in (self.lower, self.upper) if end is not None and not isinstance(end, Tracer)]
+        if len(known) == 2 and not 0 < known[0] < known[1]:
             raise ValueError(f"Chebyshev: need 0 < lower < upper, got lower {self.lower} and upper {self.upper}")
 
     def bind(self, operator) -> "Chebyshev":
@@ -81,7 +82,7 @@ class Chebyshev(AbstractMethod):
             return (x, r, d, alpha), self.measure(r)
 
         start = (x0, b - operator.mv(x0), jnp.zeros_like(b), jnp.ones((), b.dtype))
-        window = 100 + 2 * jnp.sqrt(bounded.upper / bounded.lower)
+        window = 100 + 2 * jnp.sqrt((centre + radius) / (centre - radius))
         return iterate(self, operator, b, start, step, lambda state: state[0], tolerance, window)
 
 
@@ -111,7 +112,7 @@ class ChebyshevPolynomial(eqx.Module):
 
     def __check_init__(self):
         known = not isinstance(self.fraction, Tracer)
-        if self.degree < 1 or (known and not 0 < self.fraction < 1):
+        if self.degree < 1 or (known and not 0 < np.asarray(self.fraction) < 1):
             raise ValueError(
                 "ChebyshevPolynomial: need degree >= 1 and 0 < fraction < 1, "
                 f"got degree {self.degree} and fraction {self.fraction}"
@@ -125,14 +126,16 @@ class ChebyshevPolynomial(eqx.Module):
 
     def __call__(self, r: Float[Array, "..."]) -> Float[Array, "..."]:
         """M⁻¹ r."""
-        centre, radius = _centre_and_radius(self.fraction * self.upper, self.upper, r.dtype)
+        diagonal, operator = set_up(self, self.diagonal), set_up(self, self.operator)
+        upper = jnp.asarray(set_up(self, self.upper), r.dtype)
+        centre, radius = _centre_and_radius(jnp.asarray(self.fraction, r.dtype) * upper, upper, r.dtype)
         alpha, d, x, rest = jnp.ones((), r.dtype), jnp.zeros_like(r), jnp.zeros_like(r), r
         for k in range(self.degree):
             alpha, beta = _next_coefficients(alpha, k, centre, radius)
-            d = rest / self.diagonal + beta * d
+            d = rest / diagonal + beta * d
             x = x + alpha * d
             if k < self.degree - 1:
-                rest = rest - alpha * self.operator.mv(d)
+                rest = rest - alpha * operator.mv(d)
         return x
 
 

@@ -32,9 +32,13 @@ def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
     if isinstance(operator, Laplacian | Spectral):
         return FastPoissonSolve(**options)
     if isinstance(operator, Diffusion):
-        return CG(Multigrid(), **options)
+        return CG(preconditioner=Multigrid(), **options)
     if isinstance(operator, Sparse):
-        return CG(Jacobi(), **options) if lx.is_symmetric(operator) else FGMRES(Jacobi(), **options)
+        return (
+            CG(preconditioner=Jacobi(), **options)
+            if lx.is_symmetric(operator)
+            else FGMRES(preconditioner=Jacobi(), **options)
+        )
     if lx.is_symmetric(operator):
         return CG(**options) if lx.is_positive_semidefinite(operator) else MINRES(**options)
     return FGMRES(**options)

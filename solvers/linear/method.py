@@ -1,7 +1,7 @@
 """What every method of `solve` has in common."""
 
 import abc
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -66,10 +66,9 @@ def transposed(preconditioner, operator):
     """
     if preconditioner is None:
         return None
-    if isinstance(preconditioner, Bindable):
-        rebound = preconditioner.bind(operator)
-        if rebound is not preconditioner:
-            return rebound
+    rebound = bound(preconditioner, operator)
+    if rebound is not preconditioner:
+        return rebound
     if hasattr(preconditioner, "transpose"):
         return preconditioner.transpose()
     structure = operator.in_structure()
@@ -79,6 +78,17 @@ def transposed(preconditioner, operator):
     except Exception:  # what JAX raises depends on the first operation that is not linear
         return None
     return lambda r: apply(r)[0]
+
+
+T = TypeVar("T")
+
+
+def set_up(preconditioner, part: T | None) -> T:
+    """`part`, which `bind` computes; raises `ValueError` if it is not there yet."""
+    if part is None:
+        name = type(preconditioner).__name__
+        raise ValueError(f"{name}: bind(operator) comes before the first application; a method does that by itself")
+    return part
 
 
 def unit(r: Float[Array, "..."]) -> Float[Array, ""]:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, ScalarLike
 
 from ..kernels import multigrid, stencil_matrix
 from .laplacian import as_diffusion
+from .method import set_up
 
 
 class Multigrid(eqx.Module):
@@ -55,5 +56,6 @@ class Multigrid(eqx.Module):
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """M⁻¹ r, after `bind`."""
+        levels = set_up(self, self.levels)
         omega = jnp.asarray(self.omega, jnp.float32)
-        return multigrid.cycle(self.levels, r.astype(jnp.float32), self.degree, omega).astype(r.dtype)
+        return multigrid.cycle(levels, r.astype(jnp.float32), self.degree, omega).astype(r.dtype)

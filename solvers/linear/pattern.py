@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 import scipy.sparse
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..kernels import stencil
@@ -107,7 +108,7 @@ def symmetric_entries(operator) -> SymmetricEntries:
         )
     if not operator.symmetric:
         raise ValueError("symmetric_entries: the Sparse operator is not symmetric")
-    if isinstance(operator.rows, jax.core.Tracer):
+    if isinstance(operator.rows, Tracer):
         raise TypeError(
             "symmetric_entries: the pattern of this Sparse operator is traced; close over the operator and pass the values alone "
             "through jit: operator.with_values(values)"

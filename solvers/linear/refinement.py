@@ -68,7 +68,7 @@ class Refinement(AbstractMethod):
 
         def correction(r, size):
             unit = (r / size).astype(self.dtype)
-            d, stats = inner(lower, unit, jnp.zeros_like(unit), inner.rtol * inner.measure(unit))
+            d, stats = inner(lower, unit, jnp.zeros_like(unit), jnp.asarray(inner.rtol) * inner.measure(unit))
             failure = jnp.where(stats.status == Status.breakdown, Status.breakdown, Status.stagnated)
             return size * d.astype(b.dtype), stats.iterations, failure
 

@@ -96,6 +96,7 @@ def optimal_omega(beta: ScalarLike) -> Float[Array, ""]:
 
     **Arguments:** `beta`: ρ(I − D⁻¹ A) in [0, 1), for example cos(π/(n + 1)) for the Laplacian on n² interior nodes.
     """
+    beta = jnp.asarray(beta)
     return 1 + (beta / (1 + jnp.sqrt(1 - jnp.square(beta)))) ** 2
 
 
@@ -128,7 +129,8 @@ def _red_black_order(method, omega, operator, b, x0, tolerance):
         return (x, r_red), jnp.sqrt(square)
 
     def solution(state):
-        return red_black.merge(*state[0], b.shape)
+        red, black = state[0]
+        return red_black.merge(red, black, b.shape)
 
     x = red_black.split(x0)
     start = (x, red_black.residual_red(packed, *x, halves[0]))

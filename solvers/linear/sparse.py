@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..kernels import diagonals, ell
@@ -55,7 +56,8 @@ class Sparse(AbstractFieldOperator):
                 "dense matrix lineax.MatrixLinearOperator"
             )
         coo = matrix.tocoo()
-        return _assemble(*coo.coords, coo.data, coo.shape, shape, symmetric)
+        rows, cols = coo.coords
+        return _assemble(rows, cols, coo.data, coo.shape, shape, symmetric)
 
     @classmethod
     def from_bcoo(cls, matrix, shape: tuple[int, ...] | None = None, *, symmetric: bool | None = None) -> "Sparse":
@@ -72,13 +74,14 @@ class Sparse(AbstractFieldOperator):
                 f"Sparse.from_bcoo: needs a matrix without batch or dense axes, got shape {matrix.shape} with "
                 f"{matrix.n_batch} batch and {matrix.n_dense} dense axes; vmap with_values for a batch"
             )
-        if isinstance(matrix.indices, jax.core.Tracer):
+        if isinstance(matrix.indices, Tracer):
             raise TypeError(
                 "Sparse.from_bcoo: the pattern must be known before compilation, but the indices are traced"
             )
         indices = np.asarray(matrix.indices)
         inside = (indices < np.asarray(matrix.shape)).all(1)
-        return _assemble(*indices[inside].T, matrix.data[inside], matrix.shape, shape, symmetric)
+        rows, cols = indices[inside].T
+        return _assemble(rows, cols, matrix.data[inside], matrix.shape, shape, symmetric)
 
     @property
     def values(self) -> Float[Array, " nnz"]:
@@ -109,7 +112,10 @@ class Sparse(AbstractFieldOperator):
             layout, slots = self.transposed
             storage = _scattered(self.values, slots, layout.columns.shape)
             transposed = (self.layout, self.slots)
-        return Sparse(storage, layout, self.cols, self.rows, slots, transposed, self.shape, False)
+        return Sparse(
+            storage=storage, layout=layout, rows=self.cols, cols=self.rows, slots=slots, transposed=transposed,
+            shape=self.shape, symmetric=False,
+        )  # fmt: skip
 
     def diagonal(self) -> Float[Array, "*n"]:
         on = jnp.where(self.rows == self.cols, self.values, 0)
@@ -151,7 +157,7 @@ def _assemble(rows, cols, data, matrix_shape, shape, symmetric) -> Sparse:
     rows, cols = np.divmod(places, n)
     if not jnp.issubdtype(data.dtype, jnp.floating):
         data = data.astype(float)
-    if isinstance(data, jax.core.Tracer):
+    if isinstance(data, Tracer):
         values = jnp.zeros(len(places), data.dtype).at[inverse].add(data)
     else:  # on the host, so that a constant matrix may be imported inside a compiled function
         values = np.zeros(len(places), data.dtype)
@@ -172,7 +178,11 @@ def _assemble(rows, cols, data, matrix_shape, shape, symmetric) -> Sparse:
             opposite, sorted_slots = _row_layout(cols[order], rows[order], n)
             transposed = (opposite, jnp.zeros_like(sorted_slots).at[order].set(sorted_slots))
     rows, cols, slots = (jnp.asarray(a, jnp.int32) for a in (rows, cols, slots))
-    return Sparse(_scattered(jnp.asarray(values), slots, size), layout, rows, cols, slots, transposed, shape, symmetric)
+    storage = _scattered(jnp.asarray(values), slots, size)
+    return Sparse(
+        storage=storage, layout=layout, rows=rows, cols=cols, slots=slots, transposed=transposed, shape=shape,
+        symmetric=bool(symmetric),
+    )  # fmt: skip
 
 
 def _row_layout(rows, cols, n) -> tuple[_Rows, Int[Array, " nnz"]]:
@@ -181,7 +191,7 @@ def _row_layout(rows, cols, n) -> tuple[_Rows, Int[Array, " nnz"]]:
 
 
 def _checked_symmetry(places, mirrored, values, claimed: bool | None) -> bool:
-    if isinstance(values, jax.core.Tracer):
+    if isinstance(values, Tracer):
         if claimed is None:
             raise TypeError("Sparse: the values are traced, so symmetric=True or False must be said")
         return claimed

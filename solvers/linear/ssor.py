@@ -3,10 +3,12 @@
 import dataclasses
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from ..kernels import wavefront
 from .laplacian import as_diffusion
+from .method import set_up
 from .stationary import check_omega
 
 
@@ -41,6 +43,7 @@ class SSOR(eqx.Module):
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """M⁻¹ r."""
-        y = wavefront.solve_lower(self.packed, self.packed.skew(r), self.omega)
-        z = wavefront.solve_upper(self.packed, self.packed.diagonal * y, self.omega)
-        return self.omega * (2 - self.omega) * self.packed.unskew(z)
+        packed, omega = set_up(self, self.packed), jnp.asarray(self.omega)
+        y = wavefront.solve_lower(packed, packed.skew(r), omega)
+        z = wavefront.solve_upper(packed, packed.diagonal * y, omega)
+        return (omega * (2 - omega)).astype(r.dtype) * packed.unskew(z)

@@ -105,12 +105,12 @@ class JacobiIteration(AbstractMethod):
         self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""] | None = None
     ) -> tuple[Float[Array, "..."], Stats]:
         """x and its `Stats`. `tolerance`, if given, is the ‖b − A x‖₂ to reach instead of max(rtol ‖b‖₂, atol)."""
-        fields = (self.omega, self.rtol, self.atol, self.max_steps, self.history)
-        return Richardson(Jacobi(), *fields)(operator, b, x0, tolerance)
+        options = {name: getattr(self, name) for name in ("omega", "rtol", "atol", "max_steps", "history")}
+        return Richardson(preconditioner=Jacobi(), **options)(operator, b, x0, tolerance)
 
 
 def iterate(
-    method: AbstractMethod,
+    method,
     operator: lx.AbstractLinearOperator,
     b: Float[Array, "..."],
     start: State,

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import math
+from functools import reduce
+from operator import add
 
 import equinox as eqx
 import jax
@@ -57,7 +59,7 @@ class SymmetricPolynomial(eqx.Module):
         elementary = [jnp.ones_like(trace)]
         for k in range(1, self.degree + 1):
             terms = ((-1) ** (i - 1) * elementary[k - i] * powers[i - 1] for i in range(1, k + 1))
-            elementary.append(sum(terms) / k)
+            elementary.append(reduce(add, terms) / k)
         return dataclasses.replace(self, operator=operator, trace=trace, elementary=tuple(elementary))
 
     def __call__(self, r: Float[Array, "..."]) -> Float[Array, "..."]:

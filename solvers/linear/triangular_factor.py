@@ -38,8 +38,8 @@ class TriangularPattern(eqx.Module):
 
     def __init__(self, pattern: SymmetricPattern):
         self.pattern = pattern
-        self.forward = _levels(pattern.rows, pattern.columns, pattern.size)
-        self.backward = _levels(pattern.columns, pattern.rows, pattern.size)
+        self.forward = _levels(np.asarray(pattern.rows), np.asarray(pattern.columns), pattern.size)
+        self.backward = _levels(np.asarray(pattern.columns), np.asarray(pattern.rows), pattern.size)
 
 
 class TriangularFactor(eqx.Module):

@@ -1,11 +1,13 @@
 """Incompressible flow on a staggered grid: one step of transport, buoyancy and projection."""
 
+from typing import cast
+
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.ndimage
 import scipy.sparse.csgraph
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ..domains import Grid
@@ -33,7 +35,7 @@ class Flow(eqx.Module):
 
     def __init__(self, grid: Grid, solid, parts, n_parts: int, open_top: bool, scheme: str):
         self.parts, self.n_parts, self.scheme = jnp.asarray(parts), n_parts, scheme
-        conditions = ["periodic" if layout == "periodic" else "neumann" for layout in grid.layouts]
+        conditions: list[stencil.Boundary] = ["periodic" if w == "periodic" else "neumann" for w in grid.layouts]
         self.boundaries = (*conditions[:-1], "dirichlet" if open_top else conditions[-1])
         self.spacing = grid.spacing
         self.fluid = jnp.ones(grid.shape) if solid is None else jnp.where(solid, 0.0, 1.0)
@@ -64,9 +66,9 @@ class Flow(eqx.Module):
         return {"density": density, "velocity": velocity, "pressure": pressure}
 
     def step(self, state, values, dt, method):
-        *carried, pressure = state
+        density, faces, pressure = state
         # The projection is linear in the velocity: its derivative needs nothing kept and no solve repeated.
-        density, faces = eqx.filter_checkpoint(self.transport)(*carried, values, dt)
+        density, faces = eqx.filter_checkpoint(self.transport)(density, faces, values, dt)
         b = self.centred(-staggered.divergence(faces, self.spacing, self.boundaries) / dt)
         solution = solve(self.operator, b, method, x0=pressure)
         pressure = self.centred(solution.value)
@@ -106,10 +108,10 @@ class Flow(eqx.Module):
 
 def connected_parts(grid: Grid, solid, open_top: bool) -> tuple[Int[AnyArray, "*space"], int]:
     """Every cell's connected part of the fluid 1 … k, 0 where the pressure has no free constant, and k."""
-    if isinstance(solid, jax.core.Tracer):
+    if isinstance(solid, Tracer):
         return (jnp.zeros(grid.shape, int), 0) if open_top else (jnp.where(solid, 0, 1), 1)
     fluid = np.ones(grid.shape, bool) if solid is None else ~np.asarray(solid)
-    labels, n = scipy.ndimage.label(fluid)
+    labels, n = cast(tuple[np.ndarray, int], scipy.ndimage.label(fluid))
     ends = [(labels.take(0, axis), labels.take(-1, axis)) for axis, w in enumerate(grid.layouts) if w == "periodic"]
     links = [(a[(a > 0) & (b > 0)], b[(a > 0) & (b > 0)]) for a, b in ends]
     if open_top:

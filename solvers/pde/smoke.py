@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from ..domains import Box, Grid
+from ..domains import Axis, Box, Grid
 from ..kernels.exponential import Instants, checked_instants
 from ..kernels.staggered import Faces
 from ..linear.choose import choose
@@ -96,8 +96,8 @@ def smoke(
     Example: `sol = problem("smoke", grid=(64, 96), solid=mask).solve(steps=100)`, then `sol["density"][-1]`, `sol.status`.
     """
     if not isinstance(grid, Grid):
-        lengths = {name: (0, n / grid[0], "neumann") for name, n in zip("xyz", grid, strict=False)}
-        grid = Box(**lengths).grid(grid)
+        axes = tuple(Axis(name, 0.0, n / grid[0], "neumann") for name, n in zip("xyz", grid, strict=False))
+        grid = Box(axes).grid(grid)
     own = grid
     if set(own.layouts) - {"cells", "periodic"} or own.ndim < 2 or (open_top and own.layouts[-1] != "cells"):
         raise ValueError(
@@ -178,7 +178,7 @@ def _schedule(steps: int | None, times: Instants | None, dt: ScalarLike) -> tupl
     lengths = np.diff(checked_instants(times), prepend=0.0)
     with_start = bool(lengths[0] == 0)
     lengths = lengths[with_start:]
-    if not len(lengths) or not dt > 0:
+    if not len(lengths) or not np.asarray(dt) > 0:
         raise ValueError(f"smoke: needs an instant after 0 and a positive dt, got times={times}, dt={dt}")
     return lengths, math.ceil(lengths.max() / dt * (1 - 1e-9)), with_start
 

@@ -9,12 +9,12 @@ from jax import lax
 from jaxtyping import Float
 
 from ..domains import Box, Grid
-from ..linear.cg import CG
 from ..linear.operators import Diffusion
 from ..linear.preconditioners import FastPoisson
 from ..linear.solve import solve
 from ..random import Distribution, LogUniform
 from .affine import AffineSystem, Constants, Stacked, interior, with_zero_boundary
+from .elliptic import natural_cg
 from .problem import Fields, Problem, register_problem
 
 
@@ -76,9 +76,7 @@ def thermal_block(
 
     def solve_one(fields: Fields, grid: Grid, rtol: float | None = rtol):
         operator, b = system(fields, grid)
-        default = 1e-8 if b.dtype == jnp.float64 else 1e-4
-        method = CG(FastPoisson(grid.spacing, box.conditions), rtol=default if rtol is None else rtol, norm="natural")
-        solution = solve(operator, b, method)
+        solution = solve(operator, b, natural_cg(FastPoisson(grid.spacing, box.conditions), b, rtol))
         return {"u": with_zero_boundary(solution.value, box)}, solution.stats
 
     return Problem(

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...datasets.dataset import Dataset
-from ..surrogate import AbstractSurrogate, _batched, _rollout_batched, wanted_grid, window
+from ..surrogate import AbstractSurrogate, batched, wanted_grid, window
+from ..surrogate import rollout as predicted_frames
 from .metrics import METRICS
 from .table import Row, Table
 
@@ -105,10 +106,10 @@ def _errors(surrogate, data: Dataset, metrics, rollout, batch_size: int) -> dict
         batch = data.read(task.names(), np.resize(positions, min(batch_size, len(data))))
         inputs = _inputs(task, batch)
         if task.history:
-            predicted = _rollout_batched(surrogate, inputs, steps)
+            predicted = predicted_frames(surrogate, inputs, steps)
             truth = {k: batch[k][:, task.history : task.history + steps] for k in task.targets}
         else:
-            predicted = {k: v[:, None] for k, v in _batched(surrogate, inputs, at).items()}
+            predicted = {k: v[:, None] for k, v in batched(surrogate, inputs, at).items()}
             truth = {k: batch[k][:, None] for k in task.targets}
         weights = data.grid.weights if data.grid is not None else batch["weights"]
         values = _measure(
@@ -155,7 +156,7 @@ def _timing(surrogate, data: Dataset, batch_size: int) -> tuple[float, float]:
     at, results = wanted_grid(task, data), []
     for size in (1, min(batch_size, len(data))):
         batch = jax.tree.map(jnp.asarray, _inputs(task, data.read(task.names(), np.arange(size))))
-        run = lambda batch=batch: jax.block_until_ready(_batched(surrogate, batch, at))  # noqa: E731
+        run = lambda batch=batch: jax.block_until_ready(batched(surrogate, batch, at))  # noqa: E731
         run()
         seconds = []
         for _ in range(_REPEATS):

@@ -59,4 +59,4 @@ class GraphNetwork(eqx.Module):
 
 def _from_zero(mlp: PointwiseMLP) -> PointwiseMLP:
     last = mlp.layers[-1]
-    return eqx.tree_at(lambda m: (m.layers[-1].weight, m.layers[-1].bias), mlp, (0 * last.weight, 0 * last.bias))
+    return eqx.tree_at(lambda m: m.layers[-1], mlp, jax.tree.map(jnp.zeros_like, last))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...solvers.linear.incomplete_cholesky import incomplete_cholesky
+from ...solvers.linear.method import set_up
 from ...solvers.linear.pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
 from ...solvers.linear.sparse_inverse import SparseInverse, polynomial_factors, scaled_inverse
 from ...solvers.linear.triangular_factor import TriangularFactor, TriangularPattern
@@ -94,7 +95,7 @@ class GraphPreconditioner(eqx.Module):
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """M⁻¹ r, after `bind`."""
-        return self.applied(r)
+        return set_up(self, self.applied)(r)
 
     def system(self, entries: SymmetricEntries, levels: TriangularPattern | None) -> GraphSystem:
         """Features and start of one system. `levels` of the pattern are needed for a factor alone."""
@@ -112,6 +113,7 @@ class GraphPreconditioner(eqx.Module):
         ones = jnp.ones(m, lower.dtype)
         edges.append(pattern.by_rows(ones, -ones))
         if self.classical:
+            assert levels is not None
             start = incomplete_cholesky(levels, diagonal, lower, self.modified).values
             start = start / jnp.concatenate([scale, scale[pattern.rows]])
             nodes.append(start[:n])

@@ -3,6 +3,8 @@
 import itertools
 import math
 from collections.abc import Iterable
+from functools import reduce
+from operator import add
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ def convolve(x: Float[Array, "*n a"], kernel: Float[Array, "..."]) -> Float[Arra
         neighbours.append(jax.lax.slice(padded, (0, *offset, 0), (padded.shape[0], *ends, n_in)))
     columns = jnp.moveaxis(kernel.reshape(window[0], -1, n_out), 0, 1).reshape(-1, window[0] * n_out)
     y = jnp.matmul(jnp.concatenate(neighbours, -1), columns, precision="highest").reshape(-1, *shape, window[0], n_out)
-    return sum(y[shift : shift + rows, ..., shift, :] for shift in range(window[0]))
+    return reduce(add, (y[shift : shift + rows, ..., shift, :] for shift in range(window[0])))
 
 
 def pooled(x: Float[Array, "..."], axes: Iterable[int]) -> Float[Array, "..."]:

@@ -65,8 +65,9 @@ class Block(eqx.Module):
 class FourierNetwork(eqx.Module):
     """The network behind `FNO`: lifting → blocks on the padded grid → projection.
 
-    It computes whole batches in the layout of `layers`. Input: `Inputs` with `fields` `(*space, in)` or none, `params` `(p,)`
-    or none (constant channels), and the coordinates `query`, appended as channels. Output `(*space, out)`.
+    It computes whole batches in the layout of `layers`. Input: `Inputs` with `fields` `(batch, *space, in)` or none, `params`
+    `(batch, p)` or none (constant channels), and the coordinates `query`, appended as channels. Output
+    `(batch, *space, out)` and the running statistics.
     """
 
     lifting: PointwiseMLP
@@ -79,6 +80,7 @@ class FourierNetwork(eqx.Module):
     remat: bool = eqx.field(static=True)
     options: tuple = eqx.field(static=True)
     resolution_free = True
+    batched = True
 
     def __init__(
         self,
@@ -139,12 +141,7 @@ class FourierNetwork(eqx.Module):
         return states if any(s is not None for s in states) else None
 
     def __call__(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
-        """One sample; with a `state` also the new one."""
-        y, state_after = self.apply_batch(jax.tree.map(lambda x: x[None], inputs), state=state, train=train)
-        return y[0] if state is None else (y[0], state_after)
-
-    def apply_batch(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
-        """Outputs `(batch, *space, out)` and the new state."""
+        """Outputs of a batch and the new state."""
         batch, *space, _ = inputs.query.shape
         ndim = len(space)
         axes = range(1, ndim + 1)[::-1]

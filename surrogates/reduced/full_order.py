@@ -168,7 +168,9 @@ class _ConjugateGradients(eqx.Module):
     preconditioner: Callable | None
 
     def __call__(self, r):
-        return solve(self.operator, r, CG(self.preconditioner, rtol=_RTOL, norm="natural", max_steps=10_000)).value
+        return solve(
+            self.operator, r, CG(preconditioner=self.preconditioner, rtol=_RTOL, norm="natural", max_steps=10_000)
+        ).value
 
 
 def _inverses(operators, reference) -> tuple[Callable | None, Callable]:
@@ -203,6 +205,6 @@ def _apply(inverse, vectors):
 @in_double
 @eqx.filter_jit
 def _solve(operators, theta, b, preconditioner):
-    method = CG(preconditioner, rtol=_RTOL, norm="natural", max_steps=10_000)
+    method = CG(preconditioner=preconditioner, rtol=_RTOL, norm="natural", max_steps=10_000)
     solution = solve(_combination(operators, theta), b, method)
     return solution.value, solution.status, solution.stats.residual / jnp.maximum(method.measure(b), 1e-300)
