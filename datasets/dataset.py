@@ -95,14 +95,19 @@ class Dataset:
             return {name: values[0] for name, values in self.read(None, [index]).items()}
         return self.select(item).in_memory()
 
-    def read(self, names=None, positions=None) -> dict[str, np.ndarray]:
-        """The named fields (all by default) of the samples at `positions` (all by default), one read per field."""
+    def read(self, names=None, positions=None, *, frames: range | None = None) -> dict[str, np.ndarray]:
+        """The named fields (all by default) of the samples at `positions` (all by default), one read per field; of timed
+        ones the instants `frames` (all by default)."""
         indices = self.indices if positions is None else self.indices[np.asarray(positions)]
         names = list(self.fields) if names is None else names
-        return {name: self.source.read(name, indices, self._window(self.spec(name))) for name in names}
+        time = self.time
+        if frames is not None:
+            stored = range(len(self.source.times))[time][frames.start : frames.stop : frames.step]
+            time = slice(stored.start, stored.stop, stored.step)
+        return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
 
-    def _window(self, spec: FieldSpec) -> tuple[slice, ...]:
-        time = (self.time,) if spec.time else ()
+    def _window(self, spec: FieldSpec, instants: slice) -> tuple[slice, ...]:
+        time = (instants,) if spec.time else ()
         return time + tuple(slice(None, None, step) for step in self.space if spec.role == "field")
 
     def clouds(self, positions=None) -> PointCloud:

@@ -48,14 +48,27 @@ def _is_buffer(node) -> bool:
 
 
 def apply_batch(
-    network: Callable, state: PyTree, inputs: Inputs, *, key: Array | None = None, train: bool = False
+    network: Callable,
+    state: PyTree,
+    inputs: Inputs,
+    *,
+    key: Array | None = None,
+    train: bool = False,
+    dtype: str | None = None,
 ) -> tuple[Array, PyTree]:
     """Outputs of a batch and the new model state.
 
     Stateless networks are `network(inputs, key=key) -> y` on one sample. Networks with a state (batch statistics) are
     `network(inputs, key=key, state=state, train=train) -> (y, state)` under a vmap whose axis is called "batch". A network
     with `batched = True` takes the whole batch itself.
+
+    `dtype`: what the network computes in ("bfloat16"); its parameters are rounded to it, outputs come in their own type.
     """
+    if dtype is not None:
+        parameters = [x for x in jax.tree.leaves(network) if eqx.is_inexact_array(x)]
+        own = jnp.result_type(*parameters)
+        y, state = apply_batch(_cast(network, dtype), state, _cast(inputs, dtype), key=key, train=train)
+        return y.astype(own), state
     size = jax.tree.leaves(inputs)[0].shape[0]
     if getattr(network, "batched", False):
         return network(inputs, key=key, state=state, train=train)
@@ -70,3 +83,7 @@ def apply_batch(
         axis_name="batch",
     )
     return call(inputs, keys)
+
+
+def _cast(tree: PyTree, dtype: str) -> PyTree:
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)

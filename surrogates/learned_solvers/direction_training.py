@@ -154,7 +154,7 @@ def train_direction(
 
     @eqx.filter_jit(donate="all-except-first")
     def advance(loop, state, count: int):
-        return loop.run(state, None, jnp.zeros((count, 0), jnp.int32))
+        return loop.run(state, jnp.zeros((count, 0)), lambda _: None)
 
     done = 0
     while done < steps:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ...solvers.files import StorageError, atomic_write, write_json
+from .devices import is_first_process, wait_for_all
 from .history import History
 
 
@@ -25,25 +26,25 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path, settings: dict) -> "RunFolder":
-        """Make the folder, or check that it belongs to a run with these settings."""
+        """Make the folder, or check that it belongs to a run with these settings. The first process alone writes."""
         path = Path(path).absolute()
         file = path / "settings.json"
-        if file.exists():
-            try:
-                found = json.loads(file.read_text())
-            except ValueError as error:
-                raise StorageError(f"{file} is damaged ({error}); remove the run folder or restore the file") from error
-            different = [k for k in settings | found if settings.get(k) != found.get(k)]
-            if different:
-                k = different[0]
-                raise ValueError(
-                    f"run folder {path} belongs to another configuration: {k} was {_short(found.get(k))}, "
-                    f"now {_short(settings.get(k))}; choose another folder or remove this one"
-                )
-        else:
+        if is_first_process() and not file.exists():
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / "environment.json", environment())
             write_json(file, settings)
+        wait_for_all(f"open {path}")
+        try:
+            found = json.loads(file.read_text())
+        except ValueError as error:
+            raise StorageError(f"{file} is damaged ({error}); remove the run folder or restore the file") from error
+        different = [k for k in settings | found if settings.get(k) != found.get(k)]
+        if different:
+            k = different[0]
+            raise ValueError(
+                f"run folder {path} belongs to another configuration: {k} was {_short(found.get(k))}, "
+                f"now {_short(settings.get(k))}; choose another folder or remove this one"
+            )
         return cls(path)
 
     def save(self, step: int, state: PyTree, history: History):
@@ -57,7 +58,8 @@ class RunFolder:
             manager.wait_until_finished()
 
     def restore(self, like: PyTree) -> tuple[PyTree, History] | None:
-        """The newest checkpoint that can be read, in the structure of `like`; None if none was ever written.
+        """The newest checkpoint that can be read, in the structure and on the devices of `like`; None if none was ever
+        written.
 
         `metrics.jsonl` is cut to it: epochs logged later will be run again.
 
@@ -65,15 +67,17 @@ class RunFolder:
         """
         restored = self._read(like) if (self.path / "checkpoints").exists() else None
         history = History() if restored is None else restored[1]
-        with atomic_write(self.path / "metrics.jsonl") as temporary:
-            temporary.write_text("".join(_record(history, i) for i in range(history.rounds)))
+        if is_first_process():
+            with atomic_write(self.path / "metrics.jsonl") as temporary:
+                temporary.write_text("".join(_record(history, i) for i in range(history.rounds)))
         return restored
 
     def _read(self, like: PyTree) -> tuple[PyTree, History] | None:
         import orbax.checkpoint as ocp
 
         leaves, structure = jax.tree.flatten(like)
-        targets = {str(i): jax.ShapeDtypeStruct(_raw(x).shape, _raw(x).dtype) for i, x in enumerate(leaves)}
+        raw = [_raw(x) for x in leaves]
+        targets = {str(i): jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for i, x in enumerate(raw)}
         args = ocp.args.Composite(state=ocp.args.StandardRestore(targets), history=ocp.args.JsonRestore())
         damaged = []
         with _manager(self.path) as manager:
@@ -103,8 +107,9 @@ class RunFolder:
 
     def log(self, history: History):
         """Append the newest epoch to `metrics.jsonl`."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(_record(history, history.rounds - 1))
+        if is_first_process():
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(_record(history, history.rounds - 1))
 
 
 def environment() -> dict:

@@ -1,4 +1,7 @@
-"""Training samples on the device: whole samples of a steady dataset, windows of trajectories."""
+"""Training samples by number: whole samples of a steady dataset, windows of trajectories."""
+
+import math
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -10,11 +13,70 @@ from ...datasets.dataset import Dataset
 from ..task import Fields, Task
 
 
-class DeviceData(eqx.Module):
-    """All arrays of a dataset that a task needs, and batches of samples cut from them by number.
+@dataclass(frozen=True)
+class Samples:
+    """The training samples of a dataset, read on the host when asked for.
 
-    Of trajectories a sample is a window of `history + steps` frames; every start within every trajectory is one.
+    Of trajectories a sample is a window of `frames = history + steps` instants; each of the `starts` within every
+    trajectory is one.
     """
+
+    task: Task
+    dataset: Dataset
+    frames: int
+    starts: int
+
+    @classmethod
+    def of(cls, task: Task, dataset: Dataset, steps: int = 1) -> "Samples":
+        task.check(dataset)
+        frames = task.history + steps if task.history else 0
+        starts = dataset.instants - frames + 1 if task.history else 1
+        if starts < 1:
+            raise ValueError(f"{dataset.instants} instants are too few for {task.history} + {steps} frames")
+        return cls(task, dataset, frames, starts)
+
+    def __len__(self) -> int:
+        return len(self.dataset) * self.starts
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole dataset in single precision."""
+        names = self.task.names()
+        return sum(4 * math.prod(v.shape) for v in self.dataset.read(names, [0]).values()) * len(self.dataset)
+
+    def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """The samples of these numbers: arrays `(len(numbers), …)`, one read per field and per start within a trajectory."""
+        trajectories, starts = np.divmod(numbers, self.starts)
+        timed = [name for name in self.task.names() if self.task.is_timed(name)]
+        still = [name for name in self.task.names() if name not in timed]
+        found = self._checked(self.dataset.read(still, trajectories), trajectories)
+        blocks, order = [], []
+        for start in np.unique(starts) if timed else ():
+            rows = np.flatnonzero(starts == start)
+            frames = range(start, start + self.frames)
+            blocks.append(
+                self._checked(self.dataset.read(timed, trajectories[rows], frames=frames), trajectories[rows])
+            )
+            order.append(rows)
+        if blocks:
+            back = np.argsort(np.concatenate(order))
+            found |= {name: np.concatenate([block[name] for block in blocks])[back] for name in timed}
+        return found
+
+    def read_all(self) -> dict[str, np.ndarray]:
+        """All trajectories or steady samples."""
+        return self._checked(self.dataset.read(self.task.names()), np.arange(len(self.dataset)))
+
+    def _checked(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> dict[str, np.ndarray]:
+        for name, values in arrays.items():
+            if not np.isfinite(values).all():
+                bad = positions[~np.isfinite(values.reshape(len(values), -1)).all(1)]
+                raise ValueError(f"field {name!r} holds NaN or infinity in samples {bad[:5].tolist()} (by position)")
+        return {k: v if v.dtype == bool else v.astype(np.float32, copy=False) for k, v in arrays.items()}
+
+
+class DeviceData(eqx.Module):
+    """All samples on the device, and batches cut from them by number."""
 
     arrays: dict[str, Array]
     timed: tuple[str, ...] = eqx.field(static=True)
@@ -23,20 +85,10 @@ class DeviceData(eqx.Module):
     size: int = eqx.field(static=True)
 
     @classmethod
-    def load(cls, task: Task, dataset: Dataset, steps: int = 1) -> "DeviceData":
-        task.check(dataset)
-        arrays = dataset.read(task.names())
-        for name, values in arrays.items():
-            if not np.isfinite(values).all():
-                bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
-                raise ValueError(f"field {name!r} holds NaN or infinity in samples {bad[:5].tolist()} (by position)")
-        frames = task.history + steps if task.history else 0
-        starts = dataset.instants - frames + 1 if task.history else 1
-        if starts < 1:
-            raise ValueError(f"{dataset.instants} instants are too few for {task.history} + {steps} frames")
-        on_device = {k: jnp.asarray(v if v.dtype == bool else v.astype(np.float32)) for k, v in arrays.items()}
-        timed = tuple(k for k in arrays if task.is_timed(k))
-        return cls(on_device, timed, frames, starts, len(dataset) * starts)
+    def load(cls, samples: Samples) -> "DeviceData":
+        arrays = {name: jnp.asarray(values) for name, values in samples.read_all().items()}
+        timed = tuple(name for name in arrays if samples.task.is_timed(name))
+        return cls(arrays, timed, samples.frames, samples.starts, len(samples))
 
     def __len__(self) -> int:
         return self.size

@@ -1,7 +1,7 @@
 """`fit`: the one verb that trains or fits every surrogate."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,20 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from ...datasets.dataset import Dataset
 from ...solvers.pde.symmetry import Dihedral
-from ..network import apply_batch
 from ..surrogate import AbstractSurrogate, NetworkSurrogate
+from .batches import NoData, Resident, Stream, pieces
 from .checkpoint import RunFolder
-from .data import DeviceData
+from .data import DeviceData, Samples
+from .devices import Devices, any_process, assert_same_everywhere, is_first_process
 from .history import History
-from .loop import Loop, TrainState, epoch_order
+from .loop import Loop
 from .losses import Loss, RelativeL2
 from .objectives import Objective, Supervised
 from .report_line import ProgressLine
 from .result import DirectFit, FitResult
+from .runner import Runner, Validation
 from .settings import settings_of
 from .sigterm import Sigterm
 
@@ -58,11 +61,19 @@ def fit(
     key: Array | None = None,
     progress: bool = True,
     checkpoint_every: float = 30.0,
+    mesh: Mesh | None = None,
+    dtype: str | None = None,
+    stream: bool | None = None,
 ) -> FitResult:
     """Train a surrogate, or fit one that needs no optimiser, and return its best and last state.
 
-    The data sit on the device; one compiled scan runs an epoch with donated buffers. The same call on an existing run
-    folder goes on where it stopped, to the same numbers.
+    The data sit on the device, or are streamed to it; one compiled scan with donated buffers runs an epoch, or a chunk of
+    one. The same call on an existing run folder goes on where it stopped, to the same numbers.
+
+    The same script runs on many devices and hosts (`docs/performance.md`): with `mesh` the samples of every batch are
+    divided among the devices, with several processes (`jax.distributed.initialize()`) also without it. Batches do not
+    depend on the number of devices, and so the loss does not beyond rounding. Every process calls `fit` with the same
+    arguments and reads the samples of its own devices; the first one alone logs and prints.
 
     **Arguments:**
 
@@ -80,6 +91,11 @@ def fit(
     - `patience`: stop after so many epochs without a better validation error (with several seeds: of any of them).
     - `run`: folder for metrics and checkpoints. SIGTERM saves and exits.
     - `checkpoint_every`: seconds between checkpoints.
+    - `mesh`: devices, from `jax.make_mesh`, with axes named "data" (divides the batch), "seed" (divides the seeds) or "space"
+      (divides the first axis of space of fields that are too large for one device; networks that declare it, as FNO).
+    - `dtype`: what the network computes in, for example "bfloat16"; parameters, states and loss stay float32.
+    - `stream`: read batches from `data` and `val` when they are needed, a few ahead in threads, instead of keeping
+      everything on the device. By default if they would fill half of its memory or if there are several processes.
 
     **Raises:** `ValueError` for arguments that do not fit together and for a run folder of another configuration;
     `FloatingPointError` when the loss is no longer finite, after saving the last good state.
@@ -91,98 +107,96 @@ def fit(
     surrogates = _seeded(model, seeds, jax.random.fold_in(key, 1))
     task = surrogates[0].task
     if objective is None:
-        objective = Supervised(loss, _symmetry(symmetry, data), unroll.steps, unroll.gradient)
+        objective = Supervised(loss, _symmetry(symmetry, data), unroll.steps, unroll.gradient, dtype)
         _required(data, "data")
+    elif dtype is not None:
+        raise ValueError(f"fit(dtype={dtype!r}): an objective of its own says itself what it computes in")
     optimizer = _required(optimizer, "an optimizer, for example optimizer=optax.adam(1e-3)")
-    device = None if data is None else DeviceData.load(task, data, unroll.steps)
-    validation = None if val is None else DeviceData.load(task, val)
-    if device is not None:
-        batch_size = min(batch_size, len(device))
-    per_round = len(device) // batch_size if device is not None else _STEPS_PER_ROUND
-    total = _total_steps(epochs, steps, per_round, device)
-    if patience is not None and validation is None:
+    samples = None if data is None else Samples.of(task, data, unroll.steps)
+    held_out = None if val is None else Samples.of(task, val)
+    if samples is not None:
+        batch_size = min(batch_size, len(samples))
+    per_round = len(samples) // batch_size if samples is not None else _STEPS_PER_ROUND
+    total = _total_steps(epochs, steps, per_round, samples)
+    if patience is not None and held_out is None:
         raise ValueError(f"fit(patience={patience}) needs val=…: it watches the validation error")
+    devices = Devices.of(mesh, batch_size=None if samples is None else batch_size, seeds=seeds)
 
     loop = Loop.of(surrogates[0], objective, optimizer, ema)
-    many = (lambda f, axes: f) if seeds == 1 else (lambda f, axes: jax.vmap(f, in_axes=axes))
     keys = jax.random.split(jax.random.fold_in(key, 2), seeds)
     state = _stack([loop.init(s, k) for s, k in zip(surrogates, keys, strict=True)], seeds)
+    settings = settings_of(surrogates[0], state, objective, data, val, batch_size, seeds, ema, unroll, key)
+    assert_same_everywhere({**settings, "steps": total, "stream": stream, "run": str(run)}, "fit")
 
-    @eqx.filter_jit(donate="all-except-first")
-    def train_round(constants, state: TrainState, count: int):
-        loop, device, done = constants
+    batches = NoData()
+    if samples is not None and _streams(stream, samples, devices):
+        order_keys = np.asarray(jax.random.key_data(state.key)).reshape(seeds, -1)
+        batches = Stream(samples, order_keys, batch_size, devices)
+    elif samples is not None:
+        batches = Resident(devices.put(DeviceData.load(samples)), devices.put(task), batch_size, devices)
+    validation = (
+        None if held_out is None else Validation.of(held_out, batch_size, devices, _streams(stream, held_out, devices))
+    )
+    loop, state = devices.put(loop), devices.put(state, *(("seed",) if seeds > 1 else ()))
+    runner = Runner(loop, devices, seeds)
 
-        def one(state: TrainState):
-            if device is None:
-                return loop.run(state, None, jnp.zeros((count, 0), jnp.int32))
-            # Parameter steps use fold_in(key, step); the order of an epoch comes from another branch of the key.
-            key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31 - 1), done // per_round)
-            order = epoch_order(key, len(device), batch_size)
-            return loop.run(state, device, jax.lax.dynamic_slice_in_dim(order, done % per_round, count))
-
-        return many(one, 0)(state)
-
-    @eqx.filter_jit
-    def validate(state: TrainState, loop: Loop, validation):
-        return many(lambda s: _validation_error(loop.surrogate(s), validation, batch_size), 0)(state)
-
-    @eqx.filter_jit
-    def keep_better(better, new, old):
-        pick = lambda a, b: jnp.where(better.reshape(better.shape + (1,) * (a.ndim - better.ndim)), a, b)  # noqa: E731
-        return jax.tree.map(pick, new, old)
-
-    result_of = lambda s: (s.ema if ema else s.model, s.model_state)  # noqa: E731
-    best = jax.tree.map(jnp.array, result_of(state))
+    best = jax.tree.map(jnp.array, runner.result(state))
     history = History(seeds=seeds)
     folder = None
-    if run is not None:
-        settings = settings_of(surrogates[0], state, objective, data, val, batch_size, seeds, ema, unroll, key)
-        folder = RunFolder.open(run, settings)
-        restored = folder.restore((state, best))
-        if restored is not None:
-            (state, best), history = restored
-    per_line = per_round * seeds * (1 if device is None else batch_size)
-    line = ProgressLine(-(-total // per_round), per_line, progress)
-    done = int(np.max(state.step))
-    last_save = time.monotonic()
+    with Sigterm() as terminated, devices.active():
+        if run is not None:
+            folder = RunFolder.open(run, settings)
+            restored = folder.restore((state, best))
+            if restored is not None:
+                (state, best), history = restored
+        line = ProgressLine(
+            -(-total // per_round),
+            per_round * seeds * (1 if samples is None else batch_size),
+            progress and is_first_process(),
+        )
+        done = int(np.max(devices.local(state.step)))
 
-    def finished() -> bool:
-        return done >= total or (patience is not None and history.rounds_since_best >= patience)
+        def finished() -> bool:
+            return done >= total or (patience is not None and history.rounds_since_best >= patience)
 
-    with Sigterm() as terminated:
-        while not finished():
-            start = time.monotonic()
-            count = min(per_round - done % per_round, total - done)
-            state, losses = train_round((loop, device, jnp.asarray(done)), state, count)
-            losses = np.asarray(losses).reshape(seeds, -1)
-            errors = None
-            if validation is not None:
-                errors = np.asarray(validate(state, loop, validation)).reshape(seeds)
-                better = errors < history.best_error
-                if better.any():
-                    best = keep_better(jnp.asarray(better if seeds > 1 else better[0]), result_of(state), best)
+        last_save = clock = time.monotonic()
+        chunks = iter(()) if finished() else _chunks(batches, done, total, per_round)
+        for count, chunk in chunks:
+            state, losses = runner.train(chunk, state, done, count)
             bad = np.flatnonzero(~np.isfinite(losses).all(0))
             where = done + int(bad[0]) if len(bad) else None
             done += count
             if where is None:
-                history.add(losses.mean(1), errors, time.monotonic() - start)
+                clock, before = time.monotonic(), clock
+                history.advance(losses, clock - before)
+            if where is None and (done % per_round == 0 or done == total):
+                errors = None
+                if validation is not None:
+                    errors = runner.validate(validation, state)
+                    better = errors < history.best_error
+                    if better.any():
+                        best = runner.keep_better(better, state, best)
+                clock, before = time.monotonic(), clock
+                history.close(errors, clock - before)
                 line.update(history)
-            if folder is not None:
-                if where is None:
+                if folder is not None:
                     folder.log(history)
-                due = time.monotonic() - last_save > checkpoint_every
-                if where is not None or terminated.is_set() or finished() or due:
-                    folder.save(done, (state, best), history)
-                    last_save = time.monotonic()
+            stop, due = any_process(terminated.is_set(), time.monotonic() - last_save > checkpoint_every)
+            if folder is not None and (where is not None or stop or due or finished()):
+                folder.save(done, (state, best), history)
+                last_save = time.monotonic()
             if where is not None:
                 kept = f"; the last good state is in {folder.path}" if folder is not None else ""
                 raise FloatingPointError(
                     f"the training loss or its gradient was not finite at step {where}; parameters of the step before "
                     f"were kept{kept}. Lower the learning rate or clip gradients (optax.clip_by_global_norm(1.0))."
                 )
-            if terminated.is_set():
+            if stop:
                 raise SystemExit(143)
+            if finished():
+                break
     line.close(history)
+    state, best = devices.local((state, best))
     lasts = tuple(loop.surrogate(s) for s in _unstack(state, seeds))
     members = lasts
     if validation is not None:
@@ -190,20 +204,19 @@ def fit(
     return FitResult(members, lasts, history)
 
 
-def _validation_error(surrogate: NetworkSurrogate, data: DeviceData, batch_size: int):
-    """Mean over all samples of the relative L2 error in physical units, one step ahead."""
-    measure = Supervised(RelativeL2())
-    size = min(batch_size, len(data))
-    batches = -(-len(data) // size)
-    numbers = jnp.arange(batches * size).reshape(batches, size)
+def _chunks(batches, done: int, total: int, per_round: int) -> Iterator:
+    """Number of steps and batches of every piece of the training that runs in one call."""
+    if isinstance(batches, Stream):
+        return batches.chunks(done, total)
+    return ((end - begin, batches) for begin, end in pieces(done, total, per_round, per_round))
 
-    def one(total, numbers):
-        batch = data.take(numbers % len(data))
-        y, _ = apply_batch(surrogate.network, surrogate.state, jax.vmap(surrogate.task.pack)(batch))
-        errors = measure.per_sample(surrogate.task, jax.vmap(surrogate.task.unpack)(y, batch), batch)
-        return total + jnp.where(numbers < len(data), errors, 0).sum(), None
 
-    return jax.lax.scan(one, jnp.zeros(()), numbers)[0] / len(data)
+def _streams(stream: bool | None, samples: Samples, devices: Devices) -> bool:
+    """Whether data come from the host as they are needed: as asked for, else if they would fill half of a device or if
+    several processes share them."""
+    if stream is not None:
+        return stream
+    return jax.process_count() > 1 or 2 * samples.nbytes > devices.memory
 
 
 def _with_parameters(loop: Loop, surrogate: NetworkSurrogate, best) -> NetworkSurrogate:
@@ -239,10 +252,10 @@ def _unstack(state, seeds: int) -> list:
     return [state] if seeds == 1 else [jax.tree.map(lambda x, i=i: x[i], state) for i in range(seeds)]
 
 
-def _total_steps(epochs: int | None, steps: int | None, per_round: int, device: DeviceData | None) -> int:
+def _total_steps(epochs: int | None, steps: int | None, per_round: int, samples: Samples | None) -> int:
     if steps is not None and epochs is None:
         return steps
-    if epochs is not None and steps is None and device is not None:
+    if epochs is not None and steps is None and samples is not None:
         return epochs * per_round
     raise ValueError("fit needs exactly one of epochs=… and steps=…; without data it counts steps")
 

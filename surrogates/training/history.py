@@ -7,18 +7,32 @@ import numpy as np
 
 @dataclass
 class History:
-    """Per epoch (or round of steps): mean training loss and validation error of every seed, and seconds."""
+    """Per epoch (or round of steps): mean training loss and validation error of every seed, and seconds.
+
+    Of an epoch that is not over yet: `open_steps` done, the sum of their losses per seed, and seconds.
+    """
 
     seeds: int = 1
     loss: list[list[float]] = field(default_factory=list)
     val: list[list[float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    open_steps: int = 0
+    open_loss: list[float] = field(default_factory=list)
+    open_seconds: float = 0.0
 
-    def add(self, loss: np.ndarray, val: np.ndarray | None, seconds: float):
-        self.loss.append([float(x) for x in loss])
+    def advance(self, losses: np.ndarray, seconds: float):
+        """Count steps with these losses `(seeds, steps)` to the current epoch."""
+        total = losses.sum(1, np.float64) + (self.open_loss or 0)
+        self.open_steps, self.open_loss = self.open_steps + losses.shape[1], [float(x) for x in total]
+        self.open_seconds += seconds
+
+    def close(self, val: np.ndarray | None, seconds: float):
+        """End the current epoch with these validation errors `(seeds,)`, which took some seconds more."""
+        self.loss.append([x / self.open_steps for x in self.open_loss])
         if val is not None:
             self.val.append([float(x) for x in val])
-        self.seconds.append(seconds)
+        self.seconds.append(self.open_seconds + seconds)
+        self.open_steps, self.open_loss, self.open_seconds = 0, [], 0.0
 
     @property
     def rounds(self) -> int:

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from ..network import trainable
-from .data import DeviceData
+from ..task import Fields
 from .objectives import Objective, States
 
 
@@ -65,21 +65,22 @@ class Loop(eqx.Module):
         return eqx.tree_at(lambda s: s.state, model, state.model_state, is_leaf=lambda x: x is None)
 
     def run(
-        self, state: TrainState, data: DeviceData | None, order: Int[Array, "steps batch"]
+        self, state: TrainState, rows: PyTree, batch: Callable[[PyTree], Fields | None]
     ) -> tuple[TrainState, Float[Array, " steps"]]:
-        """One scan over the rows of `order`, each the sample numbers of one batch; losses per step.
+        """One scan over `rows`, arrays with a leading axis of steps, of which `batch` makes the batch of a step; losses per
+        step.
 
         From the first step on whose loss or gradient is not finite nothing but the step number changes, and losses are NaN.
         """
 
-        def step(carry, numbers):
+        def step(carry, row):
             state, good = carry
-            new, loss = self.step(state, None if data is None else data.take(numbers))
+            new, loss = self.step(state, batch(row))
             good &= jnp.isfinite(loss)
             kept = eqx.tree_at(lambda s: s.step, _select(good, new, state), new.step)
             return (kept, good), jnp.where(good, loss, jnp.nan)
 
-        (state, _), losses = jax.lax.scan(step, (state, jnp.asarray(True)), order)
+        (state, _), losses = jax.lax.scan(step, (state, jnp.asarray(True)), rows)
         return state, losses
 
     def step(self, state: TrainState, batch) -> tuple[TrainState, Float[Array, ""]]:
@@ -145,9 +146,3 @@ def _split(surrogate) -> tuple[PyTree, PyTree]:
     """Trained arrays, and everything else but the model state."""
     surrogate = eqx.tree_at(lambda s: s.state, surrogate, None, is_leaf=lambda x: x is None)
     return eqx.partition(surrogate, trainable(surrogate))
-
-
-def epoch_order(key: Array, size: int, batch_size: int) -> Int[Array, "steps batch"]:
-    """Sample numbers of one epoch in random order, whole batches only: (size // batch_size, batch_size)."""
-    steps = size // batch_size
-    return jax.random.permutation(key, size)[: steps * batch_size].reshape(steps, batch_size)

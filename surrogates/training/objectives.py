@@ -44,12 +44,14 @@ class Supervised(eqx.Module):
     - `symmetry`: every sample of a batch is replaced by a random image of it under this group.
     - `steps`, `gradient`: of an autoregressive task, unroll this many steps and average their losses; "last" lets the
       gradient flow through the last step only (pushforward, Brandstetter et al. 2022), "full" through all of them.
+    - `dtype`: what the network computes in; the loss and all states stay in the type of the parameters.
     """
 
     loss_function: Loss = eqx.field(static=True, default=RelativeL2())
     symmetry: Dihedral | None = eqx.field(static=True, default=None)
     steps: int = eqx.field(static=True, default=1)
     gradient: str = eqx.field(static=True, default="full")
+    dtype: str | None = eqx.field(static=True, default=None)
 
     def init(self, key: Array) -> None:
         return None
@@ -63,9 +65,8 @@ class Supervised(eqx.Module):
             batch = _transform(task, self.symmetry, batch, k_symmetry)
         total, state = jnp.zeros(()), states.model
         for step in range(self.steps):
-            y, state = apply_batch(
-                model.network, state, jax.vmap(task.pack)(batch), key=jax.random.fold_in(k_model, step), train=True
-            )
+            inputs, k_step = jax.vmap(task.pack)(batch), jax.random.fold_in(k_model, step)
+            y, state = apply_batch(model.network, state, inputs, key=k_step, train=True, dtype=self.dtype)
             predicted = jax.vmap(task.unpack)(y, batch)
             weighted = 1.0 if self.gradient == "full" or step == self.steps - 1 else 0.0
             total = total + weighted * self.per_sample(task, predicted, batch).mean()

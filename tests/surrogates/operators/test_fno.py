@@ -103,11 +103,11 @@ def test_batch_norm_state():
 
 
 def test_remat_changes_nothing():
-    x = sx.Inputs(query=jnp.linspace(0, 1, 16)[:, None])
+    x = sx.Inputs(query=jnp.linspace(0, 1, 16)[None, :, None])
     grads = []
     for remat in (False, True):
         network = network_for(0, 1, 1, width=4, modes=3, remat=remat)
-        grads.append(eqx.filter_grad(lambda n: (n(x) ** 2).sum())(network))
+        grads.append(eqx.filter_grad(lambda n: (n(x)[0] ** 2).sum())(network))
     for a, b in zip(jax.tree.leaves(grads[0]), jax.tree.leaves(grads[1]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 

@@ -1,0 +1,136 @@
+"""Where a training runs: one device, or the devices of a mesh, of this process or of many."""
+
+import contextlib
+import os
+import zlib
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from ..task import Fields, Task
+
+AXES = ("seed", "data", "space")
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Parameters and their states lie on every device, those of different seeds along the axis "seed"; of a batch the samples
+    lie along "data" and the first axis of space along "space"."""
+
+    mesh: Mesh | None = None
+
+    @classmethod
+    def of(cls, mesh: Mesh | None, *, batch_size: int | None, seeds: int) -> "Devices":
+        """The mesh checked against what it is to hold; without one several processes share the work by samples."""
+        if mesh is None:
+            if jax.process_count() == 1:
+                return cls()
+            mesh = Mesh(np.array(jax.devices()), ("data",))
+        unknown = [name for name in mesh.axis_names if name not in AXES]
+        if unknown:
+            raise ValueError(f"fit: the mesh has axes {unknown}; known are {list(AXES)}")
+        for axis, count, what in (("data", batch_size, "batch_size"), ("seed", seeds, "seeds")):
+            if count is not None and count % mesh.shape.get(axis, 1):
+                raise ValueError(f"fit: {what}={count} is no multiple of the mesh's {mesh.shape[axis]} along {axis!r}")
+        # What is sharded how is said where it matters; everything else is the compiler's choice.
+        return cls(Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names)))
+
+    @property
+    def memory(self) -> int:
+        """Bytes of one device; of a CPU those of the machine."""
+        stats = jax.local_devices()[0].memory_stats() or {}
+        return stats.get("bytes_limit", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+    def active(self):
+        """Context in which networks find the mesh."""
+        return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
+
+    def size(self, axis: str) -> int:
+        return 1 if self.mesh is None else self.mesh.shape.get(axis, 1)
+
+    def sharding(self, *axes: str | None) -> NamedSharding | None:
+        """With these mesh axes along the leading axes of an array; one that the mesh lacks counts as None."""
+        if self.mesh is None:
+            return None
+        return NamedSharding(self.mesh, PartitionSpec(*(a if a in self.mesh.axis_names else None for a in axes)))
+
+    def put(self, tree: PyTree, *axes: str | None) -> PyTree:
+        """Arrays that every process holds, onto the devices."""
+        if self.mesh is None:
+            return tree
+        sharding = self.sharding(*axes)
+
+        def place(x):
+            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(place(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+            x = np.asarray(x)
+            return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+        return jax.tree.map(lambda x: place(x) if eqx.is_array(x) else x, tree)
+
+    def local(self, tree: PyTree) -> PyTree:
+        """Arrays on the devices of the mesh as arrays of this process."""
+        if self.mesh is None:
+            return tree
+        arrays, rest = eqx.partition(tree, eqx.is_array)
+        everywhere = jax.jit(lambda x: x, out_shardings=self.sharding())(arrays)
+        return eqx.combine(jax.tree.map(lambda x: x.addressable_data(0), everywhere), rest)
+
+    def batch_axes(self, task: Task, name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
+        """Mesh axes of a batched field: samples, and points where they can be divided evenly."""
+        first = 1 + int(task.is_timed(name))
+        if self.size("space") == 1 or not task.is_field(name) or shape[first] % self.size("space"):
+            return ("data",)
+        return ("data", *(None,) * (first - 1), "space")
+
+    def spread(self, task: Task, batch: Fields) -> Fields:
+        """A batch inside a compiled program, laid out over the devices."""
+        if self.mesh is None:
+            return batch
+        return {
+            k: jax.lax.with_sharding_constraint(v, self.sharding(*self.batch_axes(task, k, v.shape)))
+            for k, v in batch.items()
+        }
+
+
+def is_first_process() -> bool:
+    """The process that writes and prints."""
+    return jax.process_index() == 0
+
+
+def any_process(*flags: bool) -> list[bool]:
+    """Per flag whether any process raised it: what all of them do together must be decided together."""
+    return _gathered(np.array(flags)).any(0).tolist()
+
+
+def wait_for_all(name: str):
+    """Go on when every process has come here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def assert_same_everywhere(values: dict[str, object], what: str):
+    """Raise in every process if one of the values differs between them: training would hang or diverge."""
+    sums = _gathered(np.array([zlib.crc32(repr(v).encode()) for v in values.values()], np.uint32))
+    for name, column in zip(values, sums.T, strict=True):
+        if len(np.unique(column)) > 1:
+            raise ValueError(
+                f"{what}: the processes differ in {name}; here, in process {jax.process_index()}, it is "
+                f"{str(values[name])[:200]}"
+            )
+
+
+def _gathered(value: np.ndarray) -> np.ndarray:
+    """`(processes, …)`."""
+    if jax.process_count() == 1:
+        return value[None]
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(value))
