@@ -102,7 +102,8 @@ class Dataset:
         names = list(self.fields) if names is None else names
         time = self.time
         if frames is not None:
-            stored = range(len(self.source.times))[time][frames.start : frames.stop : frames.step]
+            stored = range(0 if self.source.times is None else len(self.source.times))[time]
+            stored = stored[frames.start : frames.stop : frames.step]
             time = slice(stored.start, stored.stop, stored.step)
         return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
 

@@ -7,8 +7,11 @@ import types
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Compilation is two thirds of the suite; without LLVM's optimisation it takes a third less, without XLA's newer emitters of
-# fused loops half of that.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+# fused loops half of that. Eight devices for the tests of meshes.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_force_host_platform_device_count=8",
+)
 
 import jax
 import jaxtyping

@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .fourier import Method, accumulator, complex_product, resolve, truncated_irfft, truncated_rfft, waves
+from .mesh_axes import SPACE, devices_along
 
 
 def spectral_convolution(
@@ -37,6 +38,8 @@ def spectral_convolution(
     - `method`, `precision`: as for `truncated_rfft`.
     """
     kept, shape = weight.shape[:-3], v.shape[:-2]
+    if devices_along(SPACE) > 1:
+        return _divided(v, weight, precision)
     if resolve(shape[::-1], kept[::-1], "forward", method) == "fft":
         return _by_fft(v, weight)
     return _inverse(_product(_forward(v, kept, precision), weight), shape, precision)
@@ -46,28 +49,60 @@ def _forward(v, kept: tuple[int, ...], precision):
     """(*kept, 2, batch, channels): real and imaginary part behind the frequencies."""
     z = v.reshape(1, v.shape[0], -1)
     for axis, (n, m) in enumerate(zip(v.shape, kept, strict=False)):
-        cos, sin = waves(n, m, is_last=axis == 0)
-        if axis == 0:
-            matrix = np.stack([cos, -sin], 1).reshape(2 * m, n) / n
-        else:
-            matrix = np.moveaxis(complex_product(cos, -sin), 0, 1).reshape(2 * m, 2 * n) / n
-        z = _from_left(matrix, z.reshape(math.prod(kept[:axis]), matrix.shape[1], -1), precision)
+        z = z.reshape(math.prod(kept[:axis]), n * (1 if axis == 0 else 2), -1)
+        z = _from_left(_forward_matrix(n, m, axis == 0), z, precision)
     return z.reshape(*kept, 2, *v.shape[-2:])
 
 
 def _inverse(z, shape: tuple[int, ...], precision):
     *kept, _, batch, channels = z.shape
     for axis in reversed(range(len(shape))):
-        n, m = shape[axis], kept[axis]
-        cos, sin = waves(n, m, is_last=axis == 0)
-        if axis == 0:
-            frequencies = np.arange(m)[:, None]
-            copies = np.where((frequencies == 0) | (2 * frequencies == n), 1, 2)
-            matrix = np.stack([copies * cos, -copies * sin], 1).reshape(2 * m, n).T
-        else:
-            matrix = np.moveaxis(complex_product(cos.T, sin.T), 2, 3).reshape(2 * n, 2 * m)
+        matrix = _inverse_matrix(shape[axis], kept[axis], axis == 0)
         z = _from_left(matrix, z.reshape(math.prod(kept[:axis]), matrix.shape[1], -1), precision)
     return z.reshape(*shape, batch, channels)
+
+
+def _divided(v, weight, precision):
+    """The same where every device holds a part of the last space axis stored, the first one of space: transforms along
+    the others, an exchange of all with all after which every device holds all points of a part of the frequencies, the
+    transform along the last one; and back."""
+    *others, part, batch, channels = v.shape
+    *kept, m = weight.shape[:-3]
+    devices = devices_along(SPACE)
+    n = part * devices
+    if not kept or kept[0] % devices:
+        raise ValueError(
+            f"a spectral convolution on {devices} devices along space needs two or more axes and a multiple of {devices} "
+            f"frequencies along the last one, got {(*kept, m)[::-1]}"
+        )
+    z = _forward(v.reshape(*others, part * batch, channels), tuple(kept), precision)
+    z = z.reshape(*kept, 2, part, -1)
+    z = lax.all_to_all(z, SPACE, 0, len(kept) + 1, tiled=True)
+    mine = (kept[0] // devices, *kept[1:])
+    z = _from_left(_forward_matrix(n, m, False), z.reshape(math.prod(mine), 2 * n, -1), precision)
+    weight = lax.dynamic_slice_in_dim(weight, lax.axis_index(SPACE) * mine[0], mine[0])
+    z = _product(z.reshape(*mine, m, 2, batch, channels), weight)
+    z = _from_left(_inverse_matrix(n, m, False), z.reshape(math.prod(mine), 2 * m, -1), precision)
+    z = lax.all_to_all(z.reshape(*mine, 2, n, -1), SPACE, len(kept) + 1, 0, tiled=True)
+    z = _inverse(z.reshape(*kept, 2, part * batch, -1), tuple(others), precision)
+    return z.reshape(*others, part, batch, -1)
+
+
+def _forward_matrix(n: int, m: int, first: bool) -> np.ndarray:
+    """Rows (frequency, re or im), columns the points of the first axis, or (re or im, point) of another one."""
+    cos, sin = waves(n, m, is_last=first)
+    if first:
+        return np.stack([cos, -sin], 1).reshape(2 * m, n) / n
+    return np.moveaxis(complex_product(cos, -sin), 0, 1).reshape(2 * m, 2 * n) / n
+
+
+def _inverse_matrix(n: int, m: int, first: bool) -> np.ndarray:
+    cos, sin = waves(n, m, is_last=first)
+    if first:
+        frequencies = np.arange(m)[:, None]
+        copies = np.where((frequencies == 0) | (2 * frequencies == n), 1, 2)
+        return np.stack([copies * cos, -copies * sin], 1).reshape(2 * m, n).T
+    return np.moveaxis(complex_product(cos.T, sin.T), 2, 3).reshape(2 * n, 2 * m)
 
 
 def _from_left(matrix: np.ndarray, z: Float[Array, "p q r"], precision) -> Float[Array, "p s r"]:

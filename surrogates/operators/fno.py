@@ -10,10 +10,12 @@ from jaxtyping import Array, Float, PyTree
 
 from ...solvers.domains import Layout
 from ...solvers.kernels.fourier import Method
+from ...solvers.kernels.mesh_axes import SPACE
 from ...solvers.storage import register
 from ..surrogate import NetworkSurrogate
 from ..task import Inputs, Task
 from .layers import ACTIVATIONS, BatchNorm, GroupNorm, Pointwise, PointwiseMLP, SpectralConv
+from .on_devices import axes_to_divide, over_devices
 
 # The original paper's network (with the batch normalisation of its published parameter counts), and the graph of
 # neuraloperator 2.0 at its defaults: `FNO(task, **ORIGINAL)`.
@@ -65,7 +67,8 @@ class Block(eqx.Module):
 class FourierNetwork(eqx.Module):
     """The network behind `FNO`: lifting → blocks on the padded grid → projection.
 
-    It computes whole batches in the layout of `layers`. Input: `Inputs` with `fields` `(batch, *space, in)` or none, `params`
+    It computes whole batches in the layout of `layers`, on a mesh of devices divided as `on_devices` says: along "space" two
+    or more axes are needed and modes of the last one that the devices divide. Input: `Inputs` with `fields` `(batch, *space, in)` or none, `params`
     `(batch, p)` or none (constant channels), and the coordinates `query`, appended as channels. Output
     `(batch, *space, out)` and the running statistics.
     """
@@ -143,16 +146,28 @@ class FourierNetwork(eqx.Module):
     def __call__(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
         """Outputs of a batch and the new state."""
         batch, *space, _ = inputs.query.shape
-        ndim = len(space)
-        axes = range(1, ndim + 1)[::-1]
         channels = [] if inputs.fields is None else [inputs.fields]
         if inputs.params is not None:
-            params = inputs.params.reshape(batch, *(1,) * ndim, -1)
+            params = inputs.params.reshape(batch, *(1,) * len(space), -1)
             channels.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
-        channels.append(inputs.query.astype(self.lifting.layers[0].weight.dtype))
-        v = self.lifting(jnp.transpose(jnp.concatenate(channels, -1), (*axes, 0, ndim + 1)))
-        widths = self._pad_widths(tuple(space))[::-1]
-        v = jnp.pad(v, [*widths, (0, 0), (0, 0)])
+        x = jnp.concatenate([*channels, inputs.query.astype(self.lifting.layers[0].weight.dtype)], -1)
+        widths = self._pad_widths(tuple(space))
+        if SPACE not in axes_to_divide():
+            return over_devices(lambda n, x, s: n._on_device(x, widths, s, train), self, x, state)
+        # No device sees where space ends: the padding comes first, and a last channel says what is inside.
+        x = jnp.pad(jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1), [(0, 0), *widths, (0, 0)])
+        y, state = over_devices(lambda n, x, s: n._on_device(x, None, s, train), self, x, state)
+        return y[(slice(None), *_inside(widths, space))], state
+
+    def _on_device(self, x, widths: list[tuple[int, int]] | None, state: PyTree, train: bool):
+        """Of inputs `(batch, *space, channels)` outputs and state; the fields are padded by `widths`, or have been (None)."""
+        ndim, space = x.ndim - 2, x.shape[1:-1]
+        reverse = tuple(range(1, ndim + 1))[::-1]
+        x = jnp.transpose(x, (*reverse, 0, ndim + 1))
+        if widths is None:
+            v = self.lifting(x[..., :-1]) * x[..., -1:]
+        else:
+            v = jnp.pad(self.lifting(x), [*widths[::-1], (0, 0), (0, 0)])
         states = state if state is not None else (None,) * len(self.blocks)
         new_states = []
         for i, (block, block_state) in enumerate(zip(self.blocks, states, strict=True)):
@@ -162,7 +177,8 @@ class FourierNetwork(eqx.Module):
 
             v, new = (jax.checkpoint(run) if self.remat else run)(block, v, block_state)
             new_states.append(new)
-        v = v[tuple(slice(a, a + n) for (a, _), n in zip(widths, space[::-1], strict=True))]
+        if widths is not None:
+            v = v[_inside(widths, space)[::-1]]
         y = jnp.transpose(self.projection(v), (ndim, *range(ndim)[::-1], ndim + 1))
         return y, (None if state is None else tuple(new_states))
 
@@ -177,6 +193,10 @@ class FourierNetwork(eqx.Module):
             (0, max(round(self.padding * (n - 1)) - 1, 0) if layout == "nodes" else round(self.padding * n))
             for n, layout in zip(space, self.layouts, strict=True)
         ]
+
+
+def _inside(widths, space) -> tuple[slice, ...]:
+    return tuple(slice(a, a + n) for (a, _), n in zip(widths, space, strict=True))
 
 
 def FNO(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...solvers.kernels.fourier import Method
+from ...solvers.kernels.mesh_axes import BATCH, SPACE, mean_over
 from ...solvers.kernels.spectral_product import spectral_convolution
 from ...solvers.storage import register
 
@@ -126,8 +127,9 @@ class BatchNorm(eqx.Module):
         mean, variance = state
         if train:
             axes = tuple(range(x.ndim - 1))
-            mean = x.mean(axes)
-            variance = ((x - mean) ** 2).mean(axes)
+            mean = mean_over(x, axes, BATCH, SPACE)
+            variance = mean_over((x - mean) ** 2, axes, BATCH, SPACE).reshape(-1)
+            mean = mean.reshape(-1)
             state = tuple(
                 (1 - self.momentum) * old + self.momentum * new
                 for old, new in zip(state, (mean, variance), strict=True)
@@ -147,5 +149,5 @@ class GroupNorm(eqx.Module):
 
     def __call__(self, x: Float[Array, "*reversed b c"]):
         axes = (*range(x.ndim - 2), x.ndim - 1)
-        scale = jax.lax.rsqrt(x.var(axes, keepdims=True) + 1e-5)
-        return (x - x.mean(axes, keepdims=True)) * scale * self.scale + self.shift
+        x = x - mean_over(x, axes, SPACE)
+        return x * jax.lax.rsqrt(mean_over(x**2, axes, SPACE) + 1e-5) * self.scale + self.shift

@@ -129,8 +129,8 @@ class Stream:
         numbers = numbers if leading else numbers[0]
         if self.devices.mesh is None:
             found = self._read(numbers)
-            placed = jax.device_put((found, numbers))
-            return Chunk(*placed, placed[1])
+            fields, came = jax.device_put((found, numbers))
+            return Chunk(fields, came, came)
         axes = (*leading, None, "data")
         mine = self.devices.sharding(*axes).addressable_devices_indices_map(numbers.shape).values()
         wanted = np.unique(np.concatenate([numbers[index].ravel() for index in mine]))

@@ -53,10 +53,10 @@ class Devices:
     def size(self, axis: str) -> int:
         return 1 if self.mesh is None else self.mesh.shape.get(axis, 1)
 
-    def sharding(self, *axes: str | None) -> NamedSharding | None:
+    def sharding(self, *axes: str | None) -> NamedSharding:
         """With these mesh axes along the leading axes of an array; one that the mesh lacks counts as None."""
         if self.mesh is None:
-            return None
+            raise ValueError("without a mesh nothing is divided")
         return NamedSharding(self.mesh, PartitionSpec(*(a if a in self.mesh.axis_names else None for a in axes)))
 
     def put(self, tree: PyTree, *axes: str | None) -> PyTree:
@@ -105,7 +105,7 @@ def is_first_process() -> bool:
 
 def any_process(*flags: bool) -> list[bool]:
     """Per flag whether any process raised it: what all of them do together must be decided together."""
-    return _gathered(np.array(flags)).any(0).tolist()
+    return [bool(flag) for flag in _gathered(np.array(flags)).any(0)]
 
 
 def wait_for_all(name: str):

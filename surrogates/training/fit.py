@@ -137,13 +137,13 @@ def fit(
     validation = (
         None if held_out is None else Validation.of(held_out, batch_size, devices, _streams(stream, held_out, devices))
     )
-    loop, state = devices.put(loop), devices.put(state, *(("seed",) if seeds > 1 else ()))
-    runner = Runner(loop, devices, seeds)
+    runner = Runner(devices.put(loop), devices, seeds)
+    state = devices.put(state, *(("seed",) if seeds > 1 else ()))
 
     best = jax.tree.map(jnp.array, runner.result(state))
     history = History(seeds=seeds)
     folder = None
-    with Sigterm() as terminated, devices.active():
+    with Sigterm() as terminated:
         if run is not None:
             folder = RunFolder.open(run, settings)
             restored = folder.restore((state, best))
@@ -154,7 +154,7 @@ def fit(
             per_round * seeds * (1 if samples is None else batch_size),
             progress and is_first_process(),
         )
-        done = int(np.max(devices.local(state.step)))
+        done = int(np.asarray(devices.local(state.step)).max())
 
         def finished() -> bool:
             return done >= total or (patience is not None and history.rounds_since_best >= patience)

@@ -51,10 +51,9 @@ class Runner:
 
     def __init__(self, loop: Loop, devices: Devices, seeds: int):
         self.loop, self.devices, self.seeds = loop, devices, seeds
-        names = {"spmd_axis_name": "seed"} if devices.size("seed") > 1 else {}
 
-        def many(function: Callable, axes=0) -> Callable:
-            return function if seeds == 1 else jax.vmap(function, in_axes=axes, **names)
+        def many(function: Callable, axes: int | tuple[int | None, ...] = 0) -> Callable:
+            return function if seeds == 1 else jax.vmap(function, in_axes=axes)
 
         @eqx.filter_jit(donate="all-except-first")
         def train(constants, state: TrainState, count: int):
@@ -80,7 +79,8 @@ class Runner:
 
     def train(self, batches, state: TrainState, done: int, count: int) -> tuple[TrainState, np.ndarray]:
         """`count` steps from step `done` on; losses `(seeds, count)`."""
-        state, losses, misplaced = self._train((self.loop, batches, np.int32(done)), state, count)
+        with self.devices.active():
+            state, losses, misplaced = self._train((self.loop, batches, np.int32(done)), state, count)
         losses, misplaced = self.devices.local((losses, misplaced))
         if misplaced:
             raise RuntimeError(
@@ -93,7 +93,8 @@ class Runner:
         """Mean over all samples of the relative L2 error in physical units, one step ahead, per seed."""
         total = np.zeros(self.seeds)
         for real, batches, rows in validation.parts():
-            found = self._errors(self.loop, batches, rows, real, state)
+            with self.devices.active():
+                found = self._errors(self.loop, batches, rows, real, state)
             total += np.asarray(self.devices.local(found), np.float64).reshape(self.seeds)
         return total / validation.size
 

@@ -280,6 +280,7 @@ _SCRIPT = """
 import os, random, signal, sys, time
 import equinox, jax, optax, orbax.checkpoint
 import surrogax as sx
+from surrogax.surrogates.training import batches
 sys.path.insert(0, {folder!r})
 import test_fit_toy as toy
 
@@ -288,13 +289,16 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 def start(run, epochs):
+    # Streamed runs save after every step, in the middle of epochs.
+    batches._CHUNK_BYTES = 1
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             task = sx.Task.fit(toy.TRAIN, "a", "u")
             sx.fit(lambda key: sx.wrap(toy.Toy(key), task), toy.TRAIN, val=toy.VAL, optimizer=optax.adam(1e-2),
-                   epochs=epochs, batch_size=4, run=run, progress=False, checkpoint_every=0)
+                   epochs=epochs, batch_size=4, run=run, progress=False, checkpoint_every=0,
+                   stream=run.startswith("streamed"))
             code = 0
         except SystemExit as stop:
             code = stop.code
@@ -321,10 +325,11 @@ def stop(run, epochs, sign, new):
 def wait(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-assert wait(start("reference", 24)) == 0
-for kill in range(5):
-    assert stop("killed", 24, signal.SIGKILL, new=2) == signal.SIGKILL
-assert wait(start("killed", 24)) == 0
+for kind, epochs in (("", 24), ("streamed ", 10)):
+    assert wait(start(kind + "reference", epochs)) == 0
+    for kill in range(5):
+        assert stop(kind + "killed", epochs, signal.SIGKILL, new=2) == signal.SIGKILL
+    assert wait(start(kind + "killed", epochs)) == 0
 status = stop("terminated", 240, signal.SIGTERM, new=3)
 print("exit", os.waitstatus_to_exitcode(status), max(int(e) for e in entries("terminated") if e.isdigit()))
 assert wait(start("terminated", 24)) == 0
@@ -333,7 +338,8 @@ assert wait(start("terminated", 24)) == 0
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """Folder with the runs `reference` (never stopped), `killed` (five times), `terminated` (once); what was printed."""
+    """Folder with the runs `reference` (never stopped), `killed` (five times), the same streamed, `terminated` (once); what
+    was printed."""
     folder = tmp_path_factory.mktemp("stopped")
     shutil.copy(__file__, folder / "test_fit_toy.py")
     (folder / "script.py").write_text(_SCRIPT.format(folder=str(folder)))
@@ -344,10 +350,11 @@ def stopped(tmp_path_factory):
     return folder, done.stdout
 
 
-def test_a_run_killed_five_times_ends_bit_for_bit_like_an_uninterrupted_one(stopped):
+@pytest.mark.parametrize("kind, epochs", [("", 24), ("streamed ", 10)])
+def test_a_run_killed_five_times_ends_bit_for_bit_like_an_uninterrupted_one(stopped, kind, epochs):
     folder, _ = stopped
-    assert_same_run(folder / "killed", folder / "reference")
-    assert epochs_logged(folder / "killed") == list(range(1, 25))
+    assert_same_run(folder / f"{kind}killed", folder / f"{kind}reference")
+    assert epochs_logged(folder / f"{kind}killed") == list(range(1, epochs + 1))
 
 
 def test_sigterm_saves_and_exits_with_143_and_the_run_can_go_on(stopped):

@@ -1,0 +1,163 @@
+"""Several devices: the loss of one device on any mesh, one gradient reduction, checkpoints that fit every mesh, bfloat16."""
+
+import collections
+import re
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import surrogax as sx
+from surrogax.surrogates.training.batches import Resident
+from surrogax.surrogates.training.data import DeviceData, Samples
+from surrogax.surrogates.training.devices import Devices
+from surrogax.surrogates.training.loop import Loop
+from surrogax.surrogates.training.objectives import Supervised
+from surrogax.surrogates.training.runner import Runner
+
+N = (16, 12)
+
+
+def make_data() -> sx.Dataset:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(22, *N)).astype(np.float32)
+    u = 0.5 * a + 0.3 * np.roll(a, 1, 1) - 0.2 * np.roll(a, 2, 2) ** 2
+    return sx.from_arrays({"a": a}, {"u": u}, grid=sx.Box.unit(2, "periodic").grid(N))
+
+
+TRAIN, VAL = make_data().split(train=17, val=5)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return sx.Task.fit(TRAIN, "a", "u")
+
+
+def network(task, **options):
+    return sx.FNO(task, width=4, modes=(3, 4), depth=2, key=jax.random.key(0), **options)
+
+
+def pointwise(task):
+    """A network that knows nothing of meshes."""
+    mlp = eqx.nn.MLP(1, 1, 8, 1, key=jax.random.key(0))
+    return sx.wrap(lambda x: jax.vmap(jax.vmap(mlp))(x), task)
+
+
+def fitted(model, mesh=None, **options) -> sx.FitResult:
+    settings = dict(val=VAL, optimizer=optax.adam(1e-2), epochs=2, batch_size=8, progress=False, mesh=mesh)
+    return sx.fit(model, TRAIN, **(settings | options))
+
+
+def mesh_of(**axes: int) -> jax.sharding.Mesh:
+    return jax.make_mesh(tuple(axes.values()), tuple(axes))
+
+
+def assert_same(found: sx.FitResult, expected: sx.FitResult):
+    np.testing.assert_allclose(found.history.loss, expected.history.loss, rtol=2e-5)
+    np.testing.assert_allclose(found.history.val, expected.history.val, rtol=2e-5)
+    prediction = found.predict(VAL)["u"]
+    np.testing.assert_allclose(prediction, expected.predict(VAL)["u"], atol=1e-4 * np.abs(prediction).max())
+
+
+MESHES = {
+    "data": dict(data=8),
+    "space": dict(space=4),
+    "data and space": dict(data=2, space=4),
+}
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize(
+    "options", [{"norm": "batch"}, {"norm": "group", "padding": 0.25}], ids=["batch", "group, padded"]
+)
+def test_any_mesh_gives_the_losses_of_one_device(task, mesh, options):
+    # Plain descent: Adam divides the rounding errors of gradients that are zero by themselves.
+    options = dict(model=network(task, **options), optimizer=optax.sgd(0.1))
+    assert_same(fitted(**options, mesh=mesh_of(**MESHES[mesh])), fitted(**options))
+
+
+def test_seeds_are_divided_among_devices(task):
+    assert_same(fitted(network(task), mesh_of(seed=2, data=4), seeds=2), fitted(network(task), seeds=2))
+
+
+def test_a_network_that_knows_nothing_of_meshes_is_divided_by_samples(task):
+    assert_same(fitted(pointwise(task), mesh_of(data=8)), fitted(pointwise(task)))
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+def test_streamed_batches_lie_where_resident_ones_do(task, mesh):
+    mesh = mesh_of(**MESHES[mesh])
+    assert_same(fitted(network(task), mesh, stream=True), fitted(network(task), mesh, stream=False))
+
+
+def test_a_run_goes_on_with_another_number_of_devices(task, tmp_path):
+    run = dict(run=tmp_path / "run", checkpoint_every=0)
+    fitted(network(task), mesh_of(data=8), epochs=1, **run)
+    fitted(network(task), epochs=2, **run)
+    assert_same(fitted(network(task), mesh_of(data=2, space=2), epochs=3, **run), fitted(network(task), epochs=3))
+
+
+def compiled_step(task, mesh, seeds: int = 1) -> str:
+    """The program of a training step of 8 samples."""
+    devices = Devices.of(mesh, batch_size=8, seeds=seeds)
+    surrogate = network(task)
+    loop = Loop.of(surrogate, Supervised(), optax.adam(1e-3), 0.0)
+    runner = Runner(devices.put(loop), devices, seeds)
+    data = devices.put(DeviceData.load(Samples.of(task, TRAIN)))
+    batches = Resident(data, devices.put(task), 8, devices)
+    state = loop.init(surrogate, jax.random.key(0))
+    if seeds > 1:
+        state = jax.tree.map(lambda x: jnp.stack([x] * seeds), state)
+    state = devices.put(state, *(("seed",) if seeds > 1 else ()))
+    with devices.active():
+        return runner._train.lower((runner.loop, batches, np.int32(0)), state, 1).compile().compiled.as_text()
+
+
+def collectives(program: str) -> dict[str, int]:
+    kinds = r" (all-reduce|all-to-all|all-gather|collective-permute|reduce-scatter)(?:-start)?\("
+    return dict(collections.Counter(re.findall(kinds, program)))
+
+
+def test_a_step_divided_by_samples_has_one_reduction(task):
+    """Of the gradient and the loss together; batches are cut where they are needed."""
+    assert collectives(compiled_step(task, mesh_of(data=8))) == {"all-reduce": 1}
+
+
+def test_seeds_on_their_own_devices_exchange_nothing(task):
+    assert collectives(compiled_step(task, mesh_of(seed=4), seeds=4)) == {}
+
+
+def test_a_step_divided_in_space_exchanges_frequencies_four_times_per_convolution(task):
+    """To frequencies and back, forward and backward, in two blocks; one reduction of the norms, one of the gradient."""
+    assert collectives(compiled_step(task, mesh_of(space=4))) == {"all-to-all": 8, "all-reduce": 2}
+
+
+def test_bfloat16_computes_in_it_and_keeps_the_states_in_float32(task):
+    rounded, exact = fitted(network(task), dtype="bfloat16"), fitted(network(task))
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(eqx.filter(rounded.last.network, eqx.is_inexact_array)))
+    np.testing.assert_allclose(rounded.history.loss, exact.history.loss, rtol=2e-2)
+    assert np.abs(np.subtract(rounded.history.loss, exact.history.loss)).min() > 0
+    text = compiled_step(task, None)
+    assert "bf16" not in text
+
+
+@pytest.mark.parametrize(
+    "axes, options, message",
+    [
+        (dict(model=8), {}, r"axes \['model'\]"),
+        (dict(data=8), dict(batch_size=9), "batch_size=9 is no multiple of the mesh's 8"),
+        (dict(seed=2), dict(seeds=3), "seeds=3 is no multiple"),
+        (dict(space=8), dict(batch_size=4), "multiple of 8 frequencies"),
+    ],
+)
+def test_meshes_that_do_not_fit_are_named(task, axes, options, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(network(task), mesh_of(**axes), **options)
+
+
+def test_an_objective_of_its_own_says_itself_what_it_computes_in(task):
+    with pytest.raises(ValueError, match="bfloat16"):
+        fitted(network(task), objective=Supervised(), dtype="bfloat16")
