@@ -17,12 +17,6 @@ B = np.random.default_rng(1).normal(size=SHAPE)
 W = np.random.default_rng(2).normal(size=SHAPE)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def diffusion(a, shift=0.0):
     return Diffusion(stencil.face_means(a, BOUNDARIES, "harmonic"), SHAPE, SPACING, BOUNDARIES, shift)
 
