@@ -14,6 +14,7 @@ from ..solvers.domains import Grid
 from ..solvers.pde.problem import Fields, Problem
 from ..solvers.storage import register
 from .normalizer import Normalizer
+from .task_checks import check_roles, finite
 
 _CLOUD = ("points", "weights", "mask")
 
@@ -89,12 +90,12 @@ class Task(eqx.Module):
         if not targets:
             raise ValueError(f"Task.fit needs targets; this dataset has {everything}")
         specs = {name: train.spec(name) for name in dict.fromkeys(inputs + targets)}
-        _check_roles(specs, inputs, targets, history, predict)
+        check_roles(specs, inputs, targets, history, predict)
         fields = tuple(n for n in inputs if specs[n].role == "field")
         normalizers = {}
         mask = None if train.grid is not None else train["mask"]
         for name, spec in specs.items():
-            values = _finite(name, train[name])
+            values = finite(name, train[name])
             parts = {name: values} | (
                 {f"Δ{name}": np.diff(values, axis=1)} if predict == "delta" and name in targets else {}
             )
@@ -278,28 +279,3 @@ class Task(eqx.Module):
         mode = f"autoregressive, history {self.history}, predicts the {self.predict}" if self.history else "steady"
         where = self.grid if self.grid is not None else "point clouds"
         return f"Task({', '.join(self.inputs + self.parameters) or 'nothing'} → {', '.join(self.targets)}; {mode}; {where})"
-
-
-def _check_roles(specs, inputs, targets, history, predict):
-    for name in targets:
-        if specs[name].role != "field":
-            raise ValueError(f"target {name!r} is a {specs[name].role}; only fields can be predicted")
-    timed = [n for n in specs if specs[n].time]
-    if history == 0 and timed:
-        raise ValueError(f"fields {timed} have a time axis: an autoregressive task needs history=1 or more")
-    if history == 0 and predict == "delta":
-        raise ValueError("predict='delta' needs an autoregressive task: set history")
-    if history:
-        wrong = [n for n in targets if n not in inputs or not specs[n].time]
-        if wrong:
-            raise ValueError(f"history={history}: targets {wrong} must be timed fields and inputs as well")
-
-
-def _finite(name: str, values: np.ndarray) -> np.ndarray:
-    if not np.isfinite(values).all():
-        bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
-        raise ValueError(
-            f"field {name!r} holds NaN or infinity in {len(bad)} samples, first {bad[:5].tolist()}; "
-            "drop them with dataset.select(…) or repair the file"
-        )
-    return values

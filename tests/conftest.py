@@ -31,6 +31,13 @@ def key():
     return jax.random.key(0)
 
 
+@pytest.fixture
+def x64():
+    """Arrays may be float64."""
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield

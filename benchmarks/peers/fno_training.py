@@ -38,7 +38,6 @@ def main():
         lifting_channel_ratio=2,
         projection_channel_ratio=2,
     )
-    # Spectral biases start at zero size otherwise: let every parameter matter for the comparison of outputs.
     parameters = {
         name: value.detach().numpy().copy() for name, value in model.state_dict().items() if "_metadata" not in name
     }

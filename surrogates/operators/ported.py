@@ -17,15 +17,24 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
 
     **Arguments:**
 
-    - `parameters`: `{name: tensor.numpy() for name, tensor in model.state_dict().items()}`.
+    - `parameters`: `{name: p.detach().numpy() for name, p in model.named_parameters()}`.
     - `padding`: the model's `domain_padding`.
 
     Its query are the coordinates j/n of the grid embedding, as on a "periodic" grid of the unit box.
 
-    **Raises:** `KeyError` for a model of another graph.
+    **Raises:** `KeyError` for a model of another graph, as far as the names of its parameters show it: not where weights are
+    separable, the grid embedding is left out, or norms have no parameters.
     """
     p = parameters
     depth = sum(name.startswith("fno_blocks.convs.") and name.endswith(".weight.tensor") for name in p)
+    expected = _names(max(depth, 1))
+    wrong = [*sorted(expected - set(p)), *sorted(set(p) - expected)]
+    if wrong:
+        listed = ", ".join(f"{'no' if name in expected else 'unknown'} {name!r}" for name in wrong[:4])
+        raise KeyError(
+            f"{listed}{', …' if len(wrong) > 4 else ''} among the parameters: expected those of the default graph of "
+            "neuralop.models.FNO 2.0 (dense weights, linear skips, channel MLPs with soft gating, no norm)"
+        )
     _, _, *kept = p["fno_blocks.convs.0.weight.tensor"].shape
     width, hidden = p["lifting.fcs.1.weight"].shape[:2]
     network = FourierNetwork(
@@ -72,3 +81,12 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
         network,
         (mlp(network.lifting, "lifting"), mlp(network.projection, "projection"), tuple(blocks)),
     )
+
+
+def _names(depth: int) -> set[str]:
+    """The parameters of the default graph with `depth` blocks."""
+    mlps = ["lifting", "projection", *(f"fno_blocks.channel_mlp.{i}" for i in range(depth))]
+    others = ("convs.{}.weight.tensor", "convs.{}.bias", "fno_skips.{}.conv.weight", "channel_mlp_skips.{}.weight")
+    return {f"{mlp}.fcs.{j}.{part}" for mlp in mlps for j in (0, 1) for part in ("weight", "bias")} | {
+        f"fno_blocks.{name.format(i)}" for name in others for i in range(depth)
+    }

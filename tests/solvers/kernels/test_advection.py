@@ -12,12 +12,6 @@ from surrogax.solvers.kernels.advection import maccormack, semi_lagrangian
 SCHEMES = pytest.mark.parametrize("scheme", [semi_lagrangian, maccormack])
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 @functools.partial(jax.jit, static_argnames=("scheme", "spacing", "periodic"))
 def advance(scheme, q, velocity, dt, spacing, periodic, steps):
     return jax.lax.fori_loop(0, steps, lambda _, q: scheme(q, velocity, dt, spacing, periodic), q)

@@ -13,12 +13,6 @@ from surrogax.solvers.kernels.exponential import etdrk2, etdrk4, integrate, phi_
 METHODS = {2: etdrk2, 4: etdrk4}
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 # Coefficients ---------------------------------------------------------------------------------------------------------
 
 

@@ -16,12 +16,6 @@ A = np.random.default_rng(0).uniform(0.5, 3.0, (7, 4))
 B = np.random.default_rng(1).normal(size=SHAPE)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def diffusion(a, shift=0.0):
     return Diffusion(stencil.face_means(a, BOUNDARIES, "harmonic"), SHAPE, SPACING, BOUNDARIES, shift)
 

@@ -16,12 +16,6 @@ A = np.random.default_rng(0).uniform(0.5, 3.0, (9, 6))
 B = np.random.default_rng(1).normal(size=SHAPE)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def diffusion(a):
     return Diffusion(stencil.face_means(a, BOUNDARIES, "harmonic"), SHAPE, SPACING, BOUNDARIES)
 

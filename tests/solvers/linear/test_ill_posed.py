@@ -22,12 +22,6 @@ GENERAL = DEFINITE + np.triu(RNG.normal(size=(N, N)), 1)
 METHODS = {method.__name__: method(max_steps=60) for method in (CG, FlexibleCG, MINRES, BiCGStab, FGMRES)}
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 @functools.cache
 def compiled(name):
     """`(matrix, b, w) -> solution, gradients of w · x` in float32."""

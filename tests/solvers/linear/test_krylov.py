@@ -1,7 +1,6 @@
 """Krylov methods: iterations and residuals against SciPy, and what each is for."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
@@ -18,12 +17,6 @@ INDEFINITE = BASIS * np.concatenate([-np.linspace(1, 4, 10), np.linspace(2, 9, N
 GENERAL = RNG.normal(size=(N, N)) / np.sqrt(N) + 3 * np.eye(N)
 SCALES = RNG.uniform(0.5, 3, N)
 B = RNG.normal(size=N)
-
-
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
 
 
 @pytest.fixture

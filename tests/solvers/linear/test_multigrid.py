@@ -13,11 +13,7 @@ from surrogax.solvers.linear import CG, Diffusion, Multigrid, Richardson, Sparse
 WALLS = ("dirichlet", "dirichlet")
 METHOD = CG(Multigrid(), rtol=1e-8)
 
-
-@pytest.fixture(autouse=True)
-def x64():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("x64")
 
 
 def jumps(shape, boundaries, contrast, seed=0):

@@ -17,12 +17,6 @@ B = np.random.default_rng(1).normal(size=SHAPE)
 W = np.random.default_rng(2).normal(size=SHAPE)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def diffusion(a, shift=0.0):
     return Diffusion(stencil.face_means(a, BOUNDARIES, "harmonic"), SHAPE, SPACING, BOUNDARIES, shift)
 
@@ -217,6 +211,28 @@ def test_singular_systems_ignore_the_mean_of_a_right_hand_side(x64, scaling):
     shifted = run(centred + 1e3)
     assert x.status == Status.converged
     np.testing.assert_allclose(shifted.value, x.value, atol=1e-10)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_transforms_in_single_precision_leave_a_solution_in_double_precision(x64, scaled):
+    shape, spacing = (24, 20), (1 / 25, 1 / 20)
+    a = jnp.asarray(np.random.default_rng(0).uniform(0.5, 3.0, (26, 20)))
+    b = jnp.asarray(np.random.default_rng(1).normal(size=shape))
+    operator = Diffusion(stencil.face_means(a, BOUNDARIES, "harmonic"), shape, spacing, BOUNDARIES)
+    scaling = a[1:-1] ** -0.5 if scaled else None
+    single, double = (FastPoisson(spacing, BOUNDARIES, scaling, dtype=dtype) for dtype in ("float32", None))
+
+    @jax.jit
+    def run(b):
+        return single(b), double(b), solve(operator, b, CG(single, rtol=1e-13, norm="natural"))
+
+    z, reference, solution = run(b)
+    assert z.dtype == jnp.float64
+    difference = jnp.abs(z - reference).max() / jnp.abs(reference).max()
+    assert 1e-9 < difference < 4 * np.finfo(np.float32).eps
+    exact = np.linalg.solve(np.asarray(operator.as_matrix()), b.ravel()).reshape(shape)
+    np.testing.assert_allclose(solution.value, exact, atol=1e-12 * np.abs(exact).max())
+    assert solution.status == Status.converged
 
 
 # Starting points ------------------------------------------------------------------------------------------------------

@@ -20,12 +20,6 @@ W = np.random.default_rng(2).normal(size=SHAPE)
 PAPER = {1: 186, 1.2: 125, 1.4: 75, 1.5: 53, 1.5604: 37, 1.6: 41, 1.7: 55, 1.8: 86, 1.9: 177, 1.95: 362}
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def laplacian(shape=(10, 10), shift=0.0):
     boundaries = ("dirichlet",) * len(shape)
     return Diffusion(stencil.unit_faces(shape, boundaries, float), shape, (1.0,) * len(shape), boundaries, shift)

@@ -10,12 +10,6 @@ from surrogax.solvers.kernels import stencil
 from surrogax.solvers.linear import CG, SSOR, Diffusion, Laplacian, Status, solve
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 @pytest.mark.parametrize(
     ("shape", "boundaries"),
     [

@@ -12,12 +12,6 @@ MATRIX = np.random.default_rng(0).uniform(-0.3, 0.3, (6, 6)) + np.diag([2.0, 3, 
 B = np.random.default_rng(1).normal(size=6)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def test_iterates_are_those_of_the_formula(x64):
     """Also for a matrix without symmetry; x_k from a closed form, and the residual of every iteration."""
     run = jax.jit(

@@ -10,12 +10,6 @@ from surrogax.solvers.kernels import stencil
 from surrogax.solvers.linear import CG, Diffusion, Laplacian, SymmetricPolynomial, solve
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def elementary(values, degree):
     return np.poly(values)[degree] * (-1) ** degree
 

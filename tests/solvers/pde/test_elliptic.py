@@ -16,12 +16,6 @@ FIELDS = {"a": random.Threshold(), "f": random.GaussianField(), "g": random.Gaus
 SQUARE, PI = Box.unit(2), np.pi
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def darcy(box=SQUARE, a=FIELDS["a"], **options):
     return elliptic.darcy(a, FIELDS["f"], FIELDS["g"], box=box, **options)
 

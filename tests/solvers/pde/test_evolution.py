@@ -17,12 +17,6 @@ TIMES = np.array([0.0, 0.1, 0.2, 0.5])
 PERIODIC = Grid.unit_interval(64, "periodic")
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 @functools.partial(jax.jit, static_argnames=("problem", "grid", "times", "rtol"))
 def _run(problem, fields, grid, times, rtol):
     return problem.solve(fields, grid, rtol, times=np.array(times))

@@ -17,12 +17,6 @@ METHOD = CG(Jacobi(), rtol=1e-6)
 TIGHT = CG(Jacobi(), rtol=1e-11)
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 @pytest.fixture(scope="module")
 def flow():
     return sx.problem("smoke", grid=(N, N), solid=SOLID)

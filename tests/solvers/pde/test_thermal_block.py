@@ -12,12 +12,6 @@ from surrogax.solvers.pde import AffineSystem, problem
 from surrogax.solvers.pde.affine import Constants, Stacked, interior, with_zero_boundary
 
 
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
 def values(p, seed=0):
     rng = np.random.default_rng(seed)
     return {name: jnp.asarray(10 ** rng.uniform(-1, 1)) for name in p.parameters}

@@ -18,11 +18,14 @@ apply_batch = eqx.filter_jit(networks.apply_batch)
 CASES = sorted({name.split("/")[0] for name in FIXTURE.files})
 
 
+def parameters_of(case: str) -> dict[str, np.ndarray]:
+    return {n.removeprefix(f"{case}/param/"): FIXTURE[n] for n in FIXTURE.files if n.startswith(f"{case}/param/")}
+
+
 def ported(case: str) -> FourierNetwork:
     """Our network with neuraloperator's weights."""
-    p = {n.removeprefix(f"{case}/param/"): FIXTURE[n] for n in FIXTURE.files if n.startswith(f"{case}/param/")}
     padding = float(FIXTURE[f"{case}/domain_padding"]) if f"{case}/domain_padding" in FIXTURE.files else 0.0
-    return from_neuraloperator(p, padding=padding)
+    return from_neuraloperator(parameters_of(case), padding=padding)
 
 
 def inputs_of(x, dtype) -> sx.Inputs:
@@ -44,6 +47,27 @@ def test_equals_neuraloperator_with_ported_weights(case):
         assert np.abs(y - expected).max() < 1e-12 * np.abs(expected).max()
     y, _ = apply_batch(ported(case), None, inputs_of(FIXTURE[f"{case}/input"], jnp.float32))
     assert np.abs(y - expected).max() < 5e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    "old, new, named",
+    [
+        (None, "norm.0.weight", "unknown 'fno_blocks.norm.0.weight' among"),
+        ("fno_skips.0", "fno_skips.0.weight", "no 'fno_blocks.fno_skips.0.conv.weight', unknown '.*0.weight' among"),
+        ("channel_mlp.1.fcs.0.bias", None, "no 'fno_blocks.channel_mlp.1.fcs.0.bias' among"),
+        ("convs.", None, "no 'fno_blocks.convs.0.bias', no 'fno_blocks.convs.0.weight.tensor', unknown .*, … among"),
+    ],
+    ids=["norm", "gated skip", "missing bias", "other convolutions"],
+)
+def test_other_graphs_of_neuraloperator_are_refused(old, new, named):
+    """By the names of what differs, and of the graph that is expected."""
+    p = parameters_of("fno2d")
+    if old is not None:
+        p = {name: value for name, value in p.items() if not name.startswith(f"fno_blocks.{old}")}
+    if new is not None:
+        p[f"fno_blocks.{new}"] = np.ones(6, np.float32)
+    with pytest.raises(KeyError, match=f"{named}.*default graph of neuralop.models.FNO 2.0"):
+        from_neuraloperator(p)
 
 
 def network_for(n_in, n_out, ndim, *, width, modes, **options):
