@@ -107,6 +107,14 @@ class Dataset:
             time = slice(stored.start, stored.stop, stored.step)
         return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
 
+    def blocks(self, names=None, nbytes: int = 2**26) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Positions and named fields of all samples in order, as many at a time as fit into `nbytes`."""
+        one = sum(values.nbytes for values in self.read(names, [0]).values())
+        size = max(1, nbytes // max(one, 1))
+        for start in range(0, len(self), size):
+            positions = np.arange(start, min(start + size, len(self)))
+            yield positions, self.read(names, positions)
+
     def _window(self, spec: FieldSpec, instants: slice) -> tuple[slice, ...]:
         time = (instants,) if spec.time else ()
         return time + tuple(slice(None, None, step) for step in self.space if spec.role == "field")

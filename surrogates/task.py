@@ -13,7 +13,7 @@ from ..datasets.source import FieldSpec
 from ..solvers.domains import Grid
 from ..solvers.pde.problem import Fields, Problem
 from ..solvers.storage import register
-from .normalizer import Normalizer
+from .normalizer import Moments, Normalizer
 from .task_checks import check_roles, finite
 
 _CLOUD = ("points", "weights", "mask")
@@ -68,7 +68,7 @@ class Task(eqx.Module):
         history: int = 0,
         predict: Literal["value", "delta"] = "value",
     ) -> "Task":
-        """Roles from the names, statistics from `train` alone.
+        """Roles from the names, statistics from `train` alone, read in blocks.
 
         **Arguments:**
 
@@ -92,18 +92,22 @@ class Task(eqx.Module):
         specs = {name: train.spec(name) for name in dict.fromkeys(inputs + targets)}
         check_roles(specs, inputs, targets, history, predict)
         fields = tuple(n for n in inputs if specs[n].role == "field")
-        normalizers = {}
-        mask = None if train.grid is not None else train["mask"]
-        for name, spec in specs.items():
-            values = finite(name, train[name])
-            parts = {name: values} | (
-                {f"Δ{name}": np.diff(values, axis=1)} if predict == "delta" and name in targets else {}
-            )
-            for label, part in parts.items():
-                valid = mask if spec.role == "field" else None
-                if valid is not None and spec.time:
-                    valid = np.broadcast_to(mask[:, None], (*part.shape[:2], mask.shape[1]))
-                normalizers[label] = Normalizer.fit(part, len(spec.components) and spec.channels, valid)
+        increments = targets if predict == "delta" else ()
+        moments = {name: Moments(len(spec.components) and spec.channels) for name, spec in specs.items()}
+        moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
+        sums = {} if history or train.grid is None else dict.fromkeys(targets, np.zeros(()))
+        for positions, block in train.blocks((*specs, *(("mask",) if train.grid is None else ()))):
+            mask = block.pop("mask", None)
+            for name, values in block.items():
+                finite(name, values, positions)
+                valid = mask if specs[name].role == "field" else None
+                if valid is not None and specs[name].time:
+                    valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1]))
+                moments[name].add(values, valid)
+                if name in increments:
+                    moments[f"Δ{name}"].add(np.diff(values, axis=1), None if valid is None else valid[:, 1:])
+                if name in sums:
+                    sums[name] = sums[name] + values.sum(0, np.float64)
         return cls(
             inputs=fields,
             parameters=tuple(n for n in inputs if specs[n].role == "parameter"),
@@ -112,10 +116,8 @@ class Task(eqx.Module):
             predict=predict,
             grid=train.grid,
             specs=tuple(specs.items()),
-            normalizers=normalizers,
-            means={}
-            if history or train.grid is None
-            else {n: jnp.asarray(train[n].mean(0, np.float64), jnp.float32) for n in targets},
+            normalizers={label: m.normalizer() for label, m in moments.items()},
+            means={n: jnp.asarray(total / len(train), jnp.float32) for n, total in sums.items()},
         )
 
     @classmethod

@@ -25,12 +25,12 @@ def check_roles(
             raise ValueError(f"history={history}: targets {wrong} must be timed fields and inputs as well")
 
 
-def finite(name: str, values: np.ndarray) -> np.ndarray:
-    """`values`, samples first; `ValueError` that names the samples which hold NaN or infinity."""
+def finite(name: str, values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """`values` of the samples at these positions, samples first; `ValueError` that names those which hold NaN or infinity."""
     if not np.isfinite(values).all():
-        bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
+        bad = positions[~np.isfinite(values.reshape(len(values), -1)).all(1)]
         raise ValueError(
-            f"field {name!r} holds NaN or infinity in {len(bad)} samples, first {bad[:5].tolist()}; "
+            f"field {name!r} holds NaN or infinity in {len(bad)} of {len(values)} samples, at positions {bad[:5].tolist()}; "
             "drop them with dataset.select(…) or repair the file"
         )
     return values

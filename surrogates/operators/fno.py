@@ -68,9 +68,9 @@ class FourierNetwork(eqx.Module):
     """The network behind `FNO`: lifting → blocks on the padded grid → projection.
 
     It computes whole batches in the layout of `layers`, on a mesh of devices divided as `on_devices` says: along "space" two
-    or more axes are needed and modes of the last one that the devices divide. Input: `Inputs` with `fields` `(batch, *space, in)` or none, `params`
-    `(batch, p)` or none (constant channels), and the coordinates `query`, appended as channels. Output
-    `(batch, *space, out)` and the running statistics.
+    or more axes are needed and modes of the last one that the devices divide. Input: `Inputs` with `fields`
+    `(batch, *space, in)` or none, `params` `(batch, p)` or none (constant channels), and the coordinates `query`, appended
+    as channels. Output `(batch, *space, out)` and the running statistics.
     """
 
     lifting: PointwiseMLP

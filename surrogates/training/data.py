@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 
 from ...datasets.dataset import Dataset
 from ..task import Fields, Task
+from ..task_checks import finite
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,8 @@ class Samples:
         return self._checked(self.dataset.read(self.task.names()), np.arange(len(self.dataset)))
 
     def _checked(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> dict[str, np.ndarray]:
-        for name, values in arrays.items():
-            if not np.isfinite(values).all():
-                bad = positions[~np.isfinite(values.reshape(len(values), -1)).all(1)]
-                raise ValueError(f"field {name!r} holds NaN or infinity in samples {bad[:5].tolist()} (by position)")
-        return {k: v if v.dtype == bool else v.astype(np.float32, copy=False) for k, v in arrays.items()}
+        checked = {name: finite(name, values, positions) for name, values in arrays.items()}
+        return {k: v if v.dtype == bool else v.astype(np.float32, copy=False) for k, v in checked.items()}
 
 
 class DeviceData(eqx.Module):

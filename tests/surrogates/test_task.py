@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
+from surrogax.surrogates.normalizer import Moments
 
 N, T = 5, 6
 RNG = np.random.default_rng(0)
@@ -221,7 +222,7 @@ def test_values_that_are_not_finite_are_named_by_sample(steady):
     a = np.array(steady["a"])
     a[[2, 5], 1, 1] = np.nan
     broken = sx.from_arrays({"a": a}, {"u": steady["u"]}, grid=steady.grid)
-    with pytest.raises(ValueError, match=r"field 'a' holds NaN or infinity in 2 samples, first \[2, 5\]"):
+    with pytest.raises(ValueError, match=r"field 'a' holds NaN or infinity in 2 of \d+ samples, at positions \[2, 5\]"):
         sx.Task.fit(broken, "a", "u")
 
 
@@ -251,3 +252,24 @@ def test_a_network_output_with_the_wrong_number_of_channels_is_refused(steady):
     task = sx.Task.fit(steady, "a", ("u", "v"))
     with pytest.raises(ValueError, match=r"returned shape \(5, 4, 3\), expected \(\*space, 4\)"):
         task.unpack(jnp.zeros((N, 4, 3)), steady[0])
+
+
+@pytest.mark.parametrize("components", [0, 2])
+def test_moments_of_blocks_are_those_of_the_whole(components):
+    rng = np.random.default_rng(0)
+    values = (1e3 + rng.normal(size=(11, 5, *(components,) * (components > 0)))).astype(np.float32)
+    valid = rng.uniform(size=(11, 5)) < 0.7
+    moments = Moments(components)
+    for start, stop in ((0, 4), (4, 4), (4, 5), (5, 11)):
+        moments.add(values[start:stop], valid[start:stop])
+    expected = values[valid].astype(np.float64).reshape(-1, max(components, 1))
+    found = moments.normalizer()
+    np.testing.assert_allclose(found.mean, expected.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(found.std, expected.std(0), rtol=1e-6)
+
+
+def test_blocks_of_a_dataset_hold_every_sample_once():
+    data = sx.from_arrays({"a": np.arange(14.0).reshape(7, 2)}, grid=sx.Grid.unit(2, 1, "periodic"))
+    found = list(data.blocks(["a"], nbytes=3 * 2 * 8))
+    assert [positions.tolist() for positions, _ in found] == [[0, 1, 2], [3, 4, 5], [6]]
+    np.testing.assert_array_equal(np.concatenate([block["a"] for _, block in found]), data["a"])

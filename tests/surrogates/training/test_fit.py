@@ -384,9 +384,9 @@ def test_nan_in_the_data_is_an_error_with_the_positions_of_the_samples(fit):
     values = VAL.read()
     values["u"][[1, 3], 2] = [np.nan, np.inf]
     broken = sx.from_arrays({"a": values["a"]}, {"u": values["u"]}, grid=VAL.grid)
-    with pytest.raises(ValueError, match=r"field 'u' holds NaN or infinity in samples \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"field 'u' holds NaN or infinity in 2 of \d+ samples, at positions \[1, 3\]"):
         fit(val=broken)
-    with pytest.raises(ValueError, match=r"field 'u' holds NaN or infinity in samples \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"field 'u' holds NaN or infinity in 2 of \d+ samples, at positions \[1, 3\]"):
         fit(data=broken)
 
 

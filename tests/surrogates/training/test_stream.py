@@ -132,7 +132,7 @@ def test_values_that_are_not_finite_are_named_when_they_are_read(case):
     target = task.targets[0]
     bad[target][1] = np.nan
     broken = sx.Dataset.of(MemorySource(bad, train.fields, train.grid, train.times, {}))
-    with pytest.raises(ValueError, match=f"'{target}' holds NaN or infinity in samples"):
+    with pytest.raises(ValueError, match=f"'{target}' holds NaN or infinity in 1 of"):
         fitted((task, broken, val, options), stream=True)
 
 
