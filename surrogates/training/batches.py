@@ -39,6 +39,11 @@ class Resident(eqx.Module):
     batch_size: int = eqx.field(static=True)
     devices: Devices = eqx.field(static=True)
 
+    @classmethod
+    def of(cls, samples: Samples, batch_size: int, devices: Devices) -> "Resident":
+        data, task = devices.put((DeviceData.load(samples), samples.task))
+        return cls(data, task, batch_size, devices)
+
     def rows(self, key: Array, done: Int[Array, ""], count: int) -> Int[Array, "count batch"]:
         per_round = len(self.data) // self.batch_size
         order = epoch_order(key, done // per_round, len(self.data), self.batch_size)

@@ -18,7 +18,7 @@ from ...solvers.pde.symmetry import Dihedral
 from ..surrogate import AbstractSurrogate, NetworkSurrogate
 from .batches import NoData, Resident, Stream, pieces
 from .checkpoint import RunFolder
-from .data import DeviceData, Samples
+from .data import Samples
 from .devices import Devices, any_process, assert_same_everywhere, is_first_process
 from .history import History
 from .loop import Loop
@@ -122,23 +122,19 @@ def fit(
         raise ValueError(f"fit(patience={patience}) needs val=…: it watches the validation error")
     devices = Devices.of(mesh, batch_size=None if samples is None else batch_size, seeds=seeds)
 
-    loop = Loop.of(surrogates[0], objective, optimizer, ema)
-    keys = jax.random.split(jax.random.fold_in(key, 2), seeds)
-    state = _stack([loop.init(s, k) for s, k in zip(surrogates, keys, strict=True)], seeds)
+    runner, state = Runner.start(surrogates, objective, optimizer, ema, devices, jax.random.fold_in(key, 2))
     settings = settings_of(surrogates[0], state, objective, data, val, batch_size, seeds, ema, unroll, key)
     assert_same_everywhere({**settings, "steps": total, "stream": stream, "run": str(run)}, "fit")
 
     batches = NoData()
     if samples is not None and _streams(stream, samples, devices):
-        order_keys = np.asarray(jax.random.key_data(state.key)).reshape(seeds, -1)
+        order_keys = np.asarray(jax.random.key_data(devices.local(state.key))).reshape(seeds, -1)
         batches = Stream(samples, order_keys, batch_size, devices)
     elif samples is not None:
-        batches = Resident(devices.put(DeviceData.load(samples)), devices.put(task), batch_size, devices)
+        batches = Resident.of(samples, batch_size, devices)
     validation = (
         None if held_out is None else Validation.of(held_out, batch_size, devices, _streams(stream, held_out, devices))
     )
-    runner = Runner(devices.put(loop), devices, seeds)
-    state = devices.put(state, *(("seed",) if seeds > 1 else ()))
 
     best = jax.tree.map(jnp.array, runner.result(state))
     history = History(seeds=seeds)
@@ -197,6 +193,7 @@ def fit(
                 break
     line.close(history)
     state, best = devices.local((state, best))
+    loop = Loop.of(surrogates[0], objective, optimizer, ema)
     lasts = tuple(loop.surrogate(s) for s in _unstack(state, seeds))
     members = lasts
     if validation is not None:
@@ -242,10 +239,6 @@ def _seeded(model, seeds: int, key: Array) -> list[NetworkSurrogate]:
         )
     again = [eqx.tree_at(lambda s: s.network, model, model.network.reinit(k)) for k in jax.random.split(key, seeds - 1)]
     return [model, *again]
-
-
-def _stack(states: list, seeds: int):
-    return states[0] if seeds == 1 else jax.tree.map(lambda *xs: jnp.stack(xs), *states)
 
 
 def _unstack(state, seeds: int) -> list:

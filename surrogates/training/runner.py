@@ -1,7 +1,8 @@
 """The compiled calls of a training: a run of steps, the validation error, the choice of the best."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,11 +13,11 @@ from jaxtyping import Array, Float, PyTree
 from ..network import apply_batch
 from ..surrogate import NetworkSurrogate
 from .batches import Chunk, Resident, Stream
-from .data import DeviceData, Samples
+from .data import Samples
 from .devices import Devices
 from .loop import Loop, TrainState
 from .losses import RelativeL2
-from .objectives import Supervised
+from .objectives import Objective, Supervised
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class Validation:
         batch_size = -(-min(batch_size, len(samples)) // divisor) * divisor
         if stream:
             return cls(Stream(samples, np.zeros((1, 2), np.uint32), batch_size, devices), len(samples))
-        data, task = devices.put((DeviceData.load(samples), samples.task))
-        return cls(Resident(data, task, batch_size, devices), len(samples))
+        return cls(Resident.of(samples, batch_size, devices), len(samples))
 
     def parts(self) -> Iterator[tuple[np.ndarray, Resident | Chunk, PyTree]]:
         """All samples once: whether those of every batch are real ones, the batches, and the rows to make them of."""
@@ -75,7 +75,31 @@ class Runner:
             pick = lambda a, b: jnp.where(better.reshape(better.shape + (1,) * (a.ndim - better.ndim)), a, b)  # noqa: E731
             return jax.tree.map(pick, new, old)
 
-        self._train, self._errors, self._keep_better = train, errors, keep_better
+        self._train: Any = train
+        self._errors, self._keep_better = errors, keep_better
+
+    @classmethod
+    def start(
+        cls,
+        surrogates: Sequence[NetworkSurrogate],
+        objective: Objective,
+        optimizer,
+        ema: float,
+        devices: Devices,
+        key: Array,
+    ) -> tuple["Runner", TrainState]:
+        """Trainings of these surrogates, one per seed, and their first state, on the devices."""
+        loop, seeds = Loop.of(surrogates[0], objective, optimizer, ema), len(surrogates)
+        states = [loop.init(s, k) for s, k in zip(surrogates, jax.random.split(key, seeds), strict=True)]
+        if seeds == 1:
+            return cls(devices.put(loop), devices, 1), devices.put(states[0])
+        stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *states)
+        return cls(devices.put(loop), devices, seeds), devices.put(stacked, "seed")
+
+    def compiled(self, batches, state: TrainState, count: int) -> jax.stages.Compiled:
+        """The program of `train`, to look into."""
+        with self.devices.active():
+            return self._train.lower((self.loop, batches, np.int32(0)), state, count).compile().compiled
 
     def train(self, batches, state: TrainState, done: int, count: int) -> tuple[TrainState, np.ndarray]:
         """`count` steps from step `done` on; losses `(seeds, count)`."""

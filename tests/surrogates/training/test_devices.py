@@ -12,9 +12,8 @@ import pytest
 
 import surrogax as sx
 from surrogax.surrogates.training.batches import Resident
-from surrogax.surrogates.training.data import DeviceData, Samples
+from surrogax.surrogates.training.data import Samples
 from surrogax.surrogates.training.devices import Devices
-from surrogax.surrogates.training.loop import Loop
 from surrogax.surrogates.training.objectives import Supervised
 from surrogax.surrogates.training.runner import Runner
 
@@ -103,17 +102,9 @@ def test_a_run_goes_on_with_another_number_of_devices(task, tmp_path):
 def compiled_step(task, mesh, seeds: int = 1) -> str:
     """The program of a training step of 8 samples."""
     devices = Devices.of(mesh, batch_size=8, seeds=seeds)
-    surrogate = network(task)
-    loop = Loop.of(surrogate, Supervised(), optax.adam(1e-3), 0.0)
-    runner = Runner(devices.put(loop), devices, seeds)
-    data = devices.put(DeviceData.load(Samples.of(task, TRAIN)))
-    batches = Resident(data, devices.put(task), 8, devices)
-    state = loop.init(surrogate, jax.random.key(0))
-    if seeds > 1:
-        state = jax.tree.map(lambda x: jnp.stack([x] * seeds), state)
-    state = devices.put(state, *(("seed",) if seeds > 1 else ()))
-    with devices.active():
-        return runner._train.lower((runner.loop, batches, np.int32(0)), state, 1).compile().compiled.as_text()
+    start = ([network(task)] * seeds, Supervised(), optax.adam(1e-3), 0.0, devices, jax.random.key(0))
+    runner, state = Runner.start(*start)
+    return runner.compiled(Resident.of(Samples.of(task, TRAIN), 8, devices), state, 1).as_text()
 
 
 def collectives(program: str) -> dict[str, int]:
