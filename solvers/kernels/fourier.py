@@ -81,8 +81,7 @@ def truncated_rfft(
 
     # z: (re or im, kept axes done so far, space axes to do, c). `contract` puts its result in front, so going from the
     # last space axis to the first leaves the axes in their order and never transposes between two products.
-    cos, sin = waves(shape[last], kept[last], is_last=True)
-    z = contract(shape[last] ** FORWARD_POWER[norm] * np.stack([cos, -sin]), x, last, precision)
+    z = contract(shape[last] ** FORWARD_POWER[norm] * forward_matrix(shape[last], kept[last]), x, last, precision)
     for axis in reversed(range(last)):
         cos, sin = waves(shape[axis], kept[axis], is_last=False)
         matrix = shape[axis] ** FORWARD_POWER[norm] * complex_product(cos, -sin)
@@ -128,10 +127,7 @@ def truncated_irfft(
         cos, sin = waves(shape[axis], kept[axis], is_last=False)
         matrix = shape[axis] ** INVERSE_POWER[norm] * complex_product(cos.T, sin.T)
         z = contract(matrix, z, (0, last), precision)
-    cos, sin = waves(shape[last], kept[last], is_last=True)
-    frequencies = np.arange(kept[last])[:, None]
-    copies = np.where((frequencies == 0) | (2 * frequencies == shape[last]), 1, 2)
-    matrix = shape[last] ** INVERSE_POWER[norm] * np.stack([(copies * cos).T, -(copies * sin).T], axis=1)
+    matrix = shape[last] ** INVERSE_POWER[norm] * inverse_matrix(shape[last], kept[last])
     return jnp.moveaxis(contract(matrix, z, (0, last + 1), precision), 0, last)
 
 
@@ -216,14 +212,39 @@ def accumulator(x: Array) -> jnp.dtype:
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
+def forward_matrix(n: int, m: int) -> np.ndarray:
+    """From n real points to the frequencies 0 … m−1: (re or im, frequency, point), not scaled."""
+    cos, sin = waves(n, m, is_last=True)
+    return np.stack([cos, -sin])
+
+
+def inverse_matrix(n: int, m: int) -> np.ndarray:
+    """From the frequencies 0 … m−1 to n real points, the conjugates of the others added: (point, re or im, frequency)."""
+    cos, sin = waves(n, m, is_last=True)
+    frequencies = np.arange(m)[:, None]
+    copies = np.where((frequencies == 0) | (2 * frequencies == n), 1, 2)
+    return np.stack([(copies * cos).T, -(copies * sin).T], axis=1)
+
+
 def waves(n: int, m: int, is_last: bool) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of 2πkj/n, each (m frequencies, n points), with zero rows for frequencies the grid does not know."""
     k = np.arange(m) if is_last else np.arange(m) - m // 2
-    known = 2 * k <= n if is_last else (-n <= 2 * k) & (2 * k < n)
+    known = 2 * k <= n if is_last else knows(n, m)
+    cos, sin = plain_waves(n, k)
+    return known[:, None] * cos, known[:, None] * sin
+
+
+def knows(n: int, m: int) -> np.ndarray:
+    """Which of the centred frequencies −(m//2), …, (m−1)//2 a grid of n points knows."""
+    k = np.arange(m) - m // 2
+    return (-n <= 2 * k) & (2 * k < n)
+
+
+def plain_waves(n: int, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """cos and sin of 2πkj/n, each (frequencies, n points)."""
     turns = np.outer(k, np.arange(n)) % n  # reduced in integers: exact phases at any size
     cos = np.cos(2 * np.pi / n * turns)
-    sin = np.where(2 * turns % n == 0, 0.0, np.sin(2 * np.pi / n * turns))  # exact zeros at Nyquist
-    return known[:, None] * cos, known[:, None] * sin
+    return cos, np.where(2 * turns % n == 0, 0.0, np.sin(2 * np.pi / n * turns))  # exact zeros at Nyquist
 
 
 def complex_product(re: np.ndarray, im: np.ndarray) -> np.ndarray:
