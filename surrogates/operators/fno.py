@@ -15,7 +15,7 @@ from ...solvers.storage import register
 from ..surrogate import NetworkSurrogate
 from ..task import Inputs, Task
 from .layers import ACTIVATIONS, BatchNorm, GroupNorm, Pointwise, PointwiseMLP, SpectralConv
-from .on_devices import axes_to_divide, over_devices
+from .on_devices import axes_to_divide, in_parts, over_devices, part_for_caches
 
 # The original paper's network (with the batch normalisation of its published parameter counts), and the graph of
 # neuraloperator 2.0 at its defaults: `FNO(task, **ORIGINAL)`.
@@ -153,11 +153,29 @@ class FourierNetwork(eqx.Module):
         x = jnp.concatenate([*channels, inputs.query.astype(self.lifting.layers[0].weight.dtype)], -1)
         widths = self._pad_widths(tuple(space))
         if SPACE not in axes_to_divide():
+            if not train:
+                y = over_devices(lambda n, x, s: (n._predict(x, widths, s), s), self, x, state)[0]
+                return y, state
             return over_devices(lambda n, x, s: n._on_device(x, widths, s, train), self, x, state)
         # No device sees where space ends: the padding comes first, and a last channel says what is inside.
         x = jnp.pad(jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1), [(0, 0), *widths, (0, 0)])
         y, state = over_devices(lambda n, x, s: n._on_device(x, None, s, train), self, x, state)
         return y[(slice(None), *_inside(widths, space))], state
+
+    def _predict(self, x, widths: list[tuple[int, int]], state: PyTree):
+        """`_on_device` outside training, on a CPU for as many samples at a time as its caches hold, unless there is a
+        derivative to compute: that keeps every intermediate result and is slower in parts."""
+        arrays, rest = eqx.partition((self, state), eqx.is_array)
+
+        def together(arrays, x):
+            network, state = eqx.combine(arrays, rest)
+            return network._on_device(x, widths, state, False)[0]
+
+        width = self.lifting.layers[-1].weight.shape[-1]
+        size = part_for_caches(len(x), x[0, ..., 0].size * width * x.dtype.itemsize)
+        predict = jax.custom_jvp(lambda arrays, x: in_parts(lambda part: together(arrays, part), x, size))
+        predict.defjvp(lambda primals, tangents: jax.jvp(together, primals, tangents))
+        return predict(arrays, x)
 
     def _on_device(self, x, widths: list[tuple[int, int]] | None, state: PyTree, train: bool):
         """Of inputs `(batch, *space, channels)` outputs and state; the fields are padded by `widths`, or have been (None)."""

@@ -10,6 +10,8 @@ from jaxtyping import Array, PyTree
 
 from ...solvers.kernels.mesh_axes import BATCH, SPACE
 
+_CPU_CACHE = 2**20  # bytes; two cores have 2 MiB, and an operation reads one array and writes another
+
 
 def axes_to_divide() -> tuple[str, ...]:
     """The axes of the mesh in use (`jax.set_mesh`) along which batches and space are still to be divided."""
@@ -43,3 +45,19 @@ def over_devices(function: Callable, model: PyTree, x: Array, state: PyTree) -> 
     whole = PartitionSpec()
     call = jax.shard_map(on_device, in_specs=(whole, divided, whole), out_specs=(divided, whole), axis_names=set(axes))
     return call(vector, x, state)
+
+
+def part_for_caches(batch: int, sample_bytes: int) -> int:
+    """How many samples of a batch, evenly divided, to compute at a time on this platform: on a CPU as many as keep an
+    intermediate result, of `sample_bytes` per sample, within its second-level caches; elsewhere all."""
+    if jax.default_backend() != "cpu":
+        return batch
+    return max((n for n in range(1, batch + 1) if batch % n == 0 and n * sample_bytes <= _CPU_CACHE), default=1)
+
+
+def in_parts(function: Callable, x: Array, size: int) -> Array:
+    """`function` of `size` samples of a batch at a time."""
+    if size == len(x):
+        return function(x)
+    y = jax.lax.map(function, x.reshape(-1, size, *x.shape[1:]))
+    return y.reshape(len(x), *y.shape[2:])
