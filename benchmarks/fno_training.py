@@ -38,7 +38,7 @@ from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
 from surrogax.surrogates import network as networks
 from surrogax.surrogates.operators import from_neuraloperator
 from surrogax.surrogates.surrogate import NetworkSurrogate
-from surrogax.surrogates.training.data import DeviceData
+from surrogax.surrogates.training.data import DeviceData, Samples
 from surrogax.surrogates.training.loop import Loop
 from surrogax.surrogates.training.objectives import Supervised
 
@@ -78,10 +78,10 @@ class Ours:
         task = eqx.tree_at(lambda t: t.normalizers, task, dict.fromkeys(("a", "u"), unscaled))
         surrogate = NetworkSurrogate(network=from_neuraloperator(parameters), task=task, state=None)
         loop = Loop.of(surrogate, Supervised(), OPTIMIZER, 0.0)
-        device = DeviceData.load(task, data)
+        device = DeviceData.load(Samples.of(task, data))
         order = jnp.tile(jnp.arange(case.batch), (STEPS, 1))
         # As in `fit`: the constants stay, the state is donated.
-        self._train = eqx.filter_jit(lambda c, state: c[0].run(state, c[1], c[2]), donate="all-except-first")
+        self._train = eqx.filter_jit(lambda c, state: c[0].run(state, c[2], c[1].take), donate="all-except-first")
         self._constants = (loop, device, order)
         self._state = loop.init(surrogate, jax.random.key(0))
         self._infer = eqx.filter_jit(lambda n, batch: networks.apply_batch(n, None, jax.vmap(task.pack)(batch))[0])
