@@ -9,11 +9,23 @@ from jaxtyping import Array, Float, ScalarLike
 
 from .fourier import Method
 from .stencil import Boundary
-from .trigonometric import dct2, dct3, dht, dst1, laplacian_eigenvalues
+from .transform_table import DCT2, DCT3, DST1, join, split
+from .trigonometric import (
+    choose_method,
+    dct2,
+    dct3,
+    dense_product,
+    dht,
+    dst1,
+    laplacian_eigenvalues,
+    orthogonal_matrix,
+)
 
 # The orthogonal eigenbasis of the 1D operator for each boundary: into it, and back.
 FORWARD = {"dirichlet": dst1, "neumann": dct2, "periodic": dht}
 BACKWARD = {"dirichlet": dst1, "neumann": dct3, "periodic": dht}
+# Those that are computed by halves, both ways.
+_HALVES = {"dirichlet": (DST1, DST1), "neumann": (DCT2, DCT3)}
 
 
 def solve_constant(
@@ -60,6 +72,8 @@ def apply_symbol(
     """
     if len(boundaries) != u.ndim:
         raise ValueError(f"need one boundary for each of {u.ndim} axes, got {tuple(boundaries)}")
+    if _halves_serve(u.shape, boundaries, method):
+        return _by_halves(u, symbol, boundaries, precision)
     options = {"norm": "ortho", "method": method, "precision": precision}
     for axis in reversed(range(u.ndim)):
         u = FORWARD[boundaries[axis]](u, -1, **options)
@@ -69,6 +83,37 @@ def apply_symbol(
         u = jnp.moveaxis(u, 0, -1) if axis else u
         u = BACKWARD[boundaries[axis]](u, -1, **options)
     return u
+
+
+def _halves_serve(shape: Sequence[int], boundaries: Sequence[Boundary], method: Method) -> bool:
+    if "periodic" in boundaries or min(shape) < 2 or method == "fft":
+        return False
+    return method == "dft" or all(
+        choose_method(_HALVES[b][0], n) == "dft" for n, b in zip(shape, boundaries, strict=True)
+    )
+
+
+def _by_halves(u, symbol, boundaries, precision):
+    """By dense products whose even and odd modes stay apart, 2^d parts in the end: what the products of one axis give, those
+    of the next take as it is."""
+    dense = dense_product(precision)
+    matrices = [[orthogonal_matrix(t, n) for t in _HALVES[b]] for n, b in zip(u.shape, boundaries, strict=True)]
+    parts: dict[tuple[int, ...], Array] = {(): u}
+    for axis in reversed(range(u.ndim)):
+        halves = {key: split(matrices[axis][0], x, dense) for key, x in parts.items()}
+        parts = {(bit, *key): x[bit].astype(u.dtype) for key, x in halves.items() for bit in (0, 1)}
+        if axis:
+            parts = {key: jnp.moveaxis(x, -1, 0) for key, x in parts.items()}
+    for key, x in parts.items():
+        mine = symbol[tuple(slice(bit, None, 2) for bit in key)]
+        parts[key] = x * jnp.moveaxis(mine, 0, -1)
+    for axis in range(u.ndim):
+        if axis:
+            parts = {key: jnp.moveaxis(x, 0, -1) for key, x in parts.items()}
+        rest = dict.fromkeys(key[1:] for key in parts)
+        matrix = matrices[axis][1]
+        parts = {key: join(matrix, parts[0, *key], parts[1, *key], dense).astype(u.dtype) for key in rest}
+    return parts[()]
 
 
 def eigenvalues(

@@ -21,25 +21,28 @@ class Transform(NamedTuple):
     weights: Callable[[int], tuple[np.ndarray, np.ndarray]]
 
 
-def _fold_inputs(matrix: np.ndarray, x: Array, dense: Callable) -> Array:
-    """Product for W_{k, n−1−j} = (−1)^k W_{k, j}: even outputs need the sums x_j + x_{n−1−j}, odd ones the differences."""
+def split(matrix: np.ndarray, x: Array, dense: Callable) -> tuple[Array, Array]:
+    """The even and the odd outputs for W_{k, n−1−j} = (−1)^k W_{k, j}: even ones need the sums x_j + x_{n−1−j}, odd ones the
+    differences."""
     n, last = x.shape[-1], x.ndim - 1
-    if n == 1:
-        return dense(x, matrix)
     front, back = x[..., : (n + 1) // 2], x[..., ::-1][..., : n // 2]
     even = dense(front + pad_axis(back, last, 0, n % 2), matrix[::2, : (n + 1) // 2])
-    odd = dense(front[..., : n // 2] - back, matrix[1::2, : n // 2])
-    return _interleave(even, odd)
+    return even, dense(front[..., : n // 2] - back, matrix[1::2, : n // 2])
+
+
+def join(matrix: np.ndarray, even: Array, odd: Array, dense: Callable) -> Array:
+    """The product from the even and the odd inputs for the transposed symmetry, W_{n−1−k, j} = (−1)^j W_{k, j}."""
+    n, last = len(matrix), even.ndim - 1
+    even, odd = dense(even, matrix[: (n + 1) // 2, ::2]), dense(odd, matrix[: n // 2, 1::2])
+    return jnp.concatenate([even + pad_axis(odd, last, 0, n % 2), (even[..., : n // 2] - odd)[..., ::-1]], -1)
+
+
+def _fold_inputs(matrix: np.ndarray, x: Array, dense: Callable) -> Array:
+    return dense(x, matrix) if x.shape[-1] == 1 else _interleave(*split(matrix, x, dense))
 
 
 def _fold_outputs(matrix: np.ndarray, x: Array, dense: Callable) -> Array:
-    """Product for the transposed symmetry, W_{n−1−k, j} = (−1)^j W_{k, j}."""
-    n, last = x.shape[-1], x.ndim - 1
-    if n == 1:
-        return dense(x, matrix)
-    even = dense(x[..., ::2], matrix[: (n + 1) // 2, ::2])
-    odd = dense(x[..., 1::2], matrix[: n // 2, 1::2])
-    return jnp.concatenate([even + pad_axis(odd, last, 0, n % 2), (even[..., : n // 2] - odd)[..., ::-1]], -1)
+    return dense(x, matrix) if x.shape[-1] == 1 else join(matrix, x[..., ::2], x[..., 1::2], dense)
 
 
 def _interleave(even: Array, odd: Array) -> Array:

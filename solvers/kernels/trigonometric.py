@@ -124,22 +124,38 @@ def _apply(
     if method not in ("auto", "fft", "dft"):
         raise ValueError(f"method must be 'auto', 'fft' or 'dft', got {method!r}")
     working = jnp.promote_types(x.dtype, jnp.float32)
-
-    def dense(x, matrix):
-        return jnp.tensordot(x, matrix.astype(x.dtype), (-1, 1), precision=precision, preferred_element_type=working)
-
     for axis in (axes,) if isinstance(axes, int) else axes:
         n = x.shape[axis]
-        before, after = transform.weights(n) if norm == "ortho" else (np.ones(n), np.ones(n))
-        # Dense: the half products have n² operations, but break even (CPU, n from 63 to 2048) where 6n² would.
-        chosen = cheaper_method(_fft_operations(transform.length(n)), 6.0 * n**2) if method == "auto" else method
         y = jnp.moveaxis(x, axis, -1)
-        if chosen == "dft":
-            y = transform.product(after[:, None] * transform.matrix(n) * before, y, dense)
+        if (choose_method(transform, n) if method == "auto" else method) == "dft":
+            matrix = orthogonal_matrix(transform, n) if norm == "ortho" else transform.matrix(n)
+            y = transform.product(matrix, y, dense_product(precision))
         else:
+            before, after = transform.weights(n) if norm == "ortho" else (np.ones(n), np.ones(n))
             y = transform.fft(y.astype(working) * before.astype(working)) * after.astype(working)
         x = jnp.moveaxis(y, -1, axis).astype(x.dtype)
     return x
+
+
+def choose_method(transform: Transform, n: int) -> Literal["fft", "dft"]:
+    """The faster one for n points."""
+    # Dense: the half products have n² operations, but break even (CPU, n from 63 to 2048) where 6n² would.
+    return cheaper_method(_fft_operations(transform.length(n)), 6.0 * n**2)
+
+
+def orthogonal_matrix(transform: Transform, n: int) -> np.ndarray:
+    before, after = transform.weights(n)
+    return after[:, None] * transform.matrix(n) * before
+
+
+def dense_product(precision: lax.PrecisionLike):
+    """(x, matrix) ↦ the matrix applied along the last axis of x, accumulated in at least float32."""
+
+    def dense(x, matrix):
+        working = jnp.promote_types(x.dtype, jnp.float32)
+        return jnp.tensordot(x, matrix.astype(x.dtype), (-1, 1), precision=precision, preferred_element_type=working)
+
+    return dense
 
 
 def _fft_operations(n: int) -> float:

@@ -60,21 +60,21 @@ class CG(AbstractKrylov):
             gamma = dot(r, z)
             return (x, r, None if plain else z, jnp.zeros_like(r), gamma, jnp.zeros_like(gamma)), self._measure(r, z)
 
-        def step(state):
+        def step_if(state, active):
             x, r, z, p, gamma, beta = state
             p = (r if plain else z) + beta * p
             q = operator.mv(p)
             curvature = dot(p, q)
             ok = (curvature > 0) & (gamma > 0)
-            alpha = ratio(gamma, curvature, ok)
+            alpha = ratio(gamma, curvature, ok & active)
             x = x + alpha * p
             r = r - alpha * q
             z = self.precondition(r)
             gamma_new = dot(r, z)
-            state = (x, r, None if plain else z, p, gamma_new, ratio(gamma_new, gamma, ok))
+            state = (x, r, None if plain else z, p, gamma_new, ratio(gamma_new, gamma, ok & active))
             return state, self._measure(r, z), verdict(ok, Status.breakdown, curvature, gamma_new)
 
-        return Recurrence(start, step, lambda state: state[0])
+        return Recurrence(start, lambda state: step_if(state, True), lambda state: state[0], step_if=step_if)
 
     def _measure(self, r, z):
         # Rounding can make a tiny square negative. A large negative one (M is not definite) is a breakdown in `step`.

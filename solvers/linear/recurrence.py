@@ -25,6 +25,8 @@ class Recurrence(NamedTuple):
     - `step(state) -> (state, size, status)`: one iteration; size is the recurrence's |r|, status is `RUNNING`, `PAUSED` or a
       `Status`.
     - `solution(state) -> x`.
+    - `step_if(state, active)`: optional; as `step`, but without effect on x and on the residual where `active` is False. Then a
+      batch goes on until all its systems are done, without choosing between old and new arrays in every iteration.
     - `fallbacks(state)`: of learned directions, how many proposals were replaced since `start`.
     """
 
@@ -32,6 +34,7 @@ class Recurrence(NamedTuple):
     step: Callable[[Any], tuple[Any, Array, Array]]
     solution: Callable[[Any], Array]
     fallbacks: Callable[[Any], Array] | None = None
+    step_if: Callable[[Any, Array], tuple[Any, Array, Array]] | None = None
 
 
 class AbstractKrylov(AbstractMethod):
@@ -97,18 +100,26 @@ def iterate(
         return (status == RUNNING) & (k < method.max_steps) & (size > target)
 
     def advance(inner):
-        state, _, target, k, _, buffer = inner
-        state, size, status = recurrence.step(state)
+        state, size, target, k, status, buffer = inner
+        if recurrence.step_if is None:
+            state, size, status = recurrence.step(state)
+            active = jnp.asarray(True)
+        else:
+            active = unfinished(inner)
+            state, new_size, new_status = recurrence.step_if(state, active)
+            size, status = jnp.where(active, new_size, size), jnp.where(active, new_status, status)
         if method.history:
-            buffer = buffer.at[k].set(size)
-        return state, size, target, k + 1, status, buffer
+            buffer = buffer.at[jnp.where(active, k, len(buffer))].set(size)  # past the end nothing is set
+        return state, size, target, k + active, status, buffer
+
+    go_on = unfinished if recurrence.step_if is None else lambda inner: any_of_batch(unfinished(inner))
 
     def sweep(carry):
         """Iterate until the recurrence claims convergence, then look at the true residual."""
         x, r, target, best_x, best, k, _, buffer, fallbacks = carry
         state, size = recurrence.start(x, r)
         inner = (state, size, target, k, jnp.asarray(RUNNING), buffer)
-        state, size, _, k, status, buffer = jax.lax.while_loop(unfinished, advance, inner)
+        state, size, _, k, status, buffer = jax.lax.while_loop(go_on, advance, inner)
         x = recurrence.solution(state)
         r = b - operator.mv(x)
         true = method.measure(r)
@@ -137,6 +148,17 @@ def iterate(
     residual = jnp.where(finite, residual, jnp.nan)
     fallbacks = None if recurrence.fallbacks is None else fallbacks
     return x, Stats(status.astype(jnp.int32), k, residual, buffer if method.history else None, fallbacks)
+
+
+@jax.custom_batching.custom_vmap
+def any_of_batch(flag: Bool[Array, ""]) -> Bool[Array, ""]:
+    """The flag itself; under `vmap` whether any system of the batch raises it, one flag for all."""
+    return flag
+
+
+@any_of_batch.def_vmap
+def _any_of_batch(size, batched, flag):
+    return any_of_batch(flag.any(0)), False
 
 
 def dot(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, ""]:

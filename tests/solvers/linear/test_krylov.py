@@ -1,13 +1,15 @@
 """Krylov methods: iterations and residuals against SciPy, and what each is for."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 import pytest
 import scipy.sparse.linalg as sparse_linalg
 
-from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, FlexibleCG, Jacobi, Status, status_message
+import surrogax as sx
+from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, FlexibleCG, Jacobi, Status, solve, status_message
 
 N = 40
 RNG = np.random.default_rng(0)
@@ -182,3 +184,23 @@ def test_wrong_options_are_named():
         FGMRES(restart=0)
     with pytest.raises(ValueError, match="directions must be at least 1, got 0"):
         FlexibleCG(directions=0)
+
+
+def test_a_batch_of_cg_keeps_finished_systems_as_they_are():
+    """Systems that take 1, a few and many steps: each ends as it does alone, and one that breaks down stays where it did."""
+    laplacian = sx.linear.Laplacian((9, 7), (0.1, 0.1), ("dirichlet",) * 2)
+    shifts = jnp.asarray([1e6, 0.0, -2e3, 50.0])
+
+    def one(shift):
+        operator = sx.linear.Laplacian((9, 7), (0.1, 0.1), ("dirichlet",) * 2, shift=shift)
+        b = laplacian.mv(jnp.ones((9, 7))) + shift
+        return solve(operator, b, CG(rtol=1e-4, history=True, max_steps=60))
+
+    together = jax.vmap(one)(shifts)
+    for i, shift in enumerate(shifts):
+        alone = one(shift)
+        assert together.stats.iterations[i] == alone.stats.iterations
+        assert together.status[i] == alone.status
+        np.testing.assert_allclose(together.value[i], alone.value, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(together.stats.history[i], alone.stats.history, rtol=1e-3)
+    assert len(set(together.stats.iterations.tolist())) > 2
