@@ -61,21 +61,22 @@ def assert_same(found: sx.FitResult, expected: sx.FitResult):
     np.testing.assert_allclose(prediction, expected.predict(VAL)["u"], atol=1e-4 * np.abs(prediction).max())
 
 
-MESHES = {
-    "data": dict(data=8),
-    "space": dict(space=4),
-    "data and space": dict(data=2, space=4),
-}
+BOTH = dict(data=2, space=4)
 
 
-@pytest.mark.parametrize("mesh", MESHES)
 @pytest.mark.parametrize(
-    "options", [{"norm": "batch"}, {"norm": "group", "padding": 0.25}], ids=["batch", "group, padded"]
+    "mesh, options",
+    [
+        (dict(data=8), dict(norm="batch")),
+        (dict(space=4), dict(norm="group", padding=0.25)),
+        (BOTH, dict(norm="batch", padding=0.25)),
+    ],
+    ids=["data", "space", "both"],
 )
 def test_any_mesh_gives_the_losses_of_one_device(task, mesh, options):
     # Plain descent: Adam divides the rounding errors of gradients that are zero by themselves.
     options = dict(model=network(task, **options), optimizer=optax.sgd(0.1))
-    assert_same(fitted(**options, mesh=mesh_of(**MESHES[mesh])), fitted(**options))
+    assert_same(fitted(**options, mesh=mesh_of(**mesh)), fitted(**options))
 
 
 def test_seeds_are_divided_among_devices(task):
@@ -86,9 +87,8 @@ def test_a_network_that_knows_nothing_of_meshes_is_divided_by_samples(task):
     assert_same(fitted(pointwise(task), mesh_of(data=8)), fitted(pointwise(task)))
 
 
-@pytest.mark.parametrize("mesh", MESHES)
-def test_streamed_batches_lie_where_resident_ones_do(task, mesh):
-    mesh = mesh_of(**MESHES[mesh])
+def test_streamed_batches_lie_where_resident_ones_do(task):
+    mesh = mesh_of(**BOTH)
     assert_same(fitted(network(task), mesh, stream=True), fitted(network(task), mesh, stream=False))
 
 

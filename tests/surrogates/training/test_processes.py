@@ -31,10 +31,9 @@ def fit(train, epochs=3, seeds=1, **options):
     return sx.fit(model, train, val=val, optimizer=optax.adam(1e-2), epochs=epochs, batch_size=4, seeds=seeds, **options)
 
 if mode == "train":
-    for seeds in (1, 2):
-        result = fit(train, seeds=seeds, run=f"{folder}/{seeds}", checkpoint_every=0)
-        prediction = float(np.abs(result.predict(val)["u"]).sum())
-        print(json.dumps([result.history.loss, result.history.val, prediction]), flush=True)
+    result = fit(train, seeds=2, run=f"{folder}/run", checkpoint_every=0)
+    prediction = float(np.abs(result.predict(val)["u"]).sum())
+    print(json.dumps([result.history.loss, result.history.val, prediction]), flush=True)
 else:
     for data, epochs in ((train[:13], 3), (train[::-1], 3), (train, 4)):
         try:
@@ -89,7 +88,7 @@ def results(lines: list[str]) -> list:
 def test_two_processes_train_to_the_losses_of_one(runs):
     _, together, alone = runs
     for lines, error in together:
-        assert len(results(lines)) == 2, error[-2000:]
+        assert len(results(lines)) == 1, error[-2000:]
         for found, expected in zip(results(lines), results(alone), strict=True):
             for a, b in zip(found, expected, strict=True):
                 np.testing.assert_allclose(a, b, rtol=2e-5)
@@ -97,7 +96,7 @@ def test_two_processes_train_to_the_losses_of_one(runs):
 
 def test_the_first_process_alone_logs_and_prints(runs):
     folder, together, _ = runs
-    logged = [json.loads(line)["epoch"] for line in (folder / "0" / "1" / "metrics.jsonl").read_text().splitlines()]
+    logged = [json.loads(line)["epoch"] for line in (folder / "0" / "run" / "metrics.jsonl").read_text().splitlines()]
     assert logged == [1, 2, 3]
     assert "3/3, loss" in together[0][1] and "3/3, loss" not in together[1][1]
 
@@ -109,7 +108,7 @@ def test_one_process_goes_on_where_two_stopped(runs):
     (folder / "0").rename(folder / "-1")
     again, error = started(folder, -1, 0, "train").communicate(timeout=200)
     found = results(again.splitlines())
-    assert len(found) == 2, error[-2000:]
+    assert len(found) == 1, error[-2000:]
     for a, b in zip(found, results(alone), strict=True):
         np.testing.assert_allclose(a[2], b[2], rtol=1e-4)
 
