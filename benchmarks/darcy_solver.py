@@ -8,17 +8,15 @@ and lognormal ones of contrast about 400; batches of 16 in float64. Every solver
 runs in turns; pyamg's (Ruge-Stüben with conjugate gradients) and ours hold the set-up of every sample.
 
 Ours: conjugate gradients with fast sine transforms (what `problem("darcy").solve` does) or with multigrid, the batch by
-`vmap` or one sample after another by `lax.map`. "float32, refined" corrects in float32 (`Refinement`). --quick: two runs
-instead of five, `lax.map` alone, and at 421² a batch of 4.
+`vmap` or one sample after another by `lax.map`. "float32, refined" corrects in float32 (`Refinement`). --quick: threshold
+fields and `lax.map` alone, two runs instead of five, batches of 4.
 
 Last line: JSON. `ratio_pyamg_128` and `ratio_pyamg_421` are the smaller of the two laws' ratios of pyamg's seconds to those of
 our fastest float64 row, `max_rel_error` the largest error of any row of ours.
 """
 
-import argparse
 import json
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -26,12 +24,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import LINEAR_PEER, record
+from common import LINEAR_PEER, PeerProcess, options, record
 
 import surrogax as sx
 from surrogax.solvers.linear import CG, FastPoisson, Multigrid, Refinement, solve
 
-HERE = Path(__file__).parent
 TARGET = 1e-6
 TOLERANCES = 10.0 ** -np.arange(3, 11.5, 0.5)
 LAWS = {"threshold 12/3": sx.random.Threshold(12, 3), "lognormal": sx.random.Lognormal(1.0)}
@@ -70,9 +67,9 @@ def vmapped(function, xs):
     return jax.vmap(function)(xs)
 
 
-def compare(n: int, name: str, law, quick: bool, python: Path | None) -> list[dict]:
-    batch = 4 if quick and n == 421 else 16
-    system = System(n, law, batch)
+def compare(n: int, name: str, quick: bool, python: Path | None) -> list[dict]:
+    batch = 4 if quick else 16
+    system = System(n, LAWS[name], batch)
     solvers = {
         f"{kind}, {how}": system.solver(kind, many)
         for kind in ("sine transforms", "multigrid", "float32, refined")
@@ -81,8 +78,12 @@ def compare(n: int, name: str, law, quick: bool, python: Path | None) -> list[di
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "systems.npz"
         save(data, system)
-        peer = None if python is None else Peer(python, data)
-        direct = reference(system) if peer is None else peer.solution()
+        peer = None if python is None else PeerProcess(python, "darcy_solver.py", data, TARGET)
+        if peer is None:
+            direct = reference(system)
+        else:
+            peer.read()  # the direct solutions are written
+            direct = np.load(data.parent / "direct.npy")
         size = np.linalg.norm(direct, axis=(1, 2))
 
         def error(u) -> float:
@@ -98,7 +99,7 @@ def compare(n: int, name: str, law, quick: bool, python: Path | None) -> list[di
                     solver(tolerances[key])
                     seconds[key].append((time.perf_counter() - start) / batch)
             if peer is not None:
-                for key, value in peer.seconds().items():
+                for key, value in json.loads(peer.ask("run")).items():
                     theirs.setdefault(key, []).append(value)
         rows = [
             {
@@ -131,50 +132,18 @@ def reference(system: System) -> np.ndarray:
     return np.asarray(system.solver("sine transforms", jax.lax.map)(1e-13))
 
 
-class Peer:
-    """The process of the peer; see `peers/darcy_solver.py`."""
-
-    def __init__(self, python: Path, data: Path):
-        self.folder = data.parent
-        command = [str(python), str(HERE / "peers" / "darcy_solver.py"), str(data), str(TARGET)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.read()
-
-    def read(self) -> str:
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the peer ended with status {self.process.wait()}")
-        return line
-
-    def solution(self) -> np.ndarray:
-        return np.load(self.folder / "direct.npy")
-
-    def seconds(self) -> dict[str, float]:
-        self.process.stdin.write("run\n")
-        self.process.stdin.flush()
-        return json.loads(self.read())
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--self-only", action="store_true", help="without SciPy and pyamg: ratios are null")
-    parser.add_argument("--peer-python", type=Path, default=LINEAR_PEER)
-    arguments = parser.parse_args()
-    python = arguments.peer_python if arguments.peer_python.exists() and not arguments.self_only else None
+    arguments = options(__doc__, "threshold fields and `lax.map` alone, fewer runs, batches of 4", LINEAR_PEER)
+    laws = list(LAWS)[:1] if arguments.quick else list(LAWS)
     rows = []
     with jax.enable_x64(True):
         for n in (128, 421):
-            for name, law in LAWS.items():
-                rows += compare(n, name, law, arguments.quick, python)
+            for name in laws:
+                rows += compare(n, name, arguments.quick, arguments.python)
 
     def ratio(n: int) -> float | None:
         found = []
-        for name in LAWS:
+        for name in laws:
             case = [row for row in rows if (row["n"], row["law"]) == (n, name) and row["seconds"] is not None]
             pyamg = [row["seconds"] for row in case if row["solver"] == "pyamg RS-CG"]
             ours = [row["seconds"] for row in case if "error" in row and "float32" not in row["solver"]]

@@ -22,7 +22,6 @@ tolerances (64² and `_2x`: 128²), the largest share of fallback steps of any c
 64² to 1e-6.
 """
 
-import argparse
 import dataclasses
 import time
 from pathlib import Path
@@ -32,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg as spla
-from common import record
+from common import options, record
 
 import surrogax as sx
 from surrogax.solvers import storage
@@ -215,9 +214,7 @@ def print_losses(cases: list[dict]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two right-hand sides per kind, no repeats")
-    quick = parser.parse_args().quick
+    quick = options(__doc__, "two right-hand sides per kind, no repeats").quick
     jax.config.update("jax_enable_x64", True)
     cases = measure(quick)
     print_losses(cases)

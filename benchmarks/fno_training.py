@@ -14,14 +14,12 @@ without the peer), `floor_fraction` the smallest fraction of a training step tha
 rate of a large product measured in this run (transforms counted as dense or fast ones, whichever needs fewer operations).
 """
 
-import argparse
 import dataclasses
 import itertools
 import json
 import math
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -31,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import PEER, record
+from common import PEER, PeerProcess, options, record
 
 import surrogax as sx
 from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
@@ -42,7 +40,6 @@ from surrogax.surrogates.training.data import DeviceData, Samples
 from surrogax.surrogates.training.loop import Loop
 from surrogax.surrogates.training.objectives import Supervised
 
-HERE = Path(__file__).parent
 OPTIMIZER = optax.adamw(1e-3, weight_decay=1e-4)
 STEPS = 5  # of the training loop in one call
 
@@ -101,32 +98,18 @@ class Ours:
         return time.perf_counter() - start
 
 
-class Peer:
+class Peer(PeerProcess):
     """The process of the peer; see `peers/fno_training.py`."""
 
     def __init__(self, python: Path, case: Case, folder: Path):
         self.data = folder / "peer.npz"
-        command = [python, HERE / "peers" / "fno_training.py", "--batch", case.batch, "--width", case.width]
-        command += ["--modes", case.modes, "--threads", os.cpu_count(), "--out", self.data, "--shape", *case.shape]
-        command += ["--device", "cuda" if jax.default_backend() == "gpu" else "cpu"]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen([str(c) for c in command], stdin=pipe, stdout=pipe, text=True)
-        self.read()
-
-    def read(self) -> str:
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the peer ended with status {self.process.wait()}")
-        return line
+        arguments = ["--batch", case.batch, "--width", case.width, "--modes", case.modes, "--shape", *case.shape]
+        arguments += ["--threads", os.cpu_count(), "--device", "cuda" if jax.default_backend() == "gpu" else "cpu"]
+        super().__init__(python, "fno_training.py", *arguments, "--out", self.data)
+        self.read()  # the data are written
 
     def seconds(self, mode: str, what: str, count: int) -> list[float]:
-        self.process.stdin.write(f"{mode} {what} {count}\n")
-        self.process.stdin.flush()
-        return json.loads(self.read())
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        return json.loads(self.ask(mode, what, count))
 
 
 def products(case: Case) -> float:
@@ -166,15 +149,16 @@ def compare(case: Case, python: Path | None, quick: bool, rate: float) -> dict:
             np.testing.assert_allclose(ours.output, stored["output"], atol=1e-5 * abs(stored["output"]).max())
             np.testing.assert_allclose(ours.losses[:3], stored["losses"], rtol=1e-4)
     modes = () if peer is None else ("eager",) if quick else ("eager", "compile")
+    rounds, calls = (3, 1) if quick else (10, 2)
     seconds: dict[str, list[float]] = {}
     for what, call in (("train", lambda: ours.train()[0]), ("infer", ours.infer)):
         for mode in modes:
             peer.seconds(mode, what, 3)
         call()
-        for _ in range(3 if quick else 10):
-            seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(2))
+        for _ in range(rounds):
+            seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(calls))
             for mode in modes:
-                seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 4))
+                seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 2 * calls))
     if peer is not None:
         peer.close()
     found = {name: statistics.median(values) for name, values in seconds.items()}
@@ -214,14 +198,9 @@ def random_parameters(case: Case) -> dict[str, np.ndarray]:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--self-only", action="store_true", help="without PyTorch: ratios are null")
-    parser.add_argument("--peer-python", type=Path, default=PEER)
-    arguments = parser.parse_args()
-    python = arguments.peer_python if arguments.peer_python.exists() and not arguments.self_only else None
+    arguments = options(__doc__, "fewer rounds, PyTorch eager alone", PEER)
     rate = product_rate()
-    rows = [compare(case, python, arguments.quick, rate) for case in CASES]
+    rows = [compare(case, arguments.python, arguments.quick, rate) for case in CASES]
 
     def least(name: str):
         return min((row[name] for row in rows if row[name] is not None), default=None)

@@ -7,7 +7,6 @@ platform; `cost_ratio` of the last line, for that table, is the threshold that l
     python benchmarks/fourier_transforms.py [--quick]
 """
 
-import argparse
 import json
 import math
 import platform
@@ -18,6 +17,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common import options
 
 from surrogax.solvers.kernels import fourier
 
@@ -94,9 +94,7 @@ def best_threshold(rows: list[dict]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="four cases, five repeats")
-    quick = parser.parse_args().quick
+    quick = options(__doc__, "four cases, five repeats").quick
 
     header = ("batch", "grid", "channels", "kept", "fft ms", "dft ms", "dft/fft", "chosen")
     line = "{:>5}  {:>14}  {:>8}  {:>14}  {:>8}  {:>8}  {:>8}  {:>6}".format

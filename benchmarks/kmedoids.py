@@ -6,15 +6,13 @@ without compilation and with the matrix in the memory of the device. Both end in
 different ones, so that costs are compared by the geometric mean over the starts. With blocks of one candidate ours makes
 the same swaps as the peer, which is asserted first.
 
-    python benchmarks/kmedoids.py [--quick] [--peer-python PATH]
+    python benchmarks/kmedoids.py [--quick] [--self-only] [--peer-python PATH]
 
 Last line: `ratio_kmedoids` and `ratio_kmedoids_f32`, seconds of the peer over ours for a float64 and a float32 matrix;
 `cost_ratio`, our cost over that of the peer (float64).
 """
 
-import argparse
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -22,13 +20,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import REDUCED_PEER, record
+from common import REDUCED_PEER, PeerProcess, options, record
 
 from surrogax.surrogates.reduced.dissimilarity import sine
 from surrogax.surrogates.reduced.kmedoids import kmedoids
 
 K = 20
-PEER = Path(__file__).parent / "peers" / "kmedoids_peer.py"
 
 
 def moving_gaussians(n: int) -> np.ndarray:
@@ -37,22 +34,20 @@ def moving_gaussians(n: int) -> np.ndarray:
     return (rng.choice([-1, 1], n) * size)[:, None] * np.exp(-((x - centre[:, None]) ** 2) / 2 / width[:, None] ** 2)
 
 
-class Peer:
+class Peer(PeerProcess):
     """The package in its own process, which holds the matrix."""
 
     def __init__(self, python: Path, matrix: np.ndarray, start: np.ndarray):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "matrix.npy"
             np.save(path, matrix)
-            command = [python, PEER, path]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            super().__init__(python, "kmedoids_peer.py", path)
             self.run(start, threads=1)  # answers once it has read the file
         seconds = {threads: self.run(start, threads)[0] for threads in {1, os.cpu_count() or 1}}
         self.threads = min(seconds, key=seconds.__getitem__)
 
     def run(self, start: np.ndarray, threads: int | None = None) -> tuple[float, float, int]:
-        print(threads or self.threads, *start, file=self.process.stdin, flush=True)
-        seconds, cost, swaps = self.process.stdout.readline().split()
+        seconds, cost, swaps = self.ask(threads or self.threads, *start).split()
         return float(seconds), float(cost), int(swaps)
 
 
@@ -63,12 +58,12 @@ def ours(matrix: jax.Array, start: np.ndarray, block: int | None = None) -> tupl
 
 
 def compare(
-    matrix: np.ndarray, starts: np.ndarray, repeats: int, peer_python: Path
+    matrix: np.ndarray, starts: np.ndarray, repeats: int, python: Path | None
 ) -> tuple[float | None, float | None]:
     """Seconds of the peer over ours, our cost over that of the peer; None without the peer."""
     with jax.enable_x64(matrix.dtype == np.float64):
         resident = jnp.array(matrix)
-    peer = Peer(peer_python, matrix, starts[0]) if peer_python.exists() else None
+    peer = Peer(python, matrix, starts[0]) if python else None
     if peer and matrix.dtype == np.float64:
         same, reference = ours(resident, starts[0], block=1), peer.run(starts[0], threads=1)
         assert same[2] == reference[2] and abs(same[1] / reference[1] - 1) < 1e-12, (same, reference)
@@ -84,27 +79,24 @@ def compare(
                 flush=True,
             )
     if not peer:
-        print(f"kmedoids: not run (no {peer_python})")
+        print("kmedoids: not run")
         return None, None
-    peer.process.communicate()
+    peer.close()
     mine, theirs = np.swapaxes(medians, 0, 1)
     return theirs[:, 0].sum() / mine[:, 0].sum(), float(np.exp(np.log(mine[:, 1] / theirs[:, 1]).mean()))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2000 points instead of 10000")
-    parser.add_argument("--peer-python", type=Path, default=REDUCED_PEER, help="Python of the peer's environment")
-    options = parser.parse_args()
+    arguments = options(__doc__, "2000 points instead of 10000", REDUCED_PEER)
 
-    n = 2000 if options.quick else 10000
+    n = 2000 if arguments.quick else 10000
     matrix = sine(moving_gaussians(n))
     rng = np.random.default_rng(1)
-    starts = np.stack([rng.permutation(n)[:K] for _ in range(10 if options.quick else 5)])
-    ratio, cost_ratio = compare(matrix, starts, 5, options.peer_python)
-    ratio_f32, _ = compare(matrix.astype(np.float32), starts, 5, options.peer_python)
+    starts = np.stack([rng.permutation(n)[:K] for _ in range(10 if arguments.quick else 5)])
+    ratio, cost_ratio = compare(matrix, starts, 5, arguments.python)
+    ratio_f32, _ = compare(matrix.astype(np.float32), starts, 5, arguments.python)
     values = {"ratio_kmedoids": ratio, "ratio_kmedoids_f32": ratio_f32, "cost_ratio": cost_ratio}
-    record("kmedoids", options.quick, values)
+    record("kmedoids", arguments.quick, values)
 
 
 if __name__ == "__main__":

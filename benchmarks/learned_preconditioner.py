@@ -11,13 +11,11 @@ The last line is a JSON object: mean iterations per preconditioner on unseen coe
 "larger_grid" and "obstacles".
 """
 
-import argparse
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import record
+from common import options, record
 
 import surrogax as sx
 from surrogax.solvers.kernels import stencil
@@ -83,9 +81,7 @@ def train(name: str, preconditioner: GraphPreconditioner, loss: str, a, steps: i
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer networks, systems and steps")
-    quick = parser.parse_args().quick
+    quick = options(__doc__, "fewer networks, systems and steps").quick
     count, steps, tested = (6, 60, 4) if quick else (16, 400, 12)
     k_train, k_noise, k_model, k_test, k_b = jax.random.split(jax.random.key(0), 5)
 

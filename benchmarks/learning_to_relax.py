@@ -13,12 +13,10 @@ Quick: one seed, fixed values on every tenth system; the heat equation to t = 1,
 equation three seeds and fixed values on every fifth step, at nx = 100 one seed and every twentieth. The last line is JSON.
 """
 
-import argparse
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import record
+from common import options, record
 
 from surrogax import Box, Grid, linear, problem, random
 from surrogax.datasets.systems import Systems
@@ -193,9 +191,7 @@ def table(title: str, found: dict[str, list[float]], elsewhere: dict) -> None:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one seed, shorter heat equation")
-    quick = parser.parse_args().quick
+    quick = options(__doc__, "one seed, shorter heat equation").quick
     jax.config.update("jax_enable_x64", True)  # a relative residual of 1e-8 is out of reach of float32
 
     values, cases = {}, {}

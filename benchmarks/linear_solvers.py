@@ -20,11 +20,9 @@ Ruge-Stüben CG (set-up included) to ours; `cg_vs_lineax_min` and `cg_vs_jax_min
 plain CG.
 """
 
-import argparse
 import dataclasses
 import json
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -34,13 +32,12 @@ import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 import scipy.sparse as sp
-from common import LINEAR_PEER, record
+from common import LINEAR_PEER, PeerProcess, options, record
 
 import surrogax as sx
 from surrogax.solvers.kernels import stencil, stencil_matrix
 from surrogax.solvers.linear import CG, Diffusion, Laplacian, solve
 
-HERE = Path(__file__).parent
 TARGETS = (1e-6, 1e-10)
 FLOOR = 1e-7  # a tolerance that float32 cannot meet: it ends at its floor, as stagnated
 
@@ -187,23 +184,19 @@ def peers(python: Path, operator, b, repeats: int, without_cg: bool) -> list[dic
         data = Path(folder) / "system.npz"
         a = sparse(operator)
         np.savez(data, data=a.data, indices=a.indices, indptr=a.indptr, b=np.asarray(b).ravel())
-        command = [python, HERE / "peers" / "linear_solvers.py", "--data", data, "--repeats", repeats]
-        command += ["--without-cg"] * without_cg + ["--targets", *TARGETS]
-        output = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+        arguments = ["--data", data, "--repeats", repeats, *["--without-cg"] * without_cg, "--targets", *TARGETS]
+        peer = PeerProcess(python, "linear_solvers.py", *arguments)
+        found = json.loads(peer.read())
+        peer.close()
+    return found
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--self-only", action="store_true", help="without SciPy and pyamg: their ratios are null")
-    parser.add_argument("--peer-python", type=Path, default=LINEAR_PEER)
-    arguments = parser.parse_args()
-    python = arguments.peer_python if arguments.peer_python.exists() and not arguments.self_only else None
+    arguments = options(__doc__, "fewer systems and repeats", LINEAR_PEER)
     rows = []
     with jax.enable_x64(True):
         for name, (operator, b, blocked) in cases(arguments.quick).items():
-            rows += compare(name, operator, b, blocked, python, arguments.quick)
+            rows += compare(name, operator, b, blocked, arguments.python, arguments.quick)
     values = {
         "auto_vs_pyamg_box_min": least(rows, "pyamg RS-CG", "ours", False),
         "auto_vs_pyamg_obstacle_min": least(rows, "pyamg RS-CG", "ours", True),

@@ -18,14 +18,13 @@ Last line: JSON. `gaussians_…` are those of seed 0; `worst_vs_best_other` is t
 (K, N) of the mean error of "sine" to that of the best other clustering, assigned by the oracle; `…_classifier`, by "network".
 """
 
-import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
-from common import record
+from common import options, record
 
 import surrogax as sx
 from surrogax.surrogates.reduced.classifier import fit_classifier
@@ -178,11 +177,7 @@ def worst_ratio(results: dict, choice: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--quick", action="store_true", help="two seeds; but for the Gaussians 200 snapshots, one (K, N)"
-    )
-    quick = parser.parse_args().quick
+    quick = options(__doc__, "two seeds; but for the Gaussians 200 snapshots, one (K, N)").quick
     seeds = range(2 if quick else 5)
     sizes = [(5, 3), (10, 8)] if quick else [(k, r) for k in (5, 10) for r in (3, 5, 8)]
 

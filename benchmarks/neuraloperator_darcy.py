@@ -1,6 +1,6 @@
 """FNO against neuraloperator's FNO on neuraloperator's own small Darcy files, at 16² and zero-shot at 32².
 
-    python benchmarks/neuraloperator_darcy.py --data DIR [--quick] [--peer-python PYTHON]
+    python benchmarks/neuraloperator_darcy.py --data DIR [--quick] [--self-only] [--peer-python PATH]
 
 Both sides train on the first 900 of the 1000 training samples; the last 100 served every choice. The test set (50 samples;
 the 16² one is every second point of the 32² one) is read once per trained network, here. Errors are means over samples of
@@ -10,21 +10,18 @@ the 16² one is every second point of the 32² one) is read once per trained net
 Last line: JSON.
 """
 
-import argparse
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import PEER, RESULTS, record
+from common import PEER, RESULTS, PeerProcess, options, record
 
 import surrogax as sx
 
-SCRIPT = Path(__file__).parent / "peers" / "neuraloperator_darcy.py"
 SEEDS = (0, 1, 2)
 
 # Chosen on the 100 validation samples; every trial is listed in docs/decisions.md.
@@ -82,56 +79,41 @@ def errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.linalg.norm(flat(predicted - truth), axis=1) / np.linalg.norm(flat(truth), axis=1)
 
 
-def peer_results(data: Path, seeds, epochs: int, python: Path, quick: bool) -> list[dict]:
+def peer_results(data: Path, seeds, epochs: int, python: Path | None, quick: bool) -> list[dict]:
     results = []
     for seed in seeds:
         kept = RESULTS / "neuraloperator_darcy_peer" / f"encoded_seed{seed}.json"
         if quick or not kept.exists():
-            if not python.exists():
-                print(f"peer, seed {seed}: not run (no {python})")
+            if python is None:
+                print(f"peer, seed {seed}: not run")
                 continue
             kept = Path("/tmp") / f"surrogax_peer_{seed}.json" if quick else kept
             kept.parent.mkdir(parents=True, exist_ok=True)
-            options = [
-                "--seed",
-                str(seed),
-                "--epochs",
-                str(epochs),
-                "--targets",
-                "encoded",
-                "--shuffle",
-                "--out",
-                str(kept),
-            ]
-            subprocess.run([str(python), str(SCRIPT), "--data", str(data), *options], check=True, capture_output=True)
+            arguments = ["--seed", seed, "--epochs", epochs, "--targets", "encoded", "--shuffle", "--out", kept]
+            PeerProcess(python, "neuraloperator_darcy.py", "--data", data, *arguments).close()
         results.append(json.loads(kept.read_text()))
     return results
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=os.environ.get("SURROGAX_DARCY_DATA"),
-        help="folder with darcy_{train_16,test_16,test_32}.pt",
+    files = "folder with darcy_{train_16,test_16,test_32}.pt"
+    arguments = options(
+        __doc__,
+        "one seed, few epochs: a check of the script, no result",
+        PEER,
+        data=dict(type=Path, default=os.environ.get("SURROGAX_DARCY_DATA"), help=files),
+        runs=dict(type=Path, default="runs/neuraloperator_darcy", help="folder of the trainings; they resume"),
     )
-    parser.add_argument("--quick", action="store_true", help="one seed, few epochs: a check of the script, no result")
-    parser.add_argument("--peer-python", type=Path, default=PEER, help="Python of the peer's environment")
-    parser.add_argument(
-        "--runs", type=Path, default="runs/neuraloperator_darcy", help="folder of the trainings; they resume"
-    )
-    options = parser.parse_args()
-    if options.data is None:
+    if arguments.data is None:
         print("not run: no --data, and SURROGAX_DARCY_DATA is not set")
         return
-    seeds, epochs = (SEEDS[:1], 10) if options.quick else (SEEDS, EPOCHS)
-    tests = {n: sx.open(options.data / f"darcy_test_{n}.pt") for n in (16, 32)}
+    seeds, epochs = (SEEDS[:1], 10) if arguments.quick else (SEEDS, EPOCHS)
+    tests = {n: sx.open(arguments.data / f"darcy_test_{n}.pt") for n in (16, 32)}
 
     rows, per_sample = {}, {}
     for name, symmetry in (("ours", True), ("ours, no symmetry", False)):
         for seed in seeds:
-            result = train(options.data, symmetry, seed, epochs, options.runs)
+            result = train(arguments.data, symmetry, seed, epochs, arguments.runs)
             seconds = sum(result.history.seconds)
             row = {"val": float(result.history.val[-1][0]), "seconds": seconds, "parameters": result.parameters}
             for n, test in tests.items():
@@ -140,7 +122,7 @@ def main():
                 row[n] = float(values.mean())
             rows.setdefault(name, []).append(row)
             print(f"{name}, seed {seed}: {row}", flush=True)
-    peer = peer_results(options.data, seeds, 3 if options.quick else 300, options.peer_python, options.quick)
+    peer = peer_results(arguments.data, seeds, 3 if arguments.quick else 300, arguments.python, arguments.quick)
     for p in peer:
         for n in tests:
             per_sample.setdefault(("peer", n), []).append(np.asarray(p[f"test_{n}"]["per_sample"]))
@@ -170,7 +152,7 @@ def main():
             )
     record(
         "neuraloperator_darcy",
-        options.quick,
+        arguments.quick,
         {
             **{f"{who}_{n}": summary[f"{who}_{n}"] for who in ("ours", "peer", "solver") for n in tests},
             **{f"ours_no_symmetry_{n}": summary[f"ours, no symmetry_{n}"] for n in tests},
@@ -181,7 +163,7 @@ def main():
             "peer_epochs": peer[0]["epochs"] if peer else None,
             "peer_seeds": len(peer),
             "runs": rows,
-            "quick": options.quick,
+            "quick": arguments.quick,
         },
     )
 

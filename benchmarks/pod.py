@@ -13,10 +13,8 @@ settings of scikit-learn with "auto"; `gram_multiple` is the time of "auto" over
 float64 matrix.
 """
 
-import argparse
 import json
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -24,11 +22,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import REDUCED_PEER, record
+from common import REDUCED_PEER, PeerProcess, options, record
 
 from surrogax.surrogates.reduced.pod import pod
 
-HERE = Path(__file__).parent
 MODES = 50
 
 
@@ -110,21 +107,11 @@ def orthogonality(rows) -> dict[str, float]:
 
 
 def peers(python: Path, data: Path, repeats: int, slow: int, fast_only: bool) -> dict:
-    command = [
-        python,
-        HERE / "peers" / "pod.py",
-        "--data",
-        data,
-        "--modes",
-        MODES,
-        "--repeats",
-        repeats,
-        "--slow-repeats",
-        1,
-    ]
-    command += ["--fast-only"] * fast_only
-    output = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True).stdout
-    return json.loads(output.splitlines()[-1])["methods"]
+    arguments = ["--data", data, "--modes", MODES, "--repeats", repeats, "--slow-repeats", 1]
+    peer = PeerProcess(python, "pod.py", *arguments, *["--fast-only"] * fast_only)
+    found = json.loads(peer.read())["methods"]
+    peer.close()
+    return found
 
 
 def compare(points: int, n: int, rounds: int, repeats: tuple[int, int], python: Path | None, large: bool) -> dict:
@@ -166,12 +153,8 @@ def ratio(found: dict, peer: str, own: str) -> float | None:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="1e5 × 200 alone")
-    parser.add_argument("--self-only", action="store_true", help="without peers: their ratios are null")
-    parser.add_argument("--peer-python", type=Path, default=REDUCED_PEER)
-    arguments = parser.parse_args()
-    python = arguments.peer_python if arguments.peer_python.exists() and not arguments.self_only else None
+    arguments = options(__doc__, "1e5 × 200 alone", REDUCED_PEER)
+    python = arguments.python
 
     found = compare(100_000, 200, 2, (5, 1 if arguments.quick else 3), python, large=False)
     values = {

@@ -21,7 +21,6 @@ field in single queries, `speedup_equal_error_batch` the same 8 at once; `speedu
 (1000 at once) are for who needs no field. `full_solver_error` tells how far the fastest single full solver over-solves.
 """
 
-import argparse
 import statistics
 import time
 import warnings
@@ -31,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
-from common import record
+from common import options, record
 from scipy.sparse.linalg import splu
 
 import surrogax as sx
@@ -194,9 +193,7 @@ def time_reduced(basis: CertifiedBasis, size: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="65² nodes, 100 test parameters")
-    quick = parser.parse_args().quick
+    quick = options(__doc__, "65² nodes, 100 test parameters").quick
     n, tests = (65, 100) if quick else (257, 1000)
 
     system = PROBLEM.affine(PROBLEM.box.grid(n))
