@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
+# XLA's TPU compiler is large and nothing else needs it.
+TPU := .venv-tpu
 
-.PHONY: demo test lint bench notebooks wheel clean
+.PHONY: demo test lint bench tpu-check notebooks wheel clean
 
 $(ENV): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -25,8 +27,16 @@ lint: $(ENV)
 	ln -sfn $(CURDIR)/solvers $(CURDIR)/datasets $(CURDIR)/surrogates $(CURDIR)/surrogax/cli $(CURDIR)/surrogax/__init__.py build/typing/surrogax/
 	$(BIN)/pyright
 
+$(TPU)/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(TPU)
+	$(TPU)/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[tpu]"
+	touch $@
+
 bench: $(ENV)  ## every benchmark, quick; peers are skipped where their environment is missing
-	for script in benchmarks/*.py; do $(BIN)/python $$script --quick || exit 1; done
+	for script in $(filter-out benchmarks/tpu_check.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script --quick || exit 1; done
+
+tpu-check: $(TPU)/.installed  ## compile kernels and training steps for a TPU, without one
+	$(TPU)/bin/python benchmarks/tpu_check.py
 
 notebooks: $(ENV)  ## run all notebooks in place
 	$(BIN)/python -m jupyter execute --inplace notebooks/*.ipynb
@@ -35,4 +45,4 @@ wheel: $(ENV)
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(TPU) build dist *.egg-info

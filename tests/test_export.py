@@ -1,17 +1,8 @@
 """Public numerical functions compile ahead of time for CPU, CUDA and TPU: no host callback, no float64, no complex128."""
 
-import functools
-
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
-
-import surrogax as sx
-from surrogax.solvers.kernels import exponential, gaussian_field, interpolate, norms, stencil
-from surrogax.solvers.linear import CG, SOR, SSOR, DeepCG, Diffusion, Multigrid, solve
-from surrogax.surrogates.operators import FourierNetwork
+from export_cases import CASES
 
 # Custom calls that XLA itself provides on the platform it compiles for.
 KNOWN = ("stablehlo.custom_call @Sharding", "stablehlo.custom_call @annotate")
@@ -20,73 +11,6 @@ KNOWN = ("stablehlo.custom_call @Sharding", "stablehlo.custom_call @annotate")
 def exported(function, *arguments) -> str:
     export = jax.export.export(jax.jit(function), platforms=("cpu", "cuda", "tpu"))(*arguments)
     return export.mlir_module()
-
-
-def solve_gradient(a):
-    grid = sx.Grid.unit_square(9)
-    darcy = sx.problem("darcy")
-    return jax.grad(lambda a: darcy.solve({"a": a}, grid)[0]["u"].sum())(a)
-
-
-def network_gradient(x):
-    network = FourierNetwork(1, 1, width=4, kept=(4, 3), depth=2, padding=0.25, key=jax.random.key(0))
-    inputs = sx.Inputs(fields=x, query=jnp.zeros((2, 8, 7, 2)))
-    return eqx.filter_grad(lambda n: (n(inputs)[0] ** 2).sum())(network).lifting
-
-
-def evolution_gradient(name, nu, u0):
-    declared = sx.problem(name, nu=sx.random.Uniform(0.01, 0.1))
-    grid = declared.box.grid(u0.shape)
-    return jax.grad(lambda nu: (declared.solve({"nu": nu, "u0": u0}, grid, times=[0.0, 0.5])[0]["u"] ** 2).sum())(nu)
-
-
-def linear_gradient(method, scale):
-    """Through a solve with an obstacle."""
-    walls, solid = ("dirichlet", "neumann"), np.zeros((12, 10), bool)
-    solid[3:6, 4:7] = True
-    faces = tuple(scale * a for a in stencil.unit_faces((12, 10), walls))
-    operator = Diffusion(faces, (12, 10), (0.1, 0.1), walls).with_obstacle(solid, "neumann")
-    return jax.grad(lambda b: (solve(operator, b, method).value ** 2).sum())(jnp.ones((12, 10)))
-
-
-def smoke_gradient(buoyancy):
-    flow = sx.problem("smoke", grid=(8, 8))
-    return jax.grad(lambda b: flow.solve(steps=2, buoyancy=b)["density"][-1].sum())(buoyancy)
-
-
-def bandit_step(c):
-    tuner = sx.linear.TunedSolver(SOR(rtol=1e-3), omega=np.linspace(1, 1.9, 4), policy=sx.linear.ChebCB(context=(0, 1)))
-    operator = sx.linear.Laplacian((6, 6), (0.2, 0.2), ("dirichlet",) * 2, shift=c)
-    _, found = tuner.solve(tuner.init(jax.random.key(0)), sx.linear.System(operator, jnp.ones((6, 6)), c))
-    return found.value
-
-
-SQUARE = jnp.ones((9, 9))
-CASES = {
-    "gradient of a Darcy solve": (solve_gradient, SQUARE),
-    "gradient of an FNO": (network_gradient, jnp.ones((2, 8, 7, 1))),
-    "Gaussian field": (
-        lambda k: gaussian_field.sample(k, sx.Grid.unit_square(9), "neumann", lambda e: 1 / (1 + e)),
-        jax.random.key(0),
-    ),
-    "relative H1": (lambda u: norms.relative_h1(u, u + 1, SQUARE, (0.1, 0.1), (True, False)), jnp.ones((9, 9, 2))),
-    "interpolation": (lambda u: interpolate.apply_along_axes(u, [np.ones((5, 9)), np.ones((4, 9))]), SQUARE),
-    "gradient of Burgers": (functools.partial(evolution_gradient, "burgers"), 0.05, jnp.ones(16)),
-    "gradient of heat": (functools.partial(evolution_gradient, "heat"), 0.05, jnp.ones(16)),
-    "ETDRK2 with dispersion": (
-        lambda u: exponential.integrate(
-            lambda dt: exponential.etdrk2(1j * np.arange(5.0), lambda v, t: -v, dt), u, [1], 0.1
-        )[0],
-        jnp.ones(5, jnp.complex64),
-    ),
-    "gradient of multigrid-CG": (functools.partial(linear_gradient, CG(Multigrid())), 1.0),
-    "gradient of red-black SOR": (functools.partial(linear_gradient, SOR()), 1.0),
-    "gradient of natural SSOR-CG": (functools.partial(linear_gradient, CG(SSOR())), 1.0),
-    "gradient of deep CG": (functools.partial(linear_gradient, DeepCG(sx.load("deepcg-poisson-64"))), 1.0),
-    "gradient of smoke": (smoke_gradient, 1.0),
-    "a bandit's step": (bandit_step, 0.1),
-    "threshold field": (lambda k: sx.random.Threshold().sample(k, sx.Grid.unit_square(9)), jax.random.key(0)),
-}
 
 
 @pytest.mark.parametrize("case", CASES)

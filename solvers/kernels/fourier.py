@@ -19,13 +19,13 @@ others where fields are resampled.
 import math
 from typing import Literal, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Inexact
 
 from .stencil import pad_axis
+from .target import target_platform
 
 Method = Literal["auto", "fft", "dft"]
 Norm = Literal["forward", "backward", "ortho"]
@@ -150,14 +150,14 @@ def choose_method(shape: tuple[int, ...], kept: tuple[int, ...], platform: str |
     "dft" where `dft_operations` <= c · `fft_operations` with c the `FFT_COST_RATIO` of the platform. Channels and batch
     scale both sides alike, so they do not enter.
 
-    `platform`: a JAX platform name; None is the default backend of the process that traces.
+    `platform`: a JAX platform name; None is the one that is traced for, see `target`.
     """
     return cheaper_method(fft_operations(shape), dft_operations(shape, kept), platform)
 
 
 def cheaper_method(fft_count: float, dft_count: float, platform: str | None = None) -> Literal["fft", "dft"]:
     """The rule of `choose_method` for any pair of operation counts."""
-    platform = jax.default_backend() if platform is None else platform
+    platform = target_platform() if platform is None else platform
     platform = "gpu" if platform in ("cuda", "rocm") else platform
     ratio = FFT_COST_RATIO.get(platform, FFT_COST_RATIO["cpu"])
     return "dft" if dft_count <= ratio * fft_count else "fft"

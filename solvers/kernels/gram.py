@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from .target import target_platform
+
 # Entries of a chunk: on a CPU it should stay in the cache, elsewhere be large enough to fill the device.
 _CHUNK = {"cpu": 2**19}
 _CHUNK_ELSEWHERE = 2**25
@@ -110,7 +112,7 @@ def combine(matrix: Float[Array, "p n"], rows: Float[Array, "n points"], *, dtyp
 
 def chunks(n: int, points: int) -> tuple[int, int]:
     """Points per chunk and number of whole chunks."""
-    size = min(points, max(128, _CHUNK.get(jax.default_backend(), _CHUNK_ELSEWHERE) // max(n, 1)))
+    size = min(points, max(128, _CHUNK.get(target_platform(), _CHUNK_ELSEWHERE) // max(n, 1)))
     return size, points // size
 
 

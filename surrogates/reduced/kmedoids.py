@@ -11,6 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ...solvers.kernels.target import target_platform
 from ...solvers.precision import in_double
 from .clustering import Clustering, on_host, silhouette
 
@@ -67,7 +68,7 @@ def kmedoids(
     if not 1 <= k <= n:
         raise ValueError(f"kmedoids: k = {k} clusters of n = {n} points; take 1 to n")
     starts = _starts(start, n, k, key, restarts)
-    cpu = jax.default_backend() == "cpu"
+    cpu = target_platform() == "cpu"
     block = min(block or (_BLOCK_CPU if cpu else _BLOCK_ACCELERATOR), n)
     traced = isinstance(dissimilarity, Tracer) or isinstance(starts, Tracer)
     run = in_double(_best) if dissimilarity.dtype == np.float64 and not traced else _best

@@ -1,0 +1,283 @@
+"""Compile kernels and training steps for a TPU v5e without one, and report memory, operations and the time that follows.
+
+    make tpu-check, or: .venv-tpu/bin/python benchmarks/tpu_check.py [--quick]
+
+XLA's TPU compiler in the wheel `libtpu` compiles for a described topology, v5e:2x4. Cases: the functions of `export_cases.py`
+at their test sizes and at useful ones, factorisations, spectral round trips by FFT and by matrix products, and a training
+step of an FNO (2D, 256², width 64, modes 32, float32) on one chip and with the batch of 64 over eight. Nothing runs, no
+number is a measured time.
+
+Per case: bytes of `memory_analysis` (they fit if they are at most 16 GiB together), `flops` and `bytes` of `cost_analysis`,
+collectives of the optimised program. `roofline` = max(`compute`, `memory`) in seconds per chip. `compute` takes the
+operations of matrix products, counted in the trace, times the bfloat16 passes that their precision costs (float32 at highest
+6, high 3, default 1), everything else once, at 197e12 per second; `memory` the bytes at 819e9 per second. `estimate` is the
+compiler's own, the sum of its cycles per fused loop without communication. Loops count as one turn in all of these.
+
+--quick: the test sizes and a small training step. Last line: JSON. `compiled` counts the cases that compile, `failed` names
+the others with the compiler's reason, `too_large` those that need more than 16 GiB; `step` is the roofline of the training
+step on one chip in seconds, `step_8` on eight, and `collectives_8` what the latter sends; `fft_over_dft` is the least ratio of
+FFT to matrix products in `estimate` over the spectral round trips (null with --quick).
+"""
+
+import argparse
+import functools
+import math
+import os
+import re
+import time
+from collections import Counter
+from importlib import metadata, util
+
+# Neither a TPU nor the metadata server of a TPU host is there to be asked, and several checks may run at once.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+os.environ["TPU_ACCELERATOR_TYPE"] = "v5litepod-8"
+os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
+os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
+os.environ["TPU_LOG_DIR"] = "disabled"
+
+import equinox as eqx
+import export_cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from common import record
+from fourier_transforms import round_trip
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+from jax.sharding import PartitionSpec as P
+
+import surrogax as sx
+from surrogax.solvers.kernels import thin_svd
+from surrogax.solvers.kernels.target import traced_for
+from surrogax.solvers.linear import CG, SOR, DeepCG, Multigrid
+from surrogax.surrogates.training.data import DeviceData
+from surrogax.surrogates.training.loop import Loop
+from surrogax.surrogates.training.objectives import Supervised
+
+TOPOLOGY = "v5e:2x4"
+CHIP = {"flops": 197e12, "bytes": 819e9, "memory": 16 * 2**30, "clock": 1.5e9}  # of a v5e; flops in bfloat16
+PASSES = {"default": 1, "high": 3, "highest": 6}  # in bfloat16 of a float32 product
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+
+# Platforms provide factorisations as custom calls, so they are no case of the export test.
+FACTORISATIONS = {
+    "singular vectors by Gram matrices": (functools.partial(thin_svd.gram_svd, rank=4, products=2), jnp.ones((8, 300))),
+    "singular vectors by a sketch": (
+        lambda rows, key: thin_svd.randomized_svd(rows, rank=4, oversampling=2, key=key),
+        jnp.ones((8, 300)),
+        jax.random.key(0),
+    ),
+    "k-medoids": (lambda d: sx.reduced.kmedoids(d, 3).medoids, jnp.ones((12, 12))),
+}
+
+
+def sized() -> dict:
+    """Export cases at sizes of use."""
+    deep = DeepCG(sx.load("deepcg-poisson-64"))
+    return {
+        "gradient of a Darcy solve, 257²": (export_cases.solve_gradient, jnp.ones((257, 257))),
+        "gradient of multigrid-CG, 512²": linear(CG(Multigrid())),
+        "gradient of red-black SOR, 512²": linear(SOR()),
+        "gradient of deep CG, 512²": linear(deep),
+        "gradient of smoke, 128²": (functools.partial(export_cases.smoke_gradient, 128), 1.0),
+        "singular vectors by Gram matrices, 256 of 2^20": (
+            functools.partial(thin_svd.gram_svd, rank=64),
+            jax.ShapeDtypeStruct((256, 2**20), jnp.float32),
+        ),
+    }
+
+
+def linear(method) -> tuple:
+    return functools.partial(export_cases.linear_gradient, method), jax.ShapeDtypeStruct((512, 512), jnp.float32)
+
+
+def round_trips() -> dict:
+    """A spectral layer's transforms with their gradient, few kept frequencies and all of them."""
+    cases = {}
+    for shape, kept in (((256, 256), (64, 33)), ((256, 256), (256, 129)), ((1024,), (16,)), ((1024,), (513,))):
+        sizes = "{} points, {} kept".format(*("x".join(map(str, n)) for n in (shape, kept)))
+        x = jax.ShapeDtypeStruct((8, *shape, 64), jnp.float32)
+        weights = jax.ShapeDtypeStruct((*kept, 64), jnp.float32)
+        for method in ("fft", "dft"):
+            cases[f"spectral round trip, {sizes}, {method}"] = (round_trip(kept, method), x, weights)
+    return cases
+
+
+class Parallel(eqx.Module):
+    """An objective whose batch is divided over the mesh axis "data": its mean over the devices."""
+
+    objective: Supervised
+    mesh: Mesh = eqx.field(static=True)
+
+    def init(self, key):
+        return self.objective.init(key)
+
+    def loss(self, model, states, batch, key):
+        arrays, rest = eqx.partition((model, states), eqx.is_array)
+
+        def local(arrays, batch, key):
+            loss, (states, _) = self.objective.loss(*eqx.combine(arrays, rest), batch, key)
+            return jax.lax.pmean((loss, states), "data")
+
+        specs = (P(), P("data"), P())
+        loss, states = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=P())(arrays, batch, key)
+        return loss, (states, {})
+
+
+def training_step(
+    devices, size: int, width: int, modes: int, batch: int, *, method: str = "auto", explicit: bool = False
+) -> tuple:
+    """One turn of `fit`'s loop on an FNO, and what it is called with: the trained state, which is donated, and everything
+    else. The samples to choose from lie on every device, the numbers of a batch along the axis "data".
+
+    `explicit`: the batch is divided by `shard_map`, otherwise by the compiler.
+    """
+    grid = sx.Grid.unit_square(size)
+    few = np.arange(2 * size**2, dtype=np.float32).reshape(2, size, size)
+    task = sx.Task.fit(sx.from_arrays(inputs={"a": few}, targets={"u": few}, grid=grid), inputs="a", targets="u")
+    mesh = Mesh(np.array(devices), ("data",))
+    objective = Parallel(Supervised(), mesh) if explicit else Supervised()
+
+    def start(key):
+        surrogate = sx.FNO(task, width=width, modes=modes, method=method, key=key)
+        loop = Loop.of(surrogate, objective, optax.adamw(1e-3), 0.0)
+        return loop.init(surrogate, key), loop
+
+    state, loop = eqx.filter_eval_shape(start, jax.random.key(0))
+    samples = jax.ShapeDtypeStruct((256, size, size), jnp.float32)
+    data = DeviceData({"a": samples, "u": samples}, (), 0, 1, len(samples))
+    arrays, rest = eqx.partition((loop, data), is_shape)
+    order = jax.ShapeDtypeStruct((1, batch), jnp.int32)
+
+    def run(state, arrays, order):
+        loop, data = eqx.combine(arrays, rest)
+        return loop.run(state, data, order)
+
+    everywhere, by_sample = NamedSharding(mesh, P()), NamedSharding(mesh, P(None, "data"))
+    return run, placed(state, everywhere), placed(arrays, everywhere), placed(order, by_sample)
+
+
+def is_shape(x) -> bool:
+    return isinstance(x, jax.ShapeDtypeStruct)
+
+
+def placed(tree, sharding):
+    """Shapes of the arrays of a tree, as if they lay on the devices of `sharding`."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def check(name: str, function, *arguments, chips: int = 1, donate: tuple[int, ...] = ()) -> dict:
+    """The row of a case, called with arguments that are placed."""
+    start = time.perf_counter()
+    row = {"case": name, "chips": chips}
+    with traced_for("tpu"):
+        traced = jax.jit(function, donate_argnums=donate).trace(*arguments)
+        try:
+            compiled = traced.lower().compile()
+        except jax.errors.JaxRuntimeError as error:
+            row["error"] = str(error).splitlines()[0]
+            print(f"{name}: {row['error']}", flush=True)
+            return row
+    memory, cost, text = compiled.memory_analysis(), compiled.cost_analysis(), compiled.as_text()
+    products, has_fft = product_operations(traced.jaxpr)
+    by_passes = {passes: operations / chips for passes, operations in products.items()}
+    others = max(cost["flops"] - sum(by_passes.values()), 0) * (6 if has_fft else 1)  # an FFT becomes float32 products
+    row["arguments"], row["temporaries"] = memory.argument_size_in_bytes, memory.temp_size_in_bytes
+    row["needed"] = row["arguments"] + row["temporaries"] + memory.generated_code_size_in_bytes
+    row["needed"] += memory.output_size_in_bytes - memory.alias_size_in_bytes
+    row |= {"flops": cost["flops"], "products": sum(by_passes.values()), "bytes": cost["bytes accessed"]}
+    row["compute"] = (sum(n * operations for n, operations in by_passes.items()) + others) / CHIP["flops"]
+    row["memory"] = row["bytes"] / CHIP["bytes"]
+    row["roofline"] = max(row["compute"], row["memory"])
+    row["estimate"] = sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', text))) / CHIP["clock"]
+    row |= {"loops": len(re.findall(r" while\(", text)), "collectives": collectives(text)}
+    print(
+        f"{name}: " + ", ".join(f"{k} {row[k]:.3g}" for k in ("needed", "flops", "bytes", "roofline", "estimate")),
+        end="",
+    )
+    print(f", collectives {row['collectives']}, compiled in {time.perf_counter() - start:.0f} s", flush=True)
+    return row
+
+
+def product_operations(jaxpr, copies: int = 1) -> tuple[Counter, bool]:
+    """Operations of the matrix products of a trace by the number of bfloat16 passes they take, and whether it has an FFT."""
+    found, has_fft = Counter(), False
+    for eqn in jaxpr.eqns:
+        name, parameters = eqn.primitive.name, eqn.params
+        has_fft |= name == "fft"
+        if name == "dot_general":
+            left = eqn.invars[0].aval
+            (contracted, _), _ = parameters["dimension_numbers"]
+            precision = (parameters["precision"] or ("default",))[0]
+            passes = 1 if left.dtype == jnp.bfloat16 else PASSES[str(precision).lower()]
+            found[passes] += copies * 2 * eqn.outvars[0].aval.size * math.prod(left.shape[axis] for axis in contracted)
+        # Inside `shard_map` the shapes are those of one device.
+        inner = copies * (parameters["mesh"].size if name == "shard_map" else 1)
+        for part in jax.tree.leaves(list(parameters.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            if hasattr(part, "eqns"):
+                more, also = product_operations(part, inner)
+                found, has_fft = found + more, has_fft or also
+    return found, has_fft
+
+
+def collectives(text: str) -> dict[str, list[int]]:
+    """Number of collectives by kind in an optimised program, and the bytes that come out of them."""
+    found = {}
+    for line in text.splitlines():
+        match = re.match(rf"\s*(?:ROOT )?%?\S+ = (.*?) ({'|'.join(COLLECTIVES)})(?:-start)?\(", line)
+        if match:
+            arrays = re.findall(r"[a-z]+(\d+)\[([\d,]*)\]", match[1])
+            size = sum(int(bits) // 8 * math.prod(int(n) for n in shape.split(",") if n) for bits, shape in arrays)
+            count, total = found.get(match[2], (0, 0))
+            found[match[2]] = [count + 1, total + size]
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    if util.find_spec("libtpu") is None:
+        parser.exit(2, "tpu_check.py needs XLA's TPU compiler in the wheel libtpu; `make tpu-check` installs it.\n")
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGY).devices
+    one = SingleDeviceSharding(devices[0])
+    cases = {**export_cases.CASES, **FACTORISATIONS, **({} if quick else sized() | round_trips())}
+    rows = []
+    for name, (function, *arguments) in cases.items():
+        rows.append(check(name, function, *placed(jax.eval_shape(lambda *a: a, *arguments), one)))
+    size, width, modes, batch = (32, 16, 6, 16) if quick else (256, 64, 32, 64)
+
+    def step(what: str, chips: int, batch: int, **options):
+        function, *arguments = training_step(devices[:chips], size, width, modes, batch, **options)
+        rows.append(check(f"FNO step, batch {batch}, {what}", function, *arguments, chips=chips, donate=(0,)))
+        return rows[-1]
+
+    alone = step("one chip", 1, batch)
+    shared = step("eight chips, by shard_map", 8, batch, explicit=True)
+    if not quick:
+        step("eight chips, by the compiler", 8, batch)
+        step("one chip", 1, batch // 8)
+        step("one chip, fft", 1, batch // 8, method="fft")
+        step("one chip, fft", 1, batch, method="fft")
+    good = {row["case"]: row for row in rows if "error" not in row}
+    matrices = {name[:-3] + "fft": row for name, row in good.items() if name.endswith(" dft")}
+    ratios = [good[name]["estimate"] / row["estimate"] for name, row in matrices.items() if name in good]
+    values = {
+        "compiled": len(good),
+        "failed": {row["case"]: row["error"] for row in rows if "error" in row},
+        "too_large": [name for name, row in good.items() if row["needed"] > CHIP["memory"]],
+        "step": alone.get("roofline"),
+        "step_8": shared.get("roofline"),
+        "collectives_8": shared.get("collectives"),
+        "fft_over_dft": min(ratios, default=None),
+        "cases": rows,
+        "topology": TOPOLOGY,
+        "libtpu": metadata.version("libtpu"),
+    }
+    record("tpu_check", quick, values)
+
+
+if __name__ == "__main__":
+    main()
