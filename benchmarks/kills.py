@@ -15,7 +15,6 @@ array. All of them write most of the time.
 run), `damaged` (files under their final name that cannot be read).
 """
 
-import argparse
 import itertools
 import json
 import os
@@ -31,7 +30,7 @@ import jax
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
-from common import record
+from common import options, record
 
 import surrogax as sx
 from surrogax.datasets import generate
@@ -49,10 +48,10 @@ def surrogate(data: sx.Dataset):
     return sx.FNO(sx.Task.fit(data, "a", "u"), width=8, modes=4, depth=2, key=jax.random.key(0))
 
 
-def train(folder: Path, epochs: int = 30, **options):
+def train(folder: Path, epochs: int = 30, **settings):
     data, val = fields().split(train=32, val=8)
-    settings = dict(val=val, optimizer=optax.adam(1e-2), batch_size=8, progress=False, checkpoint_every=0)
-    sx.fit(surrogate(data), data, epochs=epochs, run=folder / "run", **settings, **options)
+    settings |= dict(val=val, optimizer=optax.adam(1e-2), batch_size=8, progress=False, checkpoint_every=0)
+    sx.fit(surrogate(data), data, epochs=epochs, run=folder / "run", **settings)
 
 
 def stream(folder: Path):
@@ -123,9 +122,7 @@ def differing(job: str, folder: Path, reference: Path) -> int:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    arguments = parser.parse_args()
+    arguments = options(__doc__, quick="8 kills")
     warnings.simplefilter("ignore")  # a killed process leaves temporary folders; orbax mentions them
     jobs, random_ = {"train": train, "stream": stream, "files": files}, random.Random(0)
     wanted, kills, different, damaged = (8 if arguments.quick else 100), dict.fromkeys(jobs, 0), 0, 0

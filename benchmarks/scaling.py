@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import record
+from common import options, record
 
 import surrogax as sx
 from surrogax.datasets.well_writer import write_well
@@ -95,9 +95,9 @@ def weak_scaling(data: sx.Dataset, task, steps: int, repeats: int) -> list[dict]
     return rows
 
 
-def losses(data: sx.Dataset, task, epochs: int, mesh=None, **options) -> np.ndarray:
+def losses(data: sx.Dataset, task, epochs: int, mesh=None) -> np.ndarray:
     settings = dict(optimizer=OPTIMIZER, epochs=epochs, batch_size=40, progress=False, mesh=mesh)
-    return np.array(sx.fit(demo_network(task), data, **settings, **options).history.loss).ravel()
+    return np.array(sx.fit(demo_network(task), data, **settings).history.loss).ravel()
 
 
 def two_processes(n: int, samples: int, epochs: int) -> np.ndarray:
@@ -171,10 +171,8 @@ def streaming(data: sx.Dataset, task, repeats: int) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--process", type=int, nargs=5, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    process = dict(type=int, nargs=5, help=argparse.SUPPRESS)
+    arguments = options(__doc__, quick="smaller fields and fewer steps", process=process)
     if arguments.process:
         return one_of_two(*arguments.process)
     jax.config.update("jax_num_cpu_devices", 8)  # of a CPU only

@@ -19,11 +19,11 @@ step on one chip in seconds, `step_8` on eight, and `collectives_8` what the lat
 FFT to matrix products in `estimate` over the spectral round trips (null with --quick).
 """
 
-import argparse
 import functools
 import math
 import os
 import re
+import sys
 import time
 from collections import Counter
 from importlib import metadata, util
@@ -42,17 +42,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import record
+from common import options, record
 from fourier_transforms import round_trip
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh, SingleDeviceSharding
 
 import surrogax as sx
 from surrogax.solvers.kernels import thin_svd
 from surrogax.solvers.kernels.target import traced_for
 from surrogax.solvers.linear import CG, SOR, DeepCG, Multigrid
 from surrogax.surrogates.training.data import DeviceData
+from surrogax.surrogates.training.devices import Devices
 from surrogax.surrogates.training.loop import Loop
 from surrogax.surrogates.training.objectives import Supervised
 
@@ -105,58 +105,32 @@ def round_trips() -> dict:
     return cases
 
 
-class Parallel(eqx.Module):
-    """An objective whose batch is divided over the mesh axis "data": its mean over the devices."""
-
-    objective: Supervised
-    mesh: Mesh = eqx.field(static=True)
-
-    def init(self, key):
-        return self.objective.init(key)
-
-    def loss(self, model, states, batch, key):
-        arrays, rest = eqx.partition((model, states), eqx.is_array)
-
-        def local(arrays, batch, key):
-            loss, (states, _) = self.objective.loss(*eqx.combine(arrays, rest), batch, key)
-            return jax.lax.pmean((loss, states), "data")
-
-        specs = (P(), P("data"), P())
-        loss, states = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=P())(arrays, batch, key)
-        return loss, (states, {})
-
-
 def training_step(
-    devices, size: int, width: int, modes: int, batch: int, *, method: str = "auto", explicit: bool = False
+    devices, size: int, width: int, modes: int, batch: int, *, method: str = "auto", dtype: str | None = None
 ) -> tuple:
-    """One turn of `fit`'s loop on an FNO, and what it is called with: the trained state, which is donated, and everything
-    else. The samples to choose from lie on every device, the numbers of a batch along the axis "data".
-
-    `explicit`: the batch is divided by `shard_map`, otherwise by the compiler.
-    """
+    """One turn of `fit`'s loop on an FNO, what it is called with, and where it runs: the trained state, which is donated, and
+    everything else. The samples to choose from lie on every device, those of a batch along the axis "data"."""
     grid = sx.Grid.unit_square(size)
     few = np.arange(2 * size**2, dtype=np.float32).reshape(2, size, size)
     task = sx.Task.fit(sx.from_arrays(inputs={"a": few}, targets={"u": few}, grid=grid), inputs="a", targets="u")
-    mesh = Mesh(np.array(devices), ("data",))
-    objective = Parallel(Supervised(), mesh) if explicit else Supervised()
+    where = Devices.of(Mesh(np.array(devices), ("data",)), batch_size=batch, seeds=1)
 
     def start(key):
         surrogate = sx.FNO(task, width=width, modes=modes, method=method, key=key)
-        loop = Loop.of(surrogate, objective, optax.adamw(1e-3), 0.0)
+        loop = Loop.of(surrogate, Supervised(dtype=dtype), optax.adamw(1e-3), 0.0)
         return loop.init(surrogate, key), loop
 
     state, loop = eqx.filter_eval_shape(start, jax.random.key(0))
     samples = jax.ShapeDtypeStruct((256, size, size), jnp.float32)
     data = DeviceData({"a": samples, "u": samples}, (), 0, 1, len(samples))
     arrays, rest = eqx.partition((loop, data), is_shape)
-    order = jax.ShapeDtypeStruct((1, batch), jnp.int32)
 
     def run(state, arrays, order):
         loop, data = eqx.combine(arrays, rest)
-        return loop.run(state, data, order)
+        return loop.run(state, order, lambda numbers: where.spread(task, data.take(numbers)))
 
-    everywhere, by_sample = NamedSharding(mesh, P()), NamedSharding(mesh, P(None, "data"))
-    return run, placed(state, everywhere), placed(arrays, everywhere), placed(order, by_sample)
+    order = jax.ShapeDtypeStruct((1, batch), jnp.int32)
+    return where, run, *(placed(x, where.sharding()) for x in (state, arrays, order))
 
 
 def is_shape(x) -> bool:
@@ -168,11 +142,12 @@ def placed(tree, sharding):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def check(name: str, function, *arguments, chips: int = 1, donate: tuple[int, ...] = ()) -> dict:
+def check(name: str, function, *arguments, where: Devices = Devices(), donate: tuple[int, ...] = ()) -> dict:  # noqa: B008
     """The row of a case, called with arguments that are placed."""
+    chips = 1 if where.mesh is None else where.mesh.size
     start = time.perf_counter()
     row = {"case": name, "chips": chips}
-    with traced_for("tpu"):
+    with traced_for("tpu"), where.active():
         traced = jax.jit(function, donate_argnums=donate).trace(*arguments)
         try:
             compiled = traced.lower().compile()
@@ -236,11 +211,12 @@ def collectives(text: str) -> dict[str, list[int]]:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    quick = options(__doc__, quick="the test sizes and a small training step").quick
     if util.find_spec("libtpu") is None:
-        parser.exit(2, "tpu_check.py needs XLA's TPU compiler in the wheel libtpu; `make tpu-check` installs it.\n")
+        print(
+            "tpu_check.py needs XLA's TPU compiler in the wheel libtpu; `make tpu-check` installs it.", file=sys.stderr
+        )
+        sys.exit(2)
     devices = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGY).devices
     one = SingleDeviceSharding(devices[0])
     cases = {**export_cases.CASES, **FACTORISATIONS, **({} if quick else sized() | round_trips())}
@@ -249,15 +225,15 @@ def main():
         rows.append(check(name, function, *placed(jax.eval_shape(lambda *a: a, *arguments), one)))
     size, width, modes, batch = (32, 16, 6, 16) if quick else (256, 64, 32, 64)
 
-    def step(what: str, chips: int, batch: int, **options):
-        function, *arguments = training_step(devices[:chips], size, width, modes, batch, **options)
-        rows.append(check(f"FNO step, batch {batch}, {what}", function, *arguments, chips=chips, donate=(0,)))
+    def step(what: str, chips: int, batch: int, **settings):
+        where, function, *arguments = training_step(devices[:chips], size, width, modes, batch, **settings)
+        rows.append(check(f"FNO step, batch {batch}, {what}", function, *arguments, where=where, donate=(0,)))
         return rows[-1]
 
     alone = step("one chip", 1, batch)
-    shared = step("eight chips, by shard_map", 8, batch, explicit=True)
+    shared = step("eight chips", 8, batch)
     if not quick:
-        step("eight chips, by the compiler", 8, batch)
+        step("eight chips, bfloat16", 8, batch, dtype="bfloat16")
         step("one chip", 1, batch // 8)
         step("one chip, fft", 1, batch // 8, method="fft")
         step("one chip, fft", 1, batch, method="fft")
