@@ -159,8 +159,8 @@ are divided by samples by the compiler.""",
         "TPU v5e, compiled without one",
         tpu,
         """An FNO at 256² with 64 channels and 32 modes in float32; nothing runs (`docs/tpu.md`). Bytes, not operations, bound
-the step. Divided by `shard_map` it needs a quarter of the time and a third of the memory of a division left to the compiler, which
-gathers the batch again (both were measured before `fit` divided anything by itself; it now does what the first one did).
+the step. Divided by `shard_map` it needs a quarter of the time and a third of the memory of a division left to the compiler,
+which gathers the batch again (both are from before `fit` divided anything by itself; it now does what the first one did).
 Transforms by matrix products are never slower than FFTs there, and those need more memory than a chip has at a batch of 64.""",
     ),
 ]
