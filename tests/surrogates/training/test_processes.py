@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-# What every process runs: its rank (-1: alone), the coordinator's port, the run folder, whether to train or to differ.
+# What every process runs: its rank (-1: alone), the coordinator's port, the run folder. Two first try to differ.
 _SCRIPT = """
 import json, sys
 import jax, numpy as np, optax
 
-rank, port, folder, mode = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+rank, port, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 2)
 if rank >= 0:
@@ -30,20 +30,18 @@ def fit(train, epochs=3, seeds=1, **options):
     model = sx.FNO(task, width=4, modes=4, depth=1, key=jax.random.key(0))
     return sx.fit(model, train, val=val, optimizer=optax.adam(1e-2), epochs=epochs, batch_size=4, seeds=seeds, **options)
 
-if mode == "train":
-    result = fit(train, seeds=2, run=f"{folder}/run", checkpoint_every=0)
-    prediction = float(np.abs(result.predict(val)["u"]).sum())
-    print(json.dumps([result.history.loss, result.history.val, prediction]), flush=True)
-else:
-    for data, epochs in ((train[:13], 3), (train[::-1], 3), (train, 4)):
-        try:
-            fit(*((data, epochs) if rank == 1 else (train, 3)))
-        except ValueError as error:
-            print("refused:", error, flush=True)
+for data, epochs in ((train[:13], 3), (train[::-1], 3), (train, 4)) if rank >= 0 else ():
+    try:
+        fit(*((data, epochs) if rank == 1 else (train, 3)))
+    except ValueError as error:
+        print("refused:", error, flush=True)
+result = fit(train, seeds=2, run=f"{folder}/run", checkpoint_every=0)
+prediction = float(np.abs(result.predict(val)["u"]).sum())
+print(json.dumps([result.history.loss, result.history.val, prediction]), flush=True)
 """
 
 
-def started(folder, rank: int, port: int, mode: str) -> subprocess.Popen:
+def started(folder, rank: int, port: int) -> subprocess.Popen:
     script = folder / "script.py"
     script.write_text(_SCRIPT)
     command = [
@@ -54,17 +52,16 @@ def started(folder, rank: int, port: int, mode: str) -> subprocess.Popen:
         str(rank),
         str(port),
         str(folder / str(min(rank, 0))),
-        mode,
     ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
 
 
-def both(folder, mode: str) -> list[tuple[list[str], str]]:
+def both(folder) -> list[tuple[list[str], str]]:
     """Lines printed, and what went to the error channel, of two processes that work together."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    processes = [started(folder, rank, port, mode) for rank in range(2)]
+    processes = [started(folder, rank, port) for rank in range(2)]
     try:
         found = [process.communicate(timeout=200) for process in processes]
     finally:
@@ -76,8 +73,9 @@ def both(folder, mode: str) -> list[tuple[list[str], str]]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    together = both(folder, "train")
-    alone, _ = started(folder, -1, 0, "train").communicate(timeout=200)
+    one = started(folder, -1, 0)
+    together = both(folder)
+    alone, _ = one.communicate(timeout=200)
     return folder, together, alone.splitlines()
 
 
@@ -106,16 +104,17 @@ def test_one_process_goes_on_where_two_stopped(runs):
     folder, _, alone = runs
     (folder / "-1").rename(folder / "set aside")
     (folder / "0").rename(folder / "-1")
-    again, error = started(folder, -1, 0, "train").communicate(timeout=200)
+    again, error = started(folder, -1, 0).communicate(timeout=200)
     found = results(again.splitlines())
     assert len(found) == 1, error[-2000:]
     for a, b in zip(found, results(alone), strict=True):
         np.testing.assert_allclose(a[2], b[2], rtol=1e-4)
 
 
-def test_processes_that_differ_stop_before_the_first_step(tmp_path):
+def test_processes_that_differ_stop_before_the_first_step(runs):
     """In the number of samples, in their order, in the number of steps."""
-    for lines, error in both(tmp_path, "differ"):
+    _, together, _ = runs
+    for lines, error in together:
         refused = [line for line in lines if line.startswith("refused: fit: the processes differ in")]
         assert [line.split("differ in ")[1].split(";")[0] for line in refused] == ["train", "train", "steps"], error[
             -2000:
