@@ -23,9 +23,7 @@ test: $(ENV)
 lint: $(ENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	mkdir -p build/typing/surrogax
-	ln -sfn $(CURDIR)/solvers $(CURDIR)/datasets $(CURDIR)/surrogates $(CURDIR)/surrogax/cli $(CURDIR)/surrogax/__init__.py build/typing/surrogax/
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 $(TPU)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(TPU)

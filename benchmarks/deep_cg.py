@@ -34,11 +34,12 @@ import scipy.sparse.linalg as spla
 from common import options, record
 
 import surrogax as sx
-from surrogax.solvers import storage
+from surrogax.core import storage
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Multigrid, solve
-from surrogax.solvers.linear.incomplete_cholesky import IncompleteCholesky
-from surrogax.solvers.linear.pattern import symmetric_entries
+from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Multigrid
+from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear.operators.sparsity_pattern import symmetric_entries
+from surrogax.solvers.linear.preconditioners.incomplete_cholesky import IncompleteCholesky
 from surrogax.surrogates.learned_solvers import MultilevelDirection, ritz_mix, ritz_vectors, sine_mix
 
 DIRICHLET = ("dirichlet", "dirichlet")

@@ -33,12 +33,12 @@ from common import PEER, PeerProcess, options, record
 
 import surrogax as sx
 from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
-from surrogax.surrogates import network as networks
+from surrogax.surrogates import trainable as networks
 from surrogax.surrogates.operators import from_neuraloperator
 from surrogax.surrogates.surrogate import NetworkSurrogate
-from surrogax.surrogates.training.data import DeviceData, Samples
 from surrogax.surrogates.training.loop import Loop
 from surrogax.surrogates.training.objectives import Supervised
+from surrogax.surrogates.training.samples import DeviceData, Samples
 
 OPTIMIZER = optax.adamw(1e-3, weight_decay=1e-4)
 STEPS = 5  # of the training loop in one call

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from common import REDUCED_PEER, PeerProcess, options, record
 
-from surrogax.surrogates.reduced.dissimilarity import sine
-from surrogax.surrogates.reduced.kmedoids import kmedoids
+from surrogax.surrogates.reduced.clustering.dissimilarity import sine
+from surrogax.surrogates.reduced.clustering.kmedoids import kmedoids
 
 K = 20
 

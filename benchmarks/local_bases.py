@@ -27,9 +27,9 @@ import numpy as np
 from common import options, record
 
 import surrogax as sx
-from surrogax.surrogates.reduced.classifier import fit_classifier
-from surrogax.surrogates.reduced.local_bases import local_bases
-from surrogax.surrogates.reduced.pod import pod
+from surrogax.surrogates.reduced.basis.pod import pod
+from surrogax.surrogates.reduced.local.classifier import fit_classifier
+from surrogax.surrogates.reduced.local.local_bases import local_bases
 
 METHODS = ("kmeans", "normalized_kmeans", "l2", "normalized_l2", "sine")
 CHOICES = ("oracle", "network", "blend", "best of two")

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from common import REDUCED_PEER, PeerProcess, options, record
 
-from surrogax.surrogates.reduced.pod import pod
+from surrogax.surrogates.reduced.basis.pod import pod
 
 MODES = 50
 

@@ -39,12 +39,12 @@ import optax
 from common import options, record
 
 import surrogax as sx
-from surrogax.datasets.well_writer import write_well
+from surrogax.datasets.formats.well_writer import write_well
 from surrogax.surrogates.training.batches import Resident, Stream
-from surrogax.surrogates.training.data import Samples
 from surrogax.surrogates.training.devices import Devices
 from surrogax.surrogates.training.objectives import Supervised
 from surrogax.surrogates.training.runner import Runner
+from surrogax.surrogates.training.samples import Samples
 
 OPTIMIZER = optax.adam(1e-3)
 COLLECTIVES = r" (all-reduce|all-to-all|all-gather|collective-permute|reduce-scatter)(?:-start)?\("

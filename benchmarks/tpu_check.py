@@ -49,12 +49,12 @@ from jax.sharding import Mesh, SingleDeviceSharding
 
 import surrogax as sx
 from surrogax.solvers.kernels import thin_svd
-from surrogax.solvers.kernels.target import traced_for
+from surrogax.solvers.kernels.compile_platform import traced_for
 from surrogax.solvers.linear import CG, SOR, DeepCG, Multigrid
-from surrogax.surrogates.training.data import DeviceData
 from surrogax.surrogates.training.devices import Devices
 from surrogax.surrogates.training.loop import Loop
 from surrogax.surrogates.training.objectives import Supervised
+from surrogax.surrogates.training.samples import DeviceData
 
 TOPOLOGY = "v5e:2x4"
 CHIP = {"flops": 197e12, "bytes": 819e9, "memory": 16 * 2**30, "clock": 1.5e9}  # of a v5e; flops in bfloat16

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from surrogax.solvers import storage
+from surrogax.core import storage
 from surrogax.solvers.linear import DeepCG
 from surrogax.surrogates.learned_solvers import (
     DirectionFamily,
@@ -29,7 +29,7 @@ from surrogax.surrogates.learned_solvers import (
     SineSystems,
     train_direction,
 )
-from surrogax.surrogates.network import count_parameters
+from surrogax.surrogates.trainable import count_parameters
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "surrogates" / "learned_solvers" / "weights" / "deepcg-poisson-64.sgx"

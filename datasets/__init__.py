@@ -1,6 +1,6 @@
 from .arrays import from_arrays as from_arrays
 from .dataset import Dataset as Dataset
-from .generate import generate as generate
+from .generation import generate as generate
 from .source import FieldSpec as FieldSpec
 from .source import MemorySource as MemorySource
 from .source import Source as Source

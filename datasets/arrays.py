@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..solvers.domains import Grid, PointCloud
+from ..core.domains import Grid, PointCloud
 from .dataset import Dataset
 from .source import FieldSpec, MemorySource
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..solvers.domains import Grid
+from ..core.domains import Grid
 from .source import FieldSpec, Source
 
 

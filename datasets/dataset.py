@@ -9,7 +9,7 @@ from typing import overload
 import jax
 import numpy as np
 
-from ..solvers.domains import Grid, PointCloud
+from ..core.domains import Grid, PointCloud
 from ..solvers.pde.problem import Problem
 from .source import FieldSpec, MemorySource, Source
 from .systems import Systems

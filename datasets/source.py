@@ -6,8 +6,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..solvers.domains import Grid
-from ..solvers.storage import register
+from ..core.domains import Grid
+from ..core.storage import register
 
 Role = Literal["field", "parameter", "domain"]
 

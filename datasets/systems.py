@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..solvers.domains import Grid
+from ..core.domains import Grid
 from ..solvers.pde.problem import Problem
 
 AnyArray = Array | np.ndarray

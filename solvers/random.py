@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .domains import Boundary, Grid
+from ..core.domains import Boundary, Grid
 from .kernels import gaussian_field
 
 

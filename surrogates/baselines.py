@@ -6,16 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..core.domains import Grid
+from ..core.precision import in_double
+from ..core.storage import register
 from ..datasets.dataset import Dataset
-from ..solvers.domains import Grid
 from ..solvers.kernels.fourier import multiply, truncated_irfft, truncated_rfft
 from ..solvers.kernels.interpolate import apply_along_axes
 from ..solvers.pde.problem import Problem
-from ..solvers.precision import in_double
-from ..solvers.storage import register
-from .network import Buffer
 from .surrogate import AbstractSurrogate, Capabilities, interpolation, resample
-from .task import Fields, Task
+from .task.task import Fields, Task
+from .trainable import Buffer
 from .training.result import DirectFit
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..datasets.dataset import Dataset
-from .example import example_dataset
 from .surrogate import load, window
+from .synthetic_data import example_dataset
 
 
 def check_surrogate(surrogate, data: Dataset | None = None) -> None:

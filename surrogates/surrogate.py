@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from ..core import storage
+from ..core.domains import Grid
 from ..datasets.arrays import from_arrays
 from ..datasets.dataset import Dataset
-from ..solvers import storage
-from ..solvers.domains import Grid
 from ..solvers.kernels.interpolate import apply_along_axes, linear_matrix
-from .network import apply_batch, count_parameters
-from .task import Fields, Task
+from .task.task import Fields, Task
+from .trainable import apply_batch, count_parameters
 
 
 @dataclass(frozen=True)

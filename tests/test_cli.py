@@ -9,7 +9,7 @@ import pytest
 
 import surrogax as sx
 from surrogax import cli
-from surrogax.datasets.well_writer import write_well
+from surrogax.datasets.formats.well_writer import write_well
 
 TINY = {
     "--grid": 17, "--train": 12, "--val": 4, "--test": 4, "--width": 4, "--modes": 3, "--depth": 1, "--epochs": 1,

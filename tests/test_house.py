@@ -6,88 +6,86 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ("solvers/kernels", "solvers", "datasets", "surrogates", "surrogax")
-FILES = sorted(p for top in ("solvers", "datasets", "surrogates", "surrogax") for p in (ROOT / top).rglob("*.py"))
+PACKAGE = ROOT / "src" / "surrogax"
+# From the lowest floor to the highest; a module may import from its own floor and from those before it.
+FLOORS = ("core", "solvers.kernels", "solvers", "datasets", "surrogates", "")
+LINKS = ("solvers", "datasets", "surrogates")
 
 
-def floor_of(path: str) -> int:
-    return next(i for i, floor in enumerate(FLOORS) if path == floor or path.startswith(floor + "/"))
+def library_files() -> dict[str, Path]:
+    """Every file of the library by its module name below `surrogax`, "" being the face."""
+    files = {}
+    for top in (PACKAGE / "core", PACKAGE / "cli", *(ROOT / name for name in LINKS), PACKAGE / "__init__.py"):
+        for file in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
+            base = ROOT if file.is_relative_to(ROOT / top.name) else PACKAGE
+            parts = file.relative_to(base).with_suffix("").parts
+            files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return files
 
 
-def imported_paths(file: Path) -> list[str]:
-    """Folders (or files) of this library that a file imports, relative to the root."""
-    package = list(file.relative_to(ROOT).with_suffix("").parts[:-1])
-    found = []
+FILES = library_files()
+
+
+def floor_of(module: str) -> int:
+    return next(i for i, floor in enumerate(FLOORS) if not floor or module == floor or module.startswith(floor + "."))
+
+
+def imported_modules(module: str) -> list[str]:
+    """Modules of this library that a file imports, by their names below `surrogax`."""
+    file, found = FILES[module], []
+    package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+    package = [part for part in package if part]
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            # Inside the face, one dot more leads to the other floors.
-            base = package[: len(package) - node.level + 1]
-            module = (node.module or "").split(".") if node.module else []
-            if package[0] == "surrogax" and not (ROOT / "/".join([*base, *module[:1]])).exists():
-                module = module[1:] if module[:1] == ["surrogax"] else module
-                base = []
-            found += ["/".join([*base, *module])] if module else ["/".join([*base, alias.name]) for alias in node.names]
+            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            target = ".".join(part for part in base if part)
+            for alias in node.names:
+                inner = ".".join(part for part in (target, alias.name) if part)
+                found.append(inner if inner in FILES else target)
         elif isinstance(node, ast.ImportFrom | ast.Import):
             names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-            assert not any(n.split(".")[0] in ("surrogax", "solvers", "datasets", "surrogates") for n in names), (
+            assert not any(n.split(".")[0] in ("surrogax", *LINKS) for n in names), (
                 f"{file}: imports inside the library are relative"
             )
-    return [
-        p
-        for p in found
-        if p
-        and (ROOT / p.split("/")[0]).is_dir()
-        and p.split("/")[0] in ("solvers", "datasets", "surrogates", "surrogax")
-    ]
+    return found
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_down(file):
-    own = str(file.relative_to(ROOT))
-    # Two leaf modules of the lowest floor stand beside the kernels: what a grid is, and how it is saved.
-    ground = ("solvers/domains", "solvers/storage", "solvers/files", "solvers/array_file", "solvers/precision")
-    for target in imported_paths(file):
-        if own.startswith("solvers/kernels") and target.startswith(ground):
-            continue
-        assert floor_of(target) <= floor_of(own), f"{own} imports {target}, which is a floor above"
+@pytest.mark.parametrize("module", FILES, ids=lambda name: name or "surrogax")
+def test_imports_point_down(module):
+    for target in imported_modules(module):
+        assert target in FILES, f"{module} imports {target}, which is no file"
+        assert floor_of(target) <= floor_of(module), f"{module} imports {target}, which is a floor above"
 
 
 def test_the_check_of_imports_sees_them():
-    """The rule above is not empty: known edges are found."""
-    assert "solvers/kernels" in " ".join(imported_paths(ROOT / "solvers/pde/elliptic.py"))
-    assert "surrogates/training/fit" in " ".join(imported_paths(ROOT / "surrogax/__init__.py"))
+    """The rule above is not empty: known edges are found, and every floor has files."""
+    assert "solvers.kernels.stencil" in imported_modules("solvers.linear.operators.diffusion")
+    assert "surrogates.training.fit" in imported_modules("")
+    assert {floor_of(module) for module in FILES} == set(range(len(FLOORS)))
 
 
-def test_every_package_is_installed():
-    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    found = set()
-    for file in FILES:
-        parts = file.relative_to(ROOT).parent.parts
-        found.add(".".join(parts if parts[0] == "surrogax" else ("surrogax", *parts)))
-    assert listed == found
+def test_links_to_the_floors_are_relative():
+    """`src/surrogax` holds the face; the floors lie beside it and are linked, so that every clone finds them."""
+    for name in LINKS:
+        assert os.readlink(PACKAGE / name) == os.path.join("..", "..", name)
 
 
 def test_every_file_is_loaded_under_one_name():
     """In a fresh process: import everything, then no file belongs to two modules."""
-    modules = []
-    for file in FILES:
-        parts = file.relative_to(ROOT).with_suffix("").parts
-        parts = parts if parts[0] == "surrogax" else ("surrogax", *parts)
-        modules.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    modules = [".".join(part for part in ("surrogax", name) if part) for name in FILES]
     code = (
-        "import importlib, sys, collections\n"
+        "import importlib, sys, collections, os\n"
         f"for m in {modules}: importlib.import_module(m)\n"
-        "files = collections.Counter(f for m in list(sys.modules.values()) if (f := getattr(m, '__file__', None)) "
-        f"and f.startswith({str(ROOT)!r}) and '/.venv/' not in f)\n"
-        "assert len(files) >= 30, files\n"
-        "assert not [f for f, n in files.items() if n > 1]\n"
+        "paths = [getattr(m, '__file__', None) for m in list(sys.modules.values())]\n"
+        "files = collections.Counter(os.path.realpath(p) for p in paths if p)\n"
+        f"assert len([f for f in files if f.startswith({str(ROOT)!r}) and '.venv' not in f]) >= 30, files\n"
+        f"assert not [f for f, n in files.items() if n > 1 and f.startswith({str(ROOT)!r}) and '.venv' not in f]\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120)
 
@@ -95,7 +93,7 @@ def test_every_file_is_loaded_under_one_name():
 def test_nothing_takes_the_name_of_hugging_face_datasets():
     pattern = re.compile(r"^\s*(import|from) datasets\b", re.MULTILINE)
     for file in [
-        *FILES,
+        *FILES.values(),
         *ROOT.glob("benchmarks/**/*.py"),
         *ROOT.glob("tests/**/*.py"),
         *ROOT.glob("notebooks/*.ipynb"),
@@ -107,24 +105,24 @@ def test_nothing_takes_the_name_of_hugging_face_datasets():
 @pytest.mark.parametrize(
     "what, pattern, home",
     [
-        ("optimiser step", r"optimizer\.update\(", "surrogates/training/loop.py"),
-        ("application of a network to a batch", r"axis_name=\"batch\"", "surrogates/network.py"),
+        ("optimiser step", r"optimizer\.update\(", "src/surrogax/core/minimize.py"),
+        ("application of a network to a batch", r"axis_name=\"batch\"", "surrogates/trainable.py"),
         ("relative L2 norm", r"def relative_l2\b", "solvers/kernels/norms.py"),
         ("rollout", r"def rollout\(surrogate", "surrogates/surrogate.py"),
-        ("implicit derivative of a solve", r"custom_linear_solve\(", "solvers/linear/solve.py"),
-        ("switch to float64", r"enable_x64\(", "solvers/precision.py"),
-        ("atomic replacement of a file", r"os\.replace\(", "solvers/files.py"),
+        ("implicit derivative of a solve", r"custom_linear_solve\(", "solvers/linear/linear_solve.py"),
+        ("switch to float64", r"enable_x64\(", "src/surrogax/core/precision.py"),
+        ("atomic replacement of a file", r"os\.replace\(", "src/surrogax/core/files.py"),
     ],
 )
 def test_exists_once(what, pattern, home):
-    found = [str(f.relative_to(ROOT)) for f in FILES if re.search(pattern, f.read_text())]
+    found = [str(f.relative_to(ROOT)) for f in FILES.values() if re.search(pattern, f.read_text())]
     assert found == [home], f"{what} belongs into {home}, found in {found}"
 
 
 def test_nothing_read_from_a_file_can_execute_code():
     """pickle, eval and the like appear in the restricted reader alone."""
     dangerous = re.compile(r"\b(pickle\.loads?|eval|exec|allow_pickle=True|dill|marshal|cloudpickle|yaml\.load)\b\(?")
-    for file in FILES:
+    for file in FILES.values():
         if file.name != "pt.py":
             code = "\n".join(line.split("#")[0] for line in file.read_text().splitlines())
             hits = [h for h in dangerous.findall(code) if not code.count(f"module.{h}")]
@@ -135,8 +133,8 @@ def test_wheel_works_away_from_its_checkout(tmp_path):
     """Built in a folder of another name and unpacked, it imports beside a foreign package `datasets`, which stays itself;
     and tests pass in that checkout against the installed copy."""
     checkout, site, elsewhere = tmp_path / "another checkout", tmp_path / "site", tmp_path / "elsewhere"
-    for top in ("solvers", "datasets", "surrogates", "surrogax", "tests"):
-        shutil.copytree(ROOT / top, checkout / top, ignore=shutil.ignore_patterns("__pycache__"))
+    for top in (*LINKS, "src", "tests"):
+        shutil.copytree(ROOT / top, checkout / top, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     build = [
@@ -165,6 +163,6 @@ def test_wheel_works_away_from_its_checkout(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{elsewhere}"}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=elsewhere, env=environment, timeout=120)
-    run = [sys.executable, "-m", "pytest", "-q", "tests/solvers/test_domains.py"]
+    run = [sys.executable, "-m", "pytest", "-q", "tests/core/test_domains.py"]
     result = subprocess.run(run, cwd=checkout, env=environment, timeout=300, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -10,16 +10,7 @@ from jaxtyping import Array, Float, ScalarLike
 from .fourier import Method
 from .stencil import Boundary
 from .transform_table import DCT2, DCT3, DST1, join, split
-from .trigonometric import (
-    choose_method,
-    dct2,
-    dct3,
-    dense_product,
-    dht,
-    dst1,
-    laplacian_eigenvalues,
-    orthogonal_matrix,
-)
+from .trigonometric import choose_method, dct2, dct3, dense_product, dht, dst1, laplacian_eigenvalues, orthogonal_matrix
 
 # The orthogonal eigenbasis of the 1D operator for each boundary: into it, and back.
 FORWARD = {"dirichlet": dst1, "neumann": dct2, "periodic": dht}

@@ -24,8 +24,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Inexact
 
+from .compile_platform import target_platform
 from .stencil import pad_axis
-from .target import target_platform
 
 Method = Literal["auto", "fft", "dft"]
 Norm = Literal["forward", "backward", "ortho"]

@@ -16,7 +16,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from ..domains import Boundary, Grid
+from ...core.domains import Boundary, Grid
 
 _STRIDE = 1 << 10  # largest index of a mode along one axis; three of them fill the 30 bits of a fold_in counter
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .target import target_platform
+from .compile_platform import target_platform
 
 # Entries of a chunk: on a CPU it should stay in the cache, elsewhere be large enough to fill the device.
 _CHUNK = {"cpu": 2**19}

@@ -8,7 +8,7 @@ import lineax as lx
 from jaxtyping import Array, Float
 
 from .method import AbstractMethod, unit
-from .status import Status
+from .solution import Status
 
 _RESULTS = {
     Status.max_steps: lx.RESULTS.max_steps_reached,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from .status import Stats
+from .solution import Stats
 
 
 class AbstractMethod(eqx.Module):

@@ -3,7 +3,7 @@ from . import evolution as evolution
 from . import smoke as smoke
 from . import thermal_block as thermal_block
 from .affine import AffineSystem as AffineSystem
-from .jets import Jet as Jet
+from .pointwise_derivatives import Jet as Jet
 from .problem import Problem as Problem
 from .problem import problem as problem
 from .problem import register_problem as register_problem

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from ..domains import Box
-from ..storage import register
+from ...core.domains import Box
+from ...core.storage import register
 
 
 class AffineSystem(eqx.Module):

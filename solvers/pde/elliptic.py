@@ -5,12 +5,12 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from ..domains import Box, Grid
+from ...core.domains import Box, Grid
 from ..kernels import stencil
-from ..linear.cg import CG
-from ..linear.operators import Diffusion
-from ..linear.preconditioners import FastPoisson
-from ..linear.solve import solve
+from ..linear.krylov.cg import CG
+from ..linear.linear_solve import solve
+from ..linear.operators.diffusion import Diffusion
+from ..linear.preconditioners.jacobi import FastPoisson
 from ..random import Distribution, Threshold
 from .affine import interior, with_zero_boundary
 from .problem import Fields, Problem, register_problem

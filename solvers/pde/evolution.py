@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from ..domains import Box, Grid
+from ...core.domains import Box, Grid
 from ..kernels.exponential import Instants, Symbol, checked_instants, etdrk4, integrate
 from ..kernels.fast_poisson import BACKWARD, FORWARD
-from ..linear.status import Stats, Status
+from ..linear.solution import Stats, Status
 from ..random import Distribution, GaussianField
 from .affine import interior, with_zero_boundary
 from .problem import Fields, Problem, register_problem

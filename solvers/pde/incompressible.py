@@ -10,12 +10,12 @@ import scipy.sparse.csgraph
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from ..domains import Grid
+from ...core.domains import Grid
 from ..kernels import advection, staggered, stencil
 from ..kernels.staggered import Faces
-from ..linear.laplacian import Laplacian
-from ..linear.operators import AnyArray, Diffusion
-from ..linear.solve import solve
+from ..linear.linear_solve import solve
+from ..linear.operators.diffusion import AnyArray, Diffusion
+from ..linear.operators.laplacian import Laplacian
 
 SCHEMES = {"semi_lagrangian": advection.semi_lagrangian, "maccormack": advection.maccormack}
 

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 from jaxtyping import Array
 
-from ..domains import Box, Grid
+from ...core.domains import Box, Grid
 from ..random import Distribution
 from .affine import AffineSystem
-from .jets import Jet
+from .pointwise_derivatives import Jet
 from .symmetry import Dihedral
 
 Fields = Mapping[str, Any]  # arrays of JAX or NumPy

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from ..domains import Axis, Box, Grid
+from ...core.domains import Axis, Box, Grid
 from ..kernels.exponential import Instants, checked_instants
 from ..kernels.staggered import Faces
-from ..linear.choose import choose
 from ..linear.method import AbstractMethod
-from ..linear.operators import AnyArray
-from ..linear.status import Stats
+from ..linear.method_choice import choose
+from ..linear.operators.diffusion import AnyArray
+from ..linear.solution import Stats
 from ..random import Distribution
 from .incompressible import SCHEMES, Flow, connected_parts
 from .problem import Fields, Problem, register_problem

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..domains import Layout
+from ...core.domains import Layout
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Float
 
-from ..domains import Box, Grid
-from ..linear.operators import Diffusion
-from ..linear.preconditioners import FastPoisson
-from ..linear.solve import solve
+from ...core.domains import Box, Grid
+from ..linear.linear_solve import solve
+from ..linear.operators.diffusion import Diffusion
+from ..linear.preconditioners.jacobi import FastPoisson
 from ..random import Distribution, LogUniform
 from .affine import AffineSystem, Constants, Stacked, interior, with_zero_boundary
 from .elliptic import natural_cg

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...solvers.domains import Grid
+from ...core.domains import Grid
 from ...solvers.kernels.norms import relative_h1, relative_l2_per_channel, squared_l2
 
 

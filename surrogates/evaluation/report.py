@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Sequence
 
-from ...solvers.files import atomic_write
+from ...core.files import atomic_write
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...solvers.files import write_json
+from ...core.files import write_json
 
 
 @dataclass(frozen=True)

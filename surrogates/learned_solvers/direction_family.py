@@ -2,7 +2,7 @@
 
 import equinox as eqx
 
-from ...solvers.storage import register
+from ...core.storage import register
 from .multilevel_direction import BoundDirection, MultilevelDirection
 
 

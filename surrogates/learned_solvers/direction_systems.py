@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from ...solvers.kernels import stencil
 from ...solvers.kernels.trigonometric import dst1, laplacian_eigenvalues
-from ...solvers.linear.operators import Diffusion
+from ...solvers.linear.operators.diffusion import Diffusion
 
 EXTRA = 0.05  # θ/m of the paper: 500 of 10000 vectors
 

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from ...solvers.linear.krylov.driver import dot, norm, ratio
 from ...solvers.linear.method import bound
-from ...solvers.linear.recurrence import dot, norm, ratio
 from ..training.loop import Loop
 from ..training.objectives import States
 from .direction_systems import AbstractSystems

@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...solvers.linear.pattern import SymmetricPattern
-from ...solvers.storage import register
-from ..operators.layers import PointwiseMLP
+from ...core.storage import register
+from ...solvers.linear.operators.sparsity_pattern import SymmetricPattern
+from ..networks.layers import PointwiseMLP
 
 
 @register("GraphNetwork")

@@ -6,12 +6,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...solvers.linear.incomplete_cholesky import incomplete_cholesky
+from ...core.storage import register
 from ...solvers.linear.method import set_up
-from ...solvers.linear.pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
-from ...solvers.linear.sparse_inverse import SparseInverse, polynomial_factors, scaled_inverse
-from ...solvers.linear.triangular_factor import TriangularFactor, TriangularPattern
-from ...solvers.storage import register
+from ...solvers.linear.operators.sparsity_pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
+from ...solvers.linear.preconditioners.incomplete_cholesky import incomplete_cholesky
+from ...solvers.linear.preconditioners.sparse_inverse import SparseInverse, polynomial_factors, scaled_inverse
+from ...solvers.linear.preconditioners.triangular_factor import TriangularFactor, TriangularPattern
 from .graph_network import GraphNetwork
 
 Form = Literal["factor", "inverse"]

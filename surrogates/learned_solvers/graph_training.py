@@ -10,10 +10,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from ...solvers.linear.pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
-from ...solvers.linear.triangular_factor import TriangularPattern
-from ..network import trainable
-from ..training.loop import minimize
+from ...core.minimize import minimize
+from ...solvers.linear.operators.sparsity_pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
+from ...solvers.linear.preconditioners.triangular_factor import TriangularPattern
+from ..trainable import trainable
 from .graph_preconditioner import GraphPreconditioner
 
 LossName = Literal["solution", "frobenius", "inverse"]

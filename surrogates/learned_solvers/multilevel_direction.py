@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...solvers.storage import register
+from ...core.storage import register
 from .layers import convolve, initial_kernel, interpolated, pooled
 from .stencil_geometry import Geometry, Units, coarsened, geometry_of
 

@@ -6,7 +6,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ...solvers.kernels.stencil import pad_axis
-from ...solvers.linear.laplacian import as_diffusion
+from ...solvers.linear.operators.laplacian import as_diffusion
 from .layers import pooled
 
 

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ...solvers.domains import Layout
+from ...core.domains import Layout
+from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
-from ...solvers.storage import register
+from ..networks.layers import ACTIVATIONS, BatchNorm, GroupNorm, Pointwise, PointwiseMLP, SpectralConv
 from ..surrogate import NetworkSurrogate
-from ..task import Inputs, Task
-from .layers import ACTIVATIONS, BatchNorm, GroupNorm, Pointwise, PointwiseMLP, SpectralConv
+from ..task.task import Inputs, Task
 from .on_devices import axes_to_divide, in_parts, over_devices, part_for_caches
 
 # The original paper's network (with the batch normalisation of its published parameter counts), and the graph of

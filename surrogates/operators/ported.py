@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..networks.layers import Pointwise, PointwiseMLP
 from .fno import NEURALOPERATOR, FourierNetwork
-from .layers import Pointwise, PointwiseMLP
 
 
 def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float = 0.0) -> FourierNetwork:

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...solvers.domains import Box
-from ...solvers.pde.jets import Jet
+from ...core.domains import Box
+from ...solvers.pde.pointwise_derivatives import Jet
 from ...solvers.pde.problem import Problem
-from ..network import apply_batch
-from ..task import Fields, Inputs
+from ..task.task import Fields, Inputs
+from ..trainable import apply_batch
 from ..training.objectives import States
 from .sampling import Sampler, uniform_points
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...solvers.domains import Box
+from ...core.domains import Box
 
 Points = Float[Array, "n d"]
 

@@ -5,21 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.domains import Grid
+from ...core.precision import in_double
+from ...core.storage import register
 from ...datasets.dataset import Dataset
-from ...solvers.domains import Grid
 from ...solvers.kernels.interpolate import apply_along_axes
 from ...solvers.pde.affine import interior, with_zero_boundary
 from ...solvers.pde.problem import Problem
-from ...solvers.precision import in_double
-from ...solvers.storage import register
-from ..network import Buffer
 from ..surrogate import AbstractSurrogate, Capabilities, interpolation
-from ..task import Fields, Task
+from ..task.task import Fields, Task
+from ..trainable import Buffer
 from ..training.result import DirectFit
-from .full_order import FullOrder
-from .greedy import CertifiedBasis, weak_greedy
-from .pod import pod
-from .reduced_space import ReducedSpace
+from .basis.pod import pod
+from .certified.full_order import FullOrder
+from .certified.greedy import CertifiedBasis, weak_greedy
+from .certified.reduced_space import ReducedSpace
 
 
 class GalerkinRB(DirectFit):

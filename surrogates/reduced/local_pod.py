@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.domains import Grid
+from ...core.storage import register
 from ...datasets.dataset import Dataset
-from ...solvers.domains import Grid
-from ...solvers.storage import register
-from ..network import Buffer
 from ..surrogate import AbstractSurrogate, Capabilities, resample
-from ..task import Fields, Task
+from ..task.task import Fields, Task
+from ..trainable import Buffer
 from ..training.result import DirectFit
-from .classifier import fit_classifier
-from .gaussian_process import GaussianProcess
-from .local_bases import LocalBases, local_bases
-from .reduction import (
+from .local.classifier import fit_classifier
+from .local.local_bases import LocalBases, local_bases
+from .pod_regression import check_reducible
+from .reduced_coordinates import (
     ReducedErrors,
     Reduction,
     expand,
@@ -28,8 +28,8 @@ from .reduction import (
     targets_of,
     weights_of,
 )
-from .regression import check_reducible
-from .regressors import check_kind, fit_regressor
+from .regression.gaussian_process import GaussianProcess
+from .regression.regressors import check_kind, fit_regressor
 
 _OVERLAP = 1.5  # samples that a regressor learns from, over those of the largest cluster
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
-from ..task import Fields, Task
-from .data import DeviceData, Samples
+from ..task.task import Fields, Task
 from .devices import Devices
+from .samples import DeviceData, Samples
 
 _CHUNK_BYTES = 2**26  # of one transfer to the devices: long enough to hide its cost, short beside their memory
 _AHEAD = 2  # chunks read before they are needed, and threads that read them

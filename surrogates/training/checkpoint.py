@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ...solvers.files import StorageError, atomic_write, write_json
+from ...core.files import StorageError, atomic_write, write_json
 from .devices import is_first_process, wait_for_all
 from .history import History
 

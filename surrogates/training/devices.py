@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from ..task import Fields, Task
+from ..task.task import Fields, Task
 
 AXES = ("seed", "data", "space")
 

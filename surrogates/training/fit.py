@@ -18,16 +18,16 @@ from ...solvers.pde.symmetry import Dihedral
 from ..surrogate import AbstractSurrogate, NetworkSurrogate
 from .batches import NoData, Resident, Stream, pieces
 from .checkpoint import RunFolder
-from .data import Samples
 from .devices import Devices, any_process, assert_same_everywhere, is_first_process
 from .history import History
 from .loop import Loop
 from .losses import Loss, RelativeL2
 from .objectives import Objective, Supervised
-from .report_line import ProgressLine
+from .progress_line import ProgressLine
 from .result import DirectFit, FitResult
+from .run_identity import settings_of
 from .runner import Runner, Validation
-from .settings import settings_of
+from .samples import Samples
 from .sigterm import Sigterm
 
 _STEPS_PER_ROUND = 500  # without data: optimiser steps between two looks at the clock

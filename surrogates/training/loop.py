@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from ..network import trainable
-from ..task import Fields
+from ...core.minimize import optimizer_step, select
+from ..task.task import Fields
+from ..trainable import trainable
 from .objectives import Objective, States
 
 
@@ -77,7 +78,7 @@ class Loop(eqx.Module):
             state, good = carry
             new, loss = self.step(state, batch(row))
             good &= jnp.isfinite(loss)
-            kept = eqx.tree_at(lambda s: s.step, _select(good, new, state), new.step)
+            kept = eqx.tree_at(lambda s: s.step, select(good, new, state), new.step)
             return (kept, good), jnp.where(good, loss, jnp.nan)
 
         (state, _), losses = jax.lax.scan(step, (state, jnp.asarray(True)), rows)
@@ -91,55 +92,13 @@ class Loop(eqx.Module):
         def objective(model):
             return self.objective.loss(eqx.combine(model, self.static), states, batch, key)
 
-        model, opt_state, (loss, (new_states, _)), grad = _advance(
+        model, opt_state, (loss, (new_states, _)), grad = optimizer_step(
             self.optimizer, objective, state.model, state.opt_state
         )
         ema = optax.incremental_update(model, state.ema, 1 - self.ema) if self.ema else None
         new = TrainState(model, new_states.model, opt_state, new_states.objective, ema, state.step + 1, state.key)
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grad))
         return new, jnp.where(finite, loss, jnp.nan)
-
-
-def minimize(
-    function: Callable[[PyTree], Float[Array, ""]], start: PyTree, optimizer: optax.GradientTransformation, steps: int
-) -> tuple[PyTree, Float[Array, " steps"]]:
-    """`steps` of an optax optimiser on a plain function of a pytree of arrays, in one scan; for what is too small for a
-    `Loop`: a likelihood, a classifier. Use it under `jit`, and under `vmap` for several starts (`lax.map` if the function
-    factorises matrices: on a CPU batched LAPACK calls side by side can wait for each other for ever).
-
-    From the first value or gradient on that is not finite the parameters stay, and the values are NaN.
-
-    **Arguments:** `optimizer`: `optax.lbfgs()` for smooth functions of few numbers, `optax.adam(1e-2)` else.
-
-    **Returns:** the last parameters, and the values before each step.
-    """
-    optimizer = optax.with_extra_args_support(optimizer)
-
-    def step(carry, _):
-        params, state, good = carry
-        *new, (value, _), grad = _advance(optimizer, lambda p: (function(p), None), params, state)
-        good &= jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(grad))
-        return (*_select(good, new, [params, state]), good), jnp.where(good, value, jnp.nan)
-
-    start = jax.tree.map(jnp.asarray, start)
-    (params, _, _), values = jax.lax.scan(step, (start, optimizer.init(start), jnp.asarray(True)), length=steps)
-    return params, values
-
-
-def _advance(optimizer: optax.GradientTransformationExtraArgs, objective, params: PyTree, opt_state: PyTree):
-    """One step on `objective(params) -> (value, aux)`: new parameters and state; value, aux and gradient before it."""
-    result, grad = jax.value_and_grad(objective, has_aux=True)(params)
-    updates, opt_state = optimizer.update(
-        grad, opt_state, params, value=result[0], grad=grad, value_fn=lambda p: objective(p)[0]
-    )
-    return optax.apply_updates(params, updates), opt_state, result, grad
-
-
-def _select(condition, new: PyTree, old: PyTree) -> PyTree:
-    def pick(a, b):
-        return b if a is b else jnp.where(condition, a, b)
-
-    return jax.tree.map(pick, new, old)
 
 
 def _split(surrogate) -> tuple[PyTree, PyTree]:

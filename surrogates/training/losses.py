@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from ...solvers.domains import Grid
+from ...core.domains import Grid
 from ...solvers.kernels.norms import relative_h1, relative_l2, squared_l2
 
 

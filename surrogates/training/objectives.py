@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ...solvers.pde.symmetry import Dihedral
-from ..network import apply_batch
 from ..surrogate import NetworkSurrogate
-from ..task import Fields
+from ..task.task import Fields
+from ..trainable import apply_batch
 from .losses import Loss, RelativeL2
 
 

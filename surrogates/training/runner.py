@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..network import apply_batch
 from ..surrogate import NetworkSurrogate
+from ..trainable import apply_batch
 from .batches import Chunk, Resident, Stream
-from .data import Samples
 from .devices import Devices
 from .loop import Loop, TrainState
 from .losses import RelativeL2
 from .objectives import Objective, Supervised
+from .samples import Samples
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from surrogax.core.domains import Box, Grid, PointCloud
 from surrogax.datasets import Dataset, FieldSpec, MemorySource, from_arrays
 from surrogax.datasets.source import Source
 from surrogax.solvers import random
-from surrogax.solvers.domains import Box, Grid, PointCloud
 from surrogax.solvers.pde import elliptic
 
 RNG = np.random.default_rng(0)

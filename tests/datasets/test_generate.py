@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.datasets import generate
+from surrogax.core.domains import Box, Grid
+from surrogax.datasets import generation as generate
 from surrogax.solvers import random
-from surrogax.solvers.domains import Box, Grid
 from surrogax.solvers.linear import Stats
 from surrogax.solvers.pde import Problem, elliptic
 
-module = importlib.import_module("surrogax.datasets.generate")
+module = importlib.import_module("surrogax.datasets.generation")
 POISSON = elliptic.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1))
 
 

@@ -13,9 +13,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from surrogax.datasets.pt import open_pt, read_pt
-from surrogax.solvers.domains import Box, Grid
-from surrogax.solvers.files import StorageError
+from surrogax.core.domains import Box, Grid
+from surrogax.core.files import StorageError
+from surrogax.datasets.formats.pt import open_pt, read_pt
 
 STORAGES = {
     "bool": "BoolStorage",

@@ -11,14 +11,14 @@ import h5py
 import numpy as np
 import pytest
 
+from surrogax.core.domains import Box, Grid
+from surrogax.core.files import StorageError
 from surrogax.datasets.concat import ConcatSource
 from surrogax.datasets.dataset import Dataset
-from surrogax.datasets.open import open_well_folder
+from surrogax.datasets.formats.well import WellSource
+from surrogax.datasets.formats.well_writer import write_well
+from surrogax.datasets.opening import open_well_folder
 from surrogax.datasets.source import FieldSpec, MemorySource, Source
-from surrogax.datasets.well import WellSource
-from surrogax.datasets.well_writer import write_well
-from surrogax.solvers.domains import Box, Grid
-from surrogax.solvers.files import StorageError
 
 RNG = np.random.default_rng(0)
 

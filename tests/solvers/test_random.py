@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from surrogax.core.domains import Box, Grid
 from surrogax.solvers import random
-from surrogax.solvers.domains import Box, Grid
 from surrogax.solvers.kernels import gaussian_field
 
 BOUNDARIES = ("periodic", "neumann", "dirichlet")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.surrogates.normalizer import Moments
+from surrogax.surrogates.task.normalization import Moments
 
 N, T = 5, 6
 RNG = np.random.default_rng(0)

@@ -9,9 +9,9 @@ import pytest
 from flax import nnx
 
 import surrogax as sx
-from surrogax.solvers.files import StorageError
-from surrogax.surrogates.network import apply_batch
-from surrogax.surrogates.wrap import default_inputs
+from surrogax.core.files import StorageError
+from surrogax.surrogates.networks.wrap import default_inputs
+from surrogax.surrogates.trainable import apply_batch
 
 N = 9
 

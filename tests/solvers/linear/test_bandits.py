@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import brentq, lsq_linear
 
 from surrogax.solvers.linear import ChebCB, TsallisINF
-from surrogax.solvers.linear.chebcb import box_least_squares
-from surrogax.solvers.linear.tsallis_inf import tsallis_probabilities
+from surrogax.solvers.linear.tuning.chebcb import box_least_squares
+from surrogax.solvers.linear.tuning.tsallis_inf import tsallis_probabilities
 
 RNG = np.random.default_rng(0)
 

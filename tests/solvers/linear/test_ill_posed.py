@@ -8,7 +8,8 @@ import lineax as lx
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, FlexibleCG, Jacobi, Status, solve
+from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, FlexibleCG, Jacobi, Status
+from surrogax.solvers.linear import linear_solve as solve
 
 N = 12
 RNG = np.random.default_rng(0)

@@ -6,7 +6,8 @@ import lineax as lx
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import CG, FastPoissonSolve, Laplacian, Spectral, Status, solve
+from surrogax.solvers.linear import CG, FastPoissonSolve, Laplacian, Spectral, Status
+from surrogax.solvers.linear import linear_solve as solve
 
 SPACING = (0.3, 0.2, 0.5)
 CASES = [

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Laplacian, SymmetricPolynomial, solve
+from surrogax.solvers.linear import CG, Diffusion, Laplacian, SymmetricPolynomial
+from surrogax.solvers.linear import linear_solve as solve
 
 
 def elementary(values, degree):

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from surrogax.core.domains import Box
 from surrogax.solvers import random
-from surrogax.solvers.domains import Box
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import Dihedral, elliptic, problem
 

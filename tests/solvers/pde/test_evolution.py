@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.datasets import generate
+from surrogax.core.domains import Box, Grid
+from surrogax.datasets import generation as generate
 from surrogax.solvers import random
-from surrogax.solvers.domains import Box, Grid
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import evolution
 

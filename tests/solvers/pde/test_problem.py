@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from surrogax.core.domains import Box, Grid
 from surrogax.solvers import random
-from surrogax.solvers.domains import Box, Grid
 from surrogax.solvers.pde import Dihedral, Jet, Problem, problem, register_problem
 
 

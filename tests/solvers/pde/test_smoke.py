@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.solvers.domains import Box
+from surrogax.core.domains import Box
 from surrogax.solvers.kernels import staggered, stencil
 from surrogax.solvers.linear import CG, FastPoissonSolve, Jacobi, Status
 

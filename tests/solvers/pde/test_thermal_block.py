@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from surrogax.core.domains import Box
 from surrogax.solvers import random
-from surrogax.solvers.domains import Box
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import AffineSystem, problem
 from surrogax.solvers.pde.affine import Constants, Stacked, interior, with_zero_boundary

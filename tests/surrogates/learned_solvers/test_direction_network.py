@@ -8,9 +8,10 @@ import optax
 import pytest
 
 import surrogax as sx
-from surrogax.solvers import storage
+from surrogax.core import storage
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Laplacian, Status, solve
+from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Laplacian, Status
+from surrogax.solvers.linear import linear_solve as solve
 from surrogax.surrogates.learned_solvers import (
     DirectionNetwork,
     DirectionObjective,

@@ -10,10 +10,11 @@ import optax
 import pytest
 import scipy.sparse as sp
 
-from surrogax.solvers import storage
+from surrogax.core import storage
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Sparse, Status, solve
-from surrogax.solvers.linear.pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
+from surrogax.solvers.linear import CG, Diffusion, Sparse, Status
+from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear.operators.sparsity_pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
 from surrogax.surrogates.learned_solvers.graph_network import GraphNetwork
 from surrogax.surrogates.learned_solvers.graph_preconditioner import GraphPreconditioner
 from surrogax.surrogates.learned_solvers.graph_training import (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.surrogates import network as networks
+from surrogax.surrogates import trainable as networks
 from surrogax.surrogates.operators import NEURALOPERATOR, ORIGINAL, FourierNetwork, from_neuraloperator
 
 FIXTURE = np.load(Path(__file__).parents[2] / "fixtures" / "neuraloperator_fno.npz")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.surrogates.operators.layers import GroupNorm
+from surrogax.surrogates.networks.layers import GroupNorm
 
 
 @pytest.mark.parametrize("space", [(7,), (5, 6), (3, 4, 5)])

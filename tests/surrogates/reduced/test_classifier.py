@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from surrogax.solvers.storage import load, save
-from surrogax.surrogates.reduced.classifier import fit_classifier
-from surrogax.surrogates.reduced.local_bases import local_bases
+from surrogax.core.storage import load, save
+from surrogax.surrogates.reduced.local.classifier import fit_classifier
+from surrogax.surrogates.reduced.local.local_bases import local_bases
 
 
 def moving_gaussians(seed: int, n: int = 500) -> tuple[np.ndarray, np.ndarray]:

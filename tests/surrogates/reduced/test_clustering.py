@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.surrogates.reduced.clustering import medoid_silhouette, silhouette
-from surrogax.surrogates.reduced.kmeans import _lloyd, kmeans
+from surrogax.surrogates.reduced.clustering.clustering import medoid_silhouette, silhouette
+from surrogax.surrogates.reduced.clustering.kmeans import _lloyd, kmeans
 
 X = np.random.default_rng(7).normal(size=(40, 3))
 D = np.sqrt(((X[:, None] - X) ** 2).sum(-1))

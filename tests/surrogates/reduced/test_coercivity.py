@@ -9,9 +9,9 @@ import scipy.sparse as sp
 
 from surrogax.solvers.pde import problem
 from surrogax.solvers.pde.affine import AffineSystem
-from surrogax.surrogates.reduced import coercivity
-from surrogax.surrogates.reduced.coercivity import MinTheta, successive_constraints
-from surrogax.surrogates.reduced.full_order import FullOrder
+from surrogax.surrogates.reduced.certified import coercivity
+from surrogax.surrogates.reduced.certified.coercivity import MinTheta, successive_constraints
+from surrogax.surrogates.reduced.certified.full_order import FullOrder
 
 M = 30
 

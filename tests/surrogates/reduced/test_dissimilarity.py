@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from surrogax.surrogates.reduced.block_dissimilarity import chordal_sine, projection_error
-from surrogax.surrogates.reduced.dissimilarity import gram, l2, normalized_l2, sine
-from surrogax.surrogates.reduced.pod import pod
+from surrogax.surrogates.reduced.basis.pod import pod
+from surrogax.surrogates.reduced.clustering.block_dissimilarity import chordal_sine, projection_error
+from surrogax.surrogates.reduced.clustering.dissimilarity import gram, l2, normalized_l2, sine
 
 RNG = np.random.default_rng(0)
 S = RNG.normal(size=(12, 60))

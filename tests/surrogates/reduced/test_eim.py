@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from surrogax.solvers.precision import in_double
-from surrogax.solvers.storage import load, save
-from surrogax.surrogates.reduced.eim import deim, eim, q_deim
+from surrogax.core.precision import in_double
+from surrogax.core.storage import load, save
+from surrogax.surrogates.reduced.interpolation.eim import deim, eim, q_deim
 
 X = np.linspace(0, 1, 120)
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.surrogates.reduced.gaussian_process import fit_gaussian_process
-from surrogax.surrogates.reduced.reduction import single
-from surrogax.surrogates.reduced.restricted_likelihood import (
+from surrogax.surrogates.reduced.reduced_coordinates import single
+from surrogax.surrogates.reduced.regression.gaussian_process import fit_gaussian_process
+from surrogax.surrogates.reduced.regression.restricted_likelihood import (
     cholesky,
     correlation,
     matern52,

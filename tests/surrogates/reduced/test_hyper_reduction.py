@@ -7,12 +7,16 @@ import pytest
 import scipy.optimize
 from scipy.linalg import solve_banded
 
-from surrogax.solvers.linear.status import Status
-from surrogax.solvers.precision import in_double
-from surrogax.solvers.storage import load, save
-from surrogax.surrogates.reduced.eim import q_deim
-from surrogax.surrogates.reduced.hyper_reduction import empirical_cubature, gappy_pod
-from surrogax.surrogates.reduced.nonlinear_galerkin import nonlinear_galerkin, with_cubature, with_interpolation
+from surrogax.core.precision import in_double
+from surrogax.core.storage import load, save
+from surrogax.solvers.linear.solution import Status
+from surrogax.surrogates.reduced.certified.nonlinear_galerkin import (
+    nonlinear_galerkin,
+    with_cubature,
+    with_interpolation,
+)
+from surrogax.surrogates.reduced.interpolation.eim import q_deim
+from surrogax.surrogates.reduced.interpolation.hyper_reduction import empirical_cubature, gappy_pod
 
 # Cubature -------------------------------------------------------------------------------------------------------------
 

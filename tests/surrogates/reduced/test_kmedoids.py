@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.surrogates.reduced.dissimilarity import sine
-from surrogax.surrogates.reduced.kmedoids import choose_k, kmedoids
+from surrogax.surrogates.reduced.clustering.dissimilarity import sine
+from surrogax.surrogates.reduced.clustering.kmedoids import choose_k, kmedoids
 
 
 def distances(points):

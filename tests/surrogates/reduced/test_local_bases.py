@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from surrogax.solvers.storage import load, save
-from surrogax.surrogates.reduced.break_even import BreakEven, break_even, recommend
-from surrogax.surrogates.reduced.clustering import Clustering
-from surrogax.surrogates.reduced.local_bases import LocalBases, local_bases, local_bases_of_ranks
+from surrogax.core.storage import load, save
+from surrogax.surrogates.reduced.clustering.clustering import Clustering
+from surrogax.surrogates.reduced.local.break_even_criterion import BreakEven, break_even, recommend
+from surrogax.surrogates.reduced.local.local_bases import LocalBases, local_bases, local_bases_of_ranks
 
 
 def moving_gaussians(seed: int, n: int = 500) -> np.ndarray:

@@ -10,8 +10,8 @@ import pytest
 import scipy.linalg
 import scipy.sparse as sp
 
-from surrogax.solvers.precision import in_double
-from surrogax.surrogates.reduced.matrix_eim import (
+from surrogax.core.precision import in_double
+from surrogax.surrogates.reduced.interpolation.matrix_eim import (
     Coefficient,
     inverse_eim,
     logdet_eim,

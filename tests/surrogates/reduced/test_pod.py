@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 
 import surrogax as sx
-from surrogax.surrogates.reduced.pod import pod
+from surrogax.surrogates.reduced.basis.pod import pod
 
 RNG = np.random.default_rng(0)
 SIGMA = 10.0 ** (-np.arange(30) / 2)
@@ -177,7 +177,7 @@ def test_snapshots_distributed_over_devices(tmp_path):
     """Eight simulated devices hold the points; the modes stay distributed until they are read, the numbers are the same."""
     code = (
         "import jax, numpy as np\n"
-        "from surrogax.surrogates.reduced.pod import pod\n"
+        "from surrogax.surrogates.reduced.basis.pod import pod\n"
         "from jax.sharding import NamedSharding, PartitionSpec as P\n"
         "s = np.random.default_rng(0).standard_normal((12, 160)) * 0.5 ** np.arange(12)[:, None]\n"
         "s = s.astype('float32')\n"

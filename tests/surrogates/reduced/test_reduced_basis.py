@@ -13,11 +13,11 @@ import scipy.sparse as sp
 
 import surrogax as sx
 from surrogax.solvers.pde.affine import AffineSystem, Constants, Stacked
-from surrogax.surrogates.reduced.coercivity import MinTheta
-from surrogax.surrogates.reduced.full_order import FullOrder
+from surrogax.surrogates.reduced.certified.coercivity import MinTheta
+from surrogax.surrogates.reduced.certified.full_order import FullOrder
+from surrogax.surrogates.reduced.certified.greedy import CertifiedBasis, weak_greedy
 from surrogax.surrogates.reduced.galerkin import GalerkinRB
-from surrogax.surrogates.reduced.greedy import CertifiedBasis, weak_greedy
-from surrogax.surrogates.reduced.matrix_eim import Coefficient, matrix_eim
+from surrogax.surrogates.reduced.interpolation.matrix_eim import Coefficient, matrix_eim
 
 PROBLEM = sx.problem("thermal_block")
 NAMES = tuple(PROBLEM.parameters)

@@ -7,8 +7,8 @@ import pytest
 from scipy.interpolate import RBFInterpolator
 
 import surrogax as sx
-from surrogax.surrogates.reduced.reduction import single
-from surrogax.surrogates.reduced.regressors import KINDS, fit_regressor
+from surrogax.surrogates.reduced.reduced_coordinates import single
+from surrogax.surrogates.reduced.regression.regressors import KINDS, fit_regressor
 
 
 def relative_error(u, v) -> float:

@@ -8,9 +8,9 @@ import pytest
 import scipy.sparse as sp
 
 from surrogax.solvers.pde.affine import AffineSystem
-from surrogax.surrogates.reduced.full_order import FullOrder
-from surrogax.surrogates.reduced.reduced_space import ReducedSpace
-from surrogax.surrogates.reduced.residual_bound import (
+from surrogax.surrogates.reduced.certified.full_order import FullOrder
+from surrogax.surrogates.reduced.certified.reduced_space import ReducedSpace
+from surrogax.surrogates.reduced.certified.residual_bound import (
     GramResidual,
     OrthonormalResidual,
     eim_residual,

@@ -12,10 +12,10 @@ import pytest
 
 import surrogax as sx
 from surrogax.surrogates.training.batches import Resident
-from surrogax.surrogates.training.data import Samples
 from surrogax.surrogates.training.devices import Devices
 from surrogax.surrogates.training.objectives import Supervised
 from surrogax.surrogates.training.runner import Runner
+from surrogax.surrogates.training.samples import Samples
 
 N = (16, 12)
 

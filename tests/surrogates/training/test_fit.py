@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 import surrogax as sx
-from surrogax.solvers.files import StorageError
+from surrogax.core.files import StorageError
 
 N = 9
 TRACES = {"loss": 0}

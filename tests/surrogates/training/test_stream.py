@@ -6,12 +6,12 @@ import optax
 import pytest
 
 import surrogax as sx
+from surrogax.datasets.formats.well_writer import write_well
 from surrogax.datasets.source import MemorySource
-from surrogax.datasets.well_writer import write_well
 from surrogax.surrogates.training import batches
 from surrogax.surrogates.training.batches import Stream, pieces
-from surrogax.surrogates.training.data import DeviceData, Samples
 from surrogax.surrogates.training.devices import Devices
+from surrogax.surrogates.training.samples import DeviceData, Samples
 
 N, TIMES = 8, 7
 

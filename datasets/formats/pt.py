@@ -1,0 +1,180 @@
+"""The tensors of a PyTorch `.pt` file, read without PyTorch and without running what the file says.
+
+The file is a zip archive: a pickle `data.pkl` describes the tensors, one member per storage holds their values. The
+pickle is read with the few globals that such a description needs, and these only build descriptions; values are read
+once every shape, stride and offset has been checked.
+"""
+
+import io
+import math
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ...core.domains import Box, Grid
+from ...core.files import StorageError
+from ..source import FieldSpec, MemorySource
+
+_DTYPES = {
+    "BoolStorage": "bool",
+    "ByteStorage": "uint8",
+    "CharStorage": "int8",
+    "ShortStorage": "int16",
+    "IntStorage": "int32",
+    "LongStorage": "int64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+}
+
+
+class _Storage(NamedTuple):
+    dtype: str
+    key: str
+    numel: int
+
+
+class _Tensor(NamedTuple):
+    """A strided window on a storage; `offset` and `stride` count elements."""
+
+    storage: _Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def read_pt(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The dict of tensors in a file of `torch.save`, as C-contiguous NumPy arrays.
+
+    **Raises:** `StorageError` if the file is damaged, is no dict of plain tensors, or names any other Python object
+    (none of which is run).
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            if len(members) != 1:
+                raise StorageError(f"is no PyTorch file: its zip holds {len(members)} members data.pkl, expected one")
+            folder = members[0].removesuffix("data.pkl")
+            if f"{folder}byteorder" in archive.namelist() and _member(archive, f"{folder}byteorder") != b"little":
+                raise StorageError("was written on a big-endian machine, expected little-endian; convert it with torch")
+            tensors = _tensors(_member(archive, members[0]))
+            return {name: _values(name, tensor, archive, folder) for name, tensor in tensors.items()}
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
+        raise StorageError(f"{path}: is no intact zip file of PyTorch ({error}); download it again") from error
+    except (ValueError, OverflowError) as error:
+        raise StorageError(f"{path}: {error}") from error
+
+
+def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, grid: Grid | None = None) -> MemorySource:
+    """Scalar fields from the tensors `(sample, *space)` of a `.pt` file; booleans become 0 and 1 in float32.
+
+    **Arguments:**
+
+    - `names`: tensor name → field name; other tensors are left out. By default neuraloperator's Darcy data:
+      `x`, the coefficient, is "a" and `y`, the solution, is "u".
+    - `grid`: where the values lie, which the file does not say. By default the points 0, h, …, 1−h of the unit interval,
+      square or cube with Dirichlet sides: in neuraloperator's Darcy data `u` vanishes at the first point and one
+      spacing behind the last (measured), and the grid of 16 points is every second of the grid of 32.
+    """
+    names = {"x": "a", "y": "u"} if names is None else names
+    tensors = read_pt(path)
+    if missing := [name for name in names if name not in tensors]:
+        raise KeyError(f"{path}: has no tensor {missing[0]!r}; it has {sorted(tensors)}, choose with names=")
+    arrays = {field: tensors[name] for name, field in names.items()}
+    arrays = {field: a.astype(np.float32) if a.dtype == bool else a for field, a in arrays.items()}
+    first = next(iter(arrays.values()))
+    if grid is None:
+        if not 2 <= first.ndim <= 4:
+            raise StorageError(f"{path}: fields of shape {first.shape}, expected (sample, x[, y[, z]])")
+        ndim = first.ndim - 1
+        grid = Grid(Box.unit(ndim), first.shape[1:], ("periodic",) * ndim)
+    for field, array in arrays.items():
+        if array.shape != (len(first), *grid.shape):
+            raise StorageError(f"{path}: {field!r} has shape {array.shape}, expected {(len(first), *grid.shape)}")
+    specs = {field: FieldSpec(dtype=str(array.dtype)) for field, array in arrays.items()}
+    return MemorySource(arrays, specs, grid, None, {"file": os.path.basename(path)})
+
+
+class _Unpickler(pickle.Unpickler):
+    """Unpickles a description of tensors. Globals stand for strings and for functions made anew for every file, so
+    that no opcode can alter anything that outlives the load."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda *args: _describe(*args)
+        raise StorageError(
+            f"its pickle names {module}.{name}, which is no part of a dict of tensors; nothing was run. "
+            "Save plain tensors: torch.save({name: tensor.detach()}, path)"
+        )
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        match pid:
+            case ("storage", str(dtype), str(key), str(), int(count)):
+                return _Storage(dtype, key, count)
+        raise StorageError(f"its pickle refers to {pid!r:.80}, expected a tensor storage")
+
+
+def _describe(storage, offset, size, stride, requires_grad=False, hooks=None, metadata=None) -> _Tensor:
+    if metadata:
+        raise StorageError("holds a lazily conjugated or negated tensor; save it with .resolve_conj().resolve_neg()")
+    return _Tensor(storage, offset, size, stride)
+
+
+def _tensors(pickled: bytes) -> dict[str, _Tensor]:
+    try:
+        described = _Unpickler(io.BytesIO(pickled)).load()
+    except StorageError:
+        raise
+    except Exception as error:  # a damaged pickle fails in any way that its opcodes can
+        raise StorageError(f"its pickle cannot be read ({type(error).__name__}: {error})") from error
+    if not isinstance(described, dict):
+        raise StorageError(f"holds a {type(described).__name__}, expected a dict of tensors")
+    for name, value in described.items():
+        if not (type(name) is str and type(value) is _Tensor):
+            raise StorageError(f"holds {type(value).__name__} under {name!r:.80}, expected tensors under names")
+    return described
+
+
+def _values(name: str, tensor: _Tensor, archive: zipfile.ZipFile, folder: str) -> np.ndarray:
+    storage, offset, size, stride = tensor
+    counts = type(size) is type(stride) is tuple and len(size) == len(stride)
+    counts = counts and all(type(n) is int and n >= 0 for n in (offset, *size, *stride))
+    if not counts or type(storage) is not _Storage or storage.dtype not in _DTYPES.values():
+        raise StorageError(f"tensor {name!r} is described by {tensor!r:.120}, expected a storage, offset, size, stride")
+    raw = _member(archive, f"{folder}data/{storage.key}")
+    dtype = jnp.dtype(storage.dtype)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if len(raw) != storage.numel * dtype.itemsize or (0 not in size and last >= storage.numel):
+        raise StorageError(
+            f"tensor {name!r} reaches element {last} of a storage said to hold {storage.numel} of {dtype}, which has "
+            f"{len(raw)} bytes; the file is damaged"
+        )
+    if math.prod(size) > storage.numel:
+        raise StorageError(f"tensor {name!r} is an expanded view; save it with .contiguous()")
+    strides = tuple(step * dtype.itemsize for step in stride)
+    stored = jnp.dtype("uint8") if storage.dtype == "bool" else dtype
+    window = np.ndarray(size, stored, raw, offset * dtype.itemsize, strides)
+    return np.array(window, dtype, order="C")
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        info = archive.getinfo(name)
+    except KeyError:
+        raise StorageError(f"has no member {name}, which its pickle refers to; the file is damaged") from None
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise StorageError(f"has a compressed member {name}, expected plain ones as torch.save writes them")
+    return archive.read(info)

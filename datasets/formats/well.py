@@ -1,0 +1,246 @@
+"""Files in The Well's HDF5 layout (https://polymathic-ai.org/the_well), read when asked for; `well_writer` writes them.
+
+How we read a file that we did not write: an axis is periodic if both its ends are, dirichlet if both are walls, else
+neumann. The first coordinate of a periodic axis is its left end; other axes are cell centres of [0, n·h] if their first
+coordinate is h/2, else nodes from the first to the last coordinate. Tensors come as vectors, row by row. In our own
+files the root attribute `surrogax` says all this.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ...core.domains import Axis, Boundary, Box, Grid, Layout
+from ...core.files import StorageError
+from ..source import FieldSpec
+
+ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2, "scalars": 0}  # groups of a file and their tensor orders
+
+_BOUNDARIES: dict[tuple[str, ...], Boundary] = {("PERIODIC",) * 2: "periodic", ("WALL",) * 2: "dirichlet"}
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Where one field lies: its dataset, or with `split` one dataset per component, and which of the axes
+    `(sample, [time], *space)` are stored; the values are the same along the others."""
+
+    spec: FieldSpec
+    datasets: tuple[str, ...]
+    varying: tuple[bool, ...]
+    split: bool = False
+
+
+class WellSource:
+    """The samples of one file, read when asked for. May be pickled, forked, and shared by threads."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._lock, self._opened = threading.Lock(), None
+        with _open(self.path) as file, _explained(self.path):
+            own = json.loads(str(file.attrs.get("surrogax", "{}")))
+            self._count = _integer(file.attrs, "n_trajectories")
+            self.domain: Grid | None = _own_grid(file, own["grid"]) if own else _grid(file)
+            instants = _coordinates(file, "time")
+            stored = _table(file, self._count, len(instants), self.domain.shape)
+            self._stored = _own_fields(stored, own["fields"]) if own else _fields(stored)
+            self.attributes: Mapping = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
+        self.fields: Mapping[str, FieldSpec] = {name: entry.spec for name, entry in self._stored.items()}
+        self._steps = len(instants)
+        timed = any(spec.time for spec in self.fields.values())
+        self.times: np.ndarray | None = instants if timed else None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
+        """See `Source.read`. Only the window's part of each time and space axis leaves the disk."""
+        if name not in self._stored:
+            raise KeyError(f"{self.path}: no field {name!r}; it has {sorted(self._stored)}")
+        stored = self._stored[name]
+        spec = stored.spec
+        sizes = (self._steps,) if spec.time else ()
+        sizes += self.domain.shape if spec.role == "field" else ()
+        if len(window) > len(sizes) + len(spec.components):
+            raise IndexError(f"{name!r} has {len(sizes) + len(spec.components)} axes per sample, window {window} more")
+        ranges = [range(n)[cut] for n, cut in zip(sizes, window, strict=False)]
+        ranges += [range(n) for n in sizes[len(ranges) :]]
+        wanted, position = np.unique(np.arange(len(self))[indices], return_inverse=True)
+
+        cuts = tuple(_ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
+        file = self._file()
+        with _explained(self.path):
+            parts = [_read_rows(stored_values(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
+        axes = parts[0].shape[: 1 + len(cuts)]
+        values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
+        values = np.expand_dims(values, [k for k, varies in enumerate(stored.varying) if k and not varies])
+        values = values[(slice(None), *(slice(None, None, -1 if r.step < 0 else 1) for r in ranges))]
+        values = np.broadcast_to(values, (len(wanted), *map(len, ranges), *spec.components))
+        values = values[(..., *window[len(sizes) :])] if len(window) > len(sizes) else values
+        return values[position].astype(spec.dtype, copy=False)
+
+    def _file(self) -> h5py.File:
+        with self._lock:
+            if self._opened is None or self._opened[0] != os.getpid():
+                self._opened = os.getpid(), _open(self.path)
+            return self._opened[1]
+
+    def __reduce__(self):
+        return WellSource, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"WellSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.fields)} on {self.domain})"
+
+
+def _read_rows(data: h5py.Dataset, rows: np.ndarray, varies: bool, cuts: tuple[slice, ...]) -> np.ndarray:
+    """The parts `cuts` of the ascending samples `rows`, by one read per run of neighbours: HDF5 takes a list of rows
+    too, but that is up to 40 times slower on chunked files."""
+    if not varies:
+        return np.asarray(data[cuts])[None]
+    if len(rows) == 0:
+        return data[(slice(0, 0), *cuts)]
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    blocks = [data[(slice(run[0], run[-1] + 1), *cuts)] for run in runs]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def _ascending(r: range) -> slice:
+    """The slice that reads the entries of `r` in ascending order."""
+    r = r if r.step > 0 else r[::-1]
+    return slice(r.start, max(r.start, r.stop), r.step)
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if error.errno is not None:  # missing, forbidden, a folder
+            raise
+        raise StorageError(f"{path}: is no intact HDF5 file: {error}") from error
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError) as error:
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise StorageError(f"{path}: is not in The Well's layout, or damaged: {reason}") from error
+
+
+def _strings(attribute) -> list[str]:
+    return [s.decode() if isinstance(s, bytes) else str(s) for s in np.atleast_1d(attribute)]
+
+
+def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
+    found = file[path]
+    if not isinstance(found, h5py.Dataset):
+        raise StorageError(f"{path} is a {type(found).__name__.lower()}, expected a dataset")
+    return found
+
+
+def _coordinates(file: h5py.File, name: str) -> np.ndarray:
+    values = stored_values(file, f"dimensions/{name}")[()]
+    if values.ndim == 2 and len(values) and (values == values[0]).all():
+        values = values[0]
+    if values.ndim != 1 or not len(values):
+        raise StorageError(f"dimensions/{name} has shape {values.shape}, expected the same points for every sample")
+    return values
+
+
+def _own_grid(file: h5py.File, saved: Mapping) -> Grid:
+    box = Box(tuple(Axis(**axis) for axis in saved["axes"]))
+    names = _strings(file["dimensions"].attrs["spatial_dims"])
+    if list(box.names) != names:
+        raise StorageError(f"its surrogax attribute has the axes {list(box.names)}, its spatial_dims are {names}")
+    return Grid(box, tuple(len(_coordinates(file, name)) for name in names), tuple(saved["layouts"]))
+
+
+def _grid(file: h5py.File) -> Grid:
+    names = _strings(file["dimensions"].attrs["spatial_dims"])
+    ends = _ends(file, names)
+    axes, shape, layouts = [], [], []
+    for name in names:
+        x = _coordinates(file, name).astype(np.float64)
+        n = len(x)
+        h = (x[-1] - x[0]) / max(n - 1, 1)
+        rounding = 4 * np.finfo(np.float32).eps * np.abs(x).max()
+        if not h > 0 or np.abs(x - np.linspace(x[0], x[-1], n)).max() > 1e-3 * h + rounding:
+            raise StorageError(f"dimensions/{name} is not uniformly increasing, expected two or more points of a grid")
+        boundary: Boundary = _BOUNDARIES.get(tuple(ends[name]), "neumann")
+        cells = abs(x[0] - h / 2) <= 1e-3 * h
+        layout: Layout = "periodic" if boundary == "periodic" else "cells" if cells else "nodes"
+        start, stop = {"periodic": (x[0], x[0] + n * h), "cells": (0, n * h), "nodes": (x[0], x[-1])}[layout]
+        axes.append(Axis(name, float(start), float(stop), boundary))
+        shape.append(n)
+        layouts.append(layout)
+    return Grid(Box(tuple(axes)), tuple(shape), tuple(layouts))
+
+
+def _integer(attributes: Mapping, name: str) -> int:
+    return int(np.asarray(attributes[name]).item())
+
+
+def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
+    """Type of the boundary at both ends of every axis, as the_well sees it: a wall needs the whole face, OPEN and
+    PERIODIC any point of it, and open is the default."""
+    ends = {name: ["OPEN", "OPEN"] for name in names}
+    for key in file["boundary_conditions"]:
+        about, mask = file[f"boundary_conditions/{key}"].attrs, stored_values(file, f"boundary_conditions/{key}/mask")
+        kind = str(about["bc_type"]).upper()
+        leading = (0,) * (_integer(about, "sample_varying") + _integer(about, "time_varying"))
+        for k, name in enumerate(_strings(about["associated_dims"])):
+            for end in (0, -1):
+                face = mask[(*leading, *(slice(None),) * k, end)]
+                if np.all(face) if kind == "WALL" else np.any(face):
+                    ends[name][end] = kind
+    return ends
+
+
+def _table(file: h5py.File, samples: int, instants: int, space: tuple[int, ...]) -> dict[str, _Stored]:
+    """Every dataset of the four groups by its path, its shape checked against the dimensions."""
+    table = {}
+    for group, order in ORDERS.items():
+        for name in _strings(file[group].attrs["field_names"]):
+            path = f"{group}/{name}"
+            data = stored_values(file, path)
+            sample, time = bool(data.attrs["sample_varying"]), bool(data.attrs["time_varying"])
+            dims = [bool(v) for v in data.attrs["dim_varying"]] if group != "scalars" else []
+            components = (len(space) ** order,) if order else ()
+            axes = space if group != "scalars" else ()
+            leading = (samples,) * sample + (instants,) * time
+            leading += tuple(n for n, varies in zip(axes, dims, strict=True) if varies)
+            tails = [(len(space),) * order, components] if axes else [(), (1,)]
+            if data.shape not in [leading + tail for tail in tails] or data.dtype.kind not in "biufc":
+                raise StorageError(
+                    f"{path} is {data.dtype}{list(data.shape)}, expected numbers of shape "
+                    f"{list(leading + tails[0])} by n_trajectories, the dimensions and its own attributes"
+                )
+            spec = FieldSpec("parameter" if group == "scalars" else "field", components, time, data.dtype.name)
+            table[path] = _Stored(spec, (path,), (sample, *(True,) * time, *dims))
+    return table
+
+
+def _fields(table: Mapping[str, _Stored]) -> dict[str, _Stored]:
+    fields = {path.split("/", 1)[1]: stored for path, stored in table.items()}
+    if len(fields) != len(table):
+        raise StorageError(f"two of its fields have the same name: {sorted(table)}")
+    return fields
+
+
+def _own_fields(table: Mapping[str, _Stored], saved: Mapping[str, list[str]]) -> dict[str, _Stored]:
+    fields = {}
+    for name, paths in saved.items():
+        first = table[paths[0]]
+        if any(replace(table[path], datasets=()) != replace(first, datasets=()) for path in paths):
+            raise StorageError(f"the components {paths} of {name!r} differ in shape or type")
+        split = paths[0].split("/", 1)[1] != name
+        spec = replace(first.spec, components=(len(paths),)) if split else first.spec
+        fields[name] = _Stored(spec, tuple(paths), first.varying, split)
+    return fields

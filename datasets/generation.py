@@ -1,0 +1,174 @@
+"""Data from a problem's own solver: chunked, cached by recipe, resumable, with the error of the labels."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.domains import Grid
+from ..core.files import write_json
+from ..core.precision import in_double
+from ..core.progress import track
+from ..solvers.kernels.norms import relative_l2
+from ..solvers.linear.linear_solve import status_message
+from ..solvers.linear.solution import Status
+from ..solvers.pde.problem import Problem
+from .concat import ConcatSource
+from .dataset import Dataset
+from .formats.well import WellSource
+from .formats.well_writer import write_well
+from .source import FieldSpec, MemorySource, Source
+
+_CHUNK = 50  # samples per file: seconds of work lost by an interruption, and few enough files
+_VERSION = 1  # part of the recipe: raise it when generated numbers change
+
+
+def generate(
+    problem: Problem,
+    n: int,
+    grid: int | tuple[int, ...] | Grid,
+    key: jax.Array,
+    *,
+    refine: int = 1,
+    times: np.ndarray | jax.Array | None = None,
+    label_samples: int = 4,
+    cache: str | os.PathLike | bool = True,
+    progress: bool = True,
+) -> Dataset:
+    """Draw `n` parameters, solve, and keep inputs and solutions at the points of `grid`.
+
+    Solves run in float64 where the platform has it; values are stored in float32.
+    Sample i depends on `fold_in(key, i)` only: a longer dataset starts with the shorter one, and an interrupted run goes on
+    where it was.
+
+    **Arguments:**
+
+    - `grid`: points per axis, or a `Grid` on the problem's box.
+    - `refine`: solve on a grid this many times finer and restrict to its every `refine`-th point. 2 or more where labels
+      should be better than a solve on `grid` itself.
+    - `times`: instants to store, for time-dependent problems.
+    - `label_samples`: on so many samples the solve is repeated at twice the resolution, and the mean relative L2
+      difference on `grid` recorded as `attributes["label_error"]`; 0 for none. Cell centres have no finer grid that holds
+      them, so there is none on grids with the layout "cells", and no `refine`.
+    - `cache`: folder for generated data; True is `$SURROGAX_CACHE` or `~/.cache/surrogax`, False keeps everything in memory.
+
+    **Raises:** `ValueError` if the problem has no solver, and `RuntimeError` with the sample's number and the solver's status
+    if a solve does not converge.
+    """
+    solve = problem.needs("solve", "generate")
+    if n < 1:
+        raise ValueError(f"generate: n={n} samples; expected at least one")
+    grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
+    label_samples = 0 if "cells" in grid.layouts else min(label_samples, n)
+    times = None if times is None else np.asarray(times, np.float64)
+
+    def is_field(name: str) -> bool:
+        return name in problem.unknowns or problem.parameters[name].is_field
+
+    def is_timed(name: str) -> bool:
+        return times is not None and name in problem.unknowns
+
+    def sample(i, factor: int):
+        fine = grid.refine(factor) if factor > 1 else grid
+        fields = problem.sample_parameters(jax.random.fold_in(key, i), fine)
+        fields = jax.tree.map(lambda x: x.astype(jnp.result_type(float)), fields)
+        options = {} if times is None else {"times": times}
+        solution, stats = solve(fields, fine, **options)
+        arrays = {**fields, **solution}
+        for name in filter(is_field, arrays):
+            window = (slice(None),) * is_timed(name) + (slice(None, None, factor),) * grid.ndim
+            arrays[name] = arrays[name][window]
+        return arrays, stats.status
+
+    run = jax.jit(lambda ids, factor: jax.vmap(lambda i: sample(i, factor))(ids), static_argnums=1)
+    if jax.default_backend() != "tpu":  # which has no float64
+        run = in_double(run)
+
+    def compute(start: int, stop: int, factor: int) -> dict[str, np.ndarray]:
+        parts = []
+        for ids in _batches(start, stop, grid, factor):
+            arrays, status = run(ids, factor)
+            failed = np.flatnonzero(np.asarray(status) != Status.converged)
+            if len(failed):
+                raise RuntimeError(f"sample {int(ids[failed[0]])}: {status_message(status[failed[0]])}")
+            parts.append({k: np.asarray(v, np.float32) for k, v in arrays.items()})
+        return {k: np.concatenate([p[k] for p in parts])[: stop - start] for k in parts[0]}
+
+    def spec(name: str, values: np.ndarray) -> FieldSpec:
+        components = values.shape[1 + is_timed(name) + grid.ndim * is_field(name) :]
+        return FieldSpec("field" if is_field(name) else "parameter", components, is_timed(name), str(values.dtype))
+
+    def label_error(samples: int) -> dict[str, float]:
+        ours, finer = (
+            {k: np.moveaxis(v, 1, -1) if is_timed(k) else v for k, v in compute(0, samples, factor).items()}
+            for factor in (refine, 2 * refine)
+        )
+        return _label_error({k: ours[k] for k in problem.unknowns}, finer, grid)
+
+    attributes: dict[str, Any] = {} if cache is False else {"recipe": recipe(problem, grid, key, refine, times)}
+    folder = None if cache is False else _folder(cache, attributes)
+    sources: list[Source] = []
+    for start in track(range(0, n, _CHUNK), "generating", enabled=progress):
+        stop = min(start + _CHUNK, n)
+        path = None if folder is None else folder / f"{start:08d}.hdf5"
+        if path is not None and path.exists() and len(WellSource(path)) >= stop - start:
+            sources.append(WellSource(path))
+            continue
+        if sources:
+            attributes = dict(sources[0].attributes)
+        elif label_samples:
+            attributes["label_error"] = label_error(label_samples)
+        arrays = compute(start, stop, refine)
+        specs = {k: spec(k, values) for k, values in arrays.items()}
+        source: Source = MemorySource(arrays, specs, grid, times, dict(attributes))
+        if path is not None:
+            write_well(path, source, name=problem.recipe.split("(")[0])
+            source = WellSource(path)
+        sources.append(source)
+    return Dataset(ConcatSource(tuple(sources)), _numbers(sources, n), problem=problem)
+
+
+def _folder(cache: str | os.PathLike | bool, attributes: dict) -> Path:
+    root = Path(
+        os.environ.get("SURROGAX_CACHE", "~/.cache/surrogax") if isinstance(cache, bool) else cache
+    ).expanduser()
+    folder = root / hashlib.sha256(attributes["recipe"].encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "recipe.json", attributes)
+    return folder
+
+
+def _numbers(sources: list[Source], n: int) -> np.ndarray:
+    """Where the samples 0 … n−1 stand in the sources one after the other; a cached chunk may hold more than asked for."""
+    starts = np.cumsum([0, *map(len, sources)])
+    return np.concatenate([starts[i] + np.arange(min(_CHUNK, n - i * _CHUNK)) for i in range(len(sources))])
+
+
+def recipe(problem: Problem, grid: Grid, key: jax.Array, refine: int, times) -> str:
+    """Everything that the generated numbers depend on, as text; its hash names the cache folder."""
+    if not problem.recipe:
+        raise ValueError("generate: a hand-made Problem needs a `recipe` (any text that identifies it), or cache=False")
+    numbers = np.asarray(jax.random.key_data(key)).tolist()
+    instants = None if times is None else hashlib.sha256(times.tobytes()).hexdigest()[:16]
+    points = f"{grid.box} {grid.shape} {grid.layouts}"
+    return f"{problem.recipe} | {points} | refine={refine} | key={numbers} | times={instants} | v{_VERSION}"
+
+
+def _batches(start: int, stop: int, grid: Grid, factor: int) -> Iterator[np.ndarray]:
+    """Sample numbers in batches of one fixed size (one compilation) whose fields fit the cache of a core."""
+    points = int(np.prod(grid.shape)) * factor**grid.ndim
+    size = max(1, min(_CHUNK, 2_000_000 // points))
+    for first in range(start, stop, size):
+        yield np.minimum(np.arange(first, first + size), max(stop - 1, first))
+
+
+def _label_error(ours: dict[str, np.ndarray], finer: dict[str, np.ndarray], grid: Grid) -> dict[str, float]:
+    """Mean over samples of the relative L2 difference, per field `(sample, *space, …)`."""
+    weights = jnp.asarray(grid.weights, jnp.float32)
+    error = jax.vmap(lambda u, v: relative_l2(u.reshape(*grid.shape, -1), v.reshape(*grid.shape, -1), weights))
+    return {name: float(error(u, finer[name]).mean()) for name, u in ours.items()}

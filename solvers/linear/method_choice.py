@@ -1,0 +1,44 @@
+"""The method that suits an operator."""
+
+import lineax as lx
+
+from .krylov.cg import CG
+from .krylov.fgmres import FGMRES
+from .krylov.minres import MINRES
+from .method import AbstractMethod
+from .operators.diffusion import Diffusion
+from .operators.laplacian import FastPoissonSolve, Laplacian, Spectral
+from .operators.sparse import Sparse
+from .preconditioners.jacobi import Jacobi
+from .preconditioners.multigrid import Multigrid
+
+
+def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
+    """The method that `solve` takes by default, from the structure of the operator alone (never from values, so that the
+    choice is the same under `jit`):
+
+    - `Laplacian` and `Spectral`, also in obstacle-free boxes with a shift: the direct solve by fast transforms;
+    - `Diffusion`: conjugate gradients with multigrid, for jumping coefficients and obstacles too;
+    - `Sparse`, symmetric: conjugate gradients with Jacobi; other symmetric operators: conjugate gradients if they are tagged
+      positive semidefinite, `MINRES` otherwise;
+    - anything else: `FGMRES`, with Jacobi for `Sparse`.
+
+    **Arguments:** `options`: passed to the method, for example `rtol`.
+    """
+    while isinstance(operator, lx.TaggedLinearOperator) and isinstance(
+        operator.operator, Diffusion | Laplacian | Spectral
+    ):
+        operator = operator.operator
+    if isinstance(operator, Laplacian | Spectral):
+        return FastPoissonSolve(**options)
+    if isinstance(operator, Diffusion):
+        return CG(preconditioner=Multigrid(), **options)
+    if isinstance(operator, Sparse):
+        return (
+            CG(preconditioner=Jacobi(), **options)
+            if lx.is_symmetric(operator)
+            else FGMRES(preconditioner=Jacobi(), **options)
+        )
+    if lx.is_symmetric(operator):
+        return CG(**options) if lx.is_positive_semidefinite(operator) else MINRES(**options)
+    return FGMRES(**options)

@@ -1,0 +1,51 @@
+"""surrogax: scientific surrogate models in JAX.
+
+Neural operators, reduced-order bases and differentiable solvers on one dataset interface.
+"""
+
+from importlib.metadata import version as _version
+
+from .core.domains import Box as Box
+from .core.domains import Grid as Grid
+from .core.domains import PointCloud as PointCloud
+from .core.storage import register as register
+from .datasets.arrays import from_arrays as from_arrays
+from .datasets.dataset import Dataset as Dataset
+from .datasets.generation import generate as generate
+from .datasets.opening import open_dataset as open  # noqa: F401
+from .solvers import linear as linear
+from .solvers import random as random
+from .solvers.pde import Dihedral as Dihedral
+from .solvers.pde import Problem as Problem
+from .solvers.pde import problem as problem
+from .surrogates import learned_solvers as learned_solvers
+from .surrogates import reduced as reduced
+from .surrogates.baselines import LinearSpectral as LinearSpectral
+from .surrogates.baselines import MeanField as MeanField
+from .surrogates.baselines import Persistence as Persistence
+from .surrogates.baselines import SolverSurrogate as SolverSurrogate
+from .surrogates.contract import check_surrogate as check_surrogate
+from .surrogates.evaluation.evaluate import evaluate as evaluate
+from .surrogates.evaluation.table import Table as Table
+from .surrogates.networks.wrap import wrap as wrap
+from .surrogates.operators.fno import FNO as FNO
+from .surrogates.physics.residual import Residual as Residual
+from .surrogates.physics.sampling import R3 as R3
+from .surrogates.physics.sampling import UniformSampler as UniformSampler
+from .surrogates.reduced import GalerkinRB as GalerkinRB
+from .surrogates.reduced import LocalPOD as LocalPOD
+from .surrogates.reduced import PODRegression as PODRegression
+from .surrogates.surrogate import AbstractSurrogate as AbstractSurrogate
+from .surrogates.surrogate import Capabilities as Capabilities
+from .surrogates.surrogate import load as load
+from .surrogates.task.task import Inputs as Inputs
+from .surrogates.task.task import Task as Task
+from .surrogates.trainable import Buffer as Buffer
+from .surrogates.trainable import count_parameters as count_parameters
+from .surrogates.trainable import trainable as trainable
+from .surrogates.training import losses as losses
+from .surrogates.training.fit import Unroll as Unroll
+from .surrogates.training.fit import fit as fit
+from .surrogates.training.result import FitResult as FitResult
+
+__version__ = _version("surrogax")

@@ -1,0 +1,198 @@
+"""Hyper-reduction: sums over few elements (empirical cubature) and fields from few entries (gappy POD)."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact, Int
+from scipy.linalg import solve_triangular
+
+from ....core.storage import register
+from .eim import AnyArray, checked_modes, current, q_deim
+
+
+@register("Cubature")
+class Cubature(eqx.Module):
+    """Σ_e g_e ≈ Σ_k w_k g_{e_k} with positive weights on few elements.
+
+    **Fields:** `elements` `(k,)` in increasing order, `weights` `(k,)`, `error` ‖G w − b‖ / ‖b‖ on the training data,
+    `iterations`.
+    """
+
+    elements: Int[AnyArray, " k"]
+    weights: Float[AnyArray, " k"]
+    error: float
+    iterations: int
+
+
+def empirical_cubature(
+    integrands: Float[AnyArray, "rows elements"],
+    total: Float[AnyArray, " rows"] | None = None,
+    *,
+    rtol: float = 1e-3,
+    volumes: Float[AnyArray, " elements"] | None = None,
+    max_elements: int | None = None,
+) -> Cubature:
+    """Sparse w ≥ 0 with ‖G w − b‖ ≤ rtol ‖b‖: energy-conserving sampling and weighting (ECSW), empirical cubature (ECM).
+
+    Row j of G holds the contribution of every element to one integral, such as φ_iᵀ r_e(u_s) for all modes i and
+    training solutions s; b = G 1 are the full sums. Non-negative least squares by the active-set method of Lawson and
+    Hanson, ended as soon as the tolerance is met: the earlier, the fewer elements. In float64 NumPy, as the set changes
+    from step to step. Positive weights keep symmetry, definiteness and the sign of energies of the full sum.
+
+    **Arguments:**
+
+    - `integrands`: G. More rows than elements are first compressed by QR, which changes nothing.
+    - `total`: b, by default the row sums of G.
+    - `rtol`: 1e-2 to 1e-6; at most as many elements as independent rows are kept.
+    - `volumes`: |e|; adds the equation Σ w_e |e| = Σ |e| (the integral of 1) with the weight of all others together, so that
+      it holds to `rtol`, too. `error` is without it.
+    - `max_elements`: stop at that many, with the `error` reached.
+
+    **Raises:** `ValueError` for NaN, a zero b, or a tolerance that no w ≥ 0 meets, naming the error that is reached.
+
+    Source: Farhat, Chapman, Avery (2015), Structure-preserving, stability, and accuracy properties of the energy-conserving
+    sampling and weighting method; Hernández, Caicedo, Ferrer (2017), Dimensional hyper-reduction by empirical cubature.
+    """
+    rows = g = np.asarray(integrands, np.float64)
+    sums = b = g.sum(1) if total is None else np.asarray(total, np.float64)
+    if not (np.isfinite(g).all() and np.isfinite(b).all()):
+        raise ValueError("empirical_cubature: the integrands hold NaN or infinity")
+    size = float(np.linalg.norm(b))
+    if size == 0:
+        raise ValueError("empirical_cubature: all sums are zero; a residual at a solution is, give its parts instead")
+    if volumes is not None:
+        g = np.vstack([g, size * np.asarray(volumes) / np.sum(volumes)])
+        b = np.append(b, size)
+    if g.shape[0] > g.shape[1]:
+        triangle = np.linalg.qr(np.column_stack([g, b]))[1]
+        g, b = triangle[:, :-1], triangle[:, -1]
+    limit = min(g.shape) if max_elements is None else max_elements
+    weights, iterations = _nnls(g, b, rtol * size, limit)
+    (elements,) = np.nonzero(weights)
+    reached = np.linalg.norm(g @ weights - b) / size
+    if reached > rtol and (max_elements is None or len(elements) < max_elements):
+        raise ValueError(
+            f"empirical_cubature: no non-negative weights reach rtol={rtol:.1e}, the best error is {reached:.1e}; "
+            "use a larger rtol"
+        )
+    error = float(np.linalg.norm(rows @ weights - sums) / size)
+    return Cubature(elements, weights[elements], error, iterations)
+
+
+def _nnls(g, b, tolerance: float, limit: int) -> tuple[np.ndarray, int]:
+    """Lawson and Hanson on columns of unit norm, with the thin QR factors of the chosen ones, to ‖g w − b‖ ≤ tolerance."""
+    scale = np.linalg.norm(g, axis=0)
+    w, chosen, iterations = np.zeros(g.shape[1]), [], 0
+    q, r = np.zeros((len(g), 0)), np.zeros((0, 0))
+    residual, refused = b, scale == 0
+    # Every column is taken up about once; ten rounds stand for a cycle that rounding has made.
+    while np.linalg.norm(residual) > tolerance and len(chosen) < limit and iterations < 10 * len(w):
+        gain = np.where(refused, 0.0, residual @ g / np.where(scale > 0, scale, 1))
+        gain[chosen] = 0.0
+        new = int(np.argmax(gain))
+        if gain[new] <= 1e-14 * np.linalg.norm(b):
+            break
+        iterations += 1
+        coordinates, rest = _orthogonal(q, g[:, new])
+        height = np.linalg.norm(rest)
+        # Dependent on the chosen ones, or of positive gain by rounding alone: no descent this way.
+        if height <= 1e-12 * scale[new] or rest @ residual <= 0:
+            refused[new] = True
+            continue
+        chosen.append(new)
+        q = np.column_stack([q, rest / height])
+        r = np.block([[r, coordinates[:, None]], [np.zeros((1, len(r))), height]])
+        while (trial := solve_triangular(r, q.T @ b)).min() <= 0:
+            w, chosen, q, r = _step_to_bound(w, trial, chosen, q, r)
+        w = np.zeros_like(w)
+        w[chosen] = trial
+        residual, refused = b - g @ w, scale == 0
+    return w, iterations
+
+
+def _step_to_bound(w, trial, chosen, q, r):
+    """As far from w to the trial as all weights stay non-negative; the columns whose weight becomes zero leave the set."""
+    old = w[chosen]
+    falling = trial <= 0
+    ratios = np.where(falling, old / np.where(falling, np.maximum(old - trial, np.finfo(float).tiny), 1), np.inf)
+    values = old + ratios.min() * (trial - old)
+    stay = (values > 0) & (ratios > ratios.min())
+    w = np.zeros_like(w)
+    chosen = [c for c, kept in zip(chosen, stay, strict=True) if kept]
+    w[chosen] = values[stay]
+    rotation, r = np.linalg.qr(r[:, stay])
+    return w, chosen, q @ rotation, r
+
+
+def _orthogonal(q, column):
+    """Coordinates in orthonormal q and the rest, by Gram-Schmidt twice."""
+    first = q.T @ column
+    rest = column - q @ first
+    second = q.T @ rest
+    return first + second, rest - q @ second
+
+
+@register("GappyPOD")
+class GappyPOD(eqx.Module):
+    """u ≈ Φ c with c = argmin ‖P Φ c − u(points)‖₂: a field in the span of modes from some of its entries.
+
+    Works under jit, vmap and grad. **Fields:** `modes` `(points, r)`, `points` `(m,)` with m ≥ r, `inverse` `(r, m)` the
+    pseudo-inverse of P Φ, `amplification` its norm: for orthonormal modes, errors of the entries are multiplied by at
+    most that, and the error is at most `amplification` times that of the projection.
+    """
+
+    modes: Inexact[AnyArray, "points r"]
+    points: Int[AnyArray, " m"]
+    inverse: Inexact[AnyArray, "r m"]
+    amplification: float
+
+    def __call__(self, values: Inexact[AnyArray, " m"]) -> Inexact[Array, " points"]:
+        """The whole field from its entries at `points`."""
+        return jnp.matmul(current(self.modes), self.coefficients(values), precision="highest")
+
+    def coefficients(self, values: Inexact[AnyArray, " m"]) -> Inexact[Array, " r"]:
+        """Coefficients c in the modes."""
+        return jnp.matmul(current(self.inverse), current(values), precision="highest")
+
+
+def gappy_pod(
+    modes: Inexact[AnyArray, "points r"], points: Int[AnyArray, " m"] | None = None, *, count: int | None = None
+) -> GappyPOD:
+    """Gappy POD at given `points`, or at `count` ≥ r points chosen here: those of `q_deim`, then one after the other the
+    point that raises the smallest singular value of P Φ most, by the lower bound of its eigenvalue update (2 r are good).
+
+    **Raises:** `ValueError` for NaN, if the points do not determine the coefficients, or unless one of `points`, `count` is
+    given.
+
+    Source: Everson and Sirovich (1995); choice of points: Peherstorfer, Drmač, Gugercin (2020), Stability of discrete
+    empirical interpolation and gappy proper orthogonal decomposition with randomized and deterministic sampling points.
+    """
+    modes, _ = checked_modes(modes, "gappy_pod")
+    if points is None and count is not None:
+        points = _oversampled(modes, count)
+    elif points is None or count is not None:
+        raise ValueError("gappy_pod: give either points or count")
+    u, sigma, vh = np.linalg.svd(modes[points], full_matrices=False)
+    if len(points) < modes.shape[1] or not sigma[-1] > 1e-13 * sigma[0]:
+        raise ValueError(
+            f"gappy_pod: {len(points)} points do not determine {modes.shape[1]} coefficients; take more or other points"
+        )
+    return GappyPOD(modes, points, (vh.conj().T / sigma) @ u.conj().T, float(1 / sigma[-1]))
+
+
+def _oversampled(modes, count: int) -> Int[np.ndarray, " m"]:
+    if not modes.shape[1] <= count <= len(modes):
+        raise ValueError(
+            f"gappy_pod: count must lie between {modes.shape[1]} modes and {len(modes)} points, got {count}"
+        )
+    points = list(q_deim(modes).points)
+    while len(points) < count:
+        _, sigma, vh = np.linalg.svd(modes[points], full_matrices=False)
+        along = np.abs(modes @ vh.conj().T) ** 2
+        # Smaller root of the secular equation with all other singular values moved to the second smallest one.
+        gap = (sigma[-2] ** 2 if len(sigma) > 1 else 1e100) - sigma[-1] ** 2
+        total = gap + along.sum(1)
+        raised = 2 * gap * along[:, -1] / (total + np.sqrt(total**2 - 4 * gap * along[:, -1]) + 1e-300)
+        raised[points] = -1
+        points.append(int(np.argmax(raised)))
+    return np.array(points)

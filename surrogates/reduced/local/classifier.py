@@ -1,0 +1,160 @@
+"""Classifiers that choose a local basis from parameters or reduced inputs, before the solution is known."""
+
+from typing import Any, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from ....core.minimize import minimize
+from ....core.storage import register
+
+_SHARPNESS = 2.0  # shares fall with this power of the errors
+_WIDTHS = (32, 32)
+_STEPS = 1500
+_NEIGHBOURS = 5
+
+
+@register("Classifier")
+class Classifier(eqx.Module):
+    """z -> probabilities `(K,)` of the local bases; under jit, vmap and grad."""
+
+    mean: Float[Array, " d"]
+    scale: Float[Array, " d"]
+    rule: Any
+
+    def __call__(self, z: Float[Array | np.ndarray, " d"]) -> Float[Array, " k"]:
+        return self.rule((jnp.asarray(z, self.mean.dtype) - self.mean) / self.scale)
+
+    def top(self, z: Float[Array | np.ndarray, " d"], count: int = 2) -> tuple[Int[Array, " c"], Float[Array, " c"]]:
+        """The `count` most probable bases and their shares, which sum to one: evaluate each and keep the better one, or
+        blend the fields with the shares. All bases where there are fewer than `count`."""
+        shares = self(z)
+        shares, labels = jax.lax.top_k(shares, min(count, len(shares)))
+        return labels, shares / jnp.sum(shares)
+
+
+@register("SoftmaxNetwork")
+class SoftmaxNetwork(eqx.Module):
+    """softmax of a flax network with tanh layers of these `widths`; of a linear map without any."""
+
+    params: Any
+    widths: tuple[int, ...] = eqx.field(static=True)
+    classes: int = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " k"]:
+        return jnp.exp(_log_shares(self.params, self.widths, self.classes, x))
+
+
+@register("NearestNeighbours")
+class NearestNeighbours(eqx.Module):
+    """Mean target of the nearest points of the fit."""
+
+    points: Float[Array, "n d"]
+    targets: Float[Array, "n k"]
+    count: int = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " k"]:
+        _, nearest = jax.lax.top_k(-jnp.sum((self.points - x) ** 2, axis=1), self.count)
+        return jnp.mean(self.targets[nearest], axis=0)
+
+
+def fit_classifier(
+    kind: str,
+    z: Float[Array | np.ndarray, "n d"],
+    labels: Int[Array | np.ndarray, " n"],
+    *,
+    k: int,
+    errors: Float[Array | np.ndarray, "n k"] | None = None,
+    key: Array | None = None,
+) -> Classifier:
+    """A classifier from inputs z, standardised, to the K bases.
+
+    With the `errors` e_k of every training snapshot on every basis (`LocalBases.projection_errors`) its target is the shares
+    p_k ∝ e_k^−2: to confuse two bases that serve equally well costs nothing, to take a wrong one costs much.
+
+    **Arguments:**
+
+    - `kind`: "network" (flax, two layers of 32 tanh units, AdamW; with `errors` least squares on log p_k, otherwise
+      cross-entropy), "logistic" (linear logits, L-BFGS), "nearest" (mean over 5 neighbours; z with few features that all
+      matter).
+    - `z`: parameters, time, coefficients of input fields in a POD basis; of quantities that spread over decades
+      the logarithm.
+    - `labels`: cluster of every snapshot, for example `LocalBases.labels`; not used where `errors` are given.
+    - `k`: number of bases.
+    - `key`: of the network's first weights.
+
+    **Raises:** `ValueError` for an unknown kind, NaN in z or `errors`, labels outside 0 … k − 1, `errors` of another shape.
+    """
+    if kind not in ("network", "logistic", "nearest"):
+        raise ValueError(f"fit_classifier: unknown kind {kind!r}; use 'network', 'logistic' or 'nearest'")
+    z, labels = np.asarray(z, np.float64), np.asarray(labels)
+    if not np.isfinite(z).all():
+        raise ValueError("fit_classifier: z has NaN or infinity")
+    if labels.min() < 0 or labels.max() >= k:
+        raise ValueError(f"fit_classifier: labels in {labels.min()} … {labels.max()} for k={k} bases")
+    if errors is not None and errors.shape != (len(z), k):
+        raise ValueError(f"fit_classifier: errors of shape {errors.shape}, expected {(len(z), k)}")
+    if errors is not None and not np.isfinite(errors).all():
+        raise ValueError("fit_classifier: errors has NaN or infinity")
+    spread = z.std(0)
+    mean, scale = jnp.asarray(z.mean(0), jnp.float32), jnp.asarray(np.where(spread > 0, spread, 1), jnp.float32)
+    x = (jnp.asarray(z, jnp.float32) - mean) / scale
+    targets = jax.nn.one_hot(labels, k) if errors is None else jnp.asarray(_shares(np.asarray(errors)), jnp.float32)
+    if kind == "nearest":
+        relevance = jnp.asarray(_relevance(z, np.asarray(targets)), jnp.float32)
+        return Classifier(mean, scale / relevance, NearestNeighbours(x * relevance, targets, min(_NEIGHBOURS, len(z))))
+    widths = _WIDTHS if kind == "network" else ()
+    start = _layers(widths, k).init(jax.random.key(0) if key is None else key, x[0])
+    params = _trained(start, x, targets, widths, kind == "network" and errors is not None)
+    return Classifier(mean, scale, SoftmaxNetwork(params, widths, k))
+
+
+def _shares(errors: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+    errors = np.maximum(errors.astype(np.float64), 1e-7)  # of float32 bases
+    shares = (errors.min(1, keepdims=True) / errors) ** _SHARPNESS
+    return shares / shares.sum(1, keepdims=True)
+
+
+def _relevance(z: Float[np.ndarray, "n d"], targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " d"]:
+    """How much better than by chance the targets of neighbours along one feature alone agree, between 0.01 and 1: distances
+    must not be dominated by features such as an amplitude, to which normalised bases are blind."""
+    chance = np.sum(targets.mean(0) ** 2)
+    agreement = []
+    for feature in z.T:
+        ordered = targets[np.argsort(feature, kind="stable")]
+        agreement.append(np.mean(np.sum(ordered[1:] * ordered[:-1], axis=1)))
+    return np.clip((np.array(agreement) - chance) / max(np.mean(np.sum(targets**2, axis=1)) - chance, 1e-3), 0.01, 1)
+
+
+def _layers(widths: tuple[int, ...], classes: int):
+    from flax import linen  # heavy to import
+
+    hidden = [layer for width in widths for layer in (linen.Dense(width), linen.tanh)]
+    return linen.Sequential([*hidden, linen.Dense(classes)])
+
+
+def _log_shares(params, widths: tuple[int, ...], classes: int, x) -> Float[Array, "*n k"]:
+    return jax.nn.log_softmax(cast(Array, _layers(widths, classes).apply(params, x)))
+
+
+@eqx.filter_jit
+def _trained(start, x, targets, widths: tuple[int, ...], regress: bool):
+    def loss(params):
+        outputs = _log_shares(params, widths, targets.shape[1], x)
+        if regress:
+            # Least squares weigh a bad basis as much as the best one; cross-entropy hears of the best alone.
+            wanted = jnp.log(targets)
+            difference = outputs - wanted
+            difference -= jnp.mean(difference, axis=1, keepdims=True)
+            return jnp.mean(difference**2) / _SHARPNESS**2
+        penalty = 0 if widths else 1e-4 * optax.tree.norm(params, squared=True)  # AdamW has its own
+        return penalty - jnp.mean(jnp.sum(targets * outputs, axis=1))
+
+    if not widths:
+        return minimize(loss, start, optax.lbfgs(), 200)[0]
+    optimizer = optax.adamw(optax.cosine_decay_schedule(1e-2, _STEPS), weight_decay=0.1)
+    return minimize(loss, start, optimizer, _STEPS)[0]

@@ -1,0 +1,129 @@
+"""POD with regression: targets in a POD basis, their coefficients from reduced inputs."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...core.domains import Grid
+from ...core.storage import register
+from ...datasets.dataset import Dataset
+from ..surrogate import AbstractSurrogate, Capabilities, resample
+from ..task.task import Fields, Task
+from ..trainable import Buffer
+from ..training.result import DirectFit
+from .basis.pod import pod
+from .reduced_coordinates import (
+    ReducedErrors,
+    Reduction,
+    expand,
+    fit_reduction,
+    ranges_of,
+    single,
+    targets_of,
+    weights_of,
+)
+from .regression.gaussian_process import GaussianProcess
+from .regression.regressors import check_kind, fit_regressor
+
+
+class PODRegression(DirectFit):
+    """u ≈ ū + Φ c(z): Φ the POD basis of the centred, normalised targets; z the POD coefficients of the input fields and
+    the standardised parameters; c by regression (Hesthaven and Ubbiali 2018; Guo and Hesthaven 2018 with "gp").
+
+    Steady tasks on grids. Every choice of the regression is made on the training data (likelihood, leave-one-out);
+    validation data serve for the `errors` of the fitted surrogate, which tell projection from regression, and for the
+    truncation in its `std`.
+
+    **Arguments:**
+
+    - `rank` of the output basis, 32 to 128; with `energy` (0.9999, say) the fewest modes up to `rank` that hold that
+      share of Σσ².
+    - `input_rank` of the joint basis of all input fields, 32 to 128.
+    - `regressor`: "gp", "rbf", "linear" or "network"; see `fit_regressor`.
+    - `key`: of the network's initial weights.
+    """
+
+    task: Task
+    rank: int = eqx.field(static=True, default=64)
+    input_rank: int = eqx.field(static=True, default=64)
+    regressor: str = eqx.field(static=True, default="gp")
+    energy: float | None = eqx.field(static=True, default=None)
+    key: Array | None = None
+
+    def __check_init__(self):
+        check_reducible(self.task, "PODRegression")
+        check_kind(self.regressor)
+
+    def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedPODRegression":
+        task = self.task
+        task.check(train)
+        reduction = fit_reduction(task, train, self.input_rank)
+        weights = weights_of(task, task.out_channels)
+        targets = targets_of(task, train)
+        mean = targets.mean(0)
+        basis = pod(targets - mean, weights, rank=min(self.rank, *targets.shape), energy=self.energy)
+        fitted = fit_regressor(self.regressor, reduction.all(train), np.asarray(basis.coefficients), self.key)
+        regressor = single(fitted)
+        errors, rest = None, targets - mean - basis.coefficients @ basis.modes.T
+        if val is not None:
+            centred = targets_of(task, val) - mean
+            coefficients = (centred * weights) @ basis.modes
+            rest = centred - coefficients @ basis.modes.T
+            predicted = np.asarray(jax.jit(jax.vmap(regressor))(single(reduction.all(val))), np.float64)
+            projection, total = (rest**2 @ weights).sum(), (centred**2 @ weights).sum()
+            regression = ((predicted - coefficients) ** 2).sum()
+            shares = np.sqrt(np.array([projection, regression, projection + regression]) / total)
+            errors = ReducedErrors(*map(float, shares))
+        variances = None
+        if isinstance(fitted, GaussianProcess):
+            signal = np.einsum("pi,ij,pj->p", basis.modes, fitted.covariance, basis.modes)
+            variances = single(np.stack([np.maximum(signal, 0), (rest**2).mean(0)]))
+        arrays = (Buffer(single(basis.modes)), Buffer(single(mean)), Buffer(regressor), Buffer(variances))
+        return FittedPODRegression(task, reduction, *arrays, Buffer(ranges_of(task, train)), errors)
+
+
+@register("FittedPODRegression")
+class FittedPODRegression(AbstractSurrogate):
+    """See `PODRegression`.
+
+    **Fields:** `modes` `(points, rank)` and `mean` `(points,)` of the normalised targets, `regressor`, `variances` `(2, points)`
+    (of the Gaussian process per unit of its spread, and of the truncation), `ranges` of the training parameters, and
+    `errors` (`ReducedErrors`; None without validation data).
+    """
+
+    task: Task
+    reduction: Reduction
+    modes: Buffer
+    mean: Buffer
+    regressor: Buffer
+    variances: Buffer
+    ranges: Buffer
+    errors: ReducedErrors | None = eqx.field(static=True)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(resolution_free=True, has_variance=self.variances.value is not None)
+
+    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        c = self.regressor.value(self._reduced(fields))
+        row = self.mean.value + jnp.matmul(self.modes.value, c, precision="highest")
+        return expand(self.task, row, at or self.task.grid_of(fields))
+
+    def std(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+        """√(diag Φ C(z) Φᵀ + τ²): C the predictive covariance of the coefficients, τ² the mean square of what the basis
+        truncates. Between the points of the training grid it is interpolated."""
+        signal, truncation = self.variances.value
+        spread = self.regressor.value.spread(self._reduced(fields))
+        return expand(self.task, jnp.sqrt(spread * signal + truncation), at or self.task.grid_of(fields))
+
+    def _reduced(self, fields: Fields):
+        return self.reduction(resample(self.task, fields, self.task.grid))
+
+
+def check_reducible(task: Task, name: str):
+    if task.grid is None or task.history:
+        raise ValueError(f"{name} serves steady tasks on grids")
+    if not task.inputs + task.parameters:
+        raise ValueError(f"{name} needs inputs: fields or parameters")
