@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..core.domains import Grid, PointCloud
+from ..core.domains import AbstractDomain, Grid, Mesh, PointCloud
 from .dataset import Dataset
 from .source import FieldSpec, MemorySource
 
@@ -14,9 +14,10 @@ def from_arrays(
     targets: Mapping[str, np.ndarray] | None = None,
     *,
     grid: Grid | None = None,
-    points: PointCloud | None = None,
+    points: PointCloud | Mesh | None = None,
     parameters: Mapping[str, np.ndarray] | None = None,
     times: np.ndarray | None = None,
+    elsewhere: Mapping[str, Grid | PointCloud | Mesh] | None = None,
 ) -> Dataset:
     """A dataset from arrays; `inputs` and `targets` are treated alike, a `Task` decides the roles.
 
@@ -24,38 +25,52 @@ def from_arrays(
 
     - `inputs`, `targets`: fields by name, `(sample, *space)` or `(sample, *space, component)`; with `times` also
       `(sample, time, *space[, component])`.
-    - `grid` or `points`: where the values live; `points` is a batched `PointCloud`, and then `space` is its one point axis.
+    - `grid` or `points`: where the values live; `points` is a `PointCloud` or a `Mesh`, one for all samples or batched, and
+      then `space` is its one point axis.
     - `parameters`: numbers per sample, `(sample,)` or `(sample, component)`.
     - `times`: the instants of the time axis.
+    - `elsewhere`: where single fields live if not there, for example `{"p": sensors}`.
 
     **Raises:** `ValueError` for shapes that do not fit, naming the field and what was expected.
     """
     if (grid is None) == (points is None):
         raise ValueError("from_arrays needs exactly one of grid=… and points=…")
-    space = grid.shape if grid is not None else points.mask.shape[-1:]
+    fields = {**(inputs or {}), **(targets or {})}
+    main, places = grid if grid is not None else points, dict(elsewhere or {})
+    if unknown := sorted(places.keys() - fields.keys()):
+        raise ValueError(f"from_arrays: elsewhere names {unknown}, which are no fields; there are {sorted(fields)}")
     times = None if times is None else np.asarray(times)
     arrays, specs = {}, {}
-    for name, values in {**(inputs or {}), **(targets or {})}.items():
+    domains: dict[str, AbstractDomain] = {"": main.layout("")}
+    held = {"": main}
+    for name, values in fields.items():
+        # Fields at the same object share one domain, named after the first of them.
+        domain = next((d for d, place in held.items() if place is places.get(name, main)), name)
+        if domain not in domains:
+            domains[domain], held[domain] = places[name].layout(domain), places[name]
         arrays[name] = np.asarray(values)
-        specs[name] = _field_spec(name, arrays[name], space, times)
+        specs[name] = _field_spec(name, arrays[name], domains[domain].shape, times, domain)
     for name, values in (parameters or {}).items():
         values = np.asarray(values)
         if values.ndim not in (1, 2):
             raise ValueError(f"parameter {name!r} has shape {values.shape}; expected (sample,) or (sample, component)")
         arrays[name], specs[name] = values, FieldSpec("parameter", values.shape[1:], dtype=str(values.dtype))
-    if points is not None:
-        for name in ("points", "weights", "mask"):
-            arrays[name] = np.asarray(getattr(points, name))
-            specs[name] = FieldSpec("domain", arrays[name].shape[2:], dtype=str(arrays[name].dtype))
+    samples = max((len(values) for values in arrays.values()), default=0)
+    for domain, place in held.items():
+        for name, values in place.stored(domain, samples).items():
+            arrays[name] = values
+            specs[name] = FieldSpec("domain", values.shape[2:], dtype=str(values.dtype))
     if not arrays:
         raise ValueError("from_arrays got no arrays")
     counts = {name: len(values) for name, values in arrays.items()}
     if len(set(counts.values())) != 1:
         raise ValueError(f"the arrays hold different numbers of samples: {counts}")
-    return Dataset.of(MemorySource(arrays, specs, grid, times, {}))
+    return Dataset.of(MemorySource(arrays, specs, domains, times, {}))
 
 
-def _field_spec(name: str, values: np.ndarray, space: tuple[int, ...], times: np.ndarray | None) -> FieldSpec:
+def _field_spec(
+    name: str, values: np.ndarray, space: tuple[int, ...], times: np.ndarray | None, domain: str
+) -> FieldSpec:
     shape = values.shape[1:]
     timed = times is not None and shape[:1] == (len(times),) and shape[1 : 1 + len(space)] == space
     rest = shape[1:] if timed else shape
@@ -66,4 +81,4 @@ def _field_spec(name: str, values: np.ndarray, space: tuple[int, ...], times: np
             f"field {name!r} has shape {values.shape}; expected (sample, {time}{', '.join(map(str, space))}) with or "
             "without a component axis; numbers per sample go into parameters="
         )
-    return FieldSpec("field", components, timed, str(values.dtype))
+    return FieldSpec("field", components, timed, str(values.dtype), domain)

@@ -5,30 +5,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.domains import Grid
+from ..core.domains import AbstractDomain
 from .source import FieldSpec, Source
 
 
 @dataclass(frozen=True)
 class ConcatSource:
-    """The samples of several sources one after the other; all have the same fields, grid and times."""
+    """The samples of several sources one after the other; all have the same fields, domains and times."""
 
     parts: tuple[Source, ...]
 
     def __post_init__(self):
         first = self.parts[0]
         for part in self.parts[1:]:
-            same = part.domain == first.domain and np.array_equal(_instants(part), _instants(first))
+            same = dict(part.domains) == dict(first.domains) and np.array_equal(_instants(part), _instants(first))
             if not same or dict(part.fields) != dict(first.fields):
-                raise ValueError(f"{part} and {first} differ in fields, grid or times and cannot be one source")
+                raise ValueError(f"{part} and {first} differ in fields, domains or times and cannot be one source")
 
     @property
     def fields(self) -> Mapping[str, FieldSpec]:
         return self.parts[0].fields
 
     @property
-    def domain(self) -> Grid | None:
-        return self.parts[0].domain
+    def domains(self) -> Mapping[str, AbstractDomain]:
+        return self.parts[0].domains
 
     @property
     def times(self) -> np.ndarray | None:

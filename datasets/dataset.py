@@ -9,7 +9,7 @@ from typing import overload
 import jax
 import numpy as np
 
-from ..core.domains import Grid, PointCloud
+from ..core.domains import AbstractDomain, Grid, PointCloud
 from ..solvers.pde.problem import Problem
 from .source import FieldSpec, MemorySource, Source
 from .systems import Systems
@@ -51,10 +51,20 @@ class Dataset:
         return self.source.fields
 
     @property
-    def grid(self) -> Grid | None:
-        """The grid of every sample, None for point clouds."""
-        grid = self.source.domain
-        return grid.subsample(self.space) if grid is not None and self.space else grid
+    def domains(self) -> Mapping[str, AbstractDomain]:
+        """The domains of the fields by name, `""` being the main one."""
+        return {**self.source.domains, "": self.domain}
+
+    @property
+    def domain(self) -> AbstractDomain:
+        """Where the values of the fields live: a grid, or the layout of clouds or meshes that differ by sample."""
+        domain = self.source.domains[""]
+        return domain.as_grid("subsample").subsample(self.space) if self.space else domain
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of every sample. **Raises:** `ValueError` for data on point clouds or meshes."""
+        return self.domain.as_grid("`Dataset.grid`")
 
     @property
     def times(self) -> np.ndarray | None:
@@ -117,14 +127,15 @@ class Dataset:
 
     def _window(self, spec: FieldSpec, instants: slice) -> tuple[slice, ...]:
         time = (instants,) if spec.time else ()
-        return time + tuple(slice(None, None, step) for step in self.space if spec.role == "field")
+        here = spec.role == "field" and not spec.domain
+        return time + tuple(slice(None, None, step) for step in self.space if here)
 
     def clouds(self, positions=None) -> PointCloud:
-        """The point clouds of the samples, batched."""
-        if self.grid is not None:
+        """The points, weights and masks of the samples, batched. **Raises:** `ValueError` for data on a grid."""
+        if not self.domain.arrays:
             raise ValueError("clouds: this dataset lives on a grid, see `.grid`")
-        geometry = self.read(["points", "weights", "mask"], positions)
-        return PointCloud(geometry["points"], geometry["weights"], geometry["mask"])
+        sites = self.domain.sites(self.read(list(self.domain.arrays), positions))
+        return PointCloud(sites.points, sites.weights, sites.mask)
 
     # Views -----------------------------------------------------------------------------------------------------------
 
@@ -147,15 +158,14 @@ class Dataset:
 
     def subsample(self, space: int | tuple[int, ...] = 1, time: int = 1) -> "Dataset":
         """Every `space`-th grid point (nested grids only) and every `time`-th instant."""
-        if self.grid is None and space != 1:
-            raise ValueError("subsample(space=…) needs a grid; this dataset holds point clouds")
         if time != 1 and self.times is None:
             raise ValueError("subsample(time=…) needs a time axis; this dataset is steady")
         steps = self.space
-        if self.grid is not None:
-            more = (space,) * self.grid.ndim if isinstance(space, int) else tuple(space)
-            self.grid.subsample(more)
-            steps = tuple(a * b for a, b in zip(self.space or (1,) * self.grid.ndim, more, strict=True))
+        if space != 1:
+            grid = self.domain.as_grid("subsample(space=…)")
+            more = (space,) * grid.ndim if isinstance(space, int) else tuple(space)
+            grid.subsample(more)
+            steps = tuple(a * b for a, b in zip(self.space or (1,) * grid.ndim, more, strict=True))
         start, stop, step = self.time.start, self.time.stop, self.time.step
         return replace(self, space=steps, time=slice(start, stop, (step or 1) * time))
 
@@ -163,7 +173,19 @@ class Dataset:
         """The same samples read into memory."""
         arrays = self.read()
         specs = {k: replace(spec, dtype=str(arrays[k].dtype)) for k, spec in self.fields.items()}
-        source = MemorySource(arrays, specs, self.grid, self.times, {**self.attributes, "ids": self.ids.tolist()})
+        source = MemorySource(arrays, specs, self.domains, self.times, {**self.attributes, "ids": self.ids.tolist()})
+        return Dataset.of(source, self.problem)
+
+    def with_fields(self, fields: Mapping[str, np.ndarray], times: np.ndarray | None = None) -> "Dataset":
+        """Other values of some fields at the same points, in memory: `(sample, [time], *space, [component])` by name; with
+        `times` they have a time axis of these instants."""
+        geometry = self.read([name for name, spec in self.fields.items() if spec.role == "domain"])
+        arrays = {**geometry, **{name: np.asarray(values) for name, values in fields.items()}}
+        specs = {
+            name: replace(self.spec(name), time=times is not None and name in fields, dtype=str(values.dtype))
+            for name, values in arrays.items()
+        }
+        source = MemorySource(arrays, specs, self.domains, times, {"ids": self.ids.tolist()})
         return Dataset.of(source, self.problem)
 
     @property
@@ -177,9 +199,10 @@ class Dataset:
     def snapshots(self, name: str, block: int = 256) -> Iterator[np.ndarray]:
         """Row blocks `(rows, points · components)` of all snapshots of a field, samples outermost, times inside."""
         spec = self.spec(name)
-        if spec.role != "field" or self.grid is None:
-            found = f"a {spec.role} on " + ("points" if self.grid is None else "a grid")
-            raise ValueError(f"snapshots({name!r}): needs a field on a grid, this is {found}")
+        if spec.role != "field":
+            raise ValueError(f"snapshots({name!r}): needs a field, this is a {spec.role}")
+        if not self.domains[spec.domain].fixed:
+            raise ValueError(f"snapshots({name!r}): needs a field at the same points in all samples, such as a grid's")
         for start in range(0, len(self), block):
             values = self.read([name], np.arange(start, min(start + block, len(self))))[name]
             rows = len(values) * (values.shape[1] if spec.time else 1)
@@ -191,13 +214,13 @@ class Dataset:
         **Arguments:** `context`: name or names of the parameters that are known before a solve; by default all that are one
         number per sample.
         """
-        if self.problem is None or self.grid is None:
+        if self.problem is None:
             raise ValueError("systems: this dataset does not know its problem; it must come from generate(problem, …)")
         return Systems.of(self.problem, self.grid, self.read(list(self.problem.parameters)), context)
 
     def describe(self, samples: int = 64) -> str:
         """What it holds: named axes, shapes, types, range of values of up to `samples` samples, anything suspicious."""
-        lines = [f"{len(self)} samples on {self.grid if self.grid is not None else 'point clouds'}"]
+        lines = [f"{len(self)} samples on {self.domain!r}"]
         if self.times is not None:
             lines.append(f"{len(self.times)} instants, t = {self.times[0]:g} … {self.times[-1]:g}")
         positions = np.linspace(0, len(self) - 1, min(samples, len(self))).astype(int)
@@ -221,17 +244,14 @@ class Dataset:
         """An `xarray.Dataset` with named axes (needs xarray)."""
         import xarray
 
-        if self.grid is None:
-            raise ValueError("to_xarray: point clouds have no named axes")
-        coordinates = {"sample": self.ids, **dict(zip(self.grid.names, self.grid.coordinates, strict=True))}
+        grid = self.domain.as_grid("to_xarray")
+        coordinates = {"sample": self.ids, **dict(zip(grid.names, grid.coordinates, strict=True))}
         if self.times is not None:
             coordinates["time"] = self.times
         variables = {}
         for name, values in self.read().items():
             spec = self.spec(name)
-            axes = (
-                ["sample"] + (["time"] if spec.time else []) + (list(self.grid.names) if spec.role == "field" else [])
-            )
+            axes = ["sample"] + (["time"] if spec.time else []) + (list(grid.names) if spec.role == "field" else [])
             variables[name] = (axes + [f"{name}_component"] * len(spec.components), values)
         return xarray.Dataset(variables, coordinates, attrs=dict(self.attributes))
 

@@ -125,7 +125,7 @@ def generate(
             attributes["label_error"] = label_error(label_samples)
         arrays = compute(start, stop, refine)
         specs = {k: spec(k, values) for k, values in arrays.items()}
-        source: Source = MemorySource(arrays, specs, grid, times, dict(attributes))
+        source: Source = MemorySource(arrays, specs, {"": grid}, times, dict(attributes))
         if path is not None:
             write_well(path, source, name=problem.recipe.split("(")[0])
             source = WellSource(path)

@@ -8,8 +8,7 @@ def plot_samples(dataset, names: tuple[str, ...] = (), n: int = 3):
     frame. 1D fields as lines, 2D as images, of 3D ones the middle slice."""
     import matplotlib.pyplot as plt
 
-    if dataset.grid is None:
-        raise ValueError("plot: point clouds have no picture yet; plot ds['points'] with a scatter plot")
+    grid = dataset.domain.as_grid("plot")
     names = names or tuple(k for k, spec in dataset.fields.items() if spec.role == "field")
     n = min(n, len(dataset))
     values = dataset.read(list(names), np.arange(n))
@@ -19,7 +18,7 @@ def plot_samples(dataset, names: tuple[str, ...] = (), n: int = 3):
     )
     for column, (label, data) in enumerate(panels):
         for row in range(n):
-            draw_field(axes[row, column], data[row], dataset.grid)
+            draw_field(axes[row, column], data[row], grid)
             if row == 0:
                 axes[row, column].set_title(label, fontsize=10)
     return figure

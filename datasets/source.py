@@ -6,7 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..core.domains import Grid
+from ..core.domains import AbstractDomain
 from ..core.storage import register
 
 Role = Literal["field", "parameter", "domain"]
@@ -21,16 +21,18 @@ class FieldSpec:
 
     **Arguments:**
 
-    - `role`: "field" (values over the domain), "parameter" (numbers per sample, no space axes) or "domain" (geometry of
-      point clouds: the arrays `points`, `weights`, `mask`).
+    - `role`: "field" (values over a domain), "parameter" (numbers per sample, no space axes) or "domain" (an array that
+      describes a domain, for example the `points` of a cloud).
     - `components`: `()` for a scalar, `(c,)` for a vector; the shape of one value.
     - `time`: whether there is a time axis behind the sample axis.
+    - `domain`: name of the domain that a field lives on; "" is the dataset's main one.
     """
 
     role: Role = "field"
     components: tuple[int, ...] = ()
     time: bool = False
     dtype: str = "float32"
+    domain: str = ""
 
     def __post_init__(self):
         if len(self.components) > 1:
@@ -45,15 +47,16 @@ class FieldSpec:
 class Source(Protocol):
     """Anything samples can be read from: memory, a file, a generator.
 
-    `domain` is the grid of every sample, or None for point clouds, whose arrays `points`, `weights` and `mask` are then
-    fields of role "domain". `times` are the instants of the time axis, or None. `attributes` is JSON-like metadata.
+    `domains` gives the domains of the fields by name; the main one has the name "". The arrays that a domain needs (the
+    points of a cloud) are fields of role "domain". `times` are the instants of the time axis, or None. `attributes` is
+    JSON-like metadata.
     """
 
     @property
     def fields(self) -> Mapping[str, FieldSpec]: ...
 
     @property
-    def domain(self) -> Grid | None: ...
+    def domains(self) -> Mapping[str, AbstractDomain]: ...
 
     @property
     def times(self) -> np.ndarray | None: ...
@@ -75,7 +78,7 @@ class MemorySource:
 
     arrays: Mapping[str, np.ndarray]
     fields: Mapping[str, FieldSpec]
-    domain: Grid | None
+    domains: Mapping[str, AbstractDomain]
     times: np.ndarray | None
     attributes: Mapping
 

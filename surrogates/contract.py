@@ -8,40 +8,46 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.domains import PointCloud
 from ..datasets.dataset import Dataset
-from .surrogate import load, window
-from .synthetic_data import example_dataset
+from .batching import Batch, batches
+from .rollout import forecast
+from .saving import load
+from .surrogate import AbstractSurrogate
+from .synthetic_data import synthetic_dataset
+from .training.result import FitResult, members_of
 
 
-def check_surrogate(surrogate, data: Dataset | None = None) -> None:
+def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | None = None) -> None:
     """Raise `AssertionError` naming the first part of the contract that `surrogate` breaks on samples of `data`, or on
-    made-up ones (`example_dataset`) without it.
+    synthetic ones (`synthetic_dataset`) without it.
 
     - every target is predicted, in its shape, finite, also for one sample, under jit, vmap and for a batch of one;
     - the same sample gives the same prediction alone and in a batch, and twice the same;
     - `needs_input`: another input gives another prediction; without it, the same;
     - gradients with respect to input fields are finite, and agree with finite differences (`differentiable`);
-    - `resolution_free`: predicts on another grid; `autoregressive`: rolls out, its first frame being the prediction;
-    - `has_variance`: the standard deviation has the prediction's shapes, is positive, finite and depends on the input;
+    - `resolution_free`: predicts on another grid; `any_points`: predicts at single points what it predicts at all of them;
+    - `autoregressive`: rolls out, its first frames being the prediction;
+    - `has_std`: the standard deviation has the prediction's shapes, is not negative, finite and depends on the input;
+    - `has_samples`: draws have the prediction's shapes, are finite, differ, and depend on key and sample alone;
     - saved and loaded it predicts the same numbers, bit for bit.
 
     A part is skipped only where `surrogate.capabilities` says so.
     """
-    surrogate = getattr(surrogate, "best", surrogate)
+    surrogate = members_of(surrogate)[0]
     task, can = surrogate.task, surrogate.capabilities
-    data = example_dataset(task) if data is None else data
+    data = synthetic_dataset(task) if data is None else data
     n = min(4, len(data))
     assert n >= 2, "check_surrogate needs at least two samples"
     samples = data.select(slice(0, n))
-    batch = jax.tree.map(jnp.asarray, window(task, samples.read(_inputs(task))))
-    batch = batch or {"": jnp.zeros(n)}
-    one = jax.tree.map(lambda x: x[0], batch)
+    history = task.mode.history if task.mode.ahead else None
+    batch = jax.tree.map(jnp.asarray, next(batches(samples, task.input_names(), n, history))[1])
+    one = jax.tree.map(lambda x: x[0], batch.fields)
 
     predicted = surrogate.predict(samples)
     assert set(predicted) == set(task.targets), f"predicted {set(predicted)}, the task asks for {set(task.targets)}"
     for name in task.targets:
-        truth = samples[name]
-        expected = (n, *truth.shape[2:]) if task.history else truth.shape
+        expected = _expected_shape(task, samples[name].shape, task.spec(name).time)
         assert predicted[name].shape == expected, (
             f"{name}: predicted shape {predicted[name].shape}, expected {expected}"
         )
@@ -54,7 +60,7 @@ def check_surrogate(surrogate, data: Dataset | None = None) -> None:
 
     inputs = [k for k in task.inputs if k in one]
     if can.needs_input:
-        other = jax.tree.map(lambda x: x[1], batch)
+        other = jax.tree.map(lambda x: x[1], batch.fields)
         pairs = zip(_leaves(call(surrogate, one)), _leaves(call(surrogate, other)), strict=True)
         assert any(not np.allclose(a, b) for a, b in pairs), (
             "needs_input: two different samples give the same prediction"
@@ -66,14 +72,24 @@ def check_surrogate(surrogate, data: Dataset | None = None) -> None:
         _check_gradient(surrogate, one, inputs[0])
     if can.resolution_free:
         _check_resolution(surrogate, one, call)
+    if can.any_points:
+        _check_points(surrogate, one, call)
     if can.autoregressive:
-        steps = data.instants - task.history
-        frames = surrogate.rollout(samples, min(steps, 2))
-        _same({k: frames[k][:, 0] for k in task.targets}, predicted, "the first rollout frame and the prediction")
-    if can.has_variance:
+        _check_rollout(surrogate, samples, batch, predicted)
+    if can.has_std:
         _check_std(surrogate, samples, predicted)
+    if can.has_samples:
+        _check_samples(surrogate, samples, predicted)
     if can.savable:
         _check_saved(surrogate, samples, predicted)
+
+
+def _expected_shape(task, shape: tuple[int, ...], timed: bool) -> tuple[int, ...]:
+    """Shape of the predictions of a target of which the dataset has an array of `shape`."""
+    if not timed:
+        return shape
+    n, _, *rest = shape
+    return (n, *rest) if task.mode.single else (n, task.mode.ahead, *rest)
 
 
 def _check_gradient(surrogate, one, name):
@@ -101,40 +117,78 @@ def _check_gradient(surrogate, one, name):
 
 def _check_resolution(surrogate, one, call):
     task = surrogate.task
-    shape = tuple(
-        2 * n - 1 if layout == "nodes" else 2 * n for n, layout in zip(task.grid.shape, task.grid.layouts, strict=True)
-    )
-    finer = type(task.grid)(task.grid.box, shape, task.grid.layouts)
+    grid = task.domain.as_grid("resolution_free")
+    shape = tuple(2 * n - 1 if layout == "nodes" else 2 * n for n, layout in zip(grid.shape, grid.layouts, strict=True))
+    finer, first = grid.at_shape(shape), 0 if task.mode.single else 1
     for name, value in call(surrogate, one, finer).items():
-        space = value.shape[: task.grid.ndim]
+        space = value.shape[first : first + grid.ndim]
         assert space == shape, f"resolution_free: {name} at {finer} has shape {value.shape}"
         assert np.isfinite(value).all(), f"resolution_free: {name} at {finer} is not finite"
+
+
+def _check_points(surrogate, one, call):
+    """The prediction at some of the task's own points agrees with that at all of them."""
+    task, first = surrogate.task, 0 if surrogate.task.mode.single else 1
+    sites = task.domain_of(one).sites(one)
+    points = np.asarray(sites.points).reshape(-1, task.domain.ndim)
+    chosen = np.arange(0, len(points), 3)
+    chosen = chosen if sites.mask is None else chosen[np.asarray(sites.mask)[chosen]]
+    at = PointCloud(np.asarray(points[chosen], np.float32))
+    everywhere = call(surrogate, one)
+    for name, value in call(surrogate, one, at).items():
+        components = task.spec(name).components
+        lead = everywhere[name].shape[:first]
+        expected = np.asarray(everywhere[name]).reshape(*lead, len(points), *components)[
+            (slice(None),) * first + (chosen,)
+        ]
+        assert value.shape == expected.shape, f"any_points: {name} at {len(chosen)} points has shape {value.shape}"
+        _same({name: value}, {name: expected}, "any_points: at single points and at all of them")
+
+
+def _check_rollout(surrogate, samples, batch, predicted):
+    task, mode = surrogate.task, surrogate.task.mode
+    steps = min(samples.instants - mode.history, 2 * mode.ahead)
+    frames = surrogate.rollout(samples, steps)
+    for name in task.targets:
+        assert frames[name].shape[1] == steps, f"rollout: {frames[name].shape[1]} frames of {name}, asked for {steps}"
+    first = {k: frames[k][:, 0] if mode.single else frames[k][:, : mode.ahead] for k in task.targets}
+    cut = {k: v if mode.single else v[:, :steps] for k, v in predicted.items()}
+    _same(first, cut, "the first rollout frames and the prediction")
+    again = forecast(surrogate, Batch(batch.fields, batch.numbers), min(steps, mode.ahead))
+    assert np.isfinite(again).all(), "rollout: a frame is not finite"
+
+
+def _check_samples(surrogate, samples, predicted):
+    key = jax.random.key(0)
+    drawn = surrogate.predict_samples(samples, 3, key=key)
+    for name, value in predicted.items():
+        expected = (value.shape[0], 3, *value.shape[1:])
+        assert drawn[name].shape == expected, f"has_samples: draws of {name} have shape {drawn[name].shape}"
+        assert np.isfinite(drawn[name]).all(), f"has_samples: a draw of {name} is not finite"
+        assert (drawn[name][:, 0] != drawn[name][:, 1]).any(), f"has_samples: all draws of {name} are the same"
+    alone = surrogate.predict_samples(samples.select(slice(0, 1)), 3, key=key)
+    _same(alone, {k: v[:1] for k, v in drawn.items()}, "has_samples: alone and in a batch")
 
 
 def _check_std(surrogate, samples, predicted):
     std = surrogate.predict_std(samples)
     for name, value in predicted.items():
-        assert std[name].shape == value.shape, f"has_variance: std of {name} has shape {std[name].shape}"
+        assert std[name].shape == value.shape, f"has_std: std of {name} has shape {std[name].shape}"
         # Zero is right where the value is known, as on a Dirichlet side.
         positive = np.isfinite(std[name]).all() and (std[name] >= 0).all() and std[name].any()
-        assert positive, f"has_variance: std of {name} is not positive"
+        assert positive, f"has_std: std of {name} is not positive"
     if surrogate.capabilities.needs_input:
-        assert any((v != v[:1]).any() for v in std.values()), "has_variance: two different samples give the same std"
+        assert any((v != v[:1]).any() for v in std.values()), "has_std: two different samples give the same std"
 
 
 def _check_saved(surrogate, samples, predicted):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "surrogate"
         surrogate.save(path)
-        foreign = getattr(getattr(surrogate, "network", None), "foreign", False)
         # Zeros in every array: what the file does not hold is then missing.
         like = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x, surrogate)
-        again = load(path, like=like if foreign else None)
+        again = load(path, like=None if surrogate.capabilities.self_contained else like)
     _same(again.predict(samples), predicted, "before and after saving", exact=True)
-
-
-def _inputs(task):
-    return [n for n in task.names() if n not in task.targets or n in task.inputs]
 
 
 def _leaves(tree):

@@ -2,24 +2,22 @@
 
 import abc
 import os
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
-from ..core import storage
-from ..core.domains import Grid
-from ..datasets.arrays import from_arrays
 from ..datasets.dataset import Dataset
-from ..solvers.kernels.interpolate import apply_along_axes, linear_matrix
-from .task.task import Fields, Task
-from .trainable import apply_batch, count_parameters
+from . import saving
+from .batching import Batch, over_batches
+from .parameter_range import ParameterRange
+from .rollout import rolled_out
+from .task.task import Fields, Place, Task
+from .trainable import count_parameters
 
 
 @dataclass(frozen=True)
@@ -27,89 +25,86 @@ class Capabilities:
     """What a surrogate can do; `check_surrogate` skips a test only through these flags.
 
     - `resolution_free`: accepts inputs at, and predicts at, other resolutions than that of training.
+    - `any_points`: predicts at arbitrary points, `at=PointCloud(…)`, from the inputs where they are.
     - `needs_input`: the prediction depends on the sample.
-    - `has_variance`: offers `std` and `predict_std` beside the prediction.
+    - `has_std`: offers `std`, and `predict_std`, beside the prediction (`AbstractProbabilistic`).
+    - `has_samples`: draws from a distribution of predictions (`AbstractGenerative`).
     - `autoregressive`: predicts the next frame and can be rolled out.
     - `differentiable`: the prediction has a useful derivative with respect to its input fields.
     - `savable`: can be written to a file (a solver, which is a function, cannot).
+    - `self_contained`: its file alone gives it back; False needs `load(path, like=…)`.
     """
 
     resolution_free: bool = False
+    any_points: bool = False
     needs_input: bool = True
-    has_variance: bool = False
+    has_std: bool = False
+    has_samples: bool = False
     autoregressive: bool = False
     differentiable: bool = True
     savable: bool = True
+    self_contained: bool = True
 
 
 class AbstractSurrogate(eqx.Module):
-    """`surrogate(fields, at=None) -> fields` for one sample in physical units, under jit, vmap and grad."""
+    """`surrogate(fields, at=None) -> fields` for one sample in physical units, under jit, vmap and grad.
+
+    A subclass declares `task` and `capabilities` and defines `__call__`; what else it can do it says by a further base:
+    `AbstractBatchFirst`, `AbstractProbabilistic`, `AbstractGenerative`.
+    """
 
     task: eqx.AbstractVar[Task]
     capabilities: ClassVar[Capabilities]  # a property where it depends on the task
 
     @abc.abstractmethod
-    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        """Predicted targets of one sample (no sample axis) from its inputs; on grid `at` if given."""
+    def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
+        """Predicted targets of one sample (no sample axis) from its inputs; at the points of `at` if given."""
 
-    def on_batch(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        """The same for a batch of samples."""
-        return jax.vmap(lambda sample: self(sample, at))(fields)
+    def on_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
+        """The same for a batch of samples, every array with a leading sample axis."""
+        if isinstance(self, AbstractBatchFirst):
+            return self.call_batch(batch, at)
+        return jax.vmap(lambda fields, _: self(fields, at))(batch.fields, batch.numbers)
 
-    def std(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        """Standard deviation of what is predicted, in the same shape; of surrogates that declare `has_variance`."""
-        raise TypeError(f"{type(self).__name__} has no variance")
+    def predict(self, data: Dataset, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
+        """Predictions for all samples of a dataset, `(sample, *space[, component])` by name, where its targets live or at
+        the points of `at`.
 
-    def predict(self, data: Dataset, *, at: Grid | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
-        """Predictions for all samples of a dataset, `(sample, *space[, component])` by name, on its grid or on `at`.
-
-        Of trajectories: the frame after the first `history` ones; see `rollout` for more. Warns of parameters outside the
-        `ranges` of the training data (by more than 5 % of them), where the surrogate knows them.
+        Autoregressive surrogates predict the frame behind the first `history` ones; see `rollout` for more. Warns of
+        parameters outside the training range (by more than 5 % of it), where the surrogate knows it.
         """
-        return self._over(self, data, at, batch_size)
+        return _over(lambda batch, at: _predict(self, batch, at), self, data, at, batch_size)
 
-    def predict_std(self, data: Dataset, *, at: Grid | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
-        """`std` for all samples of a dataset, in the form of `predict`."""
-        return self._over(self.std, data, at, batch_size)
+    def predict_std(self, data: Dataset, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
+        """`std` for all samples of a dataset, in the form of `predict`.
 
-    def _over(self, function, data: Dataset, at: Grid | None, batch_size: int) -> dict[str, np.ndarray]:
-        self.task.check(data)
-        _warn_outside(getattr(self, "ranges", None), data)
-        names = [n for n in self.task.names() if n not in self.task.targets or n in self.task.inputs]
-        at, parts = at or wanted_grid(self.task, data), []
-        for start in range(0, len(data), batch_size):
-            positions = np.arange(start, min(start + batch_size, len(data)))
-            # The last batch is filled up, so that one compiled program serves all of them.
-            filled = np.resize(positions, min(batch_size, len(data)))
-            batch = window(self.task, data.read(names, filled)) if names else {"": np.zeros(len(filled))}
-            parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), batched(function, batch, at)))
-        return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+        **Raises:** `TypeError` for surrogates without `has_std`.
+        """
+        return _over(lambda batch, at: _std(probabilistic(self), batch, at), self, data, at, batch_size)
+
+    def predict_samples(
+        self, data: Dataset, n: int, *, key: Array, at: Place | None = None, batch_size: int = 64
+    ) -> dict[str, np.ndarray]:
+        """`n` draws for every sample of a dataset, `(sample, n, *space[, component])` by name; those of sample i depend on
+        the key and i alone.
+
+        **Raises:** `TypeError` for surrogates without `has_samples`.
+        """
+        return _over(lambda batch, at: _samples(generative(self), batch, n, key, at), self, data, at, batch_size)
 
     def rollout(self, data: Dataset, steps: int) -> Dataset:
-        """`steps` frames after the first `history` ones of each trajectory, each from the predictions before it."""
-        self.task.check(data)
+        """`steps` frames behind the first `history` ones of each trajectory, each from the predictions before it."""
         if not self.capabilities.autoregressive:
             raise ValueError(f"{type(self).__name__} is not autoregressive: its task has no history")
-        batch = window(self.task, data.read([n for n in self.task.names()]))
-        frames = rollout(self, batch, steps)
-        first, dt = data.times[self.task.history], data.times[1] - data.times[0]
-        return from_arrays(
-            targets={k: np.asarray(v) for k, v in frames.items()}, grid=data.grid, times=first + dt * np.arange(steps)
-        )
+        return rolled_out(self, data, steps)
 
-    def save(self, path: str | os.PathLike):
-        """Write to one file: a JSON header and arrays. `surrogax.load(path)` gives it back.
+    def save(self, path: str | os.PathLike) -> None:
+        """Write to one file. `surrogax.load(path)` gives the surrogate back.
 
-        Of a foreign network (`wrap`) the arrays alone are stored, and `load(path, like=…)` needs a surrogate like it.
+        Surrogates that are not `self_contained` (foreign networks, see `wrap`) store their arrays alone, and
+        `load(path, like=…)` needs a surrogate like them.
         """
-        if not self.capabilities.savable:
-            raise ValueError(
-                f"{type(self).__name__} holds functions and cannot be saved; build it again where it is needed"
-            )
-        if getattr(getattr(self, "network", None), "foreign", False):
-            storage.save_arrays(path, self)
-        else:
-            storage.save(path, self)
+        saving.save(self, path)
 
     @property
     def parameters(self) -> int:
@@ -117,123 +112,94 @@ class AbstractSurrogate(eqx.Module):
         return count_parameters(self)
 
 
-@storage.register("NetworkSurrogate")
-class NetworkSurrogate(AbstractSurrogate):
-    """A network with its task: what `FNO(task, …)` and `wrap(network, task)` return and `fit` trains."""
+class AbstractBatchFirst(AbstractSurrogate):
+    """A surrogate that computes whole batches faster than sample by sample."""
 
-    network: PyTree
-    task: Task
-    state: PyTree = None
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
-            resolution_free=self.task.grid is not None and getattr(self.network, "resolution_free", False),
-            needs_input=bool(self.task.inputs or self.task.parameters),
-            autoregressive=self.task.history > 0,
-        )
-
-    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        return jax.tree.map(lambda y: y[0], self.on_batch(jax.tree.map(lambda x: x[None], dict(fields)), at))
-
-    def on_batch(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        fields = jax.vmap(lambda sample: resample(self.task, sample, at))(fields)
-        y, _ = apply_batch(self.network, self.state, jax.vmap(lambda sample: self.task.pack(sample, at))(fields))
-        return jax.vmap(self.task.unpack)(y, fields)
+    @abc.abstractmethod
+    def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
+        """`__call__` for a batch of samples."""
 
 
-def load(path: str | os.PathLike, like: AbstractSurrogate | None = None) -> Any:
-    """A saved surrogate or learned part of a solver, from a file or, by a bare name such as "deepcg-poisson-64", from the
-    weights that are shipped. `like` is needed for foreign networks: one built the same way, whose arrays are replaced.
+class AbstractProbabilistic(AbstractSurrogate):
+    """A surrogate that predicts a standard deviation beside the mean."""
 
-    **Raises:** `StorageError` for a damaged or foreign file, saying what was found; `ValueError` for a bare name that is
-    neither a file nor shipped.
-    """
-    path = _shipped(path)
-    if like is not None:
-        return storage.load_arrays(path, getattr(like, "best", like))
-    loaded = storage.load(path)
-    if isinstance(loaded, dict):
-        raise storage.StorageError(
-            f"{path}: holds the arrays of a foreign network only; pass like=wrap(TheSameNetwork(…), task)"
-        )
-    return loaded
+    @abc.abstractmethod
+    def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
+        """Standard deviation of the prediction for one sample, in its shape and units."""
 
 
-def _shipped(path: str | os.PathLike) -> str | os.PathLike:
-    """The file of a bare name; a path as it is."""
-    if not isinstance(path, str) or Path(path).name != path or Path(path).suffix or os.path.exists(path):
-        return path
-    shipped = {file.stem: file for file in (Path(__file__).parent / "learned_solvers" / "weights").glob("*.sgx")}
-    if path not in shipped:
-        raise ValueError(f"load: {path!r} is no file and none of the shipped weights {sorted(shipped)}")
-    return shipped[path]
+class AbstractGenerative(AbstractSurrogate):
+    """A surrogate that draws from a distribution of predictions; `__call__` gives a point estimate."""
+
+    @abc.abstractmethod
+    def samples(self, fields: Fields, n: int, *, key: Array, at: Place | None = None) -> dict[str, Array]:
+        """`n` independent draws for one sample: the prediction's arrays with a leading axis `n`."""
 
 
-def wanted_grid(task: Task, data: Dataset) -> Grid | None:
-    """Where to predict `data`: None, at the points of the input fields, if there are any."""
-    return None if task.inputs else data.grid
+class AbstractInterval(AbstractSurrogate):
+    """A surrogate with calibrated bands."""
+
+    @abc.abstractmethod
+    def interval(
+        self, fields: Fields, level: float, at: Place | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Lower and upper end of the band that holds the truth with probability `level`, for one sample."""
 
 
-def _warn_outside(ranges, data: Dataset):
-    for name, (least, greatest) in () if ranges is None else ranges.value.items():
-        values, margin = np.asarray(data[name]), 0.05 * (greatest - least)
-        outside = ((values < least - margin) | (values > greatest + margin)).reshape(len(data), -1).any(1).sum()
-        if outside:
-            warnings.warn(
-                f"{outside} of {len(data)} samples have {name} outside the range of the training data, "
-                f"{np.asarray(least)} to {np.asarray(greatest)}: the prediction extrapolates",
-                stacklevel=4,
-            )
+class AbstractRanged(AbstractSurrogate):
+    """A surrogate that knows the range of the parameters that it was fitted on; `predict` warns outside it."""
+
+    ranges: eqx.AbstractVar[ParameterRange]
 
 
-def window(task: Task, arrays: Fields) -> Fields:
-    """Of trajectories the first `history` frames."""
-    if not task.history:
-        return dict(arrays)
-    timed = {n for n, spec in task.specs if spec.time}
-    return {k: v[:, : task.history] if k in timed else v for k, v in arrays.items()}
+def probabilistic(surrogate: AbstractSurrogate) -> AbstractProbabilistic:
+    """The surrogate, if it offers a standard deviation. **Raises:** `TypeError` if not."""
+    if isinstance(surrogate, AbstractProbabilistic) and surrogate.capabilities.has_std:
+        return surrogate
+    raise TypeError(f"{type(surrogate).__name__} has no standard deviation; see its `capabilities`")
 
 
-def resample(task: Task, fields: Fields, at: Grid | None) -> Fields:
-    """The input fields of a sample on grid `at` by multilinear interpolation; as they are if they live there."""
-    if at is None or not task.inputs or task.grid_of(fields) == at:
-        return fields
-    if at.box != task.grid.box:
-        raise ValueError(f"at={at} is not on the task's box {task.grid.box}")
-    matrices = interpolation(task.grid_of(fields), at)
-    return {
-        k: apply_along_axes(jnp.asarray(v), matrices, int(task.spec(k).time)) if k in task.inputs else v
-        for k, v in fields.items()
-    }
+def generative(surrogate: AbstractSurrogate) -> AbstractGenerative:
+    """The surrogate, if it draws samples. **Raises:** `TypeError` if not."""
+    if isinstance(surrogate, AbstractGenerative) and surrogate.capabilities.has_samples:
+        return surrogate
+    raise TypeError(f"{type(surrogate).__name__} draws no samples; see its `capabilities`")
 
 
-def interpolation(source: Grid, target: Grid) -> list[np.ndarray]:
-    """Per axis the matrix of linear interpolation from one grid to another on the same box."""
-    return [
-        linear_matrix(x, y, axis.length if layout == "periodic" else None)
-        for x, y, axis, layout in zip(
-            source.coordinates, target.coordinates, source.box.axes, source.layouts, strict=True
-        )
-    ]
+def output_place(task: Task, data: Dataset) -> Place | None:
+    """Where to predict `data`: None, at the points of the input fields, if the task has some where its targets live; else on
+    the grid of the data."""
+    told = any(task.spec(name).domain == task.place for name in task.inputs)
+    return None if told or not task.domain.fixed else data.grid
 
 
 @eqx.filter_jit
-def rollout(surrogate: AbstractSurrogate, fields: Fields, steps: int) -> dict[str, Array]:
-    """`steps` predicted frames of every sample of a batch, `(batch, steps, *space[, component])`: the one rollout of the
-    library."""
-
-    def step(fields, _):
-        predicted = surrogate.on_batch(fields)
-        return jax.vmap(surrogate.task.advance)(fields, predicted), predicted
-
-    frames = jax.lax.scan(step, dict(fields), length=steps)[1]
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), frames)
+def _predict(surrogate: AbstractSurrogate, batch: Batch, at: Place | None) -> dict[str, Array]:
+    return surrogate.on_batch(batch, at)
 
 
 @eqx.filter_jit
-def batched(surrogate, batch, at):
-    """`surrogate`, or a method of one, for a batch of samples."""
-    if isinstance(surrogate, AbstractSurrogate):
-        return surrogate.on_batch(batch, at)
-    return jax.vmap(lambda fields: surrogate(fields, at))(batch)
+def _std(surrogate: AbstractProbabilistic, batch: Batch, at: Place | None) -> dict[str, Array]:
+    return jax.vmap(lambda fields, _: surrogate.std(fields, at))(batch.fields, batch.numbers)
+
+
+@eqx.filter_jit
+def _samples(surrogate: AbstractGenerative, batch: Batch, n: int, key: Array, at: Place | None) -> dict[str, Array]:
+    def one(fields, number):
+        return surrogate.samples(fields, n, key=jax.random.fold_in(key, number), at=at)
+
+    return jax.vmap(one)(batch.fields, batch.numbers)
+
+
+def _over(
+    run: Callable, surrogate: AbstractSurrogate, data: Dataset, at: Place | None, batch_size: int
+) -> dict[str, np.ndarray]:
+    """`run(batch, at)` over all samples of a dataset."""
+    task = surrogate.task
+    task.check(data, targets=False)
+    if isinstance(surrogate, AbstractRanged):
+        parameters = {name: data[name] for name in task.parameters}
+        surrogate.ranges.warn_outside(parameters, "the prediction extrapolates", stacklevel=4)
+    at = output_place(task, data) if at is None else at
+    frames = task.mode.history if task.mode.ahead else None
+    return over_batches(lambda batch: run(batch, at), data, task.input_names(), batch_size, frames)

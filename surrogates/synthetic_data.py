@@ -1,46 +1,49 @@
-"""Made-up data of the form that a task asks for."""
+"""Synthetic data of the form that a task asks for."""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..core.domains import PointCloud
-from ..datasets.arrays import from_arrays
+from ..core.domains import AbstractDomain
 from ..datasets.dataset import Dataset
-from ..datasets.source import FieldSpec
+from ..datasets.source import FieldSpec, MemorySource
 from ..solvers.random import GaussianField
 from .task.task import Task
 
-_POINTS = 24  # of a made-up point cloud, at least 20 of them real
 
-
-def example_dataset(task: Task, n: int = 4, key: Array | None = None) -> Dataset:
-    """`n` samples whose fields are smooth noise (white on point clouds) with the mean and spread that the task knows."""
+def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Dataset:
+    """`n` samples whose fields are smooth noise (white on clouds and meshes) with the mean and spread that the task knows."""
     key = jax.random.key(0) if key is None else key
-    times = np.arange(task.history + 2.0) if task.history else None
-    points = None
-    if task.grid is None:
-        sizes = 20 + jnp.arange(n) % 5
-        points = PointCloud(jax.random.uniform(key, (n, _POINTS, 2)), mask=jnp.arange(_POINTS) < sizes[:, None])
-    fields, parameters = {}, {}
+    frames = task.mode.window(2 if task.mode.rolls_out else 1)
+    times = (1.0 if task.dt is None else task.dt) * np.arange(frames) if frames else None
+    arrays, specs, domains = {}, {}, {}
+    for i, (name, domain) in enumerate(task.domains):
+        place = domain.example(n, jax.random.fold_in(key, 1000 + i))
+        domains[name] = place.layout(name)
+        arrays |= place.stored(name, n)
+    specs = {name: FieldSpec("domain", values.shape[2:], dtype=str(values.dtype)) for name, values in arrays.items()}
     for i, (name, spec) in enumerate(task.specs):
-        noise = _noise(task, spec, n, task.history + 2 if spec.time else None, jax.random.fold_in(key, i))
+        domain = domains[spec.domain] if spec.role == "field" else None
+        noise = _noise(domain, spec, n, frames if spec.time else None, jax.random.fold_in(key, i))
         values = np.asarray(task.normalizers[name].decode(noise))
-        values = values if spec.components else values[..., 0]
-        (parameters if spec.role == "parameter" else fields)[name] = values
-    return from_arrays(targets=fields, parameters=parameters, grid=task.grid, points=points, times=times)
+        arrays[name] = values if spec.components else values[..., 0]
+        specs[name] = replace(spec, dtype=str(values.dtype))
+    domains.setdefault("", domains[task.place])
+    return Dataset.of(MemorySource(arrays, specs, domains, times, {}))
 
 
-def _noise(task: Task, spec: FieldSpec, n: int, frames: int | None, key: Array):
-    """`(n, [frames], *space, channels)` of unit standard deviation."""
-    if spec.role == "parameter":
-        return jax.random.normal(key, (n, spec.channels))
+def _noise(domain: AbstractDomain | None, spec: FieldSpec, n: int, frames: int | None, key: Array):
+    """`(n, [frames], *space, channels)` of unit standard deviation; numbers per sample without a domain."""
     lead = (n,) if frames is None else (n, frames)
-    if task.grid is None:
-        return jax.random.normal(key, (*lead, _POINTS, spec.channels))
+    if domain is None:
+        return jax.random.normal(key, (*lead, spec.channels))
+    if not domain.fixed:
+        return jax.random.normal(key, (*lead, *domain.shape, spec.channels))
+    grid, field = domain.as_grid("synthetic data"), GaussianField(boundary="periodic")
     draws = jax.random.split(key, (*lead, spec.channels)).reshape(-1)
-    field = GaussianField(boundary="periodic")
-    noise = jax.jit(jax.vmap(lambda k: field.sample(k, task.uniform_grid)))(draws)
-    noise = (noise / noise.std()).reshape(*lead, spec.channels, *task.grid.shape)
+    noise = jax.jit(jax.vmap(lambda k: field.sample(k, grid)))(draws)
+    noise = (noise / noise.std()).reshape(*lead, spec.channels, *grid.shape)
     return jnp.moveaxis(noise, len(lead), -1)

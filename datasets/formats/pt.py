@@ -101,7 +101,7 @@ def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, gri
         if array.shape != (len(first), *grid.shape):
             raise StorageError(f"{path}: {field!r} has shape {array.shape}, expected {(len(first), *grid.shape)}")
     specs = {field: FieldSpec(dtype=str(array.dtype)) for field, array in arrays.items()}
-    return MemorySource(arrays, specs, grid, None, {"file": os.path.basename(path)})
+    return MemorySource(arrays, specs, {"": grid}, None, {"file": os.path.basename(path)})
 
 
 class _Unpickler(pickle.Unpickler):

@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ...core.domains import Axis, Boundary, Box, Grid, Layout
+from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid, Layout
 from ...core.files import StorageError
 from ..source import FieldSpec
 
@@ -46,11 +46,13 @@ class WellSource:
         with _open(self.path) as file, _explained(self.path):
             own = json.loads(str(file.attrs.get("surrogax", "{}")))
             self._count = _integer(file.attrs, "n_trajectories")
-            self.domain: Grid | None = _own_grid(file, own["grid"]) if own else _grid(file)
+            grid = _own_grid(file, own["grid"]) if own else _grid(file)
             instants = _coordinates(file, "time")
-            stored = _table(file, self._count, len(instants), self.domain.shape)
+            stored = _table(file, self._count, len(instants), grid.shape)
             self._stored = _own_fields(stored, own["fields"]) if own else _fields(stored)
             self.attributes: Mapping = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
+        self.grid: Grid = grid
+        self.domains: Mapping[str, AbstractDomain] = {"": grid}
         self.fields: Mapping[str, FieldSpec] = {name: entry.spec for name, entry in self._stored.items()}
         self._steps = len(instants)
         timed = any(spec.time for spec in self.fields.values())
@@ -66,7 +68,7 @@ class WellSource:
         stored = self._stored[name]
         spec = stored.spec
         sizes = (self._steps,) if spec.time else ()
-        sizes += self.domain.shape if spec.role == "field" else ()
+        sizes += self.grid.shape if spec.role == "field" else ()
         if len(window) > len(sizes) + len(spec.components):
             raise IndexError(f"{name!r} has {len(sizes) + len(spec.components)} axes per sample, window {window} more")
         ranges = [range(n)[cut] for n, cut in zip(sizes, window, strict=False)]
@@ -95,7 +97,7 @@ class WellSource:
         return WellSource, (self.path,)
 
     def __repr__(self) -> str:
-        return f"WellSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.fields)} on {self.domain})"
+        return f"WellSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.fields)} on {self.grid})"
 
 
 def _read_rows(data: h5py.Dataset, rows: np.ndarray, varies: bool, cuts: tuple[slice, ...]) -> np.ndarray:

@@ -5,14 +5,17 @@ Neural operators, reduced-order bases and differentiable solvers on one dataset 
 
 from importlib.metadata import version as _version
 
+from .core.domains import AbstractDomain as AbstractDomain
 from .core.domains import Box as Box
 from .core.domains import Grid as Grid
+from .core.domains import Mesh as Mesh
 from .core.domains import PointCloud as PointCloud
 from .core.storage import register as register
 from .datasets.arrays import from_arrays as from_arrays
 from .datasets.dataset import Dataset as Dataset
 from .datasets.generation import generate as generate
 from .datasets.opening import open_dataset as open  # noqa: F401
+from .datasets.source import FieldSpec as FieldSpec
 from .solvers import linear as linear
 from .solvers import random as random
 from .solvers.pde import Dihedral as Dihedral
@@ -25,8 +28,14 @@ from .surrogates.baselines import MeanField as MeanField
 from .surrogates.baselines import Persistence as Persistence
 from .surrogates.baselines import SolverSurrogate as SolverSurrogate
 from .surrogates.contract import check_surrogate as check_surrogate
+from .surrogates.ensemble import Ensemble as Ensemble
+from .surrogates.evaluation import metrics as metrics
 from .surrogates.evaluation.evaluate import evaluate as evaluate
 from .surrogates.evaluation.table import Table as Table
+from .surrogates.networks.abstract_network import Abilities as Abilities
+from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNetwork
+from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig
+from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSurrogate
 from .surrogates.networks.wrap import wrap as wrap
 from .surrogates.operators.fno import FNO as FNO
 from .surrogates.physics.residual import Residual as Residual
@@ -35,17 +44,34 @@ from .surrogates.physics.sampling import UniformSampler as UniformSampler
 from .surrogates.reduced import GalerkinRB as GalerkinRB
 from .surrogates.reduced import LocalPOD as LocalPOD
 from .surrogates.reduced import PODRegression as PODRegression
+from .surrogates.saving import load as load
+from .surrogates.surrogate import AbstractBatchFirst as AbstractBatchFirst
+from .surrogates.surrogate import AbstractGenerative as AbstractGenerative
+from .surrogates.surrogate import AbstractProbabilistic as AbstractProbabilistic
 from .surrogates.surrogate import AbstractSurrogate as AbstractSurrogate
 from .surrogates.surrogate import Capabilities as Capabilities
-from .surrogates.surrogate import load as load
-from .surrogates.task.task import Inputs as Inputs
+from .surrogates.task.inputs import FieldValues as FieldValues
+from .surrogates.task.inputs import Inputs as Inputs
+from .surrogates.task.modes import Autoregressive as Autoregressive
+from .surrogates.task.modes import SpaceTime as SpaceTime
+from .surrogates.task.modes import Steady as Steady
+from .surrogates.task.signature import Signature as Signature
 from .surrogates.task.task import Task as Task
+from .surrogates.trainable import AbstractTrainable as AbstractTrainable
 from .surrogates.trainable import Buffer as Buffer
 from .surrogates.trainable import count_parameters as count_parameters
 from .surrogates.trainable import trainable as trainable
 from .surrogates.training import losses as losses
-from .surrogates.training.fit import Unroll as Unroll
 from .surrogates.training.fit import fit as fit
+from .surrogates.training.objective import AbstractLeastSquares as AbstractLeastSquares
+from .surrogates.training.objective import AbstractObjective as AbstractObjective
+from .surrogates.training.objective import Outcome as Outcome
+from .surrogates.training.result import AbstractDirectFit as AbstractDirectFit
 from .surrogates.training.result import FitResult as FitResult
+from .surrogates.training.solver_source import SolverSource as SolverSource
+from .surrogates.training.steps import AbstractStep as AbstractStep
+from .surrogates.training.steps import Taken as Taken
+from .surrogates.training.supervised import Supervised as Supervised
+from .surrogates.training.supervised import Unroll as Unroll
 
 __version__ = _version("surrogax")

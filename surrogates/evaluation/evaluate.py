@@ -8,11 +8,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
+from ...core.domains import AbstractDomain
 from ...datasets.dataset import Dataset
-from ..surrogate import AbstractSurrogate, batched, wanted_grid, window
-from ..surrogate import rollout as predicted_frames
-from .metrics import METRICS
+from ..batching import Batch, batches
+from ..rollout import forecast as predicted_frames
+from ..surrogate import AbstractSurrogate, generative, output_place, probabilistic
+from ..task.task import Place, Task
+from ..training.result import members_of
+from .forecast import AbstractForecast, GaussianForecast, PointForecast, SampleForecast
+from .metrics import find_metric, known_metrics
 from .table import Row, Table
 
 _BATCH = 64
@@ -25,6 +31,8 @@ def evaluate(
     *,
     metrics: Iterable[str] = ("rel_l2",),
     rollout: int | None = None,
+    samples: int = 32,
+    key: Array | None = None,
     timing: bool = True,
     batch_size: int = _BATCH,
 ) -> Table:
@@ -39,25 +47,35 @@ def evaluate(
 
     - `surrogates`: by name; results of `fit` count all their seeds.
     - `datasets`: by name, for example one per resolution.
-    - `metrics`: names from `metrics.METRICS`.
-    - `rollout`: of autoregressive surrogates, so many steps from the start of every trajectory, with one row per step.
+    - `metrics`: names of registered metrics: "rel_l2", "rel_h1", "rmse", "max_error", "vrmse", "rel_l2_unweighted"; and for
+      surrogates with `std` or `samples` "crps", "coverage_90", "spread".
+    - `rollout`: for autoregressive surrogates so many frames from the start of every trajectory, with one row per frame.
+    - `samples`: draws per test sample of a surrogate that has samples, by `key`, for metrics that need them.
+
+    **Raises:** `ValueError` for an unknown metric or trajectories that are too short.
     """
     surrogates = surrogates if isinstance(surrogates, Mapping) else {type(surrogates).__name__: surrogates}
     datasets = datasets if isinstance(datasets, Mapping) else {"test": datasets}
     metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    unknown = [m for m in metrics if m not in METRICS]
+    unknown = [m for m in metrics if m not in known_metrics()]
     if unknown:
-        raise ValueError(f"evaluate: unknown metrics {unknown}; known: {sorted(METRICS)}")
+        raise ValueError(f"evaluate: unknown metrics {unknown}; known: {known_metrics()}")
+    key = jax.random.key(0) if key is None else key
     rows, missing, errors = [], [], {}
     for data_name, data in datasets.items():
         for name, surrogate in surrogates.items():
-            for seed, member in enumerate(getattr(surrogate, "members", (surrogate,))):
+            for seed, member in enumerate(members_of(surrogate)):
                 reason = _cannot(member, data, rollout)
                 if reason:
                     missing.append(f"{name} on {data_name}: {reason}")
                     continue
                 member.task.check(data)
-                measured = _errors(member, data, metrics, rollout, batch_size)
+                can, cannot = _measurable(member, metrics, rollout)
+                if cannot and seed == 0:
+                    missing.append(f"{', '.join(cannot)} of {name}: it has neither std nor samples here")
+                if not can:
+                    continue
+                measured = _errors(member, data, can, rollout, batch_size, samples, key)
                 times = _timing(member, data, batch_size) if timing and seed == 0 else (None, None)
                 for (field, metric), values in measured.items():
                     errors[name, seed, data_name, field, metric] = values
@@ -72,7 +90,7 @@ def evaluate(
                                 dataset=data_name,
                                 field=field,
                                 metric=metric,
-                                step=step if rollout else None,
+                                step=step if values.shape[1] > 1 or rollout else None,
                                 mean=float(v.mean()),
                                 stderr=stderr,
                                 ms_per_sample_1=times[0],
@@ -87,76 +105,105 @@ def evaluate(
 def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) -> str | None:
     if rollout and not surrogate.capabilities.autoregressive:
         return "not autoregressive"
-    if data.grid != surrogate.task.grid and data.grid is not None and not surrogate.capabilities.resolution_free:
-        return f"fitted on {surrogate.task.grid} and not resolution free"
+    here = surrogate.task.domain
+    if data.domain != here and here.fixed and not surrogate.capabilities.resolution_free:
+        return f"fitted on {here} and not resolution free"
     return None
 
 
-def _errors(surrogate, data: Dataset, metrics, rollout, batch_size: int) -> dict[tuple[str, str], np.ndarray]:
-    """Per (field or field component, metric) the values `(sample, step)`."""
-    task = surrogate.task
-    steps = rollout or 1
-    if task.history and data.instants < task.history + steps:
-        raise ValueError(f"rollout={rollout} needs {task.history + steps} instants, the dataset has {data.instants}")
+def _measurable(
+    surrogate: AbstractSurrogate, metrics: tuple[str, ...], rollout: int | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The metrics that suit what the surrogate says about its error, and the others."""
+    knows = (surrogate.capabilities.has_std or surrogate.capabilities.has_samples) and not rollout
+    can = tuple(m for m in metrics if knows or not find_metric(m).probabilistic)
+    return can, tuple(m for m in metrics if m not in can)
 
-    at, parts = wanted_grid(task, data), []
-    for start in range(0, len(data), batch_size):
-        positions = np.arange(start, min(start + batch_size, len(data)))
-        # The last batch is filled up, so that one compiled program serves all of them.
-        batch = data.read(task.names(), np.resize(positions, min(batch_size, len(data))))
-        inputs = _inputs(task, batch)
-        if task.history:
-            predicted = predicted_frames(surrogate, inputs, steps)
-            truth = {k: batch[k][:, task.history : task.history + steps] for k in task.targets}
+
+def _errors(
+    surrogate: AbstractSurrogate,
+    data: Dataset,
+    metrics: tuple[str, ...],
+    rollout: int | None,
+    batch_size: int,
+    samples: int,
+    key: Array,
+) -> dict[tuple[str, str], np.ndarray]:
+    """Per (channel, metric) the values `(sample, frame)`."""
+    task, mode = surrogate.task, surrogate.task.mode
+    frames = rollout or mode.ahead
+    if mode.ahead and data.instants < mode.history + frames:
+        raise ValueError(f"rollout={rollout} needs {mode.history + frames} instants, the dataset has {data.instants}")
+    at, parts = output_place(task, data), []
+    uncertain = any(find_metric(m).probabilistic for m in metrics)
+    for real, batch in batches(data, task.names(), batch_size, mode.history + frames if mode.ahead else None):
+        inputs = Batch({k: v for k, v in batch.fields.items() if k in task.input_names()}, batch.numbers)
+        inputs = _given(task, inputs)
+        if uncertain:
+            predicted = _uncertain(surrogate, inputs, samples, key, at)
         else:
-            predicted = {k: v[:, None] for k, v in batched(surrogate, inputs, at).items()}
-            truth = {k: batch[k][:, None] for k in task.targets}
-        weights = data.grid.weights if data.grid is not None else batch["weights"]
-        values = _measure(
-            metrics, _stack(task, predicted), _stack(task, truth), jnp.asarray(weights, jnp.float32), data.grid
-        )
-        parts.append(jax.tree.map(lambda x, n=len(positions): np.asarray(x[:n]), values))
+            predicted = PointForecast(predicted_frames(surrogate, inputs, rollout, at))
+        values = _measure(metrics, predicted, task, batch.fields, frames, data.domains[task.place])
+        parts.append(jax.tree.map(lambda x, n=real: np.asarray(x[:n]), values))
     values = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
-    result, channel = {}, 0
-    for name in task.targets:
-        spec = task.spec(name)
-        for i in range(spec.channels):
-            label = f"{name}_{i}" if spec.components else name
-            for metric in metrics:
-                result[label, metric] = values[metric][:, :, channel]
-            channel += 1
-    return result
+    return {(label, m): values[m][:, :, c] for c, label in enumerate(task.labels) for m in metrics}
 
 
-def _inputs(task, batch) -> dict:
-    """What a prediction needs of a batch; an array with a sample axis also where that is nothing."""
-    needed = {k: v for k, v in window(task, batch).items() if k not in task.targets or k in task.inputs}
-    return needed or {"": np.zeros(len(next(iter(batch.values()))))}
-
-
-def _stack(task, named) -> jax.Array:
-    """`(sample, step, *space, channel)`."""
-    return task.stack({k: jnp.asarray(v, jnp.float32) for k, v in named.items()})
+def _given(task: Task, batch: Batch) -> Batch:
+    """A batch without the frames that are to be predicted; inputs that are not predicted keep all of theirs."""
+    history = task.mode.history
+    cut = {k: v[:, :history] if k in task.targets and task.is_timed(k) else v for k, v in batch.fields.items()}
+    return Batch(cut, batch.numbers)
 
 
 @eqx.filter_jit
-def _measure(metrics: tuple[str, ...], predicted, truth, weights, grid):
-    """By metric the values `(sample, step, channel)`. One compiled program for all surrogates on a dataset."""
-
-    def one(u, v, weights):
-        return {m: METRICS[m](u, v, weights, grid) for m in metrics}
-
-    steps = jax.vmap(one, in_axes=(0, 0, None))
-    return jax.vmap(steps, in_axes=(0, 0, None if grid is not None else 0))(predicted, truth, weights)
-
-
-def _timing(surrogate, data: Dataset, batch_size: int) -> tuple[float, float]:
-    """Milliseconds per sample at batch 1 and at full batch: medians after compilation, inputs on the device."""
+def _uncertain(surrogate, batch: Batch, n: int, key: Array, at: Place | None) -> AbstractForecast:
+    """One prediction of a batch with samples or a standard deviation, `(batch, frames, *space, c)`."""
     task = surrogate.task
-    at, results = wanted_grid(task, data), []
+    value = jax.vmap(task.join)(surrogate.on_batch(batch, at))
+    if surrogate.capabilities.has_samples:
+        draw = generative(surrogate).samples
+
+        def one(fields, number):
+            drawn = draw(fields, n, key=jax.random.fold_in(key, number), at=at)
+            return jnp.moveaxis(jax.vmap(task.join)(drawn), 0, 1)
+
+        return SampleForecast(value, jax.vmap(one)(batch.fields, batch.numbers))
+    spread = probabilistic(surrogate).std
+    return GaussianForecast(value, jax.vmap(lambda f, _: task.join(spread(f, at)))(batch.fields, batch.numbers))
+
+
+@eqx.filter_jit
+def _measure(
+    metrics: tuple[str, ...], predicted: AbstractForecast, task: Task, truth, frames: int, domain: AbstractDomain
+) -> dict[str, Float[Array, "sample frame c"]]:
+    """By metric the values of a batch. One compiled program for all surrogates on a dataset."""
+
+    def one(forecast, fields):
+        reference = jnp.concatenate([_reference(task, n, fields[n], frames) for n in task.targets], -1)
+        weights = jnp.asarray(domain.sites(fields).weights, jnp.float32)
+        every = jax.vmap(lambda u, v: {m: find_metric(m).function(u, v, weights, domain) for m in metrics})
+        return every(jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), forecast), reference)
+
+    return jax.vmap(one)(predicted, truth)
+
+
+def _reference(task: Task, name: str, values, frames: int) -> Float[Array, "frames *space c"]:
+    """The true frames of one target with channels."""
+    values, spec = jnp.asarray(values, jnp.float32), task.spec(name)
+    values = values[task.mode.history : task.mode.history + frames] if spec.time else values[None]
+    return values if spec.components else values[..., None]
+
+
+def _timing(surrogate: AbstractSurrogate, data: Dataset, batch_size: int) -> tuple[float, float]:
+    """Milliseconds per sample at batch 1 and at full batch: medians after compilation, inputs on the device."""
+    task, results = surrogate.task, []
+    at = output_place(task, data)
     for size in (1, min(batch_size, len(data))):
-        batch = jax.tree.map(jnp.asarray, _inputs(task, data.read(task.names(), np.arange(size))))
-        run = lambda batch=batch: jax.block_until_ready(batched(surrogate, batch, at))  # noqa: E731
+        frames = task.mode.history if task.mode.ahead else None
+        batch = next(batches(data[:size], task.input_names(), size, frames))[1]
+        batch = jax.tree.map(jnp.asarray, batch)
+        run = lambda batch=batch: jax.block_until_ready(predicted_frames(surrogate, batch, None, at))  # noqa: E731
         run()
         seconds = []
         for _ in range(_REPEATS):

@@ -78,8 +78,9 @@ def _scalars(surrogate, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     task = surrogate.task
     name = task.targets[0]
     predicted, truth = surrogate.predict(data)[name], data[name]
-    if task.history:
-        truth = truth[:, task.history]
+    if task.mode.ahead:
+        truth = truth[:, task.mode.history]
+        predicted = predicted if task.mode.single else predicted[:, 0]
     return (predicted[..., 0], truth[..., 0]) if task.spec(name).components else (predicted, truth)
 
 

@@ -1,6 +1,7 @@
 """Fourier neural operator (Li et al., ICLR 2021) in one to three dimensions."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import equinox as eqx
@@ -12,9 +13,12 @@ from ...core.domains import Layout
 from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
+from ..networks.abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
 from ..networks.layers import ACTIVATIONS, BatchNorm, GroupNorm, Pointwise, PointwiseMLP, SpectralConv
-from ..surrogate import NetworkSurrogate
-from ..task.task import Inputs, Task
+from ..networks.network_surrogate import NetworkSurrogate
+from ..task.inputs import Inputs
+from ..task.signature import Signature
+from ..task.task import Task
 from .on_devices import axes_to_divide, in_parts, over_devices, part_for_caches
 
 # The original paper's network (with the batch normalisation of its published parameter counts), and the graph of
@@ -40,14 +44,18 @@ class Block(eqx.Module):
     channel_mlp: PointwiseMLP | None
     gate: Float[Array, " c"] | None
 
-    def __init__(self, width, kept, *, channel_mlp, skip_bias, spectral_bias, norm, activation, init, method, key):
+    def __init__(self, config: "FNOConfig", kept: tuple[int, ...], *, key: Array):
         k1, k2, k3 = jax.random.split(key, 3)
-        self.spectral = SpectralConv(width, width, kept, bias=spectral_bias, init=init, method=method, key=k1)
-        self.skip = Pointwise(width, width, bias=skip_bias, key=k2)
-        self.norm = {"batch": BatchNorm, "group": GroupNorm, None: lambda _: None}[norm](width)
+        width = config.width
+        self.spectral = SpectralConv(
+            width, width, kept, bias=config.spectral_bias, init=config.init, method=config.method, key=k1
+        )
+        self.skip = Pointwise(width, width, bias=config.skip_bias, key=k2)
+        self.norm = {"batch": BatchNorm, "group": GroupNorm, None: lambda _: None}[config.norm](width)
         self.channel_mlp = self.gate = None
-        if channel_mlp is not None:
-            self.channel_mlp = PointwiseMLP(width, round(channel_mlp * width), width, activation=activation, key=k3)
+        if config.channel_mlp is not None:
+            hidden = round(config.channel_mlp * width)
+            self.channel_mlp = PointwiseMLP(width, hidden, width, activation=config.activation, key=k3)
             self.gate = jnp.ones(width)
 
     def __call__(self, v, activate, last: bool, state, train: bool):
@@ -63,80 +71,104 @@ class Block(eqx.Module):
         return y, state
 
 
+@register("FNO.Config")
+@dataclass(frozen=True)
+class FNOConfig(AbstractNetworkConfig):
+    """Sizes and details of a Fourier neural operator; the defaults are this library's network. See `FNO`.
+
+    **Arguments:**
+
+    - `width`: channels, 20 to 64.
+    - `modes`: frequencies per axis and sign, one number or one per axis.
+    - `depth`: blocks, 4.
+    - `padding`: extension of the domain by zeros, as a fraction of it; `padding_side`: "end" (the padded period is the same
+      at every resolution) or "both" (neuraloperator's).
+    - `lifting`, `projection`: hidden layers before and behind the blocks, as widths or as one multiple of `width`.
+    - `channel_mlp`: hidden width of an MLP in every block as a multiple of `width`, None for none.
+    - `skip_bias`, `spectral_bias`: whether the pointwise and the spectral part of a block have a bias.
+    - `norm`: "batch", "group" or None.
+    - `activation`: "gelu", "relu" or "tanh".
+    - `init`: "normal" or "uniform", see `SpectralConv`.
+    - `method`: of the truncated transforms, see `kernels.fourier`.
+    - `remat`: recompute the blocks in the backward pass: less memory, a third more time.
+    - `kept`: frequencies of the leading axes counting both signs, in place of twice the `modes`; for networks ported from
+      elsewhere.
+    """
+
+    width: int = 32
+    modes: int | tuple[int, ...] = 12
+    depth: int = 4
+    padding: float = 0.0
+    lifting: float | tuple[int, ...] = ()
+    projection: float | tuple[int, ...] = (128,)
+    channel_mlp: float | None = None
+    skip_bias: bool = True
+    spectral_bias: bool = False
+    norm: Literal["batch", "group"] | None = None
+    activation: Literal["gelu", "relu", "tanh"] = "gelu"
+    init: Literal["normal", "uniform"] = "normal"
+    padding_side: Literal["end", "both"] = "end"
+    method: Method = "auto"
+    remat: bool = False
+    kept: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"FNO: unknown activation {self.activation!r}; use one of {list(ACTIVATIONS)}")
+        modes = (self.modes,) if isinstance(self.modes, int) else tuple(self.modes)
+        if min((*modes, *(self.kept or ()), self.width, self.depth)) < 1:
+            raise ValueError(
+                f"FNO: width, depth and modes must be positive, got {self.width}, {self.depth}, {self.kept or modes}"
+            )
+
+    def kept_modes(self, ndim: int) -> tuple[int, ...]:
+        """Frequencies kept per axis in so many dimensions, counting both signs on all axes but the last."""
+        modes = (self.modes,) * ndim if isinstance(self.modes, int) else tuple(self.modes)
+        kept = self.kept or (*(2 * m for m in modes[:-1]), modes[-1])
+        if len(kept) != ndim:
+            raise ValueError(f"FNO: modes={self.kept or self.modes} for a task with {ndim} dimensions")
+        return kept
+
+    def build(self, signature: Signature, key: Array) -> "FourierNetwork":
+        return FourierNetwork(self, signature, key=key)
+
+
 @register("FNO.Network")
-class FourierNetwork(eqx.Module):
+class FourierNetwork(AbstractNetwork):
     """The network behind `FNO`: lifting → blocks on the padded grid → projection.
 
     It computes whole batches in the layout of `layers`, on a mesh of devices divided as `on_devices` says: along "space" two
     or more axes are needed and modes of the last one that the devices divide. Input: `Inputs` with `fields`
-    `(batch, *space, in)` or none, `params` `(batch, p)` or none (constant channels), and the coordinates `query`, appended
-    as channels. Output `(batch, *space, out)` and the running statistics.
+    `(batch, *space, in)` or none, `params` `(batch, p)` or none (constant channels), and the coordinates `query.points`,
+    appended as channels. Output `(batch, *space, out)` and the running statistics.
     """
 
     lifting: PointwiseMLP
     blocks: tuple[Block, ...]
     projection: PointwiseMLP
-    padding: float = eqx.field(static=True)
-    padding_side: str = eqx.field(static=True)
     layouts: tuple[Layout, ...] = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
-    remat: bool = eqx.field(static=True)
-    options: tuple = eqx.field(static=True)
-    resolution_free = True
-    batched = True
+    config: FNOConfig = eqx.field(static=True)
 
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        *,
-        width: int,
-        kept: tuple[int, ...],
-        depth: int = 4,
-        layouts: tuple[Layout, ...] | None = None,
-        lifting: float | tuple[int, ...] = (),
-        projection: float | tuple[int, ...] = (128,),
-        channel_mlp: float | None = None,
-        skip_bias: bool = True,
-        spectral_bias: bool = False,
-        norm: Literal["batch", "group"] | None = None,
-        activation: str = "gelu",
-        init: str = "normal",
-        padding: float = 0.0,
-        padding_side: Literal["end", "both"] = "end",
-        method: Method = "auto",
-        remat: bool = False,
-        key: Array,
-    ):
-        if not 1 <= len(kept) <= 3:
-            raise ValueError(f"FNO: 1 to 3 space dimensions, got modes for {len(kept)}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"FNO: unknown activation {activation!r}; use one of {list(ACTIVATIONS)}")
-        if min((*kept, width, depth)) < 1:
-            raise ValueError(f"FNO: width, depth and modes must be positive, got {width}, {depth}, {kept}")
-        given = {k: v for k, v in locals().items() if k not in ("self", "key", "__class__")}
-        self.options = tuple(sorted(given.items(), key=lambda item: item[0]))
-        keys = jax.random.split(key, depth + 2)
+    def __init__(self, config: FNOConfig, signature: Signature, *, key: Array):
+        grid, width = signature.domain.as_grid("FNO"), config.width
+        if not 1 <= grid.ndim <= 3:
+            raise ValueError(f"FNO: 1 to 3 dimensions, the task has {grid.ndim}")
+        kept = config.kept_modes(grid.ndim)
+        keys = jax.random.split(key, config.depth + 2)
 
-        def hidden(spec):
-            return (round(spec * width),) if isinstance(spec, float | int) else tuple(spec)
+        def mlp(n_in, hidden, n_out, key):
+            widths = (round(hidden * width),) if isinstance(hidden, float | int) else hidden
+            return PointwiseMLP(n_in, *widths, n_out, activation=config.activation, key=key)
 
-        self.lifting = PointwiseMLP(n_in + len(kept), *hidden(lifting), width, activation=activation, key=keys[0])
-        self.projection = PointwiseMLP(width, *hidden(projection), n_out, activation=activation, key=keys[1])
-        self.blocks = tuple(
-            Block(
-                width, tuple(kept), channel_mlp=channel_mlp, skip_bias=skip_bias, spectral_bias=spectral_bias,
-                norm=norm, activation=activation, init=init, method=method, key=k,
-            )
-            for k in keys[2:]
-        )  # fmt: skip
-        self.padding, self.padding_side, self.activation, self.remat = padding, padding_side, activation, remat
-        self.layouts = tuple(layouts or ("periodic",) * len(kept))
+        n_in = signature.in_channels + signature.params + grid.ndim
+        self.lifting = mlp(n_in, config.lifting, width, keys[0])
+        self.projection = mlp(width, config.projection, signature.out_channels, keys[1])
+        self.blocks = tuple(Block(config, kept, key=k) for k in keys[2:])
+        self.layouts, self.config = grid.layouts, config
 
-    def reinit(self, key: Array) -> "FourierNetwork":
-        """The same network with new weights."""
-        options = dict(self.options)
-        return FourierNetwork(options.pop("n_in"), options.pop("n_out"), **options, key=key)
+    @property
+    def abilities(self) -> Abilities:
+        return Abilities(batched=True, resolution_free=True)
 
     def initial_state(self) -> PyTree:
         """Running statistics of batch normalisation, None without it."""
@@ -144,13 +176,13 @@ class FourierNetwork(eqx.Module):
         return states if any(s is not None for s in states) else None
 
     def __call__(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
-        """Outputs of a batch and the new state."""
-        batch, *space, _ = inputs.query.shape
+        points = inputs.query.points
+        batch, *space, _ = points.shape
         channels = [] if inputs.fields is None else [inputs.fields]
         if inputs.params is not None:
             params = inputs.params.reshape(batch, *(1,) * len(space), -1)
             channels.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
-        x = jnp.concatenate([*channels, inputs.query.astype(self.lifting.layers[0].weight.dtype)], -1)
+        x = jnp.concatenate([*channels, points.astype(self.lifting.layers[0].weight.dtype)], -1)
         widths = self._pad_widths(tuple(space))
         if SPACE not in axes_to_divide():
             if not train:
@@ -178,7 +210,7 @@ class FourierNetwork(eqx.Module):
         return predict(arrays, x)
 
     def _on_device(self, x, widths: list[tuple[int, int]] | None, state: PyTree, train: bool):
-        """Of inputs `(batch, *space, channels)` outputs and state; the fields are padded by `widths`, or have been (None)."""
+        """Outputs and state for inputs `(batch, *space, channels)`. Fields are padded by `widths`, or have been (None)."""
         ndim, space = x.ndim - 2, x.shape[1:-1]
         reverse = tuple(range(1, ndim + 1))[::-1]
         x = jnp.transpose(x, (*reverse, 0, ndim + 1))
@@ -191,9 +223,9 @@ class FourierNetwork(eqx.Module):
         for i, (block, block_state) in enumerate(zip(self.blocks, states, strict=True)):
 
             def run(block, v, block_state, last=i == len(self.blocks) - 1):
-                return block(v, ACTIVATIONS[self.activation], last, block_state, train)
+                return block(v, ACTIVATIONS[self.config.activation], last, block_state, train)
 
-            v, new = (jax.checkpoint(run) if self.remat else run)(block, v, block_state)
+            v, new = (jax.checkpoint(run) if self.config.remat else run)(block, v, block_state)
             new_states.append(new)
         if widths is not None:
             v = v[_inside(widths, space)[::-1]]
@@ -203,12 +235,17 @@ class FourierNetwork(eqx.Module):
     def _pad_widths(self, space: tuple[int, ...]) -> list[tuple[int, int]]:
         """Zeros per axis. "end": the padded period is (1 + padding) times the box at every resolution, so that a mode is
         the same function on all grids; "both" (neuraloperator): round(padding · n) points on either side."""
-        if self.padding_side == "both":
-            return [(p, p) for p in (round(self.padding * n) for n in space)]
-        if self.padding == 0:
+        if self.config.padding_side == "both":
+            return [(p, p) for p in (round(self.config.padding * n) for n in space)]
+        if self.config.padding == 0:
             return [(0, 0)] * len(space)
         return [
-            (0, max(round(self.padding * (n - 1)) - 1, 0) if layout == "nodes" else round(self.padding * n))
+            (
+                0,
+                max(round(self.config.padding * (n - 1)) - 1, 0)
+                if layout == "nodes"
+                else round(self.config.padding * n),
+            )
             for n, layout in zip(space, self.layouts, strict=True)
         ]
 
@@ -217,17 +254,8 @@ def _inside(widths, space) -> tuple[slice, ...]:
     return tuple(slice(a, a + n) for (a, _), n in zip(widths, space, strict=True))
 
 
-def FNO(
-    task: Task,
-    *,
-    width: int = 32,
-    modes: int | tuple[int, ...] = 12,
-    depth: int = 4,
-    padding: float = 0.0,
-    key: Array,
-    **options,
-) -> NetworkSurrogate:
-    """Fourier neural operator for `task`, to be trained with `fit`.
+class FNO:
+    """Fourier neural operator for `task`, to be trained with `fit`; calling it returns a `NetworkSurrogate`.
 
     v_0 = P(a, x);  v_{l+1} = σ(K_l v_l + W_l v_l);  u = Q(v_L), with K_l a convolution whose kernel has Fourier coefficients
     R_l(k) learned for |k_i| ≤ modes.
@@ -239,28 +267,29 @@ def FNO(
     - `depth`: blocks, 4.
     - `padding`: extension of the domain by zeros, as a fraction of it, for non-periodic problems: 0.1 to 0.3. It scales with
       the resolution. Choose it so that padding · (n − 1) is whole on every grid used.
-    - `options`: see `FourierNetwork`. `**ORIGINAL` and `**NEURALOPERATOR` reproduce the published networks.
+    - `details`: the other fields of `FNOConfig`. `**ORIGINAL` and `**NEURALOPERATOR` reproduce the published networks.
 
-    Trained on one grid it runs on others (`resolution_free`); on grids coarser than its modes it drops the highest.
+    `FNO.config(width=…, …)` is the frozen config alone, for models that build a network themselves.
 
-    **Raises:** `ValueError` for point clouds. Source: Li et al., arXiv:2010.08895, equations 2 to 5; Kossaifi et al.,
-    neuraloperator 2.0, for the channel MLP with soft gating.
+    Trained on one grid it runs on others (`resolution_free`); on grids coarser than its modes it drops the highest. In
+    space-time tasks time is one more axis.
+
+    **Raises:** `ValueError` for point clouds and meshes. Source: Li et al., arXiv:2010.08895, equations 2 to 5; Kossaifi et
+    al., neuraloperator 2.0, for the channel MLP with soft gating.
     """
-    if task.grid is None:
-        raise ValueError("FNO needs a uniform grid; this task lives on point clouds")
-    modes = (modes,) * task.grid.ndim if isinstance(modes, int) else tuple(modes)
-    if len(modes) != task.ndim:
-        raise ValueError(f"FNO: modes={modes} for a task with {task.ndim} space dimensions")
-    kept = (*(2 * m for m in modes[:-1]), modes[-1])
-    network = FourierNetwork(
-        task.in_channels + task.in_params,
-        task.out_channels,
-        width=width,
-        kept=kept,
-        depth=depth,
-        layouts=task.grid.layouts,
-        padding=padding,
-        key=key,
-        **options,
-    )
-    return NetworkSurrogate(network=network, task=task, state=network.initial_state())
+
+    config = FNOConfig
+
+    def __new__(
+        cls,
+        task: Task,
+        *,
+        width: int = 32,
+        modes: int | tuple[int, ...] = 12,
+        depth: int = 4,
+        padding: float = 0.0,
+        key: Array,
+        **details: Any,
+    ) -> NetworkSurrogate:
+        config = FNOConfig(width=width, modes=modes, depth=depth, padding=padding, **details)
+        return NetworkSurrogate.build(config, task, key)

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...core.domains import Grid
 from ..networks.layers import Pointwise, PointwiseMLP
-from .fno import NEURALOPERATOR, FourierNetwork
+from ..task.signature import Signature, SourceSignature
+from .fno import NEURALOPERATOR, FNOConfig, FourierNetwork
 
 
 def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float = 0.0) -> FourierNetwork:
@@ -37,14 +39,11 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
         )
     _, _, *kept = p["fno_blocks.convs.0.weight.tensor"].shape
     width, hidden = p["lifting.fcs.1.weight"].shape[:2]
-    network = FourierNetwork(
-        p["lifting.fcs.0.weight"].shape[1] - len(kept),
-        p["projection.fcs.1.weight"].shape[0],
+    config = FNOConfig(
         width=width,
         kept=tuple(kept),
         depth=depth,
         padding=padding,
-        key=jax.random.key(0),
         **{
             **NEURALOPERATOR,
             "lifting": (hidden,),
@@ -52,6 +51,11 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
             "channel_mlp": p["fno_blocks.channel_mlp.0.fcs.0.weight"].shape[0] / width,
         },
     )
+    # The sizes of the grid play no part.
+    grid = Grid.unit((4,) * len(kept), layout="periodic")
+    channels = p["lifting.fcs.0.weight"].shape[1] - len(kept)
+    signature = Signature((SourceSignature(channels, grid),), 0, p["projection.fcs.1.weight"].shape[0], grid)
+    network = config.build(signature, jax.random.key(0))
 
     def pointwise(layer: Pointwise, name: str) -> Pointwise:
         weight = p[f"{name}.weight"]

@@ -5,24 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.domains import Grid
 from ...core.precision import in_double
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...solvers.kernels.interpolate import apply_along_axes
 from ...solvers.pde.affine import interior, with_zero_boundary
 from ...solvers.pde.problem import Problem
-from ..surrogate import AbstractSurrogate, Capabilities, interpolation
-from ..task.task import Fields, Task
+from ..parameter_range import ParameterRange
+from ..resampling import interpolation
+from ..surrogate import AbstractRanged, Capabilities
+from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
-from ..training.result import DirectFit
+from ..training.result import AbstractDirectFit
 from .basis.pod import pod
 from .certified.full_order import FullOrder
 from .certified.greedy import CertifiedBasis, weak_greedy
 from .certified.reduced_space import ReducedSpace
 
 
-class GalerkinRB(DirectFit):
+class GalerkinRB(AbstractDirectFit):
     """u(μ) ≈ Σ_i c_i(μ) φ_i, c from the problem's equations projected on the basis: needs `Problem.affine`, zero values on
     Dirichlet sides, and a steady task from all parameters of the problem to its unknown.
 
@@ -48,10 +49,9 @@ class GalerkinRB(DirectFit):
         problem.needs("affine", "GalerkinRB")
         if self.basis not in ("pod", "greedy"):
             raise ValueError(f"GalerkinRB: unknown basis {self.basis!r}; use 'pod' or 'greedy'")
-        if task.grid is None or task.history or task.targets != problem.unknowns or len(task.targets) > 1:
-            raise ValueError(
-                f"GalerkinRB predicts the unknown {problem.unknowns} of a steady problem on a grid, not {task!r}"
-            )
+        task.domain.as_grid("GalerkinRB")
+        if task.mode.ahead or task.targets != problem.unknowns or len(task.targets) > 1:
+            raise ValueError(f"GalerkinRB predicts the unknown {problem.unknowns} of a steady problem, not {task!r}")
         if task.inputs or set(task.parameters) != set(problem.parameters):
             raise ValueError(
                 f"GalerkinRB needs the inputs {tuple(problem.parameters)}, the task has {task.inputs + task.parameters}"
@@ -59,7 +59,7 @@ class GalerkinRB(DirectFit):
 
     def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedGalerkinRB":
         self.task.check(train)
-        system = self.problem.needs("affine", "GalerkinRB")(self.task.uniform_grid)
+        system = self.problem.needs("affine", "GalerkinRB")(self.task.domain.as_grid("GalerkinRB"))
         parameters = {name: np.asarray(train[name], np.float64) for name in self.task.parameters}
         if self.basis == "greedy":
             basis = weak_greedy(system, parameters, tolerance=self.tolerance, max_basis=self.rank)
@@ -83,7 +83,7 @@ class GalerkinRB(DirectFit):
 
 
 @register("FittedGalerkinRB")
-class FittedGalerkinRB(AbstractSurrogate):
+class FittedGalerkinRB(AbstractRanged):
     """See `GalerkinRB`. **Fields:** `model`, the `ReducedBasis`; `projection_error`, mean relative error in the norm of X of
     the best approximation of the validation fields (the training fields without them) in the space."""
 
@@ -96,18 +96,25 @@ class FittedGalerkinRB(AbstractSurrogate):
         functions = (self.model.value.coefficients, self.model.value.rhs_coefficients)
         return Capabilities(resolution_free=True, savable=all(isinstance(f, eqx.Module) for f in functions))
 
-    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        model, grid = self.model.value, self.task.uniform_grid
+    def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
+        model, grid = self.model.value, self.task.domain.as_grid("GalerkinRB")
         parameters = {name: jnp.asarray(fields[name], jnp.float32) for name in self.task.parameters}
         unknowns = model.field(model(parameters).coefficients)
         u = with_zero_boundary(unknowns, grid.box)
-        return {self.task.targets[0]: apply_along_axes(u, interpolation(grid, at or grid))}
+        return {
+            self.task.targets[0]: apply_along_axes(
+                u, interpolation(grid, grid if at is None else at.as_grid("GalerkinRB"))
+            )
+        }
 
     @property
-    def ranges(self) -> Buffer:
+    def ranges(self) -> ParameterRange:
         """Least and greatest value of every training parameter."""
         model = self.model.value
-        return Buffer({name: np.stack([model.lower[name], model.upper[name]]) for name in self.task.parameters})
+        return ParameterRange(
+            {name: model.lower[name] for name in self.task.parameters},
+            {name: model.upper[name] for name in self.task.parameters},
+        )
 
     def bound(self, fields: Fields) -> Float[Array | np.ndarray, ""]:
         """Bound of ‖u − u_N‖_μ against the solution of the discrete problem on the task's grid, for one sample, in float64

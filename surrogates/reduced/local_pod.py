@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.domains import Grid
 from ...core.storage import register
 from ...datasets.dataset import Dataset
-from ..surrogate import AbstractSurrogate, Capabilities, resample
-from ..task.task import Fields, Task
+from ..parameter_range import ParameterRange
+from ..resampling import resample
+from ..surrogate import AbstractProbabilistic, AbstractRanged, Capabilities
+from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
-from ..training.result import DirectFit
+from ..training.result import AbstractDirectFit
 from .local.classifier import fit_classifier
 from .local.local_bases import LocalBases, local_bases
 from .pod_regression import check_reducible
@@ -23,6 +24,7 @@ from .reduced_coordinates import (
     Reduction,
     expand,
     fit_reduction,
+    grid_of,
     ranges_of,
     single,
     targets_of,
@@ -34,7 +36,7 @@ from .regression.regressors import check_kind, fit_regressor
 _OVERLAP = 1.5  # samples that a regressor learns from, over those of the largest cluster
 
 
-class LocalPOD(DirectFit):
+class LocalPOD(AbstractDirectFit):
     """u ≈ Σ_k p_k(z) Φ_k c_k(z) over the `top` most probable of K local bases: snapshots are clustered, each cluster has its
     own POD basis Φ_k and regressor c_k, and a classifier gives p_k(z) from the reduced inputs z (the ROM-net of Daniel,
     Casenave, Akkari, Ryckelynck 2020, with regression in place of a Galerkin model).
@@ -101,7 +103,7 @@ class LocalPOD(DirectFit):
             Buffer(classifier),
             Buffer(stacked),
             Buffer(variances),
-            Buffer(ranges_of(task, train)),
+            ranges_of(task, train),
             min(self.top, k),
             None,
         )
@@ -125,7 +127,7 @@ def _errors(fitted: "FittedLocalPOD", bases: LocalBases, mean, val: Dataset) -> 
 
 
 @register("FittedLocalPOD")
-class FittedLocalPOD(AbstractSurrogate):
+class FittedLocalPOD(AbstractProbabilistic, AbstractRanged):
     """See `LocalPOD`.
 
     **Fields:** `modes` `(K, points, rank)`, `classifier`, `regressors` (one, its arrays with a leading axis K), `variances`
@@ -139,25 +141,25 @@ class FittedLocalPOD(AbstractSurrogate):
     classifier: Buffer
     regressors: Buffer
     variances: Buffer
-    ranges: Buffer
+    ranges: ParameterRange
     top: int = eqx.field(static=True)
     errors: ReducedErrors | None = eqx.field(static=True)
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(resolution_free=True, has_variance=self.variances.value is not None)
+        return Capabilities(resolution_free=True, has_std=self.variances.value is not None)
 
-    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
-        return expand(self.task, self.blended(self._reduced(fields)), at or self.task.grid_of(fields))
+    def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
+        return expand(self.task, self.blended(self._reduced(fields)), fields, at)
 
-    def std(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+    def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         """Of the mixture: √Σ p_k (diag Φ_k C_k(z) Φ_kᵀ + τ_k² + (u_k − u)²)."""
         z = self._reduced(fields)
         shares, candidates = self.shares(z), self.candidates(z)
         signal, truncation = self.variances.value
         spreads = jax.vmap(lambda regressor: regressor.spread(z))(self.regressors.value)
         variance = spreads[:, None] * signal + truncation + (candidates - shares @ candidates) ** 2
-        return expand(self.task, jnp.sqrt(shares @ variance), at or self.task.grid_of(fields))
+        return expand(self.task, jnp.sqrt(shares @ variance), fields, at)
 
     def shares(self, z: Float[Array, " z"]) -> Float[Array, " k"]:
         """Probabilities of the bases, zero but for the `top` ones, with sum one."""
@@ -177,4 +179,4 @@ class FittedLocalPOD(AbstractSurrogate):
         return jnp.einsum("kpr,kr->p", self.modes.value, self.shares(z)[:, None] * c, precision="highest")
 
     def _reduced(self, fields: Fields):
-        return self.reduction(resample(self.task, fields, self.task.grid))
+        return self.reduction(resample(self.task, fields, grid_of(self.task)))

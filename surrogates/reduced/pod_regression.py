@@ -6,19 +6,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...core.domains import Grid
 from ...core.storage import register
 from ...datasets.dataset import Dataset
-from ..surrogate import AbstractSurrogate, Capabilities, resample
-from ..task.task import Fields, Task
+from ..parameter_range import ParameterRange
+from ..resampling import resample
+from ..surrogate import AbstractProbabilistic, AbstractRanged, Capabilities
+from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
-from ..training.result import DirectFit
+from ..training.result import AbstractDirectFit
 from .basis.pod import pod
 from .reduced_coordinates import (
     ReducedErrors,
     Reduction,
     expand,
     fit_reduction,
+    grid_of,
     ranges_of,
     single,
     targets_of,
@@ -28,7 +30,7 @@ from .regression.gaussian_process import GaussianProcess
 from .regression.regressors import check_kind, fit_regressor
 
 
-class PODRegression(DirectFit):
+class PODRegression(AbstractDirectFit):
     """u ≈ ū + Φ c(z): Φ the POD basis of the centred, normalised targets; z the POD coefficients of the input fields and
     the standardised parameters; c by regression (Hesthaven and Ubbiali 2018; Guo and Hesthaven 2018 with "gp").
 
@@ -81,11 +83,11 @@ class PODRegression(DirectFit):
             signal = np.einsum("pi,ij,pj->p", basis.modes, fitted.covariance, basis.modes)
             variances = single(np.stack([np.maximum(signal, 0), (rest**2).mean(0)]))
         arrays = (Buffer(single(basis.modes)), Buffer(single(mean)), Buffer(regressor), Buffer(variances))
-        return FittedPODRegression(task, reduction, *arrays, Buffer(ranges_of(task, train)), errors)
+        return FittedPODRegression(task, reduction, *arrays, ranges_of(task, train), errors)
 
 
 @register("FittedPODRegression")
-class FittedPODRegression(AbstractSurrogate):
+class FittedPODRegression(AbstractProbabilistic, AbstractRanged):
     """See `PODRegression`.
 
     **Fields:** `modes` `(points, rank)` and `mean` `(points,)` of the normalised targets, `regressor`, `variances` `(2, points)`
@@ -99,31 +101,32 @@ class FittedPODRegression(AbstractSurrogate):
     mean: Buffer
     regressor: Buffer
     variances: Buffer
-    ranges: Buffer
+    ranges: ParameterRange
     errors: ReducedErrors | None = eqx.field(static=True)
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(resolution_free=True, has_variance=self.variances.value is not None)
+        return Capabilities(resolution_free=True, has_std=self.variances.value is not None)
 
-    def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+    def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         c = self.regressor.value(self._reduced(fields))
         row = self.mean.value + jnp.matmul(self.modes.value, c, precision="highest")
-        return expand(self.task, row, at or self.task.grid_of(fields))
+        return expand(self.task, row, fields, at)
 
-    def std(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
+    def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         """√(diag Φ C(z) Φᵀ + τ²): C the predictive covariance of the coefficients, τ² the mean square of what the basis
         truncates. Between the points of the training grid it is interpolated."""
         signal, truncation = self.variances.value
         spread = self.regressor.value.spread(self._reduced(fields))
-        return expand(self.task, jnp.sqrt(spread * signal + truncation), at or self.task.grid_of(fields))
+        return expand(self.task, jnp.sqrt(spread * signal + truncation), fields, at)
 
     def _reduced(self, fields: Fields):
-        return self.reduction(resample(self.task, fields, self.task.grid))
+        return self.reduction(resample(self.task, fields, grid_of(self.task)))
 
 
 def check_reducible(task: Task, name: str):
-    if task.grid is None or task.history:
-        raise ValueError(f"{name} serves steady tasks on grids")
+    task.domain.as_grid(name)
+    if task.mode.ahead:
+        raise ValueError(f"{name} serves steady tasks, not {task!r}")
     if not task.inputs + task.parameters:
         raise ValueError(f"{name} needs inputs: fields or parameters")

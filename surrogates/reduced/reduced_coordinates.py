@@ -12,8 +12,9 @@ from ...core.domains import Grid
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...solvers.kernels.interpolate import apply_along_axes
-from ..surrogate import interpolation
-from ..task.task import Fields, Task
+from ..parameter_range import ParameterRange
+from ..resampling import interpolation
+from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from .basis.pod import pod
 
@@ -75,32 +76,33 @@ class ReducedErrors:
     classification: float | None = None
 
 
-def ranges_of(task: Task, train: Dataset) -> dict[str, Float[np.ndarray, "2 ..."]]:
+def ranges_of(task: Task, train: Dataset) -> ParameterRange:
     """Least and greatest value of every parameter."""
-    return {n: np.stack([train[n].min(0), train[n].max(0)]) for n in task.parameters}
+    return ParameterRange.of({name: train[name] for name in task.parameters})
 
 
 def targets_of(task: Task, data: Dataset) -> Float[np.ndarray, "n points"]:
     """Targets over their standard deviations, a row per sample with channels innermost, float64."""
-    rows = jax.jit(jax.vmap(lambda f: (task.pack_targets(f) / _scales(task)).ravel()))(data.read(list(task.targets)))
+    rows = jax.jit(jax.vmap(lambda f: (task.wanted(f)[0] / _scales(task)).ravel()))(data.read(list(task.targets)))
     return np.asarray(rows, np.float64)
 
 
-def expand(task: Task, row: Float[Array, " points"], at: Grid) -> dict[str, Array]:
-    """A row of `targets_of`, or its standard deviation, as named fields in physical units on grid `at`."""
-    values = row.reshape(*task.uniform_grid.shape, task.out_channels) * _scales(task)
-    matrices, named, start = interpolation(task.uniform_grid, at), {}, 0
-    for name in task.targets:
-        spec = task.spec(name)
-        part = apply_along_axes(values[..., start : start + spec.channels], matrices)
-        named[name] = part if spec.components else part[..., 0]
-        start += spec.channels
-    return named
+def expand(task: Task, row: Float[Array, " points"], fields: Fields, at: Place | None) -> dict[str, Array]:
+    """A row of `targets_of`, or its standard deviation, as named fields in physical units on grid `at`, or on that of the
+    sample."""
+    grid, target = grid_of(task), task.domain_of(fields) if at is None else at
+    values = row.reshape(*grid.shape, task.target_channels) * _scales(task)
+    return task.split(apply_along_axes(values, interpolation(grid, target.as_grid("a reduced basis")))[None])
+
+
+def grid_of(task: Task) -> Grid:
+    """The grid on which the basis lives."""
+    return task.domain.as_grid("a reduced basis")
 
 
 def weights_of(task: Task, channels: int) -> Float[np.ndarray, " points"]:
     """Quadrature weights of a row with channels innermost."""
-    return np.repeat(task.uniform_grid.weights.ravel(), channels)
+    return np.repeat(grid_of(task).weights.ravel(), channels)
 
 
 def single(tree):

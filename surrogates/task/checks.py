@@ -7,22 +7,14 @@ import numpy as np
 from ...datasets.source import FieldSpec
 
 
-def check_roles(
-    specs: Mapping[str, FieldSpec], inputs: tuple[str, ...], targets: tuple[str, ...], history: int, predict: str
-) -> None:
-    """`ValueError` for targets that are no fields, and where time axes, `history` and `predict` contradict each other."""
+def check_fields(specs: Mapping[str, FieldSpec], targets: tuple[str, ...]) -> None:
+    """`ValueError` for targets that are no fields or do not live together."""
     for name in targets:
         if specs[name].role != "field":
             raise ValueError(f"target {name!r} is a {specs[name].role}; only fields can be predicted")
-    timed = [n for n in specs if specs[n].time]
-    if history == 0 and timed:
-        raise ValueError(f"fields {timed} have a time axis: an autoregressive task needs history=1 or more")
-    if history == 0 and predict == "delta":
-        raise ValueError("predict='delta' needs an autoregressive task: set history")
-    if history:
-        wrong = [n for n in targets if n not in inputs or not specs[n].time]
-        if wrong:
-            raise ValueError(f"history={history}: targets {wrong} must be timed fields and inputs as well")
+    places = {name: specs[name].domain for name in targets}
+    if len(set(places.values())) > 1:
+        raise ValueError(f"the targets must live on one domain, these live on {places}")
 
 
 def finite(name: str, values: np.ndarray, positions: np.ndarray) -> np.ndarray:

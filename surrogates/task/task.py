@@ -1,59 +1,53 @@
-"""Which fields are inputs and which are targets, and how a sample becomes arrays for a network and back."""
+"""`Task`: which fields are inputs and which are targets, where they live, how time enters, and how they are normalised."""
 
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from ...core.domains import Grid
+from ...core.domains import AbstractDomain, Grid, PointCloud
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
 from ...solvers.pde.problem import Fields, Problem
-from .checks import check_roles, finite
+from .checks import check_fields, finite
+from .inputs import FieldValues, Inputs
+from .modes import AbstractMode, Steady
 from .normalization import Moments, Normalizer
+from .signature import Signature, SourceSignature
 
-_CLOUD = ("points", "weights", "mask")
-
-
-@register("Inputs")
-class Inputs(eqx.Module):
-    """What a network sees of one sample; any part may be absent.
-
-    - `fields` `(*space, c)`: normalised input fields, channels in the order of `task.inputs`.
-    - `params` `(p,)`: normalised numbers of the sample.
-    - `query` `(*space, d)`: coordinates at which output is wanted, scaled to [0, 1] per axis on grids.
-    - `mask` `(*space)`: True at real points of a padded point cloud.
-    """
-
-    fields: Float[Array, "*space c"] | None = None
-    params: Float[Array, " p"] | None = None
-    query: Float[Array, "*query d"] | None = None
-    mask: Bool[Array, "*points"] | None = None
+Place = Grid | PointCloud
 
 
 @register("Task")
 class Task(eqx.Module):
     """The learning problem: made by `Task.fit(train, inputs=…, targets=…)`, shared by every surrogate of a comparison.
 
-    - steady: `targets` from `inputs` of the same sample;
-    - autoregressive (`history` > 0): the next frame of the targets from the last `history` frames of every timed input
-      and from the static ones, as a value or as a difference (`predict="delta"`) to the last frame.
+    A task is roles, domains, mode and normalisation. It turns a sample in physical units into what a network sees
+    (`pack`) and a network's output into named fields in physical units (`decode`, `split`). Networks are built from its
+    `signature`.
 
-    **Fields:** `inputs`, `parameters`, `targets` (names), `history`, `predict`, `grid` (of the training data; None for point
-    clouds), `specs`, `normalizers` by field name (a target's increment under `"Δname"`), `means`, the mean field of every
-    target of a steady task on a grid.
+    **Fields:**
+
+    - `inputs`, `parameters`, `targets`: names.
+    - `mode`: `Steady()`, `Autoregressive(…)` or `SpaceTime(…)`.
+    - `domains`: domains of the training data by name; the targets live on the domain `place`.
+    - `dt`: time step of the training data, None if they are steady or unevenly spaced.
+    - `specs`: form of every field used.
+    - `normalizers`: by field name; a target's increment under `"Δname"`.
+    - `means`: the mean field of every target of a steady task whose samples share their points.
     """
 
     inputs: tuple[str, ...] = eqx.field(static=True)
     parameters: tuple[str, ...] = eqx.field(static=True)
     targets: tuple[str, ...] = eqx.field(static=True)
-    history: int = eqx.field(static=True)
-    predict: Literal["value", "delta"] = eqx.field(static=True)
-    grid: Grid | None = eqx.field(static=True)
+    mode: AbstractMode = eqx.field(static=True)
+    domains: tuple[tuple[str, AbstractDomain], ...] = eqx.field(static=True)
+    place: str = eqx.field(static=True)
+    dt: float | None = eqx.field(static=True)
     specs: tuple[tuple[str, FieldSpec], ...] = eqx.field(static=True)
     normalizers: dict[str, Normalizer]
     means: dict[str, Array]
@@ -62,62 +56,45 @@ class Task(eqx.Module):
     def fit(
         cls,
         train: Dataset,
-        inputs: str | tuple[str, ...] = (),
-        targets: str | tuple[str, ...] = (),
+        inputs: str | Sequence[str] = (),
+        targets: str | Sequence[str] = (),
         *,
-        history: int = 0,
-        predict: Literal["value", "delta"] = "value",
+        mode: AbstractMode = Steady(),  # noqa: B008 (frozen)
     ) -> "Task":
-        """Roles from the names, statistics from `train` alone, read in blocks.
+        """The task with these roles; statistics come from `train` alone, which is read in blocks.
 
         **Arguments:**
 
-        - `inputs`: names of fields and parameters; `"*"` is every field and parameter.
-        - `targets`: names of fields.
-        - `history`: frames seen by an autoregressive task, 0 for a steady one.
+        - `inputs`: names of fields and parameters; `"*"` is every field and parameter, `()` none (generation).
+        - `targets`: names of fields, all on one domain.
+        - `mode`: how time enters, for example `Autoregressive(history=4)`; steady by default.
 
         **Raises:** `KeyError` for an unknown name, `ValueError` for roles that do not fit or values that are not finite.
         """
-        everything = tuple(k for k, s in train.fields.items() if s.role != "domain")
-
-        def listed(names) -> tuple[str, ...]:
-            if isinstance(names, str):
-                return everything if names == "*" else (names,)
-            return tuple(names)
-
-        inputs = listed(inputs)
-        targets = listed(targets)
+        everything = tuple(name for name, spec in train.fields.items() if spec.role != "domain")
+        inputs, targets = _listed(inputs, everything), _listed(targets, everything)
         if not targets:
             raise ValueError(f"Task.fit needs targets; this dataset has {everything}")
         specs = {name: train.spec(name) for name in dict.fromkeys(inputs + targets)}
-        check_roles(specs, inputs, targets, history, predict)
-        fields = tuple(n for n in inputs if specs[n].role == "field")
-        increments = targets if predict == "delta" else ()
-        moments = {name: Moments(len(spec.components) and spec.channels) for name, spec in specs.items()}
-        moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
-        sums = {} if history or train.grid is None else dict.fromkeys(targets, np.zeros(()))
-        for positions, block in train.blocks((*specs, *(("mask",) if train.grid is None else ()))):
-            mask = block.pop("mask", None)
-            for name, values in block.items():
-                finite(name, values, positions)
-                valid = mask if specs[name].role == "field" else None
-                if valid is not None and specs[name].time:
-                    valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1]))
-                moments[name].add(values, valid)
-                if name in increments:
-                    moments[f"Δ{name}"].add(np.diff(values, axis=1), None if valid is None else valid[:, 1:])
-                if name in sums:
-                    sums[name] = sums[name] + values.sum(0, np.float64)
+        check_fields(specs, targets)
+        mode.check(specs, inputs, targets)
+        domains = {name: train.domains[name] for name in dict.fromkeys(s.domain for s in specs.values())}
+        place = specs[targets[0]].domain
+        means = not mode.ahead and domains[place].fixed
+        normalizers, mean_fields = _statistics(
+            train, specs, domains, targets if mode.increments else (), targets if means else ()
+        )
         return cls(
-            inputs=fields,
+            inputs=tuple(n for n in inputs if specs[n].role == "field"),
             parameters=tuple(n for n in inputs if specs[n].role == "parameter"),
             targets=targets,
-            history=history,
-            predict=predict,
-            grid=train.grid,
+            mode=mode,
+            domains=tuple(domains.items()),
+            place=place,
+            dt=_time_step(train.times),
             specs=tuple(specs.items()),
-            normalizers={label: m.normalizer() for label, m in moments.items()},
-            means={n: jnp.asarray(total / len(train), jnp.float32) for n, total in sums.items()},
+            normalizers=normalizers,
+            means=mean_fields,
         )
 
     @classmethod
@@ -131,153 +108,277 @@ class Task(eqx.Module):
             inputs=inputs,
             parameters=tuple(n for n in problem.parameters if n not in inputs),
             targets=tuple(problem.unknowns),
-            history=0,
-            predict="value",
-            grid=grid,
+            mode=Steady(),
+            domains=(("", grid),),
+            place="",
+            dt=None,
             specs=tuple(specs.items()),
             normalizers={n: Normalizer(jnp.zeros(1), jnp.ones(1)) for n in specs},
             means={},
         )
 
-    # Shapes ----------------------------------------------------------------------------------------------------------
+    # What it says ----------------------------------------------------------------------------------------------------
 
     def spec(self, name: str) -> FieldSpec:
+        """The form of a field or parameter of the task."""
         return dict(self.specs)[name]
 
-    def is_field(self, name: str) -> bool:
-        return name in dict(self.specs) and self.spec(name).role == "field"
+    @property
+    def domain(self) -> AbstractDomain:
+        """Where the targets live in the training data."""
+        return dict(self.domains)[self.place]
 
-    def is_timed(self, name: str) -> bool:
-        return name in dict(self.specs) and self.spec(name).time
+    @property
+    def signature(self) -> Signature:
+        """All that a network may know of the task."""
+        sources = tuple(
+            SourceSignature(sum(self._in_channels(n) for n in names), self._asked(domain, name))
+            for name, domain, names in self._sources()
+        )
+        return Signature(
+            sources,
+            sum(self.spec(n).channels for n in self.parameters),
+            self.mode.out_channels(self.target_channels),
+            self.mode.domain(self.domain, self.dt),
+        )
+
+    @property
+    def target_channels(self) -> int:
+        """Channels of one frame of the targets."""
+        return sum(self.spec(n).channels for n in self.targets)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for every channel of the targets: `u`, or `v_0`, `v_1` for a vector."""
+        return tuple(
+            f"{name}_{i}" if spec.components else name
+            for name, spec in ((n, self.spec(n)) for n in self.targets)
+            for i in range(spec.channels)
+        )
 
     @property
     def in_channels(self) -> int:
         """Channels of `Inputs.fields`; a timed field counts once per frame of history."""
-        return sum(self.spec(n).channels * (self.history if self.spec(n).time else 1) for n in self.inputs)
+        return self.signature.in_channels
 
     @property
     def in_params(self) -> int:
-        return sum(self.spec(n).channels for n in self.parameters)
+        """Numbers of `Inputs.params`."""
+        return self.signature.params
 
     @property
     def out_channels(self) -> int:
-        return sum(self.spec(n).channels for n in self.targets)
+        """Channels of a network's output."""
+        return self.signature.out_channels
 
-    @property
-    def uniform_grid(self) -> Grid:
-        """`grid`, or a `ValueError` for tasks on point clouds."""
-        if self.grid is None:
-            raise ValueError(f"this needs a uniform grid; {self!r} lives on point clouds")
-        return self.grid
+    def is_field(self, name: str) -> bool:
+        """Whether `name` is a field of the task, not a parameter or an array of a domain."""
+        return name in dict(self.specs) and self.spec(name).role == "field"
 
-    @property
-    def ndim(self) -> int | None:
-        """Space dimensions of the grid, None for point clouds."""
-        return None if self.grid is None else self.grid.ndim
+    def is_timed(self, name: str) -> bool:
+        """Whether the arrays of `name` have a time axis."""
+        return name in dict(self.specs) and self.spec(name).time
 
     def names(self) -> tuple[str, ...]:
         """Every array of a dataset that training needs."""
-        return tuple(n for n, _ in self.specs) + (_CLOUD if self.grid is None else ())
+        return tuple(n for n, _ in self.specs) + self._arrays(dict(self.domains))
 
-    def check(self, dataset: Dataset):
-        """Raise if the dataset cannot serve this task, saying what differs."""
+    def input_names(self) -> tuple[str, ...]:
+        """Every array of a sample that a prediction needs; never a target that is no input."""
+        return self.inputs + self.parameters + self._arrays(dict(self.domains))
+
+    def check(self, dataset: Dataset, *, targets: bool = True) -> None:
+        """Raise if the dataset cannot serve this task, saying what differs; without `targets` only the inputs matter."""
         for name, spec in self.specs:
+            if not targets and name not in self.inputs + self.parameters:
+                continue
             found = dataset.spec(name)
             if (found.role, found.components, found.time) != (spec.role, spec.components, spec.time):
                 raise ValueError(f"field {name!r} of the dataset is {found}, but the task was fitted on {spec}")
-        if (dataset.grid is None) != (self.grid is None):
-            raise ValueError("the task and the dataset must both live on grids or both on point clouds")
-        if self.grid is not None and (dataset.grid.box, dataset.grid.layouts) != (self.grid.box, self.grid.layouts):
-            raise ValueError(f"the task was fitted on {self.grid}, the dataset lives on {dataset.grid}")
-        if self.history and dataset.instants <= self.history:
-            raise ValueError(f"{dataset.instants} instants are too few for history={self.history} and one to predict")
+            own, other = dict(self.domains)[spec.domain], dataset.domains[found.domain]
+            if spec.role == "field" and not own.matches(other):
+                raise ValueError(f"the task was fitted on {own!r}, the dataset lives on {other!r}")
+        wanted = self.mode.window() if targets else self.mode.history
+        if self.mode.ahead and dataset.instants < wanted:
+            raise ValueError(f"{dataset.instants} instants are too few: {self.mode!r} needs {wanted}")
 
-    def grid_of(self, fields: Fields) -> Grid:
-        """The grid of a sample, from the shape of its first input field (that of the training data without one)."""
-        if not self.inputs:
-            return self.uniform_grid
-        name = self.inputs[0]
-        first = int(self.spec(name).time)
-        return replace(self.uniform_grid, shape=tuple(fields[name].shape[first : first + self.uniform_grid.ndim]))
+    # Domains of one sample -------------------------------------------------------------------------------------------
 
-    def weights(self, fields: Fields, at: Grid | None = None) -> Float[Array, "*space"]:
-        """Quadrature weights of a sample's points; zero where a point cloud is padded."""
-        if self.grid is None:
-            return jnp.asarray(fields["weights"])
-        return jnp.asarray((at or self.grid_of(fields)).weights, jnp.float32)
+    def domain_of(self, fields: Fields) -> AbstractDomain:
+        """The domain of the targets of a sample, at the resolution of its input fields."""
+        return self._resolved(self.place, fields)
+
+    def weights(self, fields: Fields, at: Place | None = None) -> Float[Array, "*space"]:
+        """Quadrature weights of a sample's points; zero where they are padded."""
+        domain = self.domain_of(fields) if at is None else at
+        return jnp.asarray(domain.sites(fields).weights, jnp.float32)
 
     # One sample to arrays and back -----------------------------------------------------------------------------------
 
-    def pack(self, fields: Fields, at: Grid | None = None) -> Inputs:
-        """A sample in physical units, without sample axis, as network inputs; timed inputs are `(history, …)`."""
-        parts = [self._channels(name, fields[name], self.history) for name in self.inputs]
+    def pack(self, fields: Fields, at: Place | None = None) -> Inputs:
+        """What a network sees of a sample in physical units, without sample axis; output is asked for on `at` if given."""
+        sources = []
+        for name, domain, names in self._sources():
+            values = jnp.concatenate([self._channels(n, fields[n]) for n in names], -1)
+            domain = self._resolved(name, fields)
+            if name == self.place:
+                values = self.mode.spread(values)
+                domain = self.mode.domain(domain, self.dt)
+            sources.append(FieldValues(values, self._sites(domain, fields)))
         numbers = [self.normalizers[n].encode(jnp.atleast_1d(fields[n])) for n in self.parameters]
-        if self.grid is None:
-            query, mask = jnp.asarray(fields["points"]), jnp.asarray(fields["mask"])
-        else:
-            grid, mask = at or self.grid_of(fields), None
-            lower, extent = np.array(grid.box.lower), np.array(grid.box.extent)
-            query = jnp.asarray((grid.points - lower) / extent, jnp.float32)
+        place = self.domain_of(fields) if at is None else at
         return Inputs(
-            fields=jnp.concatenate(parts, -1) if parts else None,
+            sources=tuple(sources),
             params=jnp.concatenate(numbers) if numbers else None,
-            query=query,
-            mask=mask,
+            query=self._sites(self.mode.domain(place, self.dt), fields),
         )
 
-    def pack_targets(self, fields: Fields) -> Float[Array, "*space c"]:
-        """The targets of a sample, `(*space, out_channels)`, in physical units: of an autoregressive sample the frame
-        that follows the `history`."""
-        return jnp.concatenate([self._with_channels(n, self._next(n, fields)) for n in self.targets], -1)
+    def wanted(self, fields: Fields, call: int = 0) -> Float[Array, "frames *space c"]:
+        """The true targets of a sample in physical units, as frames with channels: those of prediction number `call`."""
+        return jnp.concatenate(
+            [self._with_channels(n, self.mode.wanted(fields[n], self.spec(n).time, call)) for n in self.targets], -1
+        )
 
-    def encode_targets(self, y: Float[Array, "*space c"]) -> Float[Array, "*space c"]:
-        """`pack_targets` normalised: what a network for steady values should put out."""
-        mean, std = (jnp.concatenate([getattr(self.normalizers[n], f) for n in self.targets]) for f in ("mean", "std"))
-        return (y - mean) / std
+    def encode_targets(self, frames: Float[Array, "frames *space c"]) -> Float[Array, "frames *space c"]:
+        """Frames of `wanted` normalised: what a network for values should put out."""
+        mean, std = (jnp.concatenate([x(self.normalizers[n]) for n in self.targets]) for x in (_mean, _std))
+        return (frames - mean) / std
 
-    def unpack(self, y: Float[Array, "*space c"], fields: Fields) -> dict[str, Array]:
-        """Network output to named fields in physical units."""
-        if y.shape[-1] != self.out_channels:
-            raise ValueError(f"the network returned shape {y.shape}, expected (*space, {self.out_channels})")
-        result, start = {}, 0
+    def decode(self, y: Float[Array, "*query out"], fields: Fields) -> Float[Array, "frames *space c"]:
+        """Network output as frames of the targets, with channels, in physical units."""
+        expected = self.mode.out_channels(self.target_channels)
+        if y.shape[-1] != expected:
+            raise ValueError(f"the network returned shape {y.shape}, expected (*space, {expected})")
+        frames = self.mode.frames_of(y)
+        label = "Δ" if self.mode.increments else ""
+        mean, std = (jnp.concatenate([x(self.normalizers[label + n]) for n in self.targets]) for x in (_mean, _std))
+        values = frames * std + mean
+        if not self.mode.increments:
+            return values
+        last = jnp.concatenate([self._with_channels(n, fields[n][self.mode.history - 1]) for n in self.targets], -1)
+        return last + (values if len(values) == 1 else jnp.cumsum(values, 0))
+
+    def split(self, frames: Float[Array, "frames *space c"]) -> dict[str, Array]:
+        """Frames with channels as named fields: `([frames], *space, [component])`, without time axis if the mode predicts
+        one frame."""
+        named, start = {}, 0
         for name in self.targets:
             spec = self.spec(name)
-            value = y[..., start : start + spec.channels]
+            part = frames[..., start : start + spec.channels]
             start += spec.channels
-            if self.predict == "delta":
-                last = self._with_channels(name, fields[name][self.history - 1])
-                value = last + self.normalizers[f"Δ{name}"].decode(value)
-            else:
-                value = self.normalizers[name].decode(value)
-            result[name] = value if spec.components else value[..., 0]
-        return result
+            named[name] = self.mode.named(part if spec.components else part[..., 0])
+        return named
 
-    def stack(self, named: Fields) -> Float[Array, "*space c"]:
-        """Named target fields of one instant as one array with channels."""
-        return jnp.concatenate([self._with_channels(n, named[n]) for n in self.targets], -1)
+    def join(self, named: Mapping[str, Any]) -> Float[Array, "frames *space c"]:
+        """Named fields as a surrogate returns them, as frames with channels: the inverse of `split`."""
+        return jnp.concatenate(
+            [self._with_channels(n, self.mode.as_frames(jnp.asarray(named[n]))) for n in self.targets], -1
+        )
 
-    def advance(self, fields: Fields, predicted: Fields) -> Fields:
-        """The window of an autoregressive sample moved on by one frame."""
-        moved = dict(fields)
-        for name in self.targets:
-            moved[name] = jnp.concatenate([fields[name][1 : self.history], predicted[name][None]])
-        return moved
+    # Private ---------------------------------------------------------------------------------------------------------
 
-    def _next(self, name: str, fields: Fields):
-        return fields[name][self.history] if self.history else fields[name]
+    def _sources(self) -> list[tuple[str, AbstractDomain, tuple[str, ...]]]:
+        """Name, domain and fields of every set of inputs that share a domain, in the order of the inputs."""
+        groups: dict[str, list[str]] = {}
+        for name in self.inputs:
+            groups.setdefault(self.spec(name).domain, []).append(name)
+        return [(domain, dict(self.domains)[domain], tuple(names)) for domain, names in groups.items()]
+
+    def _in_channels(self, name: str) -> int:
+        return self.spec(name).channels * (self.mode.history if self.spec(name).time else 1)
+
+    def _asked(self, domain: AbstractDomain, name: str) -> AbstractDomain:
+        return self.mode.domain(domain, self.dt) if name == self.place else domain
+
+    def _arrays(self, domains: Mapping[str, AbstractDomain]) -> tuple[str, ...]:
+        return tuple(array for domain in domains.values() for array in domain.arrays)
+
+    def _resolved(self, name: str, fields: Fields) -> AbstractDomain:
+        """The domain `name` at the resolution of the sample, which its first input field there tells."""
+        domain = dict(self.domains)[name]
+        for field in self.inputs:
+            if self.spec(field).domain == name:
+                first = int(self.spec(field).time)
+                return domain.at_shape(tuple(fields[field].shape[first : first + domain.space_axes]))
+        return domain
+
+    def _sites(self, domain: AbstractDomain, fields: Fields):
+        """Sites of a sample with coordinates as networks see them, in single precision."""
+        sites = domain.sites(fields)
+        points = self._scaling(domain).scaled(sites.points)
+        return eqx.tree_at(
+            lambda s: (s.points, s.weights),
+            sites,
+            (jnp.asarray(points, jnp.float32), jnp.asarray(sites.weights, jnp.float32)),
+        )
+
+    def _scaling(self, domain: AbstractDomain) -> AbstractDomain:
+        """The domain whose scaling of coordinates holds: the task's own where the dimension agrees."""
+        asked = self.mode.domain(self.domain, self.dt)
+        return asked if asked.ndim == domain.ndim else domain
 
     def _with_channels(self, name: str, value):
         return value if self.spec(name).components else value[..., None]
 
-    def _channels(self, name: str, value, frames: int):
+    def _channels(self, name: str, value) -> Float[Array, "*space c"]:
         value = jnp.asarray(value, jnp.float32)
         encoded = self.normalizers[name].encode(self._with_channels(name, value))
         if not self.spec(name).time:
             return encoded
-        encoded = jnp.moveaxis(encoded[:frames], 0, -2)
+        encoded = jnp.moveaxis(encoded[: self.mode.history], 0, -2)
         return encoded.reshape(*encoded.shape[:-2], -1)
 
     def __repr__(self) -> str:
-        mode = f"autoregressive, history {self.history}, predicts the {self.predict}" if self.history else "steady"
-        where = self.grid if self.grid is not None else "point clouds"
-        return f"Task({', '.join(self.inputs + self.parameters) or 'nothing'} → {', '.join(self.targets)}; {mode}; {where})"
+        given = ", ".join(self.inputs + self.parameters) or "nothing"
+        return f"Task({given} → {', '.join(self.targets)}; {self.mode}; {self.domain!r})"
+
+
+def _listed(names: str | Sequence[str], everything: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        return everything if names == "*" else (names,)
+    return tuple(names)
+
+
+def _mean(normalizer: Normalizer):
+    return normalizer.mean
+
+
+def _std(normalizer: Normalizer):
+    return normalizer.std
+
+
+def _time_step(times: np.ndarray | None) -> float | None:
+    """The distance of the instants, None without two or if they are not evenly spaced."""
+    if times is None or len(times) < 2:
+        return None
+    steps = np.diff(np.asarray(times, np.float64))
+    return float(steps[0]) if np.allclose(steps, steps[0], rtol=1e-4, atol=0) else None
+
+
+def _statistics(
+    train: Dataset,
+    specs: Mapping[str, FieldSpec],
+    domains: Mapping[str, AbstractDomain],
+    increments: tuple[str, ...],
+    averaged: tuple[str, ...],
+) -> tuple[dict[str, Normalizer], dict[str, Array]]:
+    """Normalisers of all fields and of the `increments` of some, and the mean fields of the `averaged` ones, in one pass."""
+    moments = {name: Moments(len(spec.components) and spec.channels) for name, spec in specs.items()}
+    moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
+    sums = dict.fromkeys(averaged, np.zeros(()))
+    geometry = tuple(array for domain in domains.values() for array in domain.arrays)
+    for positions, block in train.blocks((*specs, *geometry)):
+        masks = {name: domain.sites(block).mask for name, domain in domains.items()}
+        for name, spec in specs.items():
+            values = finite(name, block[name], positions)
+            valid = masks[spec.domain] if spec.role == "field" else None
+            if valid is not None:
+                valid = np.asarray(valid)
+                valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1])) if spec.time else valid
+            moments[name].add(values, valid)
+            if name in increments:
+                moments[f"Δ{name}"].add(np.diff(values, axis=1), None if valid is None else valid[:, 1:])
+            if name in sums:
+                sums[name] = sums[name] + values.sum(0, np.float64)
+    means = {name: jnp.asarray(total / len(train), jnp.float32) for name, total in sums.items()}
+    return {label: m.normalizer() for label, m in moments.items()}, means

@@ -1,5 +1,6 @@
-"""The batches of a training: cut from data on the device, streamed from the host, or none."""
+"""The batches of a training: cut from data on the device, streamed from the host, made by a solver, or none."""
 
+import abc
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,21 +19,64 @@ _CHUNK_BYTES = 2**26  # of one transfer to the devices: long enough to hide its 
 _AHEAD = 2  # chunks read before they are needed, and threads that read them
 
 
-class NoData(eqx.Module):
+class AbstractChunk(eqx.Module):
+    """The batches of some steps in a row, as the compiled loop sees them."""
+
+    @abc.abstractmethod
+    def rows(self, key: Array, done: Int[Array, ""], count: int) -> PyTree:
+        """Arrays with a leading axis of `count` steps, from step `done` on; one row is what `batch` needs for one step."""
+
+    @abc.abstractmethod
+    def batch(self, row: PyTree) -> Fields | None:
+        """The batch of one step: arrays with a leading sample axis, or None without data."""
+
+    @abc.abstractmethod
+    def misplaced(self) -> Bool[Array, ""]:
+        """Whether any sample is on a device where another one belongs."""
+
+
+class AbstractBatches(abc.ABC):
+    """Where the batches of a training come from.
+
+    **Fields:** `per_round`, steps of one epoch (or of one round without data); `per_step`, samples of one step.
+    """
+
+    per_round: int
+    per_step: int
+
+    @abc.abstractmethod
+    def chunks(self, done: int, total: int) -> Iterator[tuple[int, AbstractChunk]]:
+        """Number of steps and chunk of every piece of the training from step `done` to `total`; no piece reaches into the
+        next round."""
+
+
+@dataclass(frozen=True)
+class Whole(AbstractBatches):
+    """Batches that one chunk makes for every step: of data on the device, of a solver, or none."""
+
+    chunk: AbstractChunk
+    per_round: int
+    per_step: int
+
+    def chunks(self, done: int, total: int) -> Iterator[tuple[int, AbstractChunk]]:
+        return ((end - begin, self.chunk) for begin, end in pieces(done, total, self.per_round, self.per_round))
+
+
+class NoData(AbstractChunk):
     """Training without data: the objective draws what it needs."""
 
     def rows(self, key: Array, done: Int[Array, ""], count: int) -> PyTree:
         return jnp.zeros((count, 0))
 
-    def batch(self, row) -> None:
+    def batch(self, row: PyTree) -> None:
         return None
 
     def misplaced(self) -> Bool[Array, ""]:
         return jnp.asarray(False)
 
 
-class Resident(eqx.Module):
-    """Batches cut from data on the device, in an order drawn there."""
+class Resident(AbstractChunk):
+    """Batches cut from data on the device, in an order drawn there: a new permutation in every epoch."""
 
     data: DeviceData
     task: Task
@@ -49,15 +93,17 @@ class Resident(eqx.Module):
         order = epoch_order(key, done // per_round, len(self.data), self.batch_size)
         return jax.lax.dynamic_slice_in_dim(order, done % per_round, count)
 
-    def batch(self, row) -> Fields:
+    def batch(self, row: PyTree) -> Fields:
         return self.devices.spread(self.task, self.data.take(row))
 
     def misplaced(self) -> Bool[Array, ""]:
         return jnp.asarray(False)
 
 
-class Chunk(eqx.Module):
-    """The batches of some steps in a row, as they come from the host; with several seeds an axis for them in front.
+class Streamed(AbstractChunk):
+    """Batches that came from the host; with several seeds every array has an axis for them in front.
+
+    **Fields:**
 
     - `fields`: arrays `(steps, batch, …)`; every process has read the samples of its own devices.
     - `numbers` `(steps, batch)`: the sample numbers that went with them; `expected`: those that the order asks for.
@@ -70,16 +116,15 @@ class Chunk(eqx.Module):
     def rows(self, key: Array, done: Int[Array, ""], count: int) -> Fields:
         return self.fields
 
-    def batch(self, row) -> Fields:
+    def batch(self, row: PyTree) -> Fields:
         return row
 
     def misplaced(self) -> Bool[Array, ""]:
-        """Whether any sample lies where another one belongs, on any device of any process."""
         return (self.numbers != self.expected).any()
 
 
 @dataclass(frozen=True)
-class Stream:
+class Stream(AbstractBatches):
     """Chunks of samples read ahead by threads through grain and sent to the devices.
 
     The order is that of `Resident` and the chunk of any step is found from its number alone, so a run goes on from the
@@ -96,12 +141,16 @@ class Stream:
         return len(self.samples) // self.batch_size
 
     @property
+    def per_step(self) -> int:
+        return self.batch_size
+
+    @property
     def per_chunk(self) -> int:
         """Steps of one chunk."""
         size = self.samples.read(np.zeros(1, int)).values()
         return max(1, _CHUNK_BYTES // (len(self.keys) * self.batch_size * sum(v.nbytes for v in size)))
 
-    def chunks(self, done: int, total: int) -> Iterator[tuple[int, Chunk]]:
+    def chunks(self, done: int, total: int) -> Iterator[tuple[int, AbstractChunk]]:
         """Number of steps and batches from step `done` to `total`; no chunk reaches into the next epoch."""
         orders = lru_cache(maxsize=2)(lambda epoch: self._orders(epoch))
 
@@ -112,8 +161,9 @@ class Stream:
 
         return _ahead(list(pieces(done, total, self.per_round, self.per_chunk)), load)
 
-    def in_order(self) -> Iterator[tuple[np.ndarray, Chunk]]:
-        """All samples once, in order, the last batch filled up; with `(steps, batch)` whether a sample is a real one."""
+    def in_order(self) -> Iterator[tuple[np.ndarray, Streamed]]:
+        """Yield every sample once, in order: `(real, chunk)`, with `real` `(steps, batch)` False at the padding of the last
+        batch."""
         size, steps = self.batch_size, -(-len(self.samples) // self.batch_size)
         numbers = np.arange(steps * size).reshape(steps, size)
         plain = replace(self, keys=self.keys[:1])
@@ -128,14 +178,14 @@ class Stream:
         order = [epoch_order(jax.random.wrap_key_data(k), epoch, len(self.samples), self.batch_size) for k in self.keys]
         return np.asarray(jnp.stack(order))
 
-    def _chunk(self, numbers: np.ndarray) -> Chunk:
+    def _chunk(self, numbers: np.ndarray) -> Streamed:
         """`numbers` `(seeds, steps, batch)`; one seed has no axis of its own."""
         leading = ("seed",) if len(numbers) > 1 else ()
         numbers = numbers if leading else numbers[0]
         if self.devices.mesh is None:
             found = self._read(numbers)
             fields, came = jax.device_put((found, numbers))
-            return Chunk(fields, came, came)
+            return Streamed(fields, came, came)
         axes = (*leading, None, "data")
         mine = self.devices.sharding(*axes).addressable_devices_indices_map(numbers.shape).values()
         wanted = np.unique(np.concatenate([numbers[index].ravel() for index in mine]))
@@ -152,7 +202,7 @@ class Stream:
             name: spread(values, self.devices.batch_axes(self.samples.task, name, values.shape))
             for name, values in self._read(wanted).items()
         }
-        return Chunk(fields, spread(wanted, ("data",)), self.devices.put(numbers))
+        return Streamed(fields, spread(wanted, ("data",)), self.devices.put(numbers))
 
     def _read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         found = self.samples.read(numbers.ravel())

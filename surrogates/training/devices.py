@@ -19,8 +19,11 @@ AXES = ("seed", "data", "space")
 
 @dataclass(frozen=True)
 class Devices:
-    """Parameters and their states lie on every device, those of different seeds along the axis "seed"; of a batch the samples
-    lie along "data" and the first axis of space along "space"."""
+    """How a training run is laid out on a mesh of devices.
+
+    Model and optimiser state are replicated, except for the leading axis of seeds, which is divided along the mesh axis
+    "seed". Samples of a batch are divided along "data", the first axis of space along "space". `mesh=None` is one device.
+    """
 
     mesh: Mesh | None = None
 

@@ -1,5 +1,6 @@
 """The record of a training run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,30 +10,36 @@ import numpy as np
 class History:
     """Per epoch (or round of steps): mean training loss and validation error of every seed, and seconds.
 
-    Of an epoch that is not over yet: `open_steps` done, the sum of their losses per seed, and seconds.
+    `metrics` are the epoch's mean of whatever else the objective reports, by name and seed. The epoch that is not over yet
+    is kept as its number of steps, the sums of their losses and metrics per seed, and its seconds.
     """
 
     seeds: int = 1
     loss: list[list[float]] = field(default_factory=list)
     val: list[list[float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    metrics: dict[str, list[list[float]]] = field(default_factory=dict)
     open_steps: int = 0
     open_loss: list[float] = field(default_factory=list)
+    open_metrics: dict[str, list[float]] = field(default_factory=dict)
     open_seconds: float = 0.0
 
-    def advance(self, losses: np.ndarray, seconds: float):
-        """Count steps with these losses `(seeds, steps)` to the current epoch."""
-        total = losses.sum(1, np.float64) + (self.open_loss or 0)
-        self.open_steps, self.open_loss = self.open_steps + losses.shape[1], [float(x) for x in total]
+    def advance(self, losses: np.ndarray, metrics: Mapping[str, np.ndarray], seconds: float):
+        """Count steps with these losses and metrics `(seeds, steps)` to the current epoch."""
+        self.open_steps += losses.shape[1]
+        self.open_loss = _added(self.open_loss, losses)
+        self.open_metrics = {name: _added(self.open_metrics.get(name, []), values) for name, values in metrics.items()}
         self.open_seconds += seconds
 
     def close(self, val: np.ndarray | None, seconds: float):
         """End the current epoch with these validation errors `(seeds,)`, which took some seconds more."""
         self.loss.append([x / self.open_steps for x in self.open_loss])
+        for name, sums in self.open_metrics.items():
+            self.metrics.setdefault(name, []).append([x / self.open_steps for x in sums])
         if val is not None:
             self.val.append([float(x) for x in val])
         self.seconds.append(self.open_seconds + seconds)
-        self.open_steps, self.open_loss, self.open_seconds = 0, [], 0.0
+        self.open_steps, self.open_loss, self.open_metrics, self.open_seconds = 0, [], {}, 0.0
 
     @property
     def rounds(self) -> int:
@@ -66,3 +73,9 @@ class History:
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
         return figure
+
+
+def _added(sums: list[float], values: np.ndarray) -> list[float]:
+    """Sums per seed with those of `values` `(seeds, steps)`."""
+    total = values.sum(1, np.float64)
+    return [float(x) for x in (total + np.asarray(sums) if sums else total)]

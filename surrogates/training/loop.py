@@ -1,6 +1,7 @@
 """The training loop: the one `lax.scan` over optimiser steps of the library."""
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import equinox as eqx
 import jax
@@ -8,10 +9,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from ...core.minimize import optimizer_step, select
+from ...core.minimize import select
 from ..task.task import Fields
-from ..trainable import trainable
-from .objectives import Objective, States
+from ..trainable import AbstractTrainable, trainable
+from .objective import AbstractLeastSquares, AbstractObjective, update_key
+from .steps import AbstractStep
 
 
 class TrainState(eqx.Module):
@@ -29,79 +31,105 @@ class TrainState(eqx.Module):
 class Loop(eqx.Module):
     """Optimiser steps on one model with one objective.
 
-    **Arguments:**
+    **Fields:**
 
-    - `static`: the parts of the surrogate that training does not move.
+    - `static`: the parts of the model that training does not move.
+    - `optimizer`: a step; see `as_step`.
     - `ema`: decay per step of the averaged parameters, 0 for none.
     """
 
     static: PyTree
-    objective: Objective
-    optimizer: optax.GradientTransformationExtraArgs = eqx.field(static=True)
+    objective: AbstractObjective
+    optimizer: AbstractStep
     ema: float = eqx.field(static=True)
 
     @classmethod
-    def of(cls, surrogate, objective, optimizer, ema: float) -> "Loop":
-        static = _split(surrogate)[1]
-        return cls(static, objective, optax.with_extra_args_support(optimizer), ema)
+    def of(cls, model: AbstractTrainable, objective: AbstractObjective, optimizer: AbstractStep, ema: float) -> "Loop":
+        return cls(_split(model)[1], objective, optimizer, ema)
 
-    def init(self, surrogate, key: Array) -> TrainState:
-        model = _split(surrogate)[0]
+    def init(self, model: AbstractTrainable, key: Array) -> TrainState:
+        params = _split(model)[0]
         k_objective, k_steps = jax.random.split(key)
         state = TrainState(
-            model=model,
-            model_state=surrogate.state,
-            opt_state=self.optimizer.init(model),
+            model=params,
+            model_state=model.state,
+            opt_state=self.optimizer.init(params),
             objective_state=self.objective.init(k_objective),
-            ema=model if self.ema else None,
+            ema=params if self.ema else None,
             step=jnp.asarray(0),
             key=k_steps,
         )
         # Donated buffers must not belong to the caller's model, nor be shared between two leaves.
         return jax.tree.map(jnp.array, state)
 
-    def surrogate(self, state: TrainState):
-        """The surrogate with the current parameters (averaged ones with `ema`)."""
-        model = eqx.combine(state.ema if self.ema else state.model, self.static)
-        return eqx.tree_at(lambda s: s.state, model, state.model_state, is_leaf=lambda x: x is None)
+    def result(self, state: TrainState) -> tuple[PyTree, PyTree]:
+        """What is kept of a state as a result: parameters (averaged ones with `ema`) and the model's state."""
+        return (state.ema if self.ema else state.model), state.model_state
+
+    def model(self, result: tuple[PyTree, PyTree]) -> AbstractTrainable:
+        """The model with the parameters and the state of a `result`."""
+        params, model_state = result
+        return self._combined(params, model_state)
 
     def run(
         self, state: TrainState, rows: PyTree, batch: Callable[[PyTree], Fields | None]
-    ) -> tuple[TrainState, Float[Array, " steps"]]:
-        """One scan over `rows`, arrays with a leading axis of steps, of which `batch` makes the batch of a step; losses per
-        step.
+    ) -> tuple[TrainState, Float[Array, " steps"], dict[str, Float[Array, " steps"]]]:
+        """One scan over `rows`, arrays with a leading axis of steps, of which `batch` makes the batch of a step; losses and
+        metrics per step.
 
         From the first step on whose loss or gradient is not finite nothing but the step number changes, and losses are NaN.
         """
 
         def step(carry, row):
             state, good = carry
-            new, loss = self.step(state, batch(row))
+            new, loss, metrics = self.step(state, batch(row))
             good &= jnp.isfinite(loss)
             kept = eqx.tree_at(lambda s: s.step, select(good, new, state), new.step)
-            return (kept, good), jnp.where(good, loss, jnp.nan)
+            return (kept, good), (jnp.where(good, loss, jnp.nan), metrics)
 
-        (state, _), losses = jax.lax.scan(step, (state, jnp.asarray(True)), rows)
-        return state, losses
+        (state, _), (losses, metrics) = jax.lax.scan(step, (state, jnp.asarray(True)), rows)
+        return state, losses, metrics
 
-    def step(self, state: TrainState, batch) -> tuple[TrainState, Float[Array, ""]]:
-        """One step of the optimiser and its loss, NaN where the loss or its gradient is not finite."""
-        key = jax.random.fold_in(state.key, state.step)
-        states = States(state.model_state, state.objective_state)
+    def step(self, state: TrainState, batch: Fields | None) -> tuple[TrainState, Float[Array, ""], dict[str, Array]]:
+        """One step of the optimiser; its loss (NaN where the loss or its gradient is not finite) and metrics."""
+        hold, objective = self.optimizer.hold, self.objective
+        first = state.step % hold == 0
+        # Points that are held are drawn again from the key of the step that first drew them.
+        key = jax.random.fold_in(state.key, state.step - state.step % hold)
+        points = objective.draw(state.objective_state, batch, key)
+        opt_state = state.opt_state
+        if hold > 1:
+            opt_state = select(first & (state.step > 0), self.optimizer.reset(opt_state), opt_state)
 
-        def objective(model):
-            return self.objective.loss(eqx.combine(model, self.static), states, batch, key)
+        def value(params):
+            return objective.value(self._combined(params, state.model_state), points)
 
-        model, opt_state, (loss, (new_states, _)), grad = optimizer_step(
-            self.optimizer, objective, state.model, state.opt_state
+        def residuals(params):
+            if not isinstance(objective, AbstractLeastSquares):
+                _no_residuals(objective)
+            return objective.residuals(self._combined(params, state.model_state), points)
+
+        taken = self.optimizer(state.model, opt_state, value, residuals)
+        objective_state = objective.update(state.objective_state, points, taken.outcome, update_key(key))
+        if hold > 1:
+            last = (state.step + 1) % hold == 0
+            objective_state = select(last, objective_state, state.objective_state)
+        ema = optax.incremental_update(taken.params, state.ema, 1 - self.ema) if self.ema else None
+        new = TrainState(
+            taken.params, taken.outcome.state, taken.memory, objective_state, ema, state.step + 1, state.key
         )
-        ema = optax.incremental_update(model, state.ema, 1 - self.ema) if self.ema else None
-        new = TrainState(model, new_states.model, opt_state, new_states.objective, ema, state.step + 1, state.key)
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grad))
-        return new, jnp.where(finite, loss, jnp.nan)
+        return new, jnp.where(taken.finite, taken.loss, jnp.nan), taken.outcome.metrics
+
+    def _combined(self, params: PyTree, model_state: PyTree):
+        model = eqx.combine(params, self.static)
+        return eqx.tree_at(lambda m: m.state, model, model_state, is_leaf=lambda x: x is None)
 
 
-def _split(surrogate) -> tuple[PyTree, PyTree]:
-    """Trained arrays, and everything else but the model state."""
-    surrogate = eqx.tree_at(lambda s: s.state, surrogate, None, is_leaf=lambda x: x is None)
-    return eqx.partition(surrogate, trainable(surrogate))
+def _split(model: AbstractTrainable) -> tuple[PyTree, PyTree]:
+    """Trained arrays, and everything else but the model's state."""
+    model = eqx.tree_at(lambda m: m.state, model, None, is_leaf=lambda x: x is None)
+    return eqx.partition(model, trainable(model))
+
+
+def _no_residuals(objective: AbstractObjective) -> NoReturn:
+    raise TypeError(f"this optimiser needs a sum of squares, which {type(objective).__name__} is not")

@@ -5,22 +5,22 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from ...core.domains import Grid
+from ...core.domains import AbstractDomain
 from ...solvers.kernels.norms import relative_h1, relative_l2, squared_l2
 
 
 @runtime_checkable
 class Loss(Protocol):
-    """`loss(u, reference, weights, grid)`: fields `(*space, c)`, quadrature weights `(*space)`, grid or None for points."""
+    """`loss(u, reference, weights, domain)`: fields `(*space, c)`, quadrature weights `(*space)`, and where they live."""
 
-    def __call__(self, u, reference, weights, grid: Grid | None) -> Float[Array, ""]: ...
+    def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]: ...
 
 
 @dataclass(frozen=True)
 class RelativeL2:
     """‖u − v‖ / ‖v‖, all channels of a sample together."""
 
-    def __call__(self, u, reference, weights, grid: Grid | None = None) -> Float[Array, ""]:
+    def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
         return relative_l2(u, reference, weights)
 
 
@@ -28,9 +28,8 @@ class RelativeL2:
 class RelativeH1:
     """‖u − v‖_{H¹} / ‖v‖_{H¹} with finite-difference gradients; grids only."""
 
-    def __call__(self, u, reference, weights, grid: Grid | None = None) -> Float[Array, ""]:
-        if grid is None:
-            raise ValueError("RelativeH1 needs a grid: point clouds have no differences")
+    def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
+        grid = domain.as_grid("RelativeH1")
         return relative_h1(u, reference, weights, grid.spacing, tuple(lay == "periodic" for lay in grid.layouts))
 
 
@@ -38,5 +37,5 @@ class RelativeH1:
 class MSE:
     """‖u − v‖² / volume, summed over channels."""
 
-    def __call__(self, u, reference, weights, grid: Grid | None = None) -> Float[Array, ""]:
+    def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
         return squared_l2(u - reference, weights).sum() / weights.sum()

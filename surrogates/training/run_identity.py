@@ -1,39 +1,37 @@
-"""The settings of a training that a run folder must agree on to be resumed."""
+"""What a run folder must agree on with a training that wants to go on in it."""
 
-import zlib
-
-import equinox as eqx
-import jax
-import numpy as np
+from typing import Any
 
 from ...datasets.dataset import Dataset
-from .loop import TrainState
+from ..trainable import AbstractTrainable
+from .identity import data_identity, identity_of
+from .objective import AbstractObjective
+from .solver_source import SolverSource
+from .steps import AbstractStep
 
 
-def settings_of(surrogate, state: TrainState, objective, data, val, batch_size, seeds, ema, unroll, key) -> dict:
-    """What a run folder must agree on to be resumed; epochs may grow."""
+def run_identity(
+    models: list[AbstractTrainable],
+    objective: AbstractObjective,
+    optimizer: AbstractStep,
+    data: Dataset | SolverSource | None,
+    val: Any,
+    names: tuple[str, ...],
+    **settings: Any,
+) -> dict[str, Any]:
+    """The content of everything that decides the numbers of a training; the number of steps is left out and may grow.
 
-    def shapes(tree):
-        leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
-        return [f"{jax.tree_util.keystr(p)}: {x.shape} {x.dtype}" for p, x in leaves]
+    **Arguments:** `names`, the arrays of the data that count; `settings`, further values by name.
+    """
 
-    def identity(dataset: Dataset | None) -> str | None:
-        if dataset is None:
-            return None
-        return f"{len(dataset)} samples, ids {zlib.crc32(dataset.ids.tobytes()):08x}, {dataset.grid}"
+    def content(source):
+        return data_identity(source, names) if isinstance(source, Dataset) else identity_of(source)
 
     return {
-        "network": f"{type(surrogate.network).__name__}, {surrogate.parameters} parameters",
-        "arrays": shapes(surrogate.network),
-        "options": repr(getattr(surrogate.network, "options", None)),
-        "task": repr(surrogate.task),
-        "objective": repr(objective),
-        "train": identity(data),
-        "val": identity(val),
-        "batch_size": batch_size,
-        "seeds": seeds,
-        "ema": ema,
-        "unroll": repr(unroll),
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "optimizer": shapes(state.opt_state),
+        "model": [identity_of(model) for model in models],
+        "objective": identity_of(objective),
+        "optimizer": identity_of(optimizer),
+        "train": content(data),
+        "val": content(val),
+        **{name: identity_of(value) for name, value in settings.items()},
     }

@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ..surrogate import NetworkSurrogate
-from ..trainable import apply_batch
-from .batches import Chunk, Resident, Stream
+from ..trainable import AbstractTrainable
+from .batches import AbstractChunk, Resident, Stream, Streamed
 from .devices import Devices
 from .loop import Loop, TrainState
-from .losses import RelativeL2
-from .objectives import Objective, Supervised
+from .objective import AbstractObjective
 from .samples import Samples
+from .steps import AbstractStep
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,12 @@ class Validation:
             return cls(Stream(samples, np.zeros((1, 2), np.uint32), batch_size, devices), len(samples))
         return cls(Resident.of(samples, batch_size, devices), len(samples))
 
-    def parts(self) -> Iterator[tuple[np.ndarray, Resident | Chunk, PyTree]]:
-        """All samples once: whether those of every batch are real ones, the batches, and the rows to make them of."""
+    def parts(self) -> Iterator[tuple[np.ndarray, Resident | Streamed, PyTree]]:
+        """Yield `(real, batches, rows)` until every validation sample was seen once.
+
+        `real` `(steps, batch)` is False at the padding of the last batch; `rows` are what `batches.batch(row)` makes the
+        batches of.
+        """
         if isinstance(self.batches, Stream):
             for real, chunk in self.batches.in_order():
                 yield real, chunk, chunk.fields
@@ -47,7 +50,7 @@ class Validation:
 
 
 class Runner:
-    """`seeds` trainings side by side, compiled."""
+    """Trainings of `seeds` models side by side, compiled."""
 
     def __init__(self, loop: Loop, devices: Devices, seeds: int):
         self.loop, self.devices, self.seeds = loop, devices, seeds
@@ -57,18 +60,18 @@ class Runner:
 
         @eqx.filter_jit(donate="all-except-first")
         def train(constants, state: TrainState, count: int):
-            loop, batches, done = constants
+            loop, chunk, done = constants
 
-            def one(state: TrainState, batches):
-                return loop.run(state, batches.rows(state.key, done, count), batches.batch)
+            def one(state: TrainState, chunk):
+                return loop.run(state, chunk.rows(state.key, done, count), chunk.batch)
 
-            axes = (0, 0 if isinstance(batches, Chunk) else None)
-            state, losses = many(one, axes)(state, batches)
-            return state, losses, batches.misplaced()
+            axes = (0, 0 if isinstance(chunk, Streamed) else None)
+            state, losses, metrics = many(one, axes)(state, chunk)
+            return state, losses, metrics, chunk.misplaced()
 
         @eqx.filter_jit
-        def errors(loop: Loop, batches, rows, real, state: TrainState):
-            return many(lambda s: _errors(loop.surrogate(s), batches.batch, rows, real))(state)
+        def errors(loop: Loop, chunk, rows, real, state: TrainState):
+            return many(lambda s: _errors(loop, s, chunk.batch, rows, real))(state)
 
         @eqx.filter_jit
         def keep_better(better, new, old):
@@ -81,65 +84,69 @@ class Runner:
     @classmethod
     def start(
         cls,
-        surrogates: Sequence[NetworkSurrogate],
-        objective: Objective,
-        optimizer,
+        models: Sequence[AbstractTrainable],
+        objective: AbstractObjective,
+        optimizer: AbstractStep,
         ema: float,
         devices: Devices,
         key: Array,
     ) -> tuple["Runner", TrainState]:
-        """Trainings of these surrogates, one per seed, and their first state, on the devices."""
-        loop, seeds = Loop.of(surrogates[0], objective, optimizer, ema), len(surrogates)
-        states = [loop.init(s, k) for s, k in zip(surrogates, jax.random.split(key, seeds), strict=True)]
+        """Trainings of these models, one per seed, and their first state, on the devices."""
+        loop, seeds = Loop.of(models[0], objective, optimizer, ema), len(models)
+        states = [loop.init(m, k) for m, k in zip(models, jax.random.split(key, seeds), strict=True)]
         if seeds == 1:
             return cls(devices.put(loop), devices, 1), devices.put(states[0])
         stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *states)
         return cls(devices.put(loop), devices, seeds), devices.put(stacked, "seed")
 
-    def compiled(self, batches, state: TrainState, count: int) -> jax.stages.Compiled:
+    def compiled(self, chunk: AbstractChunk, state: TrainState, count: int) -> jax.stages.Compiled:
         """The program of `train`, to look into."""
         with self.devices.active():
-            return self._train.lower((self.loop, batches, np.int32(0)), state, count).compile().compiled
+            return self._train.lower((self.loop, chunk, np.int32(0)), state, count).compile().compiled
 
-    def train(self, batches, state: TrainState, done: int, count: int) -> tuple[TrainState, np.ndarray]:
-        """`count` steps from step `done` on; losses `(seeds, count)`."""
+    def train(
+        self, chunk: AbstractChunk, state: TrainState, done: int, count: int
+    ) -> tuple[TrainState, np.ndarray, dict[str, np.ndarray]]:
+        """`count` steps from step `done` on; losses and metrics `(seeds, count)`."""
         with self.devices.active():
-            state, losses, misplaced = self._train((self.loop, batches, np.int32(done)), state, count)
-        losses, misplaced = self.devices.local((losses, misplaced))
+            state, losses, metrics, misplaced = self._train((self.loop, chunk, np.int32(done)), state, count)
+        losses, metrics, misplaced = self.devices.local((losses, metrics, misplaced))
         if misplaced:
             raise RuntimeError(
                 f"training steps {done} to {done + count}: samples lie on devices where others belong; the mesh and the "
                 "processes disagree about the order of the devices"
             )
-        return state, np.asarray(losses).reshape(self.seeds, -1)
+        per_seed = jax.tree.map(lambda x: np.asarray(x).reshape(self.seeds, -1), (losses, metrics))
+        return state, *per_seed
 
     def validate(self, validation: Validation, state: TrainState) -> np.ndarray:
-        """Mean over all samples of the relative L2 error in physical units, one step ahead, per seed."""
+        """Mean over all samples of the objective's validation error, per seed."""
         total = np.zeros(self.seeds)
-        for real, batches, rows in validation.parts():
+        for real, chunk, rows in validation.parts():
             with self.devices.active():
-                found = self._errors(self.loop, batches, rows, real, state)
+                found = self._errors(self.loop, chunk, rows, real, state)
             total += np.asarray(self.devices.local(found), np.float64).reshape(self.seeds)
         return total / validation.size
 
-    def result(self, state: TrainState) -> PyTree:
-        """What is kept of a state as a result."""
-        return (state.ema if self.loop.ema else state.model), state.model_state
+    def models(self, result: PyTree) -> list[AbstractTrainable]:
+        """One model per seed from `Loop.result` of a state on the devices."""
+        result = self.devices.local(result)
+        rows = [result] if self.seeds == 1 else [jax.tree.map(lambda x, i=i: x[i], result) for i in range(self.seeds)]
+        loop = self.devices.local(self.loop)
+        return [loop.model(row) for row in rows]
 
     def keep_better(self, better: np.ndarray, state: TrainState, best: PyTree) -> PyTree:
-        """The results of seeds that are `better`, of the others `best`."""
-        return self._keep_better(better if self.seeds > 1 else better[0], self.result(state), best)
+        """The results of seeds that are `better`; of the others `best`."""
+        return self._keep_better(better if self.seeds > 1 else better[0], self.loop.result(state), best)
 
 
-def _errors(surrogate: NetworkSurrogate, batch: Callable, rows: PyTree, real) -> Float[Array, ""]:
+def _errors(loop: Loop, state: TrainState, batch: Callable, rows: PyTree, real) -> Float[Array, ""]:
     """Sum of the errors of the samples that are `real`."""
-    measure = Supervised(RelativeL2())
+    model = loop.model(loop.result(state))
 
     def one(total, row):
         row, real = row
-        fields = batch(row)
-        y, _ = apply_batch(surrogate.network, surrogate.state, jax.vmap(surrogate.task.pack)(fields))
-        errors = measure.per_sample(surrogate.task, jax.vmap(surrogate.task.unpack)(y, fields), fields)
+        errors = loop.objective.validate(model, batch(row))
         return total + jnp.where(real, errors, 0).sum(), None
 
     return jax.lax.scan(one, jnp.zeros(()), (rows, real))[0]

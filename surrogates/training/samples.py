@@ -18,8 +18,8 @@ from ..task.task import Fields, Task
 class Samples:
     """The training samples of a dataset, read on the host when asked for.
 
-    Of trajectories a sample is a window of `frames = history + steps` instants; each of the `starts` within every
-    trajectory is one.
+    A sample of a steady task is one sample of the dataset. A sample of any other task is a window of `frames` instants;
+    each of the `starts` within every trajectory is one.
     """
 
     task: Task
@@ -28,12 +28,20 @@ class Samples:
     starts: int
 
     @classmethod
-    def of(cls, task: Task, dataset: Dataset, steps: int = 1) -> "Samples":
+    def of(cls, task: Task, dataset: Dataset, calls: int = 1) -> "Samples":
+        """The samples from which `calls` predictions in a row can be learned.
+
+        **Raises:** `ValueError` for a dataset that does not suit the task or whose trajectories are too short.
+        """
         task.check(dataset)
-        frames = task.history + steps if task.history else 0
-        starts = dataset.instants - frames + 1 if task.history else 1
+        if not len(dataset):
+            raise ValueError("the dataset holds no samples")
+        frames = task.mode.window(calls)
+        starts = dataset.instants - frames + 1 if frames else 1
         if starts < 1:
-            raise ValueError(f"{dataset.instants} instants are too few for {task.history} + {steps} frames")
+            raise ValueError(
+                f"{dataset.instants} instants are too few for {calls} predictions in a row of {task.mode!r}"
+            )
         return cls(task, dataset, frames, starts)
 
     def __len__(self) -> int:
@@ -70,7 +78,11 @@ class Samples:
 
     def _checked(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> dict[str, np.ndarray]:
         checked = {name: finite(name, values, positions) for name, values in arrays.items()}
-        return {k: v if v.dtype == bool else v.astype(np.float32, copy=False) for k, v in checked.items()}
+        # Masks and edges keep their type; values of all kinds become single precision.
+        values = dict(self.task.specs)
+        return {
+            k: v.astype(np.float32, copy=False) if k in values or v.dtype.kind == "f" else v for k, v in checked.items()
+        }
 
 
 class DeviceData(eqx.Module):

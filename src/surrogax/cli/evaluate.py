@@ -9,7 +9,7 @@ import tyro
 from ..datasets.dataset import Dataset
 from ..datasets.opening import open_dataset
 from ..surrogates.evaluation.evaluate import evaluate
-from ..surrogates.surrogate import load
+from ..surrogates.saving import load
 
 
 @dataclass

@@ -1,18 +1,14 @@
-"""Where fields live: boxes with boundary conditions, uniform grids on them, and point clouds.
+"""Boxes with boundary conditions and uniform grids on them; both are static (hashable, without arrays)."""
 
-A `Box` and a `Grid` are static (hashable, no arrays): they may sit in a jitted closure or in a pytree's structure.
-A `PointCloud` holds arrays and may be traced and batched.
-"""
-
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .storage import register
+from ..storage import register
+from .domain import AbstractDomain, Sites
 
 Boundary = Literal["dirichlet", "neumann", "periodic"]
 Layout = Literal["nodes", "cells", "periodic"]
@@ -112,7 +108,7 @@ class Box:
 
 @register("Grid")
 @dataclass(frozen=True)
-class Grid:
+class Grid(AbstractDomain):
     """A uniform grid on a `Box`.
 
     `layouts` per axis: "nodes" has n points with both ends, spacing L/(n-1); "cells" the n cell centres, spacing L/n;
@@ -156,6 +152,20 @@ class Grid:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    @property
+    def space_axes(self) -> int:
+        return len(self.shape)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """() : a grid needs no arrays of the sample."""
+        return ()
+
+    @property
+    def fixed(self) -> bool:
+        """True: every sample has the same points."""
+        return True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -229,49 +239,51 @@ class Grid:
         fine.subsample(factor)
         return fine
 
+    def layout(self, name: str = "") -> "Grid":
+        """The static part, which is the grid itself."""
+        return self
+
+    def stored(self, name: str, samples: int) -> dict[str, np.ndarray]:
+        """The arrays that a dataset holds of its points: none."""
+        return {}
+
+    def example(self, samples: int, key: Array) -> "Grid":
+        """The grid itself."""
+        return self
+
+    def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
+        """All points of the grid, whatever the sample."""
+        return Sites(self.points, self.weights)
+
+    def scaled(self, points):
+        """Coordinates `(…, d)` scaled to [0, 1] per axis of the box."""
+        return (points - np.array(self.box.lower)) / np.array(self.box.extent)
+
+    def at_shape(self, shape: tuple[int, ...]) -> "Grid":
+        """The grid with another number of points per axis, on the same box with the same layouts."""
+        return self if shape == self.shape else replace(self, shape=tuple(shape))
+
+    def as_grid(self, purpose: str) -> "Grid":
+        """The grid itself."""
+        return self
+
+    def matches(self, other: AbstractDomain) -> bool:
+        """Whether `other` is a grid with this box and these layouts, at any resolution."""
+        return isinstance(other, Grid) and (other.box, other.layouts) == (self.box, self.layouts)
+
+    def over_time(self, frames: int, dt: float) -> "Grid":
+        """The grid of space and time: an axis `t` with `frames` nodes, `dt` apart, in front."""
+        if frames < 2:
+            raise ValueError(f"a space-time grid needs two frames or more, got {frames}")
+        box = Box((Axis("t", 0.0, (frames - 1) * dt, None), *self.box.axes))
+        return Grid(box, (frames, *self.shape), ("nodes", *self.layouts))
+
     def __repr__(self) -> str:
         axes = ", ".join(
             f"{a.name}∈[{a.start:g}, {a.stop:g}] {n} {lay}"
             for a, n, lay in zip(self.box.axes, self.shape, self.layouts, strict=True)
         )
         return f"Grid({axes})"
-
-
-@register("PointCloud")
-class PointCloud(eqx.Module):
-    """Scattered points with quadrature weights, padded to a common number so that clouds of different size batch.
-
-    **Arguments:**
-
-    - `points`: coordinates `(n, d)`.
-    - `weights`: quadrature weights `(n,)`; by default 1/(number of valid points), so that they sum to one.
-    - `mask`: True where a point is real, `(n,)`; padded points carry weight zero and are ignored by losses and metrics.
-    """
-
-    points: Float[Array, "*batch n d"]
-    weights: Float[Array, "*batch n"]
-    mask: Bool[Array, "*batch n"]
-
-    def __init__(self, points, weights=None, mask=None):
-        self.points = jnp.asarray(points)
-        self.mask = jnp.ones(self.points.shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
-        if weights is None:
-            weights = self.mask / jnp.maximum(self.mask.sum(-1, keepdims=True), 1)
-        self.weights = jnp.where(self.mask, jnp.asarray(weights, self.points.dtype), 0)
-
-    @property
-    def ndim(self) -> int:
-        return self.points.shape[-1]
-
-    @classmethod
-    def stack(cls, clouds: "list[PointCloud]") -> "PointCloud":
-        """Clouds of different size as one batched cloud, padded to the largest."""
-        n = max(c.points.shape[0] for c in clouds)
-
-        def pad(x):
-            return jnp.pad(x, [(0, n - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
-
-        return cls(*(jnp.stack([pad(getattr(c, f)) for c in clouds]) for f in ("points", "weights", "mask")))
 
 
 def _names(ndim: int) -> tuple[str, ...]:

@@ -1,0 +1,195 @@
+"""Unstructured meshes: points joined by edges and cells, as arrays and as the static layout by which a dataset holds them."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ..storage import register
+from .domain import AbstractDomain, Edges, Sites
+from .point_cloud import OverTime, example_mask, named, no_grid, padded, repeated, stored_in
+
+
+@register("Mesh")
+class Mesh(eqx.Module, AbstractDomain):
+    """Points with quadrature weights and directed edges, padded so that meshes of different size batch.
+
+    **Arguments:**
+
+    - `points` `(n, d)`, `weights` `(n,)`, `mask` `(n,)`: as in `PointCloud`.
+    - `edges` `(e, 2)`: numbers of sender and receiver; give both directions where information flows both ways.
+    - `edge_mask` `(e,)`: True at real edges.
+
+    A batch of meshes has a leading axis on every array. `Mesh.from_cells` makes weights and edges from simplices.
+    """
+
+    points: Float[Array, "*batch n d"]
+    edges: Int[Array, "*batch e 2"]
+    weights: Float[Array, "*batch n"]
+    mask: Bool[Array, "*batch n"]
+    edge_mask: Bool[Array, "*batch e"]
+
+    def __init__(self, points, edges, weights=None, mask=None, edge_mask=None):
+        self.points = jnp.asarray(points)
+        self.edges = jnp.asarray(edges, int)
+        self.mask = jnp.ones(self.points.shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
+        if weights is None:
+            weights = self.mask / jnp.maximum(self.mask.sum(-1, keepdims=True), 1)
+        self.weights = jnp.where(self.mask, jnp.asarray(weights, self.points.dtype), 0)
+        self.edge_mask = jnp.ones(self.edges.shape[:-1], bool) if edge_mask is None else jnp.asarray(edge_mask, bool)
+
+    @classmethod
+    def from_cells(cls, points: np.ndarray, cells: np.ndarray) -> "Mesh":
+        """The mesh of simplices `cells` `(m, d+1)` (intervals, triangles, tetrahedra): edges in both directions, and the
+        weights of the vertex rule ∫f ≈ Σ_cells |cell| mean of f at its vertices, exact for linear f."""
+        points, cells = np.asarray(points), np.asarray(cells)
+        dim = points.shape[-1]
+        if cells.ndim != 2 or cells.shape[1] != dim + 1:
+            raise ValueError(f"Mesh.from_cells: cells have shape {cells.shape}, expected (m, {dim + 1}) in {dim}D")
+        if cells.size and not (cells.min() >= 0 and cells.max() < len(points)):
+            raise ValueError(f"Mesh.from_cells: cells name points {cells.min()} to {cells.max()} of {len(points)}")
+        sides = points[cells[:, 1:]] - points[cells[:, :1]]
+        volumes = np.abs(np.linalg.det(sides)) / math.factorial(dim)
+        weights = np.bincount(cells.ravel(), np.repeat(volumes / (dim + 1), dim + 1), minlength=len(points))
+        pairs = np.concatenate([cells[:, [i, j]] for i, j in itertools.permutations(range(dim + 1), 2)])
+        return cls(points, np.unique(pairs, axis=0), weights)
+
+    @classmethod
+    def stack(cls, meshes: "list[Mesh]") -> "Mesh":
+        """Meshes of different size as one batch, padded to the most points and edges."""
+        n, e = max(m.points.shape[0] for m in meshes), max(m.edges.shape[0] for m in meshes)
+        return cls(
+            jnp.stack([padded(m.points, n) for m in meshes]),
+            jnp.stack([padded(m.edges, e) for m in meshes]),
+            jnp.stack([padded(m.weights, n) for m in meshes]),
+            jnp.stack([padded(m.mask, n) for m in meshes]),
+            jnp.stack([padded(m.edge_mask, e) for m in meshes]),
+        )
+
+    def layout(self, name: str = "") -> "MeshLayout":
+        """The static part, for meshes stored in the arrays `name.points`, `name.edges`, … of a sample."""
+        return MeshLayout(self.points.shape[-1], self.points.shape[-2], self.edges.shape[-2], name)
+
+    def stored(self, name: str, samples: int) -> dict[str, np.ndarray]:
+        """The arrays as a dataset of so many samples holds them; a single mesh is that of every sample."""
+        arrays = (self.points, self.weights, self.mask, self.edges, self.edge_mask)
+        return {
+            key: repeated(np.asarray(x), samples if self.points.ndim == 2 else None)
+            for key, x in zip(self.layout(name).arrays, arrays, strict=True)
+        }
+
+    def example(self, samples: int, key: Array) -> "Mesh":
+        """The points themselves."""
+        return self
+
+    @property
+    def ndim(self) -> int:
+        return self.points.shape[-1]
+
+    @property
+    def space_axes(self) -> int:
+        return 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.points.shape[-2:-1]
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def fixed(self) -> bool:
+        return True
+
+    def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
+        return Sites(self.points, self.weights, self.mask, (Edges(self.edges, self.edge_mask),))
+
+    def scaled(self, points):
+        """The coordinates as they are: a mesh knows no box."""
+        return points
+
+    def at_shape(self, shape: tuple[int, ...]) -> "Mesh":
+        return self
+
+    def as_grid(self, purpose: str) -> NoReturn:
+        no_grid(purpose)
+
+    def matches(self, other: AbstractDomain) -> bool:
+        return self.layout().matches(other)
+
+    def over_time(self, frames: int, dt: float) -> AbstractDomain:
+        return self.layout().over_time(frames, dt)
+
+
+@register("MeshLayout")
+@dataclass(frozen=True)
+class MeshLayout(AbstractDomain):
+    """Meshes that differ from sample to sample: their dimension, the numbers of points and edges that arrays are padded
+    to, and the name of the set; a sample holds `points`, `weights`, `mask`, `edges` and `edge_mask`."""
+
+    ndim: int
+    capacity: int
+    edge_capacity: int
+    name: str = ""
+
+    def layout(self, name: str = "") -> "MeshLayout":
+        return replace(self, name=name)
+
+    def stored(self, name: str, samples: int) -> NoReturn:
+        raise TypeError(f"{self!r} is a layout and holds no points; pass a Mesh")
+
+    def example(self, samples: int, key: Array) -> Mesh:
+        k_points, k_edges = jax.random.split(key)
+        points = jax.random.uniform(k_points, (samples, self.capacity, self.ndim))
+        mask = example_mask(samples, self.capacity)
+        edges = jax.random.randint(k_edges, (samples, self.edge_capacity, 2), 0, mask.sum(-1)[:, None, None])
+        return Mesh(points, edges, mask=mask)
+
+    @property
+    def space_axes(self) -> int:
+        return 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.capacity,)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return named(self.name, "points", "weights", "mask", "edges", "edge_mask")
+
+    @property
+    def fixed(self) -> bool:
+        return False
+
+    def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
+        points, weights, mask, edges, edge_mask = stored_in(sample, self.arrays)
+        return Sites(points, weights, mask, (Edges(edges, edge_mask, (self.name, self.name)),))
+
+    def scaled(self, points):
+        """The coordinates as they are: a mesh knows no box."""
+        return points
+
+    def at_shape(self, shape: tuple[int, ...]) -> "MeshLayout":
+        return self
+
+    def as_grid(self, purpose: str) -> NoReturn:
+        no_grid(purpose)
+
+    def matches(self, other: AbstractDomain) -> bool:
+        """Whether `other` is a mesh of the same dimension and name, of any size."""
+        return isinstance(other, MeshLayout) and (other.ndim, other.name) == (self.ndim, self.name)
+
+    def over_time(self, frames: int, dt: float) -> OverTime:
+        return OverTime(self, frames, dt)
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"meshes{name} in {self.ndim}D, up to {self.capacity} points and {self.edge_capacity} edges"

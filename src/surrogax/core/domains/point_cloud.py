@@ -1,0 +1,266 @@
+"""Scattered points: the arrays of one cloud or of a batch, and the static layout by which a dataset holds them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ..storage import register
+from .domain import AbstractDomain, Sites
+
+
+@register("PointCloud")
+class PointCloud(eqx.Module, AbstractDomain):
+    """Scattered points with quadrature weights, padded to a common number so that clouds of different size batch.
+
+    **Arguments:**
+
+    - `points`: coordinates `(n, d)`.
+    - `weights`: quadrature weights `(n,)`; by default 1/(number of valid points), so that they sum to one.
+    - `mask`: True where a point is real, `(n,)`; padded points carry weight zero and are ignored by losses and metrics.
+
+    A batch of clouds has a leading axis on every array.
+    """
+
+    points: Float[Array, "*batch n d"]
+    weights: Float[Array, "*batch n"]
+    mask: Bool[Array, "*batch n"]
+
+    def __init__(self, points, weights=None, mask=None):
+        self.points = jnp.asarray(points)
+        self.mask = jnp.ones(self.points.shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
+        if weights is None:
+            weights = self.mask / jnp.maximum(self.mask.sum(-1, keepdims=True), 1)
+        self.weights = jnp.where(self.mask, jnp.asarray(weights, self.points.dtype), 0)
+
+    @classmethod
+    def stack(cls, clouds: "list[PointCloud]") -> "PointCloud":
+        """Clouds of different size as one batched cloud, padded to the largest."""
+        n = max(c.points.shape[0] for c in clouds)
+        points, weights, mask = (
+            jnp.stack([padded(array, n) for array in arrays])
+            for arrays in zip(*((c.points, c.weights, c.mask) for c in clouds), strict=True)
+        )
+        return cls(points, weights, mask)
+
+    def layout(self, name: str = "") -> "PointCloudLayout":
+        """The static part, for clouds stored in the arrays `name.points`, `name.weights` and `name.mask` of a sample."""
+        return PointCloudLayout(self.points.shape[-1], self.points.shape[-2], name)
+
+    def stored(self, name: str, samples: int) -> dict[str, np.ndarray]:
+        """The arrays as a dataset of so many samples holds them; a single cloud is that of every sample."""
+        arrays = (self.points, self.weights, self.mask)
+        return {
+            key: repeated(np.asarray(x), samples if self.points.ndim == 2 else None)
+            for key, x in zip(self.layout(name).arrays, arrays, strict=True)
+        }
+
+    def example(self, samples: int, key: Array) -> "PointCloud":
+        """The points themselves."""
+        return self
+
+    @property
+    def ndim(self) -> int:
+        return self.points.shape[-1]
+
+    @property
+    def space_axes(self) -> int:
+        return 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.points.shape[-2:-1]
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def fixed(self) -> bool:
+        return True
+
+    def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
+        return Sites(self.points, self.weights, self.mask)
+
+    def scaled(self, points):
+        """The coordinates as they are: a cloud knows no box."""
+        return points
+
+    def at_shape(self, shape: tuple[int, ...]) -> "PointCloud":
+        return self
+
+    def as_grid(self, purpose: str) -> NoReturn:
+        no_grid(purpose)
+
+    def matches(self, other: AbstractDomain) -> bool:
+        return self.layout().matches(other)
+
+    def over_time(self, frames: int, dt: float) -> AbstractDomain:
+        return self.layout().over_time(frames, dt)
+
+
+@register("PointCloudLayout")
+@dataclass(frozen=True)
+class PointCloudLayout(AbstractDomain):
+    """Clouds that differ from sample to sample: their dimension, the number of points that arrays are padded to, and the
+    name of the set; a sample holds the arrays `points`, `weights` and `mask`, as `name.points`, … if the set has a name."""
+
+    ndim: int
+    capacity: int
+    name: str = ""
+
+    def layout(self, name: str = "") -> "PointCloudLayout":
+        return replace(self, name=name)
+
+    def stored(self, name: str, samples: int) -> NoReturn:
+        raise TypeError(f"{self!r} is a layout and holds no points; pass a PointCloud")
+
+    def example(self, samples: int, key: Array) -> PointCloud:
+        points = jax.random.uniform(key, (samples, self.capacity, self.ndim))
+        return PointCloud(points, mask=example_mask(samples, self.capacity))
+
+    @property
+    def space_axes(self) -> int:
+        return 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.capacity,)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return named(self.name, "points", "weights", "mask")
+
+    @property
+    def fixed(self) -> bool:
+        return False
+
+    def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
+        points, weights, mask = stored_in(sample, self.arrays)
+        return Sites(points, weights, mask)
+
+    def scaled(self, points):
+        """The coordinates as they are: a cloud knows no box."""
+        return points
+
+    def at_shape(self, shape: tuple[int, ...]) -> "PointCloudLayout":
+        return self
+
+    def as_grid(self, purpose: str) -> NoReturn:
+        no_grid(purpose)
+
+    def matches(self, other: AbstractDomain) -> bool:
+        """Whether `other` is a cloud of the same dimension and name, of any size."""
+        return isinstance(other, PointCloudLayout) and (other.ndim, other.name) == (self.ndim, self.name)
+
+    def over_time(self, frames: int, dt: float) -> "OverTime":
+        return OverTime(self, frames, dt)
+
+    def __repr__(self) -> str:
+        return f"point clouds{f' {self.name!r}' if self.name else ''} in {self.ndim}D, up to {self.capacity} points"
+
+
+@register("OverTime")
+@dataclass(frozen=True)
+class OverTime(AbstractDomain):
+    """The points of `space` at `frames` instants `dt` apart: arrays are `(frames, n)`, coordinates `(t, x, …)` with t
+    scaled to [0, 1]."""
+
+    space: AbstractDomain
+    frames: int
+    dt: float
+
+    def layout(self, name: str = "") -> "OverTime":
+        return replace(self, space=self.space.layout(name))
+
+    def stored(self, name: str, samples: int) -> dict[str, np.ndarray]:
+        return self.space.stored(name, samples)
+
+    def example(self, samples: int, key: Array) -> AbstractDomain:
+        return OverTime(self.space.example(samples, key), self.frames, self.dt)
+
+    @property
+    def ndim(self) -> int:
+        return 1 + self.space.ndim
+
+    @property
+    def space_axes(self) -> int:
+        return 1 + self.space.space_axes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.frames, *self.space.shape)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return self.space.arrays
+
+    @property
+    def fixed(self) -> bool:
+        return self.space.fixed
+
+    def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
+        space = self.space.sites(sample)
+        t = np.linspace(0, (self.frames - 1) * self.dt, self.frames)
+        t = jnp.broadcast_to(
+            jnp.asarray(t, space.points.dtype)[(..., *(None,) * space.points.ndim)],
+            (self.frames, *space.points.shape[:-1], 1),
+        )
+        points = jnp.concatenate([t, jnp.broadcast_to(space.points, (self.frames, *space.points.shape))], -1)
+        weights = jnp.broadcast_to(space.weights, (self.frames, *space.weights.shape))
+        mask = None if space.mask is None else jnp.broadcast_to(space.mask, weights.shape)
+        return Sites(points, weights, mask, space.edges)
+
+    def scaled(self, points):
+        t = points[..., :1] / max((self.frames - 1) * self.dt, self.dt)
+        return jnp.concatenate([t, self.space.scaled(points[..., 1:])], -1)
+
+    def at_shape(self, shape: tuple[int, ...]) -> "OverTime":
+        return OverTime(self.space.at_shape(shape[1:]), shape[0], self.dt)
+
+    def as_grid(self, purpose: str):
+        return self.space.as_grid(purpose).over_time(self.frames, self.dt)
+
+    def matches(self, other: AbstractDomain) -> bool:
+        return isinstance(other, OverTime) and self.space.matches(other.space)
+
+    def over_time(self, frames: int, dt: float) -> NoReturn:
+        raise ValueError(f"{self} has a time axis already")
+
+
+def named(name: str, *arrays: str) -> tuple[str, ...]:
+    """Names of the arrays of the set of points `name`."""
+    return tuple(f"{name}.{array}" if name else array for array in arrays)
+
+
+def stored_in(sample: Mapping[str, Any] | None, names: tuple[str, ...]) -> list[Any]:
+    """The arrays of these names, or a `ValueError` that says which one the sample lacks."""
+    missing = [name for name in names if sample is None or name not in sample]
+    if sample is None or missing:
+        raise ValueError(f"the sample holds no array {missing[0]!r}, which its points need")
+    return [jnp.asarray(sample[name]) for name in names]
+
+
+def repeated(array: np.ndarray, samples: int | None) -> np.ndarray:
+    """The array once per sample, without copies; as it is for None."""
+    return array if samples is None else np.broadcast_to(array, (samples, *array.shape))
+
+
+def example_mask(samples: int, capacity: int) -> Bool[Array, "samples capacity"]:
+    """True at the first points of every sample; how many differs by sample and is five sixths of the capacity or more."""
+    sizes = capacity - jnp.arange(samples) % max(1 + capacity // 6, 1)
+    return jnp.arange(capacity) < sizes[:, None]
+
+
+def padded(array, n: int):
+    """The array with zeros up to length `n` along its first axis."""
+    return jnp.pad(array, [(0, n - array.shape[0])] + [(0, 0)] * (array.ndim - 1))
+
+
+def no_grid(purpose: str) -> NoReturn:
+    raise ValueError(f"{purpose} needs a uniform grid; these data live on point clouds or meshes")

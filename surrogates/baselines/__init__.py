@@ -1,0 +1,6 @@
+"""Surrogates that every other one must beat: the mean, persistence, a linear spectral map, and the solver itself."""
+
+from .linear_spectral import LinearSpectral as LinearSpectral
+from .mean_field import MeanField as MeanField
+from .persistence import Persistence as Persistence
+from .solver import SolverSurrogate as SolverSurrogate

@@ -1,0 +1,29 @@
+"""The mean of the training targets as a surrogate."""
+
+from jaxtyping import Array
+
+from ...core.storage import register
+from ...solvers.kernels.interpolate import apply_along_axes
+from ..resampling import interpolation
+from ..surrogate import AbstractSurrogate, Capabilities
+from ..task.task import Fields, Place, Task
+
+
+@register("MeanField")
+class MeanField(AbstractSurrogate):
+    """The mean of the training targets, whatever the input; steady tasks on grids. Needs no fit."""
+
+    task: Task
+    capabilities = Capabilities(resolution_free=True, needs_input=False, differentiable=False)
+
+    def __check_init__(self):
+        if not self.task.means:
+            raise ValueError(
+                "MeanField serves steady tasks from Task.fit whose samples share their points, for example on grids"
+            )
+
+    def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
+        own = self.task.domain.as_grid("MeanField")
+        target = self.task.domain_of(fields) if at is None else at
+        matrices = interpolation(own, target.as_grid("MeanField"))
+        return {k: apply_along_axes(v, matrices) for k, v in self.task.means.items()}

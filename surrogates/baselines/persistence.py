@@ -1,0 +1,30 @@
+"""The last frame as a forecast."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ...core.storage import register
+from ..resampling import resample
+from ..surrogate import AbstractSurrogate, Capabilities
+from ..task.task import Fields, Place, Task
+
+
+@register("Persistence")
+class Persistence(AbstractSurrogate):
+    """The next frames are the last one; autoregressive tasks. Needs no fit."""
+
+    task: Task
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(resolution_free=self.task.domain.fixed, autoregressive=True)
+
+    def __check_init__(self):
+        if not self.task.mode.rolls_out:
+            raise ValueError(f"Persistence needs an autoregressive task, not {self.task!r}")
+
+    def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
+        fields = resample(self.task, fields, at)
+        last = {name: jnp.asarray(fields[name])[self.task.mode.history - 1] for name in self.task.targets}
+        frames = max(self.task.mode.ahead, 1)
+        return {name: self.task.mode.named(jnp.stack([x] * frames)) for name, x in last.items()}

@@ -1,0 +1,94 @@
+"""What a metric sees of a prediction: a value, a value with a standard deviation, or samples."""
+
+import abc
+from typing import NoReturn
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+from jax.scipy.stats import norm
+from jaxtyping import Array, Float
+
+
+class AbstractForecast(eqx.Module):
+    """A prediction of one frame, `(*space, c)` in physical units, with what it says about its own error.
+
+    **Fields:** `value`, the point estimate.
+    """
+
+    value: eqx.AbstractVar[Float[Array, "..."]]
+
+    @abc.abstractmethod
+    def crps(self, reference: Float[Array, "*space c"]) -> Float[Array, "*space c"]:
+        """Continuous ranked probability score at every point: E|X − y| − ½ E|X − X'|, in the field's units."""
+
+    @abc.abstractmethod
+    def interval(self, level: float) -> tuple[Float[Array, "*space c"], Float[Array, "*space c"]]:
+        """Ends of the central interval that holds the truth with probability `level`."""
+
+    @abc.abstractmethod
+    def spread(self) -> Float[Array, "*space c"]:
+        """Standard deviation at every point."""
+
+
+class PointForecast(AbstractForecast):
+    """A value alone. What asks for its uncertainty raises `TypeError`."""
+
+    value: Float[Array, "..."]
+
+    def crps(self, reference) -> NoReturn:
+        _no_uncertainty()
+
+    def interval(self, level: float) -> NoReturn:
+        _no_uncertainty()
+
+    def spread(self) -> NoReturn:
+        _no_uncertainty()
+
+
+class GaussianForecast(AbstractForecast):
+    """A normal distribution at every point."""
+
+    value: Float[Array, "..."]
+    std: Float[Array, "..."]
+
+    def crps(self, reference):
+        # Gneiting & Raftery 2007, eq. 21; where the deviation is zero it is the absolute error.
+        std = jnp.where(self.std > 0, self.std, 1)
+        z = (reference - self.value) / std
+        score = std * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / jnp.sqrt(jnp.pi))
+        return jnp.where(self.std > 0, score, jnp.abs(reference - self.value))
+
+    def interval(self, level: float):
+        half = ndtri(0.5 + level / 2) * self.std
+        return self.value - half, self.value + half
+
+    def spread(self):
+        return self.std
+
+
+class SampleForecast(AbstractForecast):
+    """Draws `(n, *space, c)` of a distribution; `value` is the surrogate's own point estimate."""
+
+    value: Float[Array, "..."]
+    samples: Float[Array, "..."]
+
+    def crps(self, reference):
+        """The unbiased estimate (Ferro 2014): (1/n) Σ|x_i − y| − 1/(2n(n−1)) Σ_ij |x_i − x_j|, by sorting."""
+        n = len(self.samples)
+        ranked = jnp.sort(self.samples, 0)
+        factors = (2 * jnp.arange(1, n + 1) - n - 1).reshape(-1, *(1,) * (ranked.ndim - 1))
+        pairs = (factors * ranked).sum(0) / (n * max(n - 1, 1))
+        return jnp.abs(self.samples - reference).mean(0) - pairs
+
+    def interval(self, level: float):
+        ends = jnp.array([0.5 - level / 2, 0.5 + level / 2])
+        low, high = jnp.quantile(self.samples, ends, axis=0)
+        return low, high
+
+    def spread(self):
+        return self.samples.std(0, ddof=1)
+
+
+def _no_uncertainty() -> NoReturn:
+    raise TypeError("this metric needs a surrogate with `std` or `samples`; see its `capabilities`")

@@ -1,0 +1,36 @@
+"""Fields of one grid on another by multilinear interpolation."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..core.domains import Grid
+from ..solvers.kernels.interpolate import apply_along_axes, linear_matrix
+from .task.task import Fields, Place, Task
+
+
+def resample(task: Task, fields: Fields, at: Place | None) -> Fields:
+    """The input fields of a sample on grid `at` by multilinear interpolation; unchanged if they are there already.
+
+    **Raises:** `ValueError` if `at` is not a grid on the task's box.
+    """
+    if at is None or not task.inputs or task.domain_of(fields) == at:
+        return fields
+    own = task.domain_of(fields).as_grid("resampling input fields")
+    target = at.as_grid("resampling input fields")
+    if target.box != own.box:
+        raise ValueError(f"at={at} is not on the task's box {own.box}")
+    matrices = interpolation(own, target)
+    return {
+        k: apply_along_axes(jnp.asarray(v), matrices, int(task.spec(k).time)) if k in task.inputs else v
+        for k, v in fields.items()
+    }
+
+
+def interpolation(source: Grid, target: Grid) -> list[np.ndarray]:
+    """Per axis the matrix of linear interpolation from one grid to another on the same box."""
+    return [
+        linear_matrix(x, y, axis.length if layout == "periodic" else None)
+        for x, y, axis, layout in zip(
+            source.coordinates, target.coordinates, source.box.axes, source.layouts, strict=True
+        )
+    ]

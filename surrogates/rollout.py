@@ -1,0 +1,118 @@
+"""The one rollout of the library: predictions fed back as inputs. Forecasts, tables and training use it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from ..datasets.dataset import Dataset
+from ..datasets.source import FieldSpec
+from .batching import Batch, over_batches
+from .task.task import Fields, Place, Task
+
+if TYPE_CHECKING:
+    from .surrogate import AbstractSurrogate
+
+Frames = Float[Array, "batch frames *space c"]
+Predict = Callable[[PyTree, Fields, Array | int], tuple[PyTree, Frames]]
+
+
+def unroll(
+    predict: Predict, task: Task, fields: Fields, calls: int, carry: PyTree = None, *, through: bool = True
+) -> tuple[PyTree, Float[Array, "calls batch frames *space c"]]:
+    """`calls` predictions in a row, each from the frames before it, in one `lax.scan`.
+
+    **Arguments:**
+
+    - `predict`: `(carry, fields, call) -> (carry, frames)` on a batch: frames of the targets with channels in physical
+      units, `(batch, frames, *space, c)`.
+    - `fields`: a batch in physical units. Of the targets the first `history` frames are read; other time-dependent inputs
+      (forcings) must reach over all calls.
+    - `through`: whether derivatives flow through the frames that are fed back.
+
+    **Raises:** `ValueError` for forcings that are too short and for tasks that cannot be rolled out.
+    """
+    mode = task.mode
+    if calls == 1:
+        carry, frames = predict(carry, fields, 0)
+        return carry, frames[None]
+    if not mode.rolls_out:
+        raise ValueError(f"{task!r} cannot be rolled out: only an autoregressive task feeds its predictions back")
+    needed = mode.history + (calls - 1) * mode.ahead
+    seen = {n: _inexact(fields[n])[:, : mode.history] for n in task.targets}
+    forcings = {n: jnp.asarray(fields[n]) for n in task.inputs if task.is_timed(n) and n not in seen}
+    short = [n for n, values in forcings.items() if values.shape[1] < needed]
+    if short:
+        raise ValueError(
+            f"{calls} predictions in a row need {needed} frames of the inputs {short}, which are not predicted; "
+            f"there are {forcings[short[0]].shape[1]}"
+        )
+    still = {n: v for n, v in fields.items() if n not in seen and n not in forcings}
+
+    def step(state, call):
+        carry, seen = state
+        given = {n: jax.lax.dynamic_slice_in_dim(v, call * mode.ahead, mode.history, 1) for n, v in forcings.items()}
+        carry, frames = predict(carry, {**still, **given, **seen}, call)
+        fed = jax.vmap(task.split)(frames if through else jax.lax.stop_gradient(frames))
+        new = {n: jax.vmap(mode.as_frames)(fed[n]).astype(seen[n].dtype) for n in seen}
+        seen = {n: jnp.concatenate([seen[n], new[n]], 1)[:, -mode.history :] for n in seen}
+        return (carry, seen), frames
+
+    (carry, _), frames = jax.lax.scan(step, (carry, seen), jnp.arange(calls))
+    return carry, frames
+
+
+@eqx.filter_jit
+def forecast(
+    surrogate: "AbstractSurrogate", batch: Batch, frames: int | None = None, at: Place | None = None
+) -> Frames:
+    """Predicted frames of a batch with channels, `(batch, frames, *space, c)`: those of one call of the surrogate, or the
+    first `frames` of a rollout."""
+    task = surrogate.task
+
+    def predict(carry, fields, call):
+        return carry, jax.vmap(task.join)(surrogate.on_batch(Batch(fields, batch.numbers), at))
+
+    calls = 1 if frames is None else -(-frames // task.mode.ahead)
+    _, parts = unroll(predict, task, batch.fields, calls)
+    joined = jnp.moveaxis(parts, 0, 1)
+    joined = joined.reshape(joined.shape[0], -1, *joined.shape[3:])
+    return joined if frames is None else joined[:, :frames]
+
+
+def rolled_out(surrogate: "AbstractSurrogate", data: Dataset, steps: int, batch_size: int = 64) -> Dataset:
+    """`steps` predicted frames of every trajectory as a dataset; see `AbstractSurrogate.rollout`."""
+    task = surrogate.task
+    task.check(data, targets=False)
+
+    def run(batch: Batch) -> dict[str, Array]:
+        return split_frames(task, forecast(surrogate, batch, steps))
+
+    calls = -(-steps // task.mode.ahead)
+    needed = task.mode.history + (calls - 1) * task.mode.ahead
+    frames = over_batches(run, data, task.input_names(), batch_size, needed)
+    times = np.asarray(data.times)
+    if task.dt is None:
+        raise ValueError(f"rollout: {task!r} knows no time step, because the training data have uneven instants")
+    first = times[task.mode.history - 1] + task.dt
+    return data.with_fields(frames, times=first + task.dt * np.arange(steps))
+
+
+def split_frames(task: Task, frames: Frames) -> dict[str, Array]:
+    """Frames with channels as named trajectories `(batch, frames, *space[, component])`."""
+    named, start = {}, 0
+    for name in task.targets:
+        spec: FieldSpec = task.spec(name)
+        part = frames[..., start : start + spec.channels]
+        start += spec.channels
+        named[name] = part if spec.components else part[..., 0]
+    return named
+
+
+def _inexact(values) -> Array:
+    values = jnp.asarray(values)
+    return values.astype(jnp.result_type(values, float))

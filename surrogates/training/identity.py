@@ -1,0 +1,100 @@
+"""What identifies an object: its content, in a form that can be compared and written down."""
+
+import dataclasses
+import functools
+import types
+import zlib
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...datasets.dataset import Dataset
+
+_WHOLE = 2**31  # bytes of a dataset up to which every value enters its identity
+_SAMPLES = 256  # of larger ones
+
+
+def identity_of(value: Any, _seen: tuple[int, ...] = ()) -> Any:
+    """A tree of strings, numbers, lists and dicts that two objects share exactly if they have the same type and content.
+
+    Arrays count by type, shape and checksum; functions by name, constants, defaults and the values that they close over,
+    so that all numbers inside an optax optimiser or a schedule count; everything else by its fields. Nothing depends on
+    memory addresses, on `repr`, or on the process.
+    """
+    if id(value) in _seen:
+        return "…"
+    seen = (*_seen, id(value))
+
+    def inner(x):
+        return identity_of(x, seen)
+
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value.hex()
+        case complex() | bytes() | PurePath():
+            return str(value)
+        case jax.Array() if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return ["key", np.asarray(jax.random.key_data(value)).tolist()]
+        case jax.Array() | np.ndarray() | np.generic():
+            array = np.asarray(value)
+            return [array.dtype.name, list(array.shape), zlib.crc32(np.ascontiguousarray(array).tobytes())]
+        case np.dtype() | type():
+            return str(value)
+        case Mapping():
+            return {str(k): inner(v) for k, v in value.items()}
+        case set() | frozenset():
+            return sorted(str(inner(v)) for v in value)
+        case types.FunctionType():
+            cells = [cell.cell_contents for cell in value.__closure__ or ()]
+            defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+            return [_name(value), _constants(value.__code__), inner(cells), inner(defaults)]
+        case types.MethodType():
+            return [_name(value.__func__), inner(value.__self__)]
+        case functools.partial():
+            return ["partial", inner(value.func), inner(value.args), inner(value.keywords)]
+        case _ if dataclasses.is_dataclass(value):
+            fields = {f.name: inner(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return [_name(type(value)), fields]
+        case tuple() | list():
+            kind = [] if type(value) in (tuple, list) else [_name(type(value))]
+            return kind + [inner(v) for v in value]
+        case types.BuiltinFunctionType() | types.ModuleType():
+            return str(value.__name__)
+        case _ if isinstance(getattr(value, "__wrapped__", None), types.FunctionType):  # a jitted function
+            return inner(value.__wrapped__)
+    return [_name(type(value)), inner(vars(value)) if getattr(value, "__dict__", None) else ""]
+
+
+def data_identity(data: Dataset | None, names: tuple[str, ...]) -> Any:
+    """What identifies the named arrays of a dataset: their form and a checksum of their values, in order.
+
+    Up to 2 GiB all values count; of more, those of 256 samples, evenly spread.
+    """
+    if data is None:
+        return None
+    one = data.read(list(names), [0]) if len(data) else {}
+    size = len(data) * sum(v.nbytes for v in one.values())
+    chosen = np.arange(len(data)) if size <= _WHOLE else np.unique(np.linspace(0, len(data) - 1, _SAMPLES).astype(int))
+    sums = dict.fromkeys(names, 0)
+    block = max(1, 2**26 * len(data) // max(size, 1))
+    for start in range(0, len(chosen), block):
+        for name, values in data.read(list(names), chosen[start : start + block]).items():
+            sums[name] = zlib.crc32(np.ascontiguousarray(values).tobytes(), sums[name])
+    shapes = {name: [v.dtype.name, list(v.shape[1:])] for name, v in one.items()}
+    return {"samples": len(data), "arrays": shapes, "checksums": sums}
+
+
+def _name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _constants(code: types.CodeType) -> list:
+    """Names and constants of a function's code; they change with its text, not with the version of Python."""
+    inner = [_constants(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    return [list(code.co_names), inner]

@@ -1,0 +1,132 @@
+"""A training from its first or restored state to its end: rounds, validation, checkpoints, interruption."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from .batches import AbstractBatches
+from .checkpoint import RunFolder
+from .devices import any_process, is_first_process
+from .history import History
+from .loop import TrainState
+from .plan import Plan
+from .progress_line import ProgressLine
+from .runner import Runner, Validation
+from .sigterm import Sigterm
+
+Measure = Callable[[Any], float]  # of a model: the lower, the better
+
+
+class Session:
+    """One training: its states, its record and its folder.
+
+    `train` runs chunk after chunk. After every round the validation error decides about `best`. A checkpoint is written
+    every `checkpoint_every` seconds, at the end, at SIGTERM (then the process exits with status 143) and when the loss is no
+    longer finite.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        state: TrainState,
+        batches: AbstractBatches,
+        validation: Validation | Measure | None,
+        plan: Plan,
+        *,
+        progress: bool,
+        checkpoint_every: float,
+    ):
+        self.runner, self.state, self.batches, self.validation, self.plan = runner, state, batches, validation, plan
+        self.best: PyTree = jax.tree.map(jnp.array, runner.loop.result(state))
+        self.history = History(seeds=plan.seeds)
+        self.folder: RunFolder | None = None
+        self.line = ProgressLine(
+            plan.rounds, plan.per_round * plan.seeds * plan.per_step, progress and is_first_process()
+        )
+        self.checkpoint_every = checkpoint_every
+        self.done = 0
+
+    def open(self, path: str | Path, identity: dict) -> None:
+        """Bind the training to a run folder, and go on from its newest checkpoint if it has one."""
+        self.folder = RunFolder.open(path, identity)
+        restored = self.folder.restore((self.state, self.best))
+        if restored is not None:
+            (self.state, self.best), self.history = restored
+
+    def train(self) -> None:
+        """Run to the end of the plan.
+
+        **Raises:** `FloatingPointError` when the loss is no longer finite, after saving the last good state; `SystemExit`
+        after SIGTERM.
+        """
+        with Sigterm() as terminated:
+            self.done = int(np.asarray(self.runner.devices.local(self.state.step)).max())
+            self._saved = self._clock = time.monotonic()
+            chunks = iter(()) if self._finished() else self.batches.chunks(self.done, self.plan.total)
+            for count, chunk in chunks:
+                self.state, losses, metrics = self.runner.train(chunk, self.state, self.done, count)
+                bad = np.flatnonzero(~np.isfinite(losses).all(0))
+                failed = self.done + int(bad[0]) if len(bad) else None
+                self.done += count
+                if failed is None:
+                    self.history.advance(losses, metrics, self._lap())
+                    if self.done % self.plan.per_round == 0 or self.done == self.plan.total:
+                        self._end_round()
+                stop, due = any_process(terminated.is_set(), time.monotonic() - self._saved > self.checkpoint_every)
+                if failed is not None or stop or due or self._finished():
+                    self._save()
+                if failed is not None:
+                    self._raise_not_finite(failed)
+                if stop:
+                    raise SystemExit(143)
+                if self._finished():
+                    break
+        self.line.close(self.history)
+
+    def _end_round(self) -> None:
+        errors = self._errors()
+        if errors is not None:
+            better = errors < self.history.best_error
+            if better.any():
+                self.best = self.runner.keep_better(better, self.state, self.best)
+        self.history.close(errors, self._lap())
+        self.line.update(self.history)
+        if self.folder is not None:
+            self.folder.log(self.history)
+
+    def _errors(self) -> np.ndarray | None:
+        """Validation error of every seed."""
+        match self.validation:
+            case None:
+                return None
+            case Validation():
+                return self.runner.validate(self.validation, self.state)
+            case measure:
+                models = self.runner.models(self.runner.loop.result(self.state))
+                return np.array([float(measure(model)) for model in models])
+
+    def _finished(self) -> bool:
+        return self.plan.finished(self.done, self.history.rounds_since_best)
+
+    def _lap(self) -> float:
+        """Seconds since the last call."""
+        before, self._clock = self._clock, time.monotonic()
+        return self._clock - before
+
+    def _save(self) -> None:
+        if self.folder is not None:
+            self.folder.save(self.done, (self.state, self.best), self.history)
+            self._saved = time.monotonic()
+
+    def _raise_not_finite(self, step: int) -> None:
+        kept = f"; the last good state is in {self.folder.path}" if self.folder is not None else ""
+        raise FloatingPointError(
+            f"the training loss or its gradient was not finite at step {step}; parameters of the step before "
+            f"were kept{kept}. Lower the learning rate or clip gradients (optax.clip_by_global_norm(1.0))."
+        )

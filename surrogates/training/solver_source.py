@@ -1,0 +1,92 @@
+"""Online training: every batch is drawn from the laws of a problem and solved inside the training loop."""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, PyTree
+
+from ...core.domains import Grid
+from ...solvers.pde.problem import Problem
+from ..task.task import Fields, Task
+from .batches import AbstractChunk, Whole
+
+
+@dataclass(frozen=True, eq=False)
+class SolverSource:
+    """Training data that a solver makes as they are needed, so that no sample is seen twice.
+
+    Sample i depends on `fold_in(key, i)` only; sample numbers go on from step to step.
+
+    **Arguments:**
+
+    - `problem`: declares the laws of its inputs and `solve`.
+    - `grid`: points per axis, or a `Grid` on the problem's box.
+    - `key`: of the samples.
+    - `times`: instants of the trajectories, for problems in time: as many as one training sample of the task needs.
+    - `round`: steps of one round, after which validation data are looked at.
+    """
+
+    problem: Problem
+    grid: Grid
+    key: Array
+    times: np.ndarray | None = None
+    round: int = 100
+
+    def __init__(
+        self,
+        problem: Problem,
+        grid: int | tuple[int, ...] | Grid,
+        key: Array,
+        *,
+        times: np.ndarray | None = None,
+        round: int = 100,
+    ):
+        problem.needs("solve", "SolverSource")
+        object.__setattr__(self, "problem", problem)
+        object.__setattr__(self, "grid", grid if isinstance(grid, Grid) else problem.box.grid(grid))
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "times", None if times is None else np.asarray(times, np.float64))
+        object.__setattr__(self, "round", round)
+
+    def batches(self, task: Task, batch_size: int, calls: int) -> Whole:
+        """Batches for this task. **Raises:** `ValueError` if the grid or the instants do not suit it."""
+        if not task.domain.matches(self.grid):
+            raise ValueError(f"the task lives on {task.domain!r}, the SolverSource on {self.grid}")
+        instants = 0 if self.times is None else len(self.times)
+        if instants != task.mode.window(calls):
+            raise ValueError(
+                f"SolverSource has {instants} instants; one training sample of {task!r} has {task.mode.window(calls)}"
+            )
+        return Whole(Solved(self.key, self, batch_size), self.round, batch_size)
+
+    def samples(self, numbers: Int[Array, " n"]) -> Fields:
+        """The inputs and solutions of the samples of these numbers."""
+
+        def one(number):
+            inputs = self.problem.sample_parameters(jax.random.fold_in(self.key, number), self.grid)
+            options = {} if self.times is None else {"times": self.times}
+            solution, _ = self.problem.solve(inputs, self.grid, **options)
+            return {**inputs, **solution}
+
+        return jax.vmap(one)(numbers)
+
+
+class Solved(AbstractChunk):
+    """Batches of a `SolverSource`; a row is the numbers of its samples."""
+
+    key: Array
+    source: SolverSource = eqx.field(static=True)
+    batch_size: int = eqx.field(static=True)
+
+    def rows(self, key: Array, done: Int[Array, ""], count: int) -> Int[Array, "count batch"]:
+        steps = done + jnp.arange(count)
+        return steps[:, None] * self.batch_size + jnp.arange(self.batch_size)
+
+    def batch(self, row: PyTree) -> Fields:
+        return self.source.samples(row)
+
+    def misplaced(self) -> Bool[Array, ""]:
+        return jnp.asarray(False)
