@@ -44,6 +44,13 @@ class AbstractTrainable(eqx.Module):
         """The same model with new initial weights, for another seed."""
 
 
+def with_state(model: AbstractTrainable, state: PyTree) -> AbstractTrainable:
+    """The model with another `state`; a model without one stays as it is."""
+    if state is None and model.state is None:
+        return model
+    return eqx.tree_at(lambda m: m.state, model, state, is_leaf=lambda x: x is None)
+
+
 def trainable(model: PyTree) -> PyTree:
     """A pytree of booleans like `model`: True at floating-point arrays that training moves, False at buffers, at the
     statistics of a `Task`, at the `state` of a trainable (batch statistics), at integers and everything else. Use with

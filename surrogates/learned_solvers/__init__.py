@@ -2,6 +2,7 @@
 
 from .direction_family import DirectionFamily as DirectionFamily
 from .direction_network import DirectionNetwork as DirectionNetwork
+from .direction_objective import DirectionObjective as DirectionObjective
 from .direction_systems import AbstractSystems as AbstractSystems
 from .direction_systems import RandomDomains as RandomDomains
 from .direction_systems import SineSystems as SineSystems
@@ -9,9 +10,7 @@ from .direction_systems import random_domain as random_domain
 from .direction_systems import ritz_mix as ritz_mix
 from .direction_systems import ritz_vectors as ritz_vectors
 from .direction_systems import sine_mix as sine_mix
-from .direction_training import DirectionObjective as DirectionObjective
-from .direction_training import train_direction as train_direction
 from .graph_network import GraphNetwork as GraphNetwork
 from .graph_preconditioner import GraphPreconditioner as GraphPreconditioner
-from .graph_training import train_preconditioner as train_preconditioner
 from .multilevel_direction import MultilevelDirection as MultilevelDirection
+from .preconditioner_objective import PreconditionerObjective as PreconditionerObjective

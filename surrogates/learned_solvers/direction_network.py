@@ -1,6 +1,6 @@
 """The network of Kaneda et al. (2023): a residual U-Net from a residual field to a search direction."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...core.storage import register
+from ..trainable import AbstractTrainable
+from .direction_objective import DirectionObjective
 from .layers import convolve, initial_kernel, pooled, repeated
 
 
 @register("DirectionNetwork")
-class DirectionNetwork(eqx.Module):
+class DirectionNetwork(AbstractTrainable):
     """q = network(r) for residuals r of unit norm: the paper's, in any dimension, with any number of poolings.
 
     A linear 3ᵈ convolution to `channels`; on each level residual blocks x ← relu(K₂ relu(K₁ x)) + x, then average pooling by
@@ -46,6 +48,18 @@ class DirectionNetwork(eqx.Module):
     def paper(cls, size: Literal[64, 128], dim: int = 3, *, key: Array) -> "DirectionNetwork":
         """The networks of the paper for 64³ (97,457 parameters) and 128³ (152,881)."""
         return cls(dim, 16, {64: (2, 3, 2), 128: (3, 5, 3)}[size], key=key)
+
+    @property
+    def state(self) -> None:
+        return None
+
+    def objective(self, data: None = None, **options: Any) -> DirectionObjective:
+        """`DirectionObjective` with these options; `systems=…` is needed."""
+        return DirectionObjective(**options)
+
+    def renewed(self, key: Array) -> "DirectionNetwork":
+        kernel = self.first[0]
+        return DirectionNetwork(kernel.ndim - 2, kernel.shape[-1], self.blocks, self.levels, key=key)
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
         x = r.astype(self.last[1].dtype)[..., None]

@@ -42,6 +42,14 @@ class GraphNetwork(eqx.Module):
         self.node_updates = tuple(mlp(2 * width, width, width) for _ in range(depth))
         self.decode_nodes, self.decode_edges = (_from_zero(mlp(width, width, outputs)) for _ in range(2))
 
+    @property
+    def width(self) -> int:
+        return self.encode_nodes.layers[-1].weight.shape[-1]
+
+    @property
+    def depth(self) -> int:
+        return len(self.edge_updates)
+
     def __call__(
         self, pattern: SymmetricPattern, nodes: Float[Array, "n f"], edges: Float[Array, "n k g"]
     ) -> tuple[Float[Array, "n outputs"], Float[Array, "n k outputs"]]:

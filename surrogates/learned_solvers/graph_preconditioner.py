@@ -1,6 +1,6 @@
 """Learned preconditioners of conjugate gradients: a graph network that writes a sparse factor or a sparse inverse."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from ...solvers.linear.operators.sparsity_pattern import SymmetricEntries, Symme
 from ...solvers.linear.preconditioners.incomplete_cholesky import incomplete_cholesky
 from ...solvers.linear.preconditioners.sparse_inverse import SparseInverse, polynomial_factors, scaled_inverse
 from ...solvers.linear.preconditioners.triangular_factor import TriangularFactor, TriangularPattern
+from ..trainable import AbstractTrainable
 from .graph_network import GraphNetwork
 
 Form = Literal["factor", "inverse"]
@@ -31,7 +32,7 @@ class GraphSystem(NamedTuple):
 
 
 @register("GraphPreconditioner")
-class GraphPreconditioner(eqx.Module):
+class GraphPreconditioner(AbstractTrainable):
     """M from the entries of A by one pass of a graph network; `CG(GraphPreconditioner(…))`.
 
     The network adds to a classical start and sees only what does not change under A → c A:
@@ -42,7 +43,7 @@ class GraphPreconditioner(eqx.Module):
     - "inverse": M⁻¹ = G Gᵀ + shift (learned sparse approximate inverse, arXiv 2510.27517). G = Ĝ_1 … Ĝ_K starts from
       `PolynomialInverse`; with `classical=False` from D^(−1/2). Train two factors: one alone gets worse (see `inverse_loss`).
 
-    One network serves all sizes. It is trained for a family of coefficients by `train_preconditioner`; far outside that it stays
+    One network serves all sizes. It is trained for a family of coefficients by `fit` with `PreconditionerObjective`; far outside that it stays
     symmetric positive definite but may be slow. `bind` works under jit for a `Diffusion`; the pattern of a `Sparse` must be
     concrete. A pattern costs host time at every `bind` (a second per 10⁵ unknowns), so compile the solve once.
 
@@ -79,6 +80,28 @@ class GraphPreconditioner(eqx.Module):
         extra = int(form == "factor") * (1 + int(classical))
         outputs = factors if form == "inverse" else 1
         self.network = GraphNetwork(2 + int(extra == 2), 2 + extra, outputs=outputs, width=width, depth=depth, key=key)
+
+    @property
+    def state(self) -> None:
+        return None
+
+    def objective(self, data: None = None, **options: Any):
+        """`PreconditionerObjective` with these options; `operators=…` and `vectors=…` are needed."""
+        from .preconditioner_objective import PreconditionerObjective  # it evaluates preconditioners
+
+        return PreconditionerObjective.of(self, **options)
+
+    def renewed(self, key: Array) -> "GraphPreconditioner":
+        return GraphPreconditioner(
+            self.form,
+            classical=self.classical,
+            factors=self.factors,
+            modified=self.modified,
+            shift=self.shift,
+            width=self.network.width,
+            depth=self.network.depth,
+            key=key,
+        )
 
     def bind(self, operator) -> "GraphPreconditioner":
         if self.applied is not None:

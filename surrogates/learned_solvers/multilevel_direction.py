@@ -1,6 +1,7 @@
 """A search direction that is linear in the residual and learned in the geometry, on as many levels as the grid has."""
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,12 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...core.storage import register
+from ..trainable import AbstractTrainable
+from .direction_objective import DirectionObjective
 from .layers import convolve, initial_kernel, interpolated, pooled
 from .stencil_geometry import Geometry, Units, coarsened, geometry_of
 
 
 @register("MultilevelDirection")
-class MultilevelDirection(eqx.Module):
+class MultilevelDirection(AbstractTrainable):
     """q = N(A) r: a U-Net whose weights are the same on every level, for the operator −∇·(a∇u) + shift·u.
 
     On a level with features x of the residual, pooled to the next level as long as its shortest side exceeds `coarsest`:
@@ -56,6 +59,18 @@ class MultilevelDirection(eqx.Module):
         sizes = [(*window, 2 + dim, hidden), (*window, hidden, hidden), (*point, hidden, 3 * channels)]
         kernels = [initial_kernel(k, *size) for k, size in zip(keys[3:], sizes, strict=True)]
         self.geometry = [(k, jnp.zeros(k.shape[-1])) for k in [*kernels[:2], 0.3 * kernels[2]]]
+
+    @property
+    def state(self) -> None:
+        return None
+
+    def objective(self, data: None = None, **options: Any) -> DirectionObjective:
+        """`DirectionObjective` with these options; `systems=…` is needed."""
+        return DirectionObjective(**options)
+
+    def renewed(self, key: Array) -> "MultilevelDirection":
+        hidden = self.geometry[0][1].shape[0]
+        return MultilevelDirection(self.dim, self.lift.shape[-1], hidden, self.coarsest, key=key)
 
     def bind(self, operator) -> "BoundDirection":
         """The direction for this operator: the gates of every level."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from ...core.minimize import select
 from ..task.task import Fields
-from ..trainable import AbstractTrainable, trainable
+from ..trainable import AbstractTrainable, trainable, with_state
 from .objective import AbstractLeastSquares, AbstractObjective, update_key
 from .steps import AbstractStep
 
@@ -121,13 +121,12 @@ class Loop(eqx.Module):
         return new, jnp.where(taken.finite, taken.loss, jnp.nan), taken.outcome.metrics
 
     def _combined(self, params: PyTree, model_state: PyTree):
-        model = eqx.combine(params, self.static)
-        return eqx.tree_at(lambda m: m.state, model, model_state, is_leaf=lambda x: x is None)
+        return with_state(eqx.combine(params, self.static), model_state)
 
 
 def _split(model: AbstractTrainable) -> tuple[PyTree, PyTree]:
     """Trained arrays, and everything else but the model's state."""
-    model = eqx.tree_at(lambda m: m.state, model, None, is_leaf=lambda x: x is None)
+    model = with_state(model, None)
     return eqx.partition(model, trainable(model))
 
 

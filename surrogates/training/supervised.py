@@ -14,6 +14,7 @@ from ..batching import Batch
 from ..networks.network_surrogate import NetworkSurrogate
 from ..rollout import unroll
 from ..task.task import Fields, Task
+from ..trainable import with_state
 from .losses import Loss, RelativeL2
 from .objective import AbstractObjective, Outcome
 
@@ -105,9 +106,10 @@ class Supervised(AbstractObjective):
         numbers = jnp.arange(len(jax.tree.leaves(batch)[0]))
 
         def predict(state, fields, call):
-            at_state = eqx.tree_at(lambda m: m.state, model, state, is_leaf=lambda x: x is None)
             key = jax.random.fold_in(k_model, call)
-            frames, state = at_state.frames(Batch(fields, numbers), key=key, train=True, dtype=self.dtype)
+            frames, state = with_state(model, state).frames(
+                Batch(fields, numbers), key=key, train=True, dtype=self.dtype
+            )
             return state, frames
 
         full = self.unroll.gradient == "full"

@@ -1,20 +1,19 @@
-"""Training of `GraphPreconditioner` on a family of systems with one pattern."""
+"""What a `GraphPreconditioner` is trained on: losses on a family of systems with one pattern."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NoReturn
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
-from ...core.minimize import minimize
 from ...solvers.linear.operators.sparsity_pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
 from ...solvers.linear.preconditioners.triangular_factor import TriangularPattern
-from ..trainable import trainable
-from .graph_preconditioner import GraphPreconditioner
+from ..task.task import Fields
+from ..training.objective import AbstractObjective, Outcome
+from .graph_preconditioner import GraphPreconditioner, GraphSystem
 
 LossName = Literal["solution", "frobenius", "inverse"]
 
@@ -67,71 +66,83 @@ def inverse_loss(pattern, lower, factors, z, shift: float):
     return (error**2).sum() / (z**2).sum()
 
 
-class Training(NamedTuple):
-    """**Fields:** `preconditioner` after the last step, `losses` before each step `(steps,)`."""
+class PreconditionerObjective(AbstractObjective):
+    """The mean loss of a `GraphPreconditioner` over a family of systems with one pattern, all of them in every step.
 
-    preconditioner: GraphPreconditioner
-    losses: Float[Array, " steps"]
+    `fit(preconditioner, operators=…, vectors=…, optimizer=…, steps=300)` trains with it; make it by `of`.
 
-
-def train_preconditioner(
-    preconditioner: GraphPreconditioner,
-    operators: Sequence,
-    vectors: Float[Array, "systems samples *n"],
-    *,
-    loss: LossName | None = None,
-    optimizer: optax.GradientTransformation,
-    steps: int,
-) -> Training:
-    """Minimise the mean loss over all systems and vectors, all of them in every step.
-
-    **Arguments:**
-
-    - `operators`: `Diffusion`s or `Sparse`s with one pattern. 16 systems of 32² points are enough for one family of
-      coefficients.
-    - `vectors`: per system one or more solutions x = A⁻¹ b of typical right-hand sides (loss "solution"), or white noise z; the
-      losses take D^(1/2) times them.
-    - `loss`: "solution" (default for a factor), "frobenius" for a factor, "inverse" for an inverse.
-    - `optimizer`: for example `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))`, for 200 to 500 `steps`.
-
-    **Raises:** `ValueError` for a loss that does not fit the form or systems of different patterns; `FloatingPointError` when the
-    loss is no longer finite.
+    **Fields:** `pattern`, shared by all systems; `systems`, what the network sees of them, and `vectors`
+    `(systems, samples, n)`, both for normalised systems; `loss`.
     """
-    loss = _DEFAULT_LOSS[preconditioner.form] if loss is None else loss
-    if (preconditioner.form == "inverse") != (loss == "inverse") or loss not in _LOSSES:
-        raise ValueError(f"train_preconditioner: loss {loss!r} is not for the form {preconditioner.form!r}")
-    pattern, diagonals, lowers = stacked_entries(operators)
-    levels = TriangularPattern(pattern) if preconditioner.form == "factor" else None
-    vectors = vectors.reshape(*vectors.shape[:2], pattern.size) * jnp.sqrt(diagonals)[:, None]
 
-    @jax.jit
-    def prepare(diagonals, lowers):
-        def one(diagonal, lower):
-            return preconditioner.system(SymmetricEntries(pattern, diagonal, lower), levels)
+    pattern: SymmetricPattern
+    systems: GraphSystem
+    vectors: Float[Array, "systems samples n"]
+    loss: LossName = eqx.field(static=True)
 
-        return jax.vmap(one)(diagonals, lowers)
+    @classmethod
+    def of(
+        cls,
+        preconditioner: GraphPreconditioner,
+        operators: Sequence,
+        vectors: Float[Array, "systems samples *n"],
+        loss: LossName | None = None,
+    ) -> "PreconditionerObjective":
+        """The objective of a preconditioner on some systems.
 
-    systems = prepare(diagonals, lowers)
-    arrays, rest = eqx.partition(preconditioner, trainable(preconditioner))
+        **Arguments:**
 
-    @jax.jit
-    def run(arrays, systems, vectors):
-        def one(model, system, vectors):
-            values = model.values(pattern, system)
-            return jax.vmap(lambda x: _LOSSES[loss](pattern, system.lower, values, x, model.shift))(vectors).mean()
+        - `operators`: `Diffusion`s or `Sparse`s with one pattern. 16 systems of 32² points are enough for one family of
+          coefficients.
+        - `vectors`: per system one or more solutions x = A⁻¹ b of typical right-hand sides (loss "solution"), or white noise
+          z; the losses take D^(1/2) times them.
+        - `loss`: "solution" (default for a factor), "frobenius" for a factor, "inverse" for an inverse.
 
-        def mean(arrays):
-            return jax.vmap(one, in_axes=(None, 0, 0))(eqx.combine(arrays, rest), systems, vectors).mean()
+        Good optimisers are `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))`, for 200 to 500 steps.
 
-        return minimize(mean, arrays, optimizer, steps)
+        **Raises:** `ValueError` for a loss that does not fit the form or systems of different patterns.
+        """
+        loss = _DEFAULT_LOSS[preconditioner.form] if loss is None else loss
+        if (preconditioner.form == "inverse") != (loss == "inverse") or loss not in _LOSSES:
+            raise ValueError(f"PreconditionerObjective: loss {loss!r} is not for the form {preconditioner.form!r}")
+        pattern, diagonals, lowers = stacked_entries(operators)
+        levels = TriangularPattern(pattern) if preconditioner.form == "factor" else None
+        scaled = vectors.reshape(*vectors.shape[:2], pattern.size) * jnp.sqrt(diagonals)[:, None]
 
-    arrays, losses = run(arrays, systems, vectors)
-    if not bool(jnp.isfinite(losses).all()):
-        raise FloatingPointError(
-            f"train_preconditioner: the loss is not finite from step {int(jnp.isfinite(losses).argmin())} on; lower the learning "
-            "rate or clip gradients (optax.clip_by_global_norm(1.0))"
+        @jax.jit
+        def prepare(diagonals, lowers):
+            def one(diagonal, lower):
+                return preconditioner.system(SymmetricEntries(pattern, diagonal, lower), levels)
+
+            return jax.vmap(one)(diagonals, lowers)
+
+        return cls(pattern, prepare(diagonals, lowers), scaled, loss)
+
+    @property
+    def calls(self) -> int:
+        return 1
+
+    def init(self, key: Array) -> None:
+        return None
+
+    def draw(self, state: None, batch: None, key: Array) -> None:
+        return None
+
+    def value(self, model: GraphPreconditioner, points: None) -> tuple[Float[Array, ""], Outcome]:
+        def one(system, vectors):
+            values = model.values(self.pattern, system)
+            loss = _LOSSES[self.loss]
+            return jax.vmap(lambda x: loss(self.pattern, system.lower, values, x, model.shift))(vectors).mean()
+
+        return jax.vmap(one)(self.systems, self.vectors).mean(), Outcome()
+
+    def update(self, state: None, points: None, outcome: Outcome, key: Array) -> None:
+        return None
+
+    def validate(self, model: GraphPreconditioner, batch: Fields) -> NoReturn:
+        raise TypeError(
+            "preconditioners are validated by a measure: fit(…, val=measure), a function of the preconditioner"
         )
-    return Training(eqx.combine(arrays, rest), losses)
 
 
 def stacked_entries(operators: Sequence) -> SymmetricEntries:

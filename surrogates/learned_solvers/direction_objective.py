@@ -1,27 +1,17 @@
 """Training of search directions on the residuals that their own iteration meets, without labels."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal, NoReturn
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from ...solvers.linear.krylov.driver import dot, norm, ratio
 from ...solvers.linear.method import bound
-from ..training.loop import Loop
-from ..training.objectives import States
+from ..task.task import Fields
+from ..training.objective import AbstractObjective, Outcome
 from .direction_systems import AbstractSystems
-
-
-class Candidate(eqx.Module):
-    """A direction as the training loop takes it."""
-
-    direction: PyTree
-    state: None = None
 
 
 class Lane(eqx.Module):
@@ -39,8 +29,8 @@ class Lane(eqx.Module):
         return cls(e, r, none, none)
 
 
-class DirectionObjective(eqx.Module):
-    """What a good direction minimises, one DeepCG step at a time; an `Objective` of the training loop.
+class DirectionObjective(AbstractObjective):
+    """What a good direction minimises, one DeepCG step at a time.
 
     `domains` operators with `lanes` systems each are kept in the objective's state. Every training step takes one step of the
     iteration on all of them with the current network, and the loss of that step is the training loss; the iterates go on
@@ -59,26 +49,42 @@ class DirectionObjective(eqx.Module):
     """
 
     systems: AbstractSystems
-    loss_kind: Literal["residual", "energy"] = eqx.field(static=True, default="energy")
+    loss: Literal["residual", "energy"] = eqx.field(static=True, default="energy")
     domains: int = eqx.field(static=True, default=8)
     lanes: int = eqx.field(static=True, default=2)
     renew: int = eqx.field(static=True, default=2)
 
+    def __check_init__(self):
+        if self.loss not in ("residual", "energy"):
+            raise ValueError(f"DirectionObjective: loss={self.loss!r}; use 'residual' or 'energy'")
+
+    @property
+    def calls(self) -> int:
+        return 1
+
     def init(self, key: Array) -> tuple[PyTree, Lane, Int[Array, ""]]:
         return *self._fresh(key, self.domains), jnp.asarray(0)
 
-    def loss(self, model: Candidate, states: States, batch: None, key: Array):
-        operators, lanes, count = self.init(key) if self.renew == 0 else states.objective
+    def draw(self, state: PyTree, batch: None, key: Array) -> tuple[PyTree, Lane]:
+        """The operators and their systems, each on its way through the iteration."""
+        operators, lanes, _ = self.init(key) if self.renew == 0 else state
+        return operators, lanes
 
+    def value(self, model: PyTree, points: tuple[PyTree, Lane]) -> tuple[Float[Array, ""], Outcome]:
         def of_domain(operator, lanes):
-            direction = bound(model.direction, operator)
+            direction = bound(model, operator)
             return jax.vmap(lambda lane: self._step(direction, operator, lane))(lanes)
 
-        losses, lanes = jax.vmap(of_domain)(operators, lanes)
-        state = (operators, jax.lax.stop_gradient(lanes), count + 1)
-        if self.renew:
-            state = self._renewed(state, key)
-        return losses.mean(), (States(states.model, state), {})
+        losses, lanes = jax.vmap(of_domain)(*points)
+        return losses.mean(), Outcome(memory=jax.lax.stop_gradient(lanes))
+
+    def update(self, state: PyTree, points: tuple[PyTree, Lane], outcome: Outcome, key: Array) -> PyTree:
+        operators, _ = points
+        moved = (operators, outcome.memory, state[2] + 1)
+        return self._renewed(moved, key) if self.renew else moved
+
+    def validate(self, model: PyTree, batch: Fields) -> NoReturn:
+        raise TypeError("directions are validated by a measure: fit(…, val=measure), a function of the direction")
 
     def _fresh(self, key: Array, count: int) -> tuple[PyTree, Lane]:
         def one(key):
@@ -110,7 +116,7 @@ class DirectionObjective(eqx.Module):
         curvature, energy = dot(d, d_product), dot(e, r)
         usable = (curvature > 1e-12) & (energy > 0)
         alpha = ratio(dot(d, r), curvature, usable)
-        if self.loss_kind == "energy":
+        if self.loss == "energy":
             loss = -jnp.log(ratio(alpha * dot(d, r), energy, usable) + 0.02)
         else:
             best = ratio(dot(q, r), dot(q, product), dot(q, product) > 1e-12)
@@ -124,52 +130,3 @@ class DirectionObjective(eqx.Module):
         after = Lane(scale * e, scale * r, jnp.stack([lane.directions[1], d]), jnp.stack([lane.products[1], d_product]))
         after = jax.tree.map(lambda x: jnp.where(usable, x, 0), after)  # a dead lane waits for its renewal
         return jnp.where(usable, loss, 0), after
-
-
-def train_direction(
-    direction: PyTree,
-    objective: DirectionObjective,
-    optimizer: optax.GradientTransformation,
-    steps: int,
-    key: Array,
-    *,
-    iterations: Callable[[PyTree], Any] | None = None,
-    check_every: int = 250,
-    report: Callable[[str], None] = print,
-) -> tuple[PyTree, list[tuple[int, float, float]]]:
-    """The direction after `steps` of the optimiser, in the library's training loop.
-
-    **Arguments:**
-
-    - `direction`: an unbound direction, for example `MultilevelDirection(2, key=key)`.
-    - `iterations`: a measure of a direction, the fewer the better, for example mean iterations on validation systems. It is
-      called every `check_every` steps and the best direction is returned; without it, the last one.
-
-    **Returns:** the direction, and per check (step, mean loss, measure). **Raises:** `FloatingPointError` for a loss that is
-    not finite.
-    """
-    loop = Loop.of(Candidate(direction), objective, optimizer, 0.0)
-    state = loop.init(Candidate(direction), key)
-    best, best_measure, log = direction, np.inf, []
-
-    @eqx.filter_jit(donate="all-except-first")
-    def advance(loop, state, count: int):
-        return loop.run(state, jnp.zeros((count, 0)), lambda _: None)
-
-    done = 0
-    while done < steps:
-        count = min(check_every, steps - done)
-        state, losses = advance(loop, state, count)
-        done += count
-        loss = float(losses.mean())
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"train_direction: the loss was not finite before step {done}; lower the learning rate"
-            )
-        current = loop.surrogate(state).direction
-        measure = np.nan if iterations is None else float(iterations(current))
-        if iterations is None or measure < best_measure:
-            best, best_measure = jax.tree.map(lambda x: jnp.array(x) if eqx.is_array(x) else x, current), measure
-        log.append((done, loss, measure))
-        report(f"step {done}: loss {loss:.4f}, measure {measure:.2f}")
-    return best, log
