@@ -95,7 +95,7 @@ def generated(problem: sx.Problem, size: int, times: np.ndarray | None, inputs: 
         mean, weights = fields[:n].mean(0), grid.weights.ravel()
         modes = pod(fields[:n] - mean, weights, rank=rank).modes
         columns = [((fields - mean) * weights) @ modes]
-        if "nu" in problem.parameters:
+        if "nu" in problem.laws:
             columns.append(np.log(data["nu"]).reshape(-1, 1))
         z = np.repeat(np.concatenate(columns, 1), instants, axis=0)
         if times is not None:

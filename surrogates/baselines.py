@@ -12,7 +12,7 @@ from ..core.storage import register
 from ..datasets.dataset import Dataset
 from ..solvers.kernels.fourier import multiply, truncated_irfft, truncated_rfft
 from ..solvers.kernels.interpolate import apply_along_axes
-from ..solvers.pde.problem import Problem
+from ..solvers.pde.declaration import Problem
 from .surrogate import AbstractSurrogate, Capabilities, interpolation, resample
 from .task.task import Fields, Task
 from .trainable import Buffer
@@ -118,27 +118,70 @@ class FittedLinearSpectral(AbstractSurrogate):
 class SolverSurrogate(AbstractSurrogate):
     """The problem's own solver on a grid of its own, as a surrogate: inputs interpolated to it, the solution back.
 
-    Coarse grids with a loose tolerance are the classical competitor at equal error. It holds functions and cannot be saved.
+    Coarse grids with a loose tolerance are the classical competitor at equal error. With an autoregressive task it advances
+    the last frame that it is given by one time step, as `Problem.step` does. It holds functions and cannot be saved.
 
-    **Arguments:** `grid`, points per axis of the solve or a `Grid`; `rtol`, of the solver.
+    **Arguments:**
+
+    - `grid`: points per axis of the solve, or a `Grid`.
+    - `rtol`: of the solver.
+    - `task`: by default the steady task from all random inputs of the problem to its unknowns. An autoregressive task must
+      have all unknowns among its inputs and targets, and every random input except those that hold the initial value.
+    - `dt`: time between two frames of an autoregressive task.
+
+    **Raises:** `ValueError` for a task that the problem cannot serve; in particular an autoregressive one where the future
+    depends on more than the unknowns (the problem declares no `step`).
     """
 
     task: Task
     problem: Problem = eqx.field(static=True)
     grid: Grid = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
-    capabilities = Capabilities(resolution_free=True, savable=False)
+    dt: float | None = eqx.field(static=True)
 
-    def __init__(self, problem: Problem, grid: int | Grid, rtol: float = 1e-3):
+    def __init__(
+        self,
+        problem: Problem,
+        grid: int | tuple[int, ...] | Grid,
+        rtol: float = 1e-3,
+        *,
+        task: Task | None = None,
+        dt: float | None = None,
+    ):
         problem.needs("solve", "SolverSurrogate")
-        self.task = Task.of(problem, grid)
-        self.problem, self.grid, self.rtol = problem, self.task.uniform_grid, rtol
+        self.grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
+        self.task = Task.of(problem, self.grid) if task is None else task
+        self.problem, self.rtol, self.dt = problem, rtol, dt
+        given, starts = {*self.task.inputs, *self.task.parameters}, set()
+        if self.task.history:
+            problem.needs("step", "SolverSurrogate on an autoregressive task")
+            if dt is None or not dt > 0:
+                raise ValueError(f"SolverSurrogate: dt={dt}; an autoregressive task needs the time between two frames")
+            starts = set(problem.initial.values())
+            given -= set(problem.unknowns)
+        elif dt is not None:
+            raise ValueError(f"SolverSurrogate: dt={dt} has no meaning for a steady task")
+        elif problem.time is not None:
+            raise ValueError(f"SolverSurrogate: {problem!r} is in time; give an autoregressive task=… and its dt=…")
+        if set(self.task.targets) != set(problem.unknowns) or given - starts != problem.laws.keys() - starts:
+            raise ValueError(
+                f"SolverSurrogate needs a task from the inputs {sorted(problem.laws.keys() - starts)} to the unknowns "
+                f"{problem.unknowns} of {problem!r}; got {self.task!r}"
+            )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(resolution_free=True, savable=False, autoregressive=bool(self.task.history))
 
     def __call__(self, fields: Fields, at: Grid | None = None) -> dict[str, Array]:
         own = self.task.grid_of(fields)
         there = resample(self.task, fields, self.grid)
-        inputs = {name: there[name] for name in self.problem.parameters}
-        solution, _ = self.problem.solve(inputs, self.grid, self.rtol)
+        inputs = {name: there[name] for name in self.problem.laws if name in there}
+        if self.task.history:
+            last = {name: there[name][self.task.history - 1] for name in self.problem.unknowns}
+            solution = self.problem.step(last, inputs, self.grid, self.dt, rtol=self.rtol)
+        else:
+            solution = self.problem.solve(inputs, self.grid, rtol=self.rtol)
         return {k: apply_along_axes(solution[k], interpolation(self.grid, at or own)) for k in self.task.targets}
 
 

@@ -1,14 +1,16 @@
 """Training without data: the strong residual of a problem at a population of collocation points."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from ...core.domains import Box
-from ...solvers.pde.pointwise_derivatives import Jet
-from ...solvers.pde.problem import Problem
+from ...solvers.pde.conditions import Side
+from ...solvers.pde.declaration import Problem
+from ...solvers.pde.pointwise_derivatives import Jet, Jets
 from ..task.task import Fields, Inputs
 from ..trainable import apply_batch
 from ..training.objectives import States
@@ -19,8 +21,8 @@ class Residual(eqx.Module):
     """mean r(x)² + λ (mean over the sides + mean over the initial time of (u − value)²), r the problem's residual.
 
     Points come from `sampler`, whose population is the objective's state: the residuals of this step's points choose the
-    next step's. Periodic sides are asked for u(left) = u(right). The surrogate must predict at any `query` (coordinates
-    scaled to [0, 1]) and have one output channel.
+    next step's. On the sides the problem's boundary conditions are asked for, on periodic ones equal values and slopes. The
+    surrogate must predict at any `query` (coordinates scaled to [0, 1], time last) and have one output channel.
 
     **Arguments:** `penalty`, λ, 1 to 1000; `boundary_points` per side.
     """
@@ -32,43 +34,44 @@ class Residual(eqx.Module):
 
     def __check_init__(self):
         self.problem.needs("residual", "Residual")
-        if any(axis.boundary == "neumann" for axis in self.problem.box.axes):
-            raise ValueError("Residual: Neumann sides are not supported; use Dirichlet or periodic ones")
 
     def init(self, key: Array):
-        return self.sampler.init(key, self.problem.box)
+        return self.sampler.init(key, self.problem.space_time)
 
     def loss(self, model, states: States, batch: Fields | None, key: Array):
-        problem, box = self.problem, self.problem.box
-        k_next, k_sides = jax.random.split(key)
+        problem, box = self.problem, self.problem.space_time
+        k_next, k_sides, k_start = jax.random.split(key, 3)
+        n, inputs = self.boundary_points, problem.input_jets()
 
         def u(point):
             query = (point - jnp.asarray(box.lower)) / jnp.asarray(box.extent)
             y, _ = apply_batch(model.network, states.model, Inputs(query=query[None]))
             return y[0, 0] if y.ndim == 2 else y[0]
 
-        residual = jax.vmap(lambda x: problem.residual(Jet(u, x, box.names)))(states.objective)
-        sides = sum(_side_loss(problem, box, u, i, jax.random.fold_in(k_sides, i), self.boundary_points)
-                    for i in range(len(box.axes)))  # fmt: skip
+        residual = jax.vmap(lambda x: problem.residual(Jet.of(u, x, box.names)))(states.objective)
+        sides = sum(
+            _mean_square(
+                condition.residual([_jets(problem, u, points) for points in _on(condition.sides, box, key, n)], inputs)
+            )
+            for key, condition in zip(jax.random.split(k_sides, len(problem.boundary)), problem.boundary, strict=True)
+        )
+        if problem.time is not None:
+            points = uniform_points(k_start, box, n).at[:, -1].set(problem.time.start)
+            sides += _mean_square(problem.initial_residual(_jets(problem, u, points), {}))
         population = self.sampler.update(k_next, states.objective, jax.lax.stop_gradient(residual), box)
         interior = (residual**2).mean()
         return interior + self.penalty * sides, (States(states.model, population), {"residual": interior})
 
 
-def _side_loss(problem: Problem, box: Box, u, i: int, key: Array, n: int):
-    """Mean square of what is prescribed on the sides across axis `i`."""
-    axis = box.axes[i]
+def _jets(problem: Problem, u: Callable[[Array], Array], points: Array) -> Jets:
+    return Jets({problem.unknowns[0]: Jet.of(jax.vmap(u), points, problem.coordinates)})
+
+
+def _on(sides: tuple[Side, ...], box: Box, key: Array, n: int) -> list[Array]:
+    """The same random points moved to each of `sides`."""
     points = uniform_points(key, box, n)
-    low, high = points.at[:, i].set(axis.start), points.at[:, i].set(axis.stop)
-    if axis.boundary == "periodic":
-        return ((jax.vmap(u)(low) - jax.vmap(u)(high)) ** 2).mean()
-    if axis.boundary is None:
-        if problem.initial is None:
-            return jnp.zeros(())
-        others = np.array([j for j in range(len(box.axes)) if j != i])
-        value = jax.vmap(lambda x: problem.initial(*x[others]))(low)
-        return ((jax.vmap(u)(low) - value) ** 2).mean()
-    value = problem.boundary_value or (lambda *_: 0.0)
-    return sum(
-        ((jax.vmap(u)(side) - jax.vmap(lambda x: jnp.asarray(value(*x)))(side)) ** 2).mean() for side in (low, high)
-    )
+    return [points.at[:, box.names.index(side.axis)].set(side.position) for side in sides]
+
+
+def _mean_square(residuals) -> Array:
+    return sum(((r**2).mean() for r in jax.tree.leaves(residuals)), jnp.zeros(()))

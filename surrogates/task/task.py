@@ -12,7 +12,7 @@ from ...core.domains import Grid
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
-from ...solvers.pde.problem import Fields, Problem
+from ...solvers.pde.declaration import Fields, Problem
 from .checks import check_roles, finite
 from .normalization import Moments, Normalizer
 
@@ -124,12 +124,12 @@ class Task(eqx.Module):
     def of(cls, problem: Problem, grid: Grid | int) -> "Task":
         """The task that a problem declares, without data: its parameters as inputs, its unknowns as targets, no scaling."""
         grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
-        specs = {n: FieldSpec("field" if d.is_field else "parameter") for n, d in problem.parameters.items()}
+        specs = {n: FieldSpec("field" if d.is_field else "parameter") for n, d in problem.laws.items()}
         inputs = tuple(n for n in specs if specs[n].role == "field")
         specs |= dict.fromkeys(problem.unknowns, FieldSpec())
         return cls(
             inputs=inputs,
-            parameters=tuple(n for n in problem.parameters if n not in inputs),
+            parameters=tuple(n for n in problem.laws if n not in inputs),
             targets=tuple(problem.unknowns),
             history=0,
             predict="value",

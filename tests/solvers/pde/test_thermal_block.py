@@ -9,7 +9,8 @@ from surrogax.core.domains import Box
 from surrogax.solvers import random
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import AffineSystem, problem
-from surrogax.solvers.pde.affine import Constants, Stacked, interior, with_zero_boundary
+from surrogax.solvers.pde.affine import Constants, Stacked
+from surrogax.solvers.pde.boundary_nodes import interior, with_zero_boundary
 
 
 def values(p, seed=0):
