@@ -42,7 +42,7 @@ class System:
         self.darcy = sx.problem("darcy", a=law)
         keys = jax.random.split(jax.random.key(0), batch)
         self.a = jnp.stack([law.sample(key, self.grid).astype(float) for key in keys])
-        self.scaled = getattr(law, "smooth", False)
+        self.scaled = law.smooth
 
     def solver(self, kind: str, many):
         """`(tolerance) -> u`, `(batch, n − 2, n − 2)`."""

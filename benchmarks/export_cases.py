@@ -18,7 +18,7 @@ from surrogax.surrogates.operators import FourierNetwork
 def solve_gradient(a):
     grid = sx.Grid.unit_square(len(a))
     darcy = sx.problem("darcy")
-    return jax.grad(lambda a: darcy.solve({"a": a}, grid)[0]["u"].sum())(a)
+    return jax.grad(lambda a: darcy.solve({"a": a}, grid)["u"].sum())(a)
 
 
 def network_gradient(x):
@@ -30,7 +30,7 @@ def network_gradient(x):
 def evolution_gradient(name, nu, u0):
     declared = sx.problem(name, nu=sx.random.Uniform(0.01, 0.1))
     grid = declared.box.grid(u0.shape)
-    return jax.grad(lambda nu: (declared.solve({"nu": nu, "u0": u0}, grid, times=[0.0, 0.5])[0]["u"] ** 2).sum())(nu)
+    return jax.grad(lambda nu: (declared.solve({"nu": nu, "u0": u0}, grid, times=[0.0, 0.5])["u"] ** 2).sum())(nu)
 
 
 def linear_gradient(method, b):

@@ -69,16 +69,14 @@ def travelling_front(seed: int, n: int) -> tuple[Snapshots, Snapshots]:
     return draw(np.random.default_rng([seed, 0])), draw(np.random.default_rng([seed, 1]))
 
 
-class Wave:
+@dataclass(frozen=True)
+class Wave(sx.random.Distribution):
     """m + sin 2πx with a mean velocity m that is uniform in [0.5, 1.5]: the shock travels."""
 
-    is_field = True
+    is_field, isotropic, smooth = True, False, True
 
     def sample(self, key, grid):
         return jax.random.uniform(key, minval=0.5, maxval=1.5) + np.sin(2 * np.pi * grid.coordinates[0])
-
-    def __repr__(self):
-        return "Wave()"
 
 
 def generated(problem: sx.Problem, size: int, times: np.ndarray | None, inputs: str, rank: int) -> Callable:
@@ -95,7 +93,7 @@ def generated(problem: sx.Problem, size: int, times: np.ndarray | None, inputs: 
         mean, weights = fields[:n].mean(0), grid.weights.ravel()
         modes = pod(fields[:n] - mean, weights, rank=rank).modes
         columns = [((fields - mean) * weights) @ modes]
-        if "nu" in problem.parameters:
+        if "nu" in problem.laws:
             columns.append(np.log(data["nu"]).reshape(-1, 1))
         z = np.repeat(np.concatenate(columns, 1), instants, axis=0)
         if times is not None:

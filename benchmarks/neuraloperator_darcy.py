@@ -69,7 +69,7 @@ def solve(test: sx.Dataset, values: tuple[float, float]) -> np.ndarray:
 
     def one(a):
         a = jnp.pad(jnp.where(a > 0.5, values[1], values[0]), ((0, 1), (0, 1)), mode="edge")
-        return darcy.solve({"a": a}, grid)[0]["u"][:-1, :-1]
+        return darcy.solve({"a": a}, grid)["u"][:-1, :-1]
 
     return np.asarray(jax.jit(jax.vmap(one))(test["a"]))
 

@@ -36,12 +36,12 @@ from scipy.sparse.linalg import splu
 import surrogax as sx
 from surrogax.solvers.kernels.interpolate import apply_along_axes
 from surrogax.solvers.linear import CG, FastPoisson, solve
-from surrogax.solvers.pde.affine import interior
+from surrogax.solvers.pde.boundary_nodes import interior
 from surrogax.surrogates.reduced.certified.greedy import CertifiedBasis, weak_greedy
 from surrogax.surrogates.surrogate import interpolation
 
 PROBLEM = sx.problem("thermal_block")
-NAMES = tuple(PROBLEM.parameters)
+NAMES = tuple(PROBLEM.laws)
 TIMED = 8
 TARGET = 1e-6
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ..core.domains import AbstractDomain, Grid, PointCloud
-from ..solvers.pde.problem import Problem
+from ..solvers.pde.declaration import Problem
 from .source import FieldSpec, MemorySource, Source
 from .systems import Systems
 
@@ -216,7 +216,7 @@ class Dataset:
         """
         if self.problem is None:
             raise ValueError("systems: this dataset does not know its problem; it must come from generate(problem, …)")
-        return Systems.of(self.problem, self.grid, self.read(list(self.problem.parameters)), context)
+        return Systems.of(self.problem, self.grid, self.read(list(self.problem.laws)), context)
 
     def describe(self, samples: int = 64) -> str:
         """What it holds: named axes, shapes, types, range of values of up to `samples` samples, anything suspicious."""

@@ -17,7 +17,7 @@ from ..core.progress import track
 from ..solvers.kernels.norms import relative_l2
 from ..solvers.linear.linear_solve import status_message
 from ..solvers.linear.solution import Status
-from ..solvers.pde.problem import Problem
+from ..solvers.pde.declaration import Problem
 from .concat import ConcatSource
 from .dataset import Dataset
 from .formats.well import WellSource
@@ -51,16 +51,17 @@ def generate(
     - `grid`: points per axis, or a `Grid` on the problem's box.
     - `refine`: solve on a grid this many times finer and restrict to its every `refine`-th point. 2 or more where labels
       should be better than a solve on `grid` itself.
-    - `times`: instants to store, for time-dependent problems.
+    - `times`: instants to store, for time-dependent problems. Inputs whose law depends on time (`TimedDistribution`, such
+      as a forcing) are sampled and stored at the same instants.
     - `label_samples`: on so many samples the solve is repeated at twice the resolution, and the mean relative L2
       difference on `grid` recorded as `attributes["label_error"]`; 0 for none. Cell centres have no finer grid that holds
       them, so there is none on grids with the layout "cells", and no `refine`.
     - `cache`: folder for generated data; True is `$SURROGAX_CACHE` or `~/.cache/surrogax`, False keeps everything in memory.
 
-    **Raises:** `ValueError` if the problem has no solver, and `RuntimeError` with the sample's number and the solver's status
-    if a solve does not converge.
+    **Raises:** `ValueError` if the problem has no solver, or if it is hand-made and `cache` is on; `RuntimeError` with the
+    sample's number and the solver's status if a solve does not converge.
     """
-    solve = problem.needs("solve", "generate")
+    problem.needs("solve", "generate")
     if n < 1:
         raise ValueError(f"generate: n={n} samples; expected at least one")
     grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
@@ -68,22 +69,21 @@ def generate(
     times = None if times is None else np.asarray(times, np.float64)
 
     def is_field(name: str) -> bool:
-        return name in problem.unknowns or problem.parameters[name].is_field
+        return name in problem.unknowns or problem.laws[name].is_field
 
     def is_timed(name: str) -> bool:
-        return times is not None and name in problem.unknowns
+        return times is not None if name in problem.unknowns else problem.laws[name].is_timed
 
     def sample(i, factor: int):
         fine = grid.refine(factor) if factor > 1 else grid
-        fields = problem.sample_parameters(jax.random.fold_in(key, i), fine)
-        fields = jax.tree.map(lambda x: x.astype(jnp.result_type(float)), fields)
-        options = {} if times is None else {"times": times}
-        solution, stats = solve(fields, fine, **options)
-        arrays = {**fields, **solution}
+        inputs = problem.sample_inputs(jax.random.fold_in(key, i), fine, times)
+        inputs = jax.tree.map(lambda x: x.astype(jnp.result_type(float)), inputs)
+        solution = problem.solve(inputs, fine, times=times)
+        arrays = {**inputs, **solution.fields}
         for name in filter(is_field, arrays):
             window = (slice(None),) * is_timed(name) + (slice(None, None, factor),) * grid.ndim
             arrays[name] = arrays[name][window]
-        return arrays, stats.status
+        return arrays, solution.status
 
     run = jax.jit(lambda ids, factor: jax.vmap(lambda i: sample(i, factor))(ids), static_argnums=1)
     if jax.default_backend() != "tpu":  # which has no float64
@@ -127,7 +127,7 @@ def generate(
         specs = {k: spec(k, values) for k, values in arrays.items()}
         source: Source = MemorySource(arrays, specs, {"": grid}, times, dict(attributes))
         if path is not None:
-            write_well(path, source, name=problem.recipe.split("(")[0])
+            write_well(path, source, name=problem.name)
             source = WellSource(path)
         sources.append(source)
     return Dataset(ConcatSource(tuple(sources)), _numbers(sources, n), problem=problem)
@@ -151,8 +151,6 @@ def _numbers(sources: list[Source], n: int) -> np.ndarray:
 
 def recipe(problem: Problem, grid: Grid, key: jax.Array, refine: int, times) -> str:
     """Everything that the generated numbers depend on, as text; its hash names the cache folder."""
-    if not problem.recipe:
-        raise ValueError("generate: a hand-made Problem needs a `recipe` (any text that identifies it), or cache=False")
     numbers = np.asarray(jax.random.key_data(key)).tolist()
     instants = None if times is None else hashlib.sha256(times.tobytes()).hexdigest()[:16]
     points = f"{grid.box} {grid.shape} {grid.layouts}"

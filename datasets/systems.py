@@ -1,6 +1,7 @@
 """A sequence of linear systems, assembled where it is used."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.domains import Grid
-from ..solvers.pde.problem import Problem
+from ..solvers.pde.declaration import Problem
 
 AnyArray = Array | np.ndarray
 
@@ -18,9 +19,10 @@ class Systems(eqx.Module):
     """The systems A x = b of the samples of a dataset, kept as the parameters that they are assembled from.
 
     A pytree with a leading sample axis, so `lax.scan(step, state, systems)` and `vmap` hand out one system at a time, whose
-    operator exists only there. On a sequence `operator` and `b` assemble all systems at once. `A, b = systems` gives both.
+    operator exists only there. On a sequence `operator` and `b` assemble all systems at once, `A, b = systems.assembled()` both.
 
-    - `len(systems)`, `systems[3]` one system, `systems[:100]` and `systems[[1, 5]]` a shorter sequence.
+    - `len(systems)`, `systems[3]` one system, `systems[:100]` and `systems[[1, 5]]` a shorter sequence; a Python loop
+      `for system in systems` goes over the systems.
 
     **Fields:**
 
@@ -48,16 +50,16 @@ class Systems(eqx.Module):
 
         Numbers are in the precision of the caller: float64 with x64 on. `context` as in `Dataset.systems`.
         """
-        assemble = problem.needs("operator", "systems")
+        problem.needs("operator", "systems")
         if not fields:
             raise ValueError(f"systems: {problem!r} has no inputs, all its systems are the same")
-        numbers = [k for k, v in fields.items() if not problem.parameters[k].is_field and v.ndim == 1]
+        numbers = [k for k, v in fields.items() if not problem.laws[k].is_field and v.ndim == 1]
         names = (context,) if isinstance(context, str) else tuple(numbers if context is None else context)
         if not set(names) <= set(numbers):
             raise ValueError(f"systems: context={context!r} must name parameters with one number per sample, {numbers}")
         dtype = jnp.result_type(float)
         ranks = tuple((k, v.ndim - 1) for k, v in fields.items())
-        return cls({k: jnp.asarray(v, dtype) for k, v in fields.items()}, grid, assemble, names, ranks)
+        return cls({k: jnp.asarray(v, dtype) for k, v in fields.items()}, grid, problem.operator, names, ranks)
 
     @classmethod
     def sample(
@@ -70,18 +72,18 @@ class Systems(eqx.Module):
     ) -> "Systems":
         """The systems of `generate(problem, n, grid, key)`, without solving any of them."""
         grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
-        draw = jax.vmap(lambda i: problem.sample_parameters(jax.random.fold_in(key, i), grid))
+        draw = jax.vmap(lambda i: problem.sample_inputs(jax.random.fold_in(key, i), grid))
         return cls.of(problem, grid, draw(jnp.arange(n)), context)
 
     @property
     def operator(self):
         """The operator of this system, or those of all systems with a leading axis on every array in it."""
-        return self._assembled()[0]
+        return self.assembled()[0]
 
     @property
     def b(self) -> Float[Array, "..."]:
         """The right-hand side."""
-        return self._assembled()[1]
+        return self.assembled()[1]
 
     @property
     def context(self) -> Float[Array, "..."] | None:
@@ -109,10 +111,12 @@ class Systems(eqx.Module):
         index = index if isinstance(index, int | slice) else jnp.asarray(index)
         return eqx.tree_at(lambda s: s.fields, self, {name: values[index] for name, values in self.fields.items()})
 
-    def __iter__(self):
-        return iter(self._assembled())
+    def __iter__(self) -> "Iterator[Systems]":
+        return (self[i] for i in range(len(self)))
 
-    def _assembled(self):
+    def assembled(self) -> tuple[Any, Float[Array, "..."]]:
+        """A and b of this system, or those of all systems with a leading axis on every array in them."""
+
         def one(fields):
             return self.assemble(fields, self.grid)
 

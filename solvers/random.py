@@ -1,12 +1,13 @@
-"""Distributions of PDE parameters: random fields on a grid and random numbers.
+"""Laws of the inputs of a PDE: random fields on a grid and random numbers.
 
 Each is a frozen dataclass with `sample(key, grid)`: an array `(*grid.shape)` for a field, `()` for a number. A field
 depends on the key alone, not on the resolution (see `kernels.gaussian_field`).
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +18,78 @@ from ..core.domains import Boundary, Grid
 from .kernels import gaussian_field
 
 
-@runtime_checkable
-class Distribution(Protocol):
-    """What `generate` samples parameters from. `is_field`: sampled on the grid, or one number per sample."""
+class AbstractLaw(ABC):
+    """How an input of a problem is drawn, and what others may rely on. Every law says as class attributes:
 
-    is_field: bool
+    - `is_field`: one value per grid point, or one number per sample.
+    - `isotropic`: no direction is preferred, so that on a square a realisation is as likely as its reflections and the one
+      with x and y exchanged. Data are only augmented by symmetries where all laws of a problem are isotropic.
+    - `smooth`: realisations have no jumps, so that an equation may differentiate them. Numbers are smooth.
 
-    def sample(self, key: jax.Array, grid: Grid) -> Array: ...
+    A class that leaves one out raises `TypeError` when it is defined.
+    """
+
+    is_field: ClassVar[bool]
+    isotropic: ClassVar[bool]
+    smooth: ClassVar[bool]
+    is_timed: ClassVar[bool]  # whether draws have a time axis; from the base class
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        declared = {name for base in cls.__mro__ for name in vars(base)}
+        missing = [name for name in ("is_field", "isotropic", "smooth") if name not in declared]
+        if missing and AbstractLaw not in cls.__bases__:
+            raise TypeError(
+                f"the law {cls.__name__} does not say {missing}: write, for example, `{missing[0]} = False`"
+            )
+
+    @abstractmethod
+    def draw(self, key: jax.Array, grid: Grid, times: np.ndarray | None) -> Array:
+        """One realisation, at `times` if the law is one of time-dependent fields."""
+
+
+class Distribution(AbstractLaw):
+    """The law of a field or number that does not depend on time: derive from it, declare what `AbstractLaw` lists, and write
+    `sample`. As a frozen dataclass it is also part of a problem's recipe, so that generated data are cached.
+
+    ```
+    @dataclass(frozen=True)
+    class Wave(Distribution):
+        is_field, isotropic, smooth = True, False, True
+
+        def sample(self, key, grid):
+            return jnp.sin(2 * jnp.pi * (jax.random.uniform(key) + grid.points[..., 0]))
+    ```
+    """
+
+    is_timed = False
+
+    @abstractmethod
+    def sample(self, key: jax.Array, grid: Grid) -> Array:
+        """One realisation, `(*grid.shape)` or `()`, from the key alone."""
+
+    def draw(self, key: jax.Array, grid: Grid, times: np.ndarray | None) -> Array:
+        return self.sample(key, grid)
+
+
+class TimedDistribution(AbstractLaw):
+    """The law of a field that depends on time, such as a forcing: `sample(key, grid, times)`, `(t, *grid.shape)`."""
+
+    is_field = True
+    is_timed = True
+
+    @abstractmethod
+    def sample(self, key: jax.Array, grid: Grid, times: np.ndarray) -> Array:
+        """One realisation at the instants `times`, from the key alone."""
+
+    def draw(self, key: jax.Array, grid: Grid, times: np.ndarray | None) -> Array:
+        if times is None:
+            raise ValueError(f"{self!r} is a law of time-dependent fields: give the instants, times=…")
+        return self.sample(key, grid, times)
 
 
 @dataclass(frozen=True)
-class GaussianField:
+class GaussianField(Distribution):
     """μ ~ N(0, σ² τ^(2α−d) (−Δ + τ²)^(−α)) on the unit box, without the constant mode unless `mean_mode`.
 
     The covariance of the Fourier neural operator papers: their Darcy data is α=2, τ=3, Neumann; the Burgers data α=2,
@@ -39,7 +101,7 @@ class GaussianField:
     sigma: float = 1.0
     boundary: Boundary = "neumann"
     mean_mode: bool = False
-    is_field = True
+    is_field, isotropic, smooth = True, True, True
 
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
         amplitude = self.sigma * self.tau ** (self.alpha - grid.ndim / 2)
@@ -52,51 +114,49 @@ class GaussianField:
 
 
 @dataclass(frozen=True)
-class Threshold:
+class Threshold(Distribution):
     """Two-valued field: `upper` where a Gaussian field is ≥ 0, `lower` elsewhere (FNO paper, Darcy: 12 and 3)."""
 
     upper: float = 12.0
     lower: float = 3.0
     field: GaussianField = GaussianField()
-    is_field = True
-    smooth = False
+    is_field, isotropic, smooth = True, True, False
 
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
         return jnp.where(self.field.sample(key, grid) >= 0, float(self.upper), float(self.lower))
 
 
 @dataclass(frozen=True)
-class Lognormal:
+class Lognormal(Distribution):
     """exp(scale · μ) of a Gaussian field; positive and smooth, contrast about e^(6·scale·std)."""
 
     scale: float = 1.0
     field: GaussianField = GaussianField()
-    is_field = True
-    smooth = True
+    is_field, isotropic, smooth = True, True, True
 
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
         return jnp.exp(self.scale * self.field.sample(key, grid))
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Distribution):
     """A number, uniform on [low, high)."""
 
     low: float = 0.0
     high: float = 1.0
-    is_field = False
+    is_field, isotropic, smooth = False, True, True
 
     def sample(self, key: jax.Array, grid: Grid | None = None) -> Float[Array, ""]:
         return jax.random.uniform(key, dtype=jnp.float32, minval=self.low, maxval=self.high)
 
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniform(Distribution):
     """A positive number whose logarithm is uniform, low ≤ x < high."""
 
     low: float = 0.1
     high: float = 10.0
-    is_field = False
+    is_field, isotropic, smooth = False, True, True
 
     def sample(self, key: jax.Array, grid: Grid | None = None) -> Float[Array, ""]:
         exponent = jax.random.uniform(key, dtype=jnp.float32)
@@ -104,28 +164,28 @@ class LogUniform:
 
 
 @dataclass(frozen=True)
-class Beta:
+class Beta(Distribution):
     """A number, shift + scale · Beta(a, b)."""
 
     a: float = 2.0
     b: float = 6.0
     scale: float = 1.0
     shift: float = 0.0
-    is_field = False
+    is_field, isotropic, smooth = False, True, True
 
     def sample(self, key: jax.Array, grid: Grid | None = None) -> Float[Array, ""]:
         return self.shift + self.scale * jax.random.beta(key, self.a, self.b, dtype=jnp.float32)
 
 
 @dataclass(frozen=True)
-class TruncatedNoise:
+class TruncatedNoise(Distribution):
     """White noise conditioned on its norm: independent N(0, 1) at the n unknowns of the grid, drawn again until ‖b‖₂ ≤ √n.
 
     About every second draw is accepted. On Dirichlet sides, which hold no unknowns, it is zero. Unlike the fields above
     it has no limit on finer grids. The right-hand sides of Khodak et al., Learning to Relax (ICLR 2024).
     """
 
-    is_field = True
+    is_field, isotropic, smooth = True, True, False
 
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
         known = [int(b == "dirichlet") for b in grid.box.boundaries]

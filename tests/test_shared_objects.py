@@ -8,24 +8,26 @@ import numpy as np
 import optax
 
 import surrogax as sx
+from surrogax.solvers.pde import Solved
 
 
 def heat(nu: float = 0.02) -> sx.Problem:
     """u_t = ν u_xx on the periodic unit interval, solved exactly in Fourier space."""
 
-    def solve(fields, grid, times=None):
+    def solve(fields, grid, *, times):
         u0 = fields["u0"]
         n = grid.shape[0]
         k = 2 * jnp.pi * jnp.fft.rfftfreq(n, 1 / n)
         frames = jnp.fft.irfft(jnp.fft.rfft(u0) * jnp.exp(-nu * k**2 * times[:, None]), n)
-        return {"u": frames.astype(u0.dtype)}, sx.linear.Stats(jnp.asarray(0), jnp.asarray(0), jnp.asarray(0.0))
+        stats = sx.linear.Stats(jnp.asarray(0), jnp.asarray(0), jnp.asarray(0.0))
+        return Solved({"u": frames.astype(u0.dtype)}, stats)
 
     return sx.Problem(
         "u",
         sx.Box.unit(1, "periodic"),
-        parameters={"u0": sx.random.GaussianField(alpha=3.0, tau=7.0, sigma=3.0, boundary="periodic")},
+        time=(0, 1),
+        inputs={"u0": sx.random.GaussianField(alpha=3.0, tau=7.0, sigma=3.0, boundary="periodic")},
         solve=solve,
-        recipe=f"heat({nu})",
     )
 
 
@@ -125,9 +127,7 @@ def test_point_clouds_of_different_size(key):
 
 
 def test_without_data(key):
-    problem = sx.Problem(
-        "u", sx.Box(x=(0, 1)), residual=lambda u: u.xx + jnp.pi**2 * jnp.sin(jnp.pi * u.at["x"]), recipe="sine"
-    )
+    problem = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx + jnp.pi**2 * jnp.sin(jnp.pi * u.at["x"]))
     grid = problem.box.grid(33)
     exact = np.sin(np.pi * grid.coordinates[0])[None].repeat(2, 0).astype(np.float32)
     data = sx.from_arrays(targets={"u": exact}, grid=grid)

@@ -5,10 +5,8 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
-from ...core.domains import Box
 from ...core.storage import register
 
 
@@ -52,13 +50,3 @@ class Constants(eqx.Module):
 
     def __call__(self, parameters) -> Float[Array, " r"]:
         return jnp.asarray(self.values, jnp.result_type(float))
-
-
-def interior(field: Shaped[Array | np.ndarray, "..."], box: Box) -> Shaped[Array | np.ndarray, "..."]:
-    """The unknowns among the values of a field: without the boundary nodes of Dirichlet axes."""
-    return field[tuple(slice(1, -1) if b == "dirichlet" else slice(None) for b in box.conditions)]
-
-
-def with_zero_boundary(unknowns: Shaped[Array, "..."], box: Box) -> Shaped[Array, "..."]:
-    """The field with these unknowns that is zero on Dirichlet sides."""
-    return jnp.pad(unknowns, [(1, 1) if b == "dirichlet" else (0, 0) for b in box.conditions])

@@ -1,11 +1,13 @@
 """A problem's own solver as a surrogate."""
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...core.domains import Grid
 from ...solvers.kernels.interpolate import apply_along_axes
-from ...solvers.pde.problem import Problem
+from ...solvers.pde.declaration import Problem
 from ..resampling import interpolation, resample
 from ..surrogate import AbstractSurrogate, Capabilities
 from ..task.task import Fields, Place, Task
@@ -14,25 +16,76 @@ from ..task.task import Fields, Place, Task
 class SolverSurrogate(AbstractSurrogate):
     """The problem's own solver on a grid of its own, as a surrogate: inputs interpolated to it, the solution back.
 
-    Coarse grids with a loose tolerance are the classical competitor at equal error. It holds functions and cannot be saved.
+    Coarse grids with a loose tolerance are the classical competitor at equal error. With an autoregressive task it advances
+    the last frame that it is given by one time step, as `Problem.step` does. It holds functions and cannot be saved.
 
-    **Arguments:** `grid`, points per axis of the solve or a `Grid`; `rtol`, of the solver.
+    **Arguments:**
+
+    - `grid`: points per axis of the solve, or a `Grid`.
+    - `rtol`: of the solver.
+    - `task`: by default the steady task from all random inputs of the problem to its unknowns. An autoregressive task must
+      have all unknowns among its inputs and targets, and every random input except those that hold the initial value.
+
+    **Raises:** `ValueError` for a task that the problem cannot serve; in particular an autoregressive one where the future
+    depends on more than the unknowns (the problem declares no `step`).
     """
 
     task: Task
     problem: Problem = eqx.field(static=True)
     grid: Grid = eqx.field(static=True)
     rtol: float = eqx.field(static=True)
-    capabilities = Capabilities(resolution_free=True, savable=False)
 
-    def __init__(self, problem: Problem, grid: int | Grid, rtol: float = 1e-3):
+    def __init__(
+        self,
+        problem: Problem,
+        grid: int | tuple[int, ...] | Grid,
+        rtol: float = 1e-3,
+        *,
+        task: Task | None = None,
+    ):
         problem.needs("solve", "SolverSurrogate")
-        self.task = Task.of(problem, grid)
-        self.problem, self.grid, self.rtol = problem, self.task.domain.as_grid("SolverSurrogate"), rtol
+        self.grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
+        self.task = Task.of(problem, self.grid) if task is None else task
+        self.problem, self.rtol = problem, rtol
+        given, starts = {*self.task.inputs, *self.task.parameters}, set()
+        if self.task.mode.rolls_out:
+            problem.needs("step", "SolverSurrogate on an autoregressive task")
+            if self.task.dt is None:
+                raise ValueError(f"SolverSurrogate: {self.task!r} knows no time step; fit it on evenly spaced instants")
+            starts = set(problem.initial.values())
+            given -= set(problem.unknowns)
+        elif problem.time is not None:
+            raise ValueError(f"SolverSurrogate: {problem!r} is in time; give an autoregressive task=…")
+        if set(self.task.targets) != set(problem.unknowns) or given - starts != problem.laws.keys() - starts:
+            raise ValueError(
+                f"SolverSurrogate needs a task from the inputs {sorted(problem.laws.keys() - starts)} to the unknowns "
+                f"{problem.unknowns} of {problem!r}; got {self.task!r}"
+            )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(resolution_free=True, savable=False, autoregressive=self.task.mode.rolls_out)
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         own = (self.task.domain_of(fields) if at is None else at).as_grid("SolverSurrogate")
         there = resample(self.task, fields, self.grid)
-        inputs = {name: there[name] for name in self.problem.parameters}
-        solution, _ = self.problem.solve(inputs, self.grid, self.rtol)
-        return {k: apply_along_axes(solution[k], interpolation(self.grid, own)) for k in self.task.targets}
+        inputs = {name: there[name] for name in self.problem.laws if name in there}
+        if self.task.mode.rolls_out:
+            last = {name: there[name][self.task.mode.history - 1] for name in self.problem.unknowns}
+            solution = self._steps(last, inputs)
+        else:
+            solution = self.problem.solve(inputs, self.grid, rtol=self.rtol).fields
+        first = 0 if self.task.mode.single else 1
+        matrices = interpolation(self.grid, own)
+        return {k: apply_along_axes(solution[k], matrices, first) for k in self.task.targets}
+
+    def _steps(self, last: Fields, inputs: Fields) -> dict[str, Array]:
+        """The frames of one prediction, from the last one given."""
+
+        def step(fields, _):
+            fields = dict(self.problem.step(fields, inputs, self.grid, self.task.dt, rtol=self.rtol).fields)
+            return fields, fields
+
+        last = {name: jnp.asarray(u) for name, u in last.items()}
+        _, frames = jax.lax.scan(step, last, length=self.task.mode.ahead)
+        return {name: self.task.mode.named(u) for name, u in frames.items()}

@@ -92,6 +92,16 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
             y = y.astype(jnp.result_type(*(x for x in jax.tree.leaves(self.network) if eqx.is_inexact_array(x))))
         return jax.vmap(task.decode)(y, batch.fields), state
 
+    def at_points(self, fields: Fields, points: Float[Array, "n d"]) -> Float[Array, "n c"]:
+        """The targets with channels, in physical units, of one sample at single points of space, or of time and space in a
+        space-time task (time first), for networks that answer at any points."""
+        inputs = self.task.pack_at(fields, points)
+        if self.network.abilities.batched:
+            y = self.network(jax.tree.map(lambda x: x[None], inputs), key=None, state=self.state, train=False)[0][0]
+        else:
+            y, _ = self.network(inputs, key=None, state=self.state, train=False)
+        return self.task.decode(y[None] if self.task.mode.ahead else y, fields)[0]
+
     def objective(self, data: Dataset | None, **options: Any):
         """`training.Supervised` with these options."""
         from ..training.supervised import Supervised  # the objective evaluates surrogates

@@ -1,28 +1,42 @@
 """Training without data: the strong residual of a problem at a population of collocation points."""
 
+from typing import NoReturn
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, PyTree
 
 from ...core.domains import Box
-from ...solvers.pde.pointwise_derivatives import Jet
-from ...solvers.pde.problem import Problem
-from ..task.task import Fields, Inputs
-from ..trainable import apply_batch
-from ..training.objectives import States
+from ...solvers.pde.conditions import Side
+from ...solvers.pde.declaration import Problem
+from ...solvers.pde.pointwise_derivatives import Jet, Jets
+from ..networks.network_surrogate import NetworkSurrogate
+from ..task.task import Fields
+from ..training.objective import AbstractLeastSquares, Outcome
 from .sampling import Sampler, uniform_points
 
 
-class Residual(eqx.Module):
-    """mean r(x)² + λ (mean over the sides + mean over the initial time of (u − value)²), r the problem's residual.
+class Collocation(eqx.Module):
+    """Points of space and time, in the order of `Problem.coordinates`, each with its own draw of the problem's numbers."""
+
+    points: Float[Array, "n d"]
+    numbers: dict[str, Float[Array, " n"]]
+
+
+class Residual(AbstractLeastSquares):
+    """mean r(x)² + λ Σ (mean over a side, or over the initial time, of the squared residual of its condition).
+
+    r are the residuals of all equations of the problem. Conditions are the problem's own: values on Dirichlet sides, fluxes
+    on Neumann sides, equal values and slopes on periodic ones, the initial values of a problem in time. Random numbers of
+    the problem are drawn anew for every point in every step, so that one network learns the family.
 
     Points come from `sampler`, whose population is the objective's state: the residuals of this step's points choose the
-    next step's. Periodic sides are asked for u(left) = u(right). The surrogate must predict at any `query` (coordinates
-    scaled to [0, 1]) and have one output channel.
+    next step's. The network must answer at any points (`any_points`).
 
-    **Arguments:** `penalty`, λ, 1 to 1000; `boundary_points` per side.
+    **Arguments:** `penalty`, λ, 1 to 1000; `boundary_points` per side and at the initial time.
+
+    **Raises:** `ValueError` for a problem without residual or with random fields among its inputs.
     """
 
     problem: Problem = eqx.field(static=True)
@@ -32,43 +46,86 @@ class Residual(eqx.Module):
 
     def __check_init__(self):
         self.problem.needs("residual", "Residual")
-        if any(axis.boundary == "neumann" for axis in self.problem.box.axes):
-            raise ValueError("Residual: Neumann sides are not supported; use Dirichlet or periodic ones")
+        if fields := [name for name, law in self.problem.laws.items() if law.is_field]:
+            raise ValueError(f"Residual draws numbers; the inputs {fields} of {self.problem!r} are random fields")
 
-    def init(self, key: Array):
-        return self.sampler.init(key, self.problem.box)
+    @property
+    def calls(self) -> int:
+        return 1
 
-    def loss(self, model, states: States, batch: Fields | None, key: Array):
-        problem, box = self.problem, self.problem.box
-        k_next, k_sides = jax.random.split(key)
+    def init(self, key: Array) -> Float[Array, "n d"]:
+        return self.sampler.init(key, self.problem.space_time)
 
-        def u(point):
-            query = (point - jnp.asarray(box.lower)) / jnp.asarray(box.extent)
-            y, _ = apply_batch(model.network, states.model, Inputs(query=query[None]))
-            return y[0, 0] if y.ndim == 2 else y[0]
+    def draw(self, state: Float[Array, "n d"], batch: Fields | None, key: Array) -> PyTree:
+        """The population, points on every side and points at the initial time."""
+        problem, box = self.problem, self.problem.space_time
+        k_inside, k_sides, k_start = jax.random.split(key, 3)
+        sides = [
+            [self._with_numbers(points, k) for points in _moved(c.sides, box, k, self.boundary_points)]
+            for k, c in zip(jax.random.split(k_sides, len(problem.boundary)), problem.boundary, strict=True)
+        ]
+        start = None
+        if problem.time is not None:
+            points = uniform_points(k_start, box, self.boundary_points).at[:, -1].set(problem.time.start)
+            start = self._with_numbers(points, k_start)
+        return self._with_numbers(state, k_inside), sides, start
 
-        residual = jax.vmap(lambda x: problem.residual(Jet(u, x, box.names)))(states.objective)
-        sides = sum(_side_loss(problem, box, u, i, jax.random.fold_in(k_sides, i), self.boundary_points)
-                    for i in range(len(box.axes)))  # fmt: skip
-        population = self.sampler.update(k_next, states.objective, jax.lax.stop_gradient(residual), box)
-        interior = (residual**2).mean()
-        return interior + self.penalty * sides, (States(states.model, population), {"residual": interior})
+    def residuals(self, model: NetworkSurrogate, points: PyTree) -> tuple[PyTree, Outcome]:
+        problem, (inside, sides, start) = self.problem, points
+        equations = jax.tree.leaves(problem.residual(*self._jets(model, inside)))
+        conditions = [
+            jax.tree.leaves(condition.residual([self._jets(model, c)[0] for c in held], self._inputs(held[0])))
+            for condition, held in zip(problem.boundary, sides, strict=True)
+        ]
+        if start is not None:
+            conditions.append(jax.tree.leaves(problem.initial_residual(*self._jets(model, start))))
+        # ½‖r‖² is then the mean of squares, with the penalty on the conditions.
+        roots = [jnp.sqrt(2 / r.size) * r for r in equations]
+        roots += [jnp.sqrt(2 * self.penalty / r.size) * r for residuals in conditions for r in residuals]
+        interior = sum((r**2 for r in equations[1:]), equations[0] ** 2)
+        metrics = {"residual": interior.mean()}
+        return roots, Outcome(model.state, jax.lax.stop_gradient(jnp.sqrt(interior)), metrics)
+
+    def update(self, state: Float[Array, "n d"], points: PyTree, outcome: Outcome, key: Array) -> Float[Array, "n d"]:
+        return self.sampler.update(key, state, outcome.memory, self.problem.space_time)
+
+    def validate(self, model: NetworkSurrogate, batch: Fields) -> NoReturn:
+        raise TypeError("Residual has no use for validation data; give fit(…, val=measure), a function of the model")
+
+    def _with_numbers(self, points: Float[Array, "n d"], key: Array) -> Collocation:
+        grid, names = self.problem.box.grid(2), enumerate(self.problem.laws.items())
+        keys = jax.random.split(jax.random.fold_in(key, 1), len(points))
+        return Collocation(
+            points,
+            {
+                name: jax.vmap(lambda k, i=i, law=law: law.draw(jax.random.fold_in(k, i), grid, None))(keys)
+                for i, (name, law) in names
+            },
+        )
+
+    def _inputs(self, collocation: Collocation) -> Jets:
+        return self.problem.input_jets(collocation.numbers)
+
+    def _jets(self, model: NetworkSurrogate, collocation: Collocation) -> tuple[Jets, Jets]:
+        """The unknowns and the inputs at some points."""
+        problem, numbers = self.problem, collocation.numbers
+
+        def unknown(channel: int):
+            def values(points):
+                # The task has time as the first coordinate, counted from the start of the interval.
+                at = points
+                if problem.time is not None:
+                    at = jnp.concatenate([points[:, -1:] - problem.time.start, points[:, :-1]], -1)
+                return jax.vmap(lambda p, own: model.at_points(own, p[None])[0, channel])(at, numbers)
+
+            return values
+
+        names = problem.coordinates
+        jets = {u: Jet.of(unknown(i), collocation.points, names) for i, u in enumerate(problem.unknowns)}
+        return Jets(jets), self._inputs(collocation)
 
 
-def _side_loss(problem: Problem, box: Box, u, i: int, key: Array, n: int):
-    """Mean square of what is prescribed on the sides across axis `i`."""
-    axis = box.axes[i]
+def _moved(sides: tuple[Side, ...], box: Box, key: Array, n: int) -> list[Float[Array, "n d"]]:
+    """The same random points moved to each of `sides`."""
     points = uniform_points(key, box, n)
-    low, high = points.at[:, i].set(axis.start), points.at[:, i].set(axis.stop)
-    if axis.boundary == "periodic":
-        return ((jax.vmap(u)(low) - jax.vmap(u)(high)) ** 2).mean()
-    if axis.boundary is None:
-        if problem.initial is None:
-            return jnp.zeros(())
-        others = np.array([j for j in range(len(box.axes)) if j != i])
-        value = jax.vmap(lambda x: problem.initial(*x[others]))(low)
-        return ((jax.vmap(u)(low) - value) ** 2).mean()
-    value = problem.boundary_value or (lambda *_: 0.0)
-    return sum(
-        ((jax.vmap(u)(side) - jax.vmap(lambda x: jnp.asarray(value(*x)))(side)) ** 2).mean() for side in (low, high)
-    )
+    return [points.at[:, box.names.index(side.axis)].set(side.position) for side in sides]

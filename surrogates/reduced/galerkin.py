@@ -9,8 +9,8 @@ from ...core.precision import in_double
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...solvers.kernels.interpolate import apply_along_axes
-from ...solvers.pde.affine import interior, with_zero_boundary
-from ...solvers.pde.problem import Problem
+from ...solvers.pde.boundary_nodes import interior, with_zero_boundary
+from ...solvers.pde.declaration import Problem
 from ..parameter_range import ParameterRange
 from ..resampling import interpolation
 from ..surrogate import AbstractRanged, Capabilities
@@ -52,14 +52,14 @@ class GalerkinRB(AbstractDirectFit):
         task.domain.as_grid("GalerkinRB")
         if task.mode.ahead or task.targets != problem.unknowns or len(task.targets) > 1:
             raise ValueError(f"GalerkinRB predicts the unknown {problem.unknowns} of a steady problem, not {task!r}")
-        if task.inputs or set(task.parameters) != set(problem.parameters):
+        if task.inputs or set(task.parameters) != set(problem.laws):
             raise ValueError(
-                f"GalerkinRB needs the inputs {tuple(problem.parameters)}, the task has {task.inputs + task.parameters}"
+                f"GalerkinRB needs the inputs {tuple(problem.laws)}, the task has {task.inputs + task.parameters}"
             )
 
     def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedGalerkinRB":
         self.task.check(train)
-        system = self.problem.needs("affine", "GalerkinRB")(self.task.domain.as_grid("GalerkinRB"))
+        system = self.problem.affine(self.task.domain.as_grid("GalerkinRB"))
         parameters = {name: np.asarray(train[name], np.float64) for name in self.task.parameters}
         if self.basis == "greedy":
             basis = weak_greedy(system, parameters, tolerance=self.tolerance, max_basis=self.rank)

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.domains import AbstractDomain, Grid, PointCloud
+from ...core.domains import AbstractDomain, Grid, PointCloud, Sites
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
-from ...solvers.pde.problem import Fields, Problem
+from ...solvers.pde.declaration import Fields, Problem
 from .checks import check_fields, finite
 from .inputs import FieldValues, Inputs
-from .modes import AbstractMode, Steady
+from .modes import AbstractMode, SpaceTime, Steady
 from .normalization import Moments, Normalizer
 from .signature import Signature, SourceSignature
 
@@ -98,20 +98,27 @@ class Task(eqx.Module):
         )
 
     @classmethod
-    def of(cls, problem: Problem, grid: Grid | int) -> "Task":
-        """The task that a problem declares, without data: its parameters as inputs, its unknowns as targets, no scaling."""
+    def of(cls, problem: Problem, grid: Grid | int, *, mode: AbstractMode | None = None) -> "Task":
+        """The task that a problem declares, without data: its random inputs as inputs, its unknowns as targets, no scaling.
+
+        **Arguments:** `mode`: for a problem in time by default `SpaceTime(33)`, instants of its whole time interval.
+        """
         grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
-        specs = {n: FieldSpec("field" if d.is_field else "parameter") for n, d in problem.parameters.items()}
+        if mode is None:
+            mode = Steady() if problem.time is None else SpaceTime(33)
+        dt = problem.time.length / (mode.ahead - 1) if problem.time is not None and mode.ahead > 1 else None
+        specs = {n: FieldSpec("field" if law.is_field else "parameter") for n, law in problem.laws.items()}
         inputs = tuple(n for n in specs if specs[n].role == "field")
-        specs |= dict.fromkeys(problem.unknowns, FieldSpec())
+        specs |= dict.fromkeys(problem.unknowns, FieldSpec(time=mode.ahead > 0))
+        mode.check(specs, tuple(problem.laws), problem.unknowns)
         return cls(
             inputs=inputs,
-            parameters=tuple(n for n in problem.parameters if n not in inputs),
+            parameters=tuple(n for n in problem.laws if n not in inputs),
             targets=tuple(problem.unknowns),
-            mode=Steady(),
+            mode=mode,
             domains=(("", grid),),
             place="",
-            dt=None,
+            dt=dt,
             specs=tuple(specs.items()),
             normalizers={n: Normalizer(jnp.zeros(1), jnp.ones(1)) for n in specs},
             means={},
@@ -217,6 +224,17 @@ class Task(eqx.Module):
 
     def pack(self, fields: Fields, at: Place | None = None) -> Inputs:
         """What a network sees of a sample in physical units, without sample axis; output is asked for on `at` if given."""
+        place = self.domain_of(fields) if at is None else at
+        return self.pack_for(fields, self._sites(self.mode.domain(place, self.dt), fields))
+
+    def pack_at(self, fields: Fields, points: Float[Array, "n d"]) -> Inputs:
+        """The same, with the output asked for at single points of space, or of time and space in a space-time task (time is
+        the first coordinate), in physical units."""
+        scaled = self.mode.domain(self.domain, self.dt).scaled(points)
+        return self.pack_for(fields, Sites(scaled, jnp.ones(points.shape[:-1], scaled.dtype)))
+
+    def pack_for(self, fields: Fields, query: Sites) -> Inputs:
+        """A sample with a query whose coordinates are scaled already."""
         sources = []
         for name, domain, names in self._sources():
             values = jnp.concatenate([self._channels(n, fields[n]) for n in names], -1)
@@ -226,12 +244,7 @@ class Task(eqx.Module):
                 domain = self.mode.domain(domain, self.dt)
             sources.append(FieldValues(values, self._sites(domain, fields)))
         numbers = [self.normalizers[n].encode(jnp.atleast_1d(fields[n])) for n in self.parameters]
-        place = self.domain_of(fields) if at is None else at
-        return Inputs(
-            sources=tuple(sources),
-            params=jnp.concatenate(numbers) if numbers else None,
-            query=self._sites(self.mode.domain(place, self.dt), fields),
-        )
+        return Inputs(tuple(sources), jnp.concatenate(numbers) if numbers else None, query)
 
     def wanted(self, fields: Fields, call: int = 0) -> Float[Array, "frames *space c"]:
         """The true targets of a sample in physical units, as frames with channels: those of prediction number `call`."""

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
 from ...core.domains import Grid
-from ...solvers.pde.problem import Problem
+from ...solvers.pde.declaration import Problem
 from ..task.task import Fields, Task
 from .batches import AbstractChunk, Whole
 
@@ -66,10 +66,8 @@ class SolverSource:
         """The inputs and solutions of the samples of these numbers."""
 
         def one(number):
-            inputs = self.problem.sample_parameters(jax.random.fold_in(self.key, number), self.grid)
-            options = {} if self.times is None else {"times": self.times}
-            solution, _ = self.problem.solve(inputs, self.grid, **options)
-            return {**inputs, **solution}
+            inputs = self.problem.sample_inputs(jax.random.fold_in(self.key, number), self.grid, self.times)
+            return {**inputs, **self.problem.solve(inputs, self.grid, times=self.times).fields}
 
         return jax.vmap(one)(numbers)
 

@@ -10,7 +10,7 @@ from surrogax.core.domains import Box, Grid, PointCloud
 from surrogax.datasets import Dataset, FieldSpec, MemorySource, from_arrays
 from surrogax.datasets.source import Source
 from surrogax.solvers import random
-from surrogax.solvers.pde import elliptic
+from surrogax.solvers.pde import problems
 
 RNG = np.random.default_rng(0)
 GRID = Box(x=(0, 1), y=(-1, 1, "periodic")).grid((5, 8))
@@ -205,12 +205,12 @@ def test_to_xarray(data):
 
 
 def test_systems_are_those_of_the_problem():
-    problem = elliptic.darcy(random.Threshold(), random.GaussianField(), 0.0, box=Box.unit(1))
+    problem = problems.darcy.darcy(random.Threshold(), random.GaussianField(), 0.0, box=Box.unit(1))
     a, f = (1 + RNG.random((3, 9), np.float32) for _ in range(2))
     data = from_arrays({"a": a, "f": f}, grid=problem.box.grid(9))
     with pytest.raises(ValueError, match="does not know its problem"):
         data.systems()
-    operators, b = Dataset.of(data.source, problem).select([2, 0]).systems()
+    operators, b = Dataset.of(data.source, problem).select([2, 0]).systems().assembled()
     one, rhs = problem.operator({"a": a[2], "f": f[2]}, data.grid)
     np.testing.assert_allclose(b[0], rhs, rtol=1e-6)
     x = jnp.arange(7.0)

@@ -1,6 +1,5 @@
 """Generated data: sample i is sample i however it came about, is solved once, and says how wrong it is."""
 
-import dataclasses
 import importlib
 import json
 
@@ -13,33 +12,42 @@ from surrogax.core.domains import Box, Grid
 from surrogax.datasets import generate
 from surrogax.solvers import random
 from surrogax.solvers.linear import Stats
-from surrogax.solvers.pde import Problem, elliptic
+from surrogax.solvers.pde import Problem, Solved, problems, register_problem
 
 module = importlib.import_module("surrogax.datasets.generation")
-POISSON = elliptic.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1))
+POISSON = problems.poisson.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1))
+
+
+SOLVES = []
 
 
 @pytest.fixture
 def solves():
     """How often the solver of `toy` has been traced; a cached read never does."""
-    return []
+    SOLVES.clear()
+    return SOLVES
 
 
-@pytest.fixture
-def toy(solves):
+@register_problem("test_generate.toy")
+def make_toy(c=random.Uniform(0, 0.8), length: float = 1.0) -> Problem:  # noqa: B008 (frozen)
     """u = c a and the vector v = (c a, t + h² (1 + 9x)) on an interval, for times t if there are any; fails for c > 0.9."""
 
-    def solve(fields, grid, times=None):
-        solves.append(grid)
+    def solve(fields, grid, *, times=None):
+        SOLVES.append(grid)
         u = fields["c"] * fields["a"]
         h2 = grid.spacing[0] ** 2 * (1 + 9 * jnp.asarray(grid.coordinates[0], u.dtype))
         if times is not None:
             u, h2 = u * jnp.exp(-times)[:, None], h2 + times[:, None]
         status = jnp.where(fields["c"] > 0.9, 1, 0)
-        return {"u": u, "v": jnp.stack([u, h2], -1)}, Stats(status, jnp.asarray(1), jnp.asarray(0.0))
+        return Solved({"u": u, "v": jnp.stack([u, h2], -1)}, Stats(status, jnp.asarray(1), jnp.asarray(0.0)))
 
-    laws = {"c": random.Uniform(0, 0.8), "a": random.GaussianField(boundary="dirichlet")}
-    return Problem(("u", "v"), Box.unit(1), laws, solve=solve, recipe="toy")
+    laws = {"c": c, "a": random.GaussianField(boundary="dirichlet")}
+    return Problem(("u", "v"), Box(x=(0, length)), time=(0, 1), inputs=laws, solve=solve)
+
+
+@pytest.fixture
+def toy(solves):
+    return make_toy()
 
 
 def make(problem, n, grid=9, key=None, **options):
@@ -62,7 +70,7 @@ def test_a_longer_dataset_starts_with_the_shorter_one(key):
     assert_equal(make(POISSON, 3), seven, slice(3))
     assert len({u.tobytes() for u in seven["u"]}) == 7 and seven.ids.tolist() == list(range(7))
     assert not np.array_equal(make(POISSON, 3, key=jax.random.key(1))["u"], seven["u"][:3])
-    one = POISSON.sample_parameters(jax.random.fold_in(key, 5), seven.grid)
+    one = POISSON.sample_inputs(jax.random.fold_in(key, 5), seven.grid)
     np.testing.assert_allclose(seven[5]["f"], one["f"], rtol=1e-6)
 
 
@@ -105,7 +113,7 @@ def test_float64_does_not_leak(toy):
 def test_precision_does_not_change_what_is_drawn(toy, key):
     data = make(toy, 3)
     for i in range(3):
-        single = toy.sample_parameters(jax.random.fold_in(key, i), data.grid)
+        single = toy.sample_inputs(jax.random.fold_in(key, i), data.grid)
         np.testing.assert_allclose(single["c"], data["c"][i], rtol=1e-6)
         np.testing.assert_allclose(single["a"], data["a"][i], atol=1e-6)
 
@@ -148,7 +156,7 @@ def test_label_error_of_vectors(toy, times):
 
 
 def test_cell_centres_have_no_label_error():
-    problem = elliptic.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1, "neumann"))
+    problem = problems.poisson.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1, "neumann"))
     data = make(problem, 2, 8, label_samples=4)
     assert data.grid.layouts == ("cells",) and "label_error" not in data.attributes
     with pytest.raises(ValueError, match="cells"):
@@ -168,11 +176,13 @@ def test_a_cached_dataset_is_read_and_not_solved_again(toy, solves, tmp_path):
     assert again.attributes == first.attributes and again.attributes["label_error"] and len(shorter) == 3
     assert_equal(first, make(toy, 4))
     (folder,) = tmp_path.iterdir()
-    assert json.loads((folder / "recipe.json").read_text())["recipe"].startswith("toy | ")
+    assert json.loads((folder / "recipe.json").read_text())["recipe"].startswith(
+        "test_generate.toy(c=Uniform(low=0, high=0.8), length=1.0) | "
+    )
 
 
 def test_another_recipe_is_another_folder(toy, solves, tmp_path):
-    longer = dataclasses.replace(toy, box=Box(x=(0, 1.0000001)))
+    longer = make_toy(length=1.0000001)
     make(toy, 1, cache=tmp_path)
     for change in ({"grid": 17}, {"refine": 2}, {"key": jax.random.key(1)}, {"times": np.ones(1)}, {"problem": longer}):
         traced = len(solves)
@@ -231,9 +241,9 @@ def test_the_cache_folder_is_that_of_the_environment(toy, tmp_path, monkeypatch)
 
 
 def test_a_sample_that_does_not_converge_is_named(toy, tmp_path):
-    often = dataclasses.replace(toy, parameters={**toy.parameters, "c": random.Uniform(0, 1)}, recipe="often")
+    often = make_toy(random.Uniform(0, 1))
     c = [
-        float(often.sample_parameters(jax.random.fold_in(jax.random.key(0), i), Grid.unit_interval(9))["c"])
+        float(often.sample_inputs(jax.random.fold_in(jax.random.key(0), i), Grid.unit_interval(9))["c"])
         for i in range(40)
     ]
     first = int(np.flatnonzero(np.array(c) > 0.9)[0])
@@ -244,11 +254,11 @@ def test_a_sample_that_does_not_converge_is_named(toy, tmp_path):
 
 
 def test_wrong_use_is_named(toy, tmp_path):
-    anonymous = dataclasses.replace(toy, recipe="")
-    with pytest.raises(ValueError, match="hand-made Problem needs a `recipe`"):
+    anonymous = toy.replace()
+    with pytest.raises(ValueError, match=r"is hand-made, .* @register_problem"):
         make(anonymous, 1, cache=tmp_path)
     assert len(make(anonymous, 1)) == 1
     with pytest.raises(ValueError, match="generate needs a problem that declares `solve`"):
-        make(dataclasses.replace(toy, solve=None), 1)
+        make(toy.replace(solve=None), 1)
     with pytest.raises(ValueError, match="n=0 samples"):
         make(toy, 0)

@@ -20,7 +20,8 @@ def test_the_systems_of_learning_to_relax(key):
         assert len(systems) == 4 and systems.context.shape == (4,) and systems.context.dtype == np.float64
         line = 2 * np.eye(10) - np.eye(10, k=1) - np.eye(10, k=-1)
         dense = np.kron(line, np.eye(10)) + np.kron(np.eye(10), line)
-        operators, b = systems
+        operators, b = systems.assembled()
+        assert [s.context for s in systems] == list(systems.context) and not any(s.is_sequence for s in systems)
         matrices = jax.vmap(lambda a: a.as_matrix())(operators)
         expected = dense + np.asarray(systems.context)[:, None, None] * np.eye(100)
         np.testing.assert_allclose(matrices, expected, atol=1e-12)
@@ -57,7 +58,7 @@ def test_contexts_can_be_chosen_and_misuse_is_named(key):
         return fields["k"], fields["a"] * fields["b"]
 
     inputs = {"a": random.Uniform(), "b": random.Uniform(), "k": random.GaussianField()}
-    problem = sx.Problem("u", sx.Box.unit(1), parameters=inputs, operator=assemble, recipe="test")
+    problem = sx.Problem("u", sx.Box.unit(1), inputs=inputs, operator=assemble)
     grid = problem.box.grid(5)
     assert Systems.sample(problem, 3, grid, key).context.shape == (3, 2)
     assert Systems.sample(problem, 3, grid, key, context="b").context.shape == (3,)

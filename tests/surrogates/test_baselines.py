@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
+from surrogax.solvers.pde import Solved
 from surrogax.surrogates.surrogate import resample
 
 N = 12
@@ -86,12 +87,13 @@ def test_linear_spectral_is_never_worse_than_the_mean_on_its_training_data():
 def rod(box: sx.Box) -> sx.Problem:
     """−u'' = f on an interval with u = 0 at its ends, by a dense matrix of second order."""
 
-    def solve(fields, grid, rtol=None):
+    def solve(fields, grid, *, rtol=None):
         n, h = grid.shape[0], grid.spacing[0]
         inverse = np.linalg.inv((2 * np.eye(n - 2) - np.eye(n - 2, k=1) - np.eye(n - 2, k=-1)) / h**2)
-        return {"u": jnp.pad(jnp.asarray(inverse, jnp.float32) @ fields["f"][1:-1], 1)}, None
+        u = jnp.pad(jnp.asarray(inverse, jnp.float32) @ fields["f"][1:-1], 1)
+        return Solved({"u": u}, sx.linear.Stats(jnp.asarray(0), jnp.asarray(0), jnp.asarray(0.0)))
 
-    return sx.Problem("u", box, parameters={"f": sx.random.GaussianField()}, solve=solve)
+    return sx.Problem("u", box, inputs={"f": sx.random.GaussianField()}, solve=solve)
 
 
 def test_the_solver_as_a_surrogate_is_the_solver_and_converges_with_its_grid():
@@ -103,7 +105,7 @@ def test_the_solver_as_a_surrogate_is_the_solver_and_converges_with_its_grid():
         grid=problem.box.grid(33),
     )  # fmt: skip
     same = sx.SolverSurrogate(problem, 33)
-    solved = [problem.solve({"f": jnp.asarray(f)}, data.grid)[0]["u"] for f in data["f"]]
+    solved = [problem.solve({"f": jnp.asarray(f)}, data.grid)["u"] for f in data["f"]]
     np.testing.assert_allclose(same.predict(data)["u"], solved, rtol=1e-5, atol=1e-6)
     errors = [relative_error(sx.SolverSurrogate(problem, n).predict(data)["u"][:, ::8], data["u"][:, ::8])
               for n in (5, 9, 17)]  # fmt: skip

@@ -7,14 +7,14 @@ import pytest
 
 from surrogax.core.domains import Box, Grid
 from surrogax.solvers import random
-from surrogax.solvers.pde import Dihedral, Jet, Problem, problem, register_problem
+from surrogax.solvers.pde import Dihedral, Jet, Problem, problem, register_problem, registered_problems
 
 
 @pytest.fixture
 def u():
     """sin(3x) exp(−2t) at (0.4, 0.7) in float64."""
     with jax.enable_x64(True):
-        yield Jet(lambda p: jnp.sin(3 * p[0]) * jnp.exp(-2 * p[1]), jnp.array([0.4, 0.7]), ("x", "t"))
+        yield Jet.of(lambda p: jnp.sin(3 * p[0]) * jnp.exp(-2 * p[1]), jnp.array([0.4, 0.7]), ("x", "t"))
 
 
 def test_derivatives_against_closed_forms(u):
@@ -61,7 +61,7 @@ def test_a_residual_as_it_is_written(u):
     @jax.jit
     @jax.vmap
     def residual(point):
-        u = Jet(lambda p: jnp.sin(3 * p[0]) * jnp.exp(-2 * p[1]), point, ("x", "t"))
+        u = Jet.of(lambda p: jnp.sin(3 * p[0]) * jnp.exp(-2 * p[1]), point, ("x", "t"))
         return u.t + u * u.x - 0.1 * u.xx
 
     x, t = np.random.default_rng(0).random((2, 5))
@@ -70,7 +70,7 @@ def test_a_residual_as_it_is_written(u):
 
 
 def test_unknown_coordinates_are_named(u):
-    with pytest.raises(AttributeError, match=r"u.xy: no coordinate \['y'\]; this problem has \['x', 't'\]"):
+    with pytest.raises(AttributeError, match=r"u.xy is no derivative along the coordinates \['x', 't'\]"):
         u.xy  # noqa: B018
     assert not hasattr(u, "_private") and not hasattr(u, "__array__")
 
@@ -83,24 +83,31 @@ def test_registry():
 
     @register_problem("test_problem.toy")
     def toy(rate: float = 1.0) -> Problem:
-        return Problem("u", Box.unit(1), recipe=f"toy({rate})")
+        return Problem("u", Box.unit(1))
 
-    assert problem("test_problem.toy", rate=2.0).recipe == "toy(2.0)"
+    assert problem("test_problem.toy", rate=2.0).recipe == toy(2.0).recipe == "test_problem.toy(rate=2.0)"
+    assert toy().name == "test_problem.toy" and "test_problem.toy" in registered_problems()
+    register_problem("test_problem.toy")(toy.__wrapped__)  # the same function again, as in a notebook
+    with pytest.raises(ValueError, match=r"'darcy' is registered by surrogax.solvers.pde.problems.darcy.darcy"):
+        register_problem("darcy")(toy.__wrapped__)
 
 
 def test_what_a_problem_lacks_is_named():
-    declared = Problem("u", Box.unit(1), residual=lambda u: u.xx, recipe="line")
-    assert declared.unknowns == ("u",) and declared.needs("residual", "training") is declared.residual
-    with pytest.raises(ValueError, match=r"generate needs a problem that declares `solve`; Problem\(line; .*residual"):
+    declared = Problem("u", Box.unit(1), residual=lambda u, p: u.xx)
+    declared.needs("residual", "training")
+    assert declared.unknowns == ("u",)
+    with pytest.raises(ValueError, match=r"generate needs a problem that declares `solve`; Problem\(u; .*residual"):
         declared.needs("solve", "generate")
-    assert problem("poisson").needs("operator", "systems") is not None
+    with pytest.raises(ValueError, match=r"training needs a problem that declares `residual`; .* a jumps"):
+        problem("darcy").needs("residual", "training")
+    problem("poisson").needs("operator", "systems")
 
 
 def test_every_parameter_has_its_own_stream(key):
     laws = {"a": random.Uniform(), "b": random.Uniform(), "f": random.GaussianField()}
-    values = Problem("u", Box.unit(1), laws).sample_parameters(key, Grid.unit_interval(5))
+    values = Problem("u", Box.unit(1), inputs=laws).sample_inputs(key, Grid.unit_interval(5))
     assert {k: v.shape for k, v in values.items()} == {"a": (), "b": (), "f": (5,)} and values["a"] != values["b"]
-    more = Problem("u", Box.unit(1), {**laws, "g": random.Uniform()}).sample_parameters(key, Grid.unit_interval(5))
+    more = Problem("u", Box.unit(1), inputs={**laws, "g": random.Uniform()}).sample_inputs(key, Grid.unit_interval(5))
     for name in laws:
         np.testing.assert_array_equal(values[name], more[name])
 

@@ -9,12 +9,13 @@ from surrogax.core.domains import Box
 from surrogax.solvers import random
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import AffineSystem, problem
-from surrogax.solvers.pde.affine import Constants, Stacked, interior, with_zero_boundary
+from surrogax.solvers.pde.affine import Constants, Stacked
+from surrogax.solvers.pde.boundary_nodes import interior, with_zero_boundary
 
 
 def values(p, seed=0):
     rng = np.random.default_rng(seed)
-    return {name: jnp.asarray(10 ** rng.uniform(-1, 1)) for name in p.parameters}
+    return {name: jnp.asarray(10 ** rng.uniform(-1, 1)) for name in p.laws}
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_the_affine_parts_add_up_to_the_operator(x64, blocks, box, n):
     grid, a = p.box.grid(n), values(p)
     operator, b = p.operator(a, grid)
     parts = p.affine(grid)
-    assert len(parts.operators) == np.prod(blocks) == len(p.parameters)
+    assert len(parts.operators) == np.prod(blocks) == len(p.laws)
     v = jnp.asarray(np.random.default_rng(1).normal(size=b.shape))
     theta, phi = parts.coefficients(a), parts.rhs_coefficients(a)
     total = sum(t * part.mv(v) for t, part in zip(theta, parts.operators, strict=True))
@@ -50,7 +51,7 @@ def layers(n, a):
     """Error of −(a u')' = 1, u(0) = u(1) = 0 with a constant on each half; the flux is x − s."""
     p = problem("thermal_block", blocks=(2,))
     grid = p.box.grid(n)
-    u, stats = jax.jit(lambda a: p.solve(a, grid, 1e-12))(dict(zip(p.parameters, jnp.asarray(a), strict=True)))
+    u, stats = jax.jit(lambda a: p.solve(a, grid, rtol=1e-12))(dict(zip(p.laws, jnp.asarray(a), strict=True)))
     assert stats.status == Status.converged
     x = grid.coordinates[0]
     s = (0.125 / a[0] + 0.375 / a[1]) / (0.5 / a[0] + 0.5 / a[1])
@@ -70,7 +71,7 @@ def test_layers_are_exact_with_interfaces_on_nodes_and_of_first_order_without(x6
 def test_solutions_scale_and_turn_with_the_blocks(x64):
     p = problem("thermal_block", f=2.0)
     grid, a = p.box.grid(11), values(p, 3)
-    solve = jax.jit(lambda a: p.solve(a, grid, 1e-13)[0]["u"])
+    solve = jax.jit(lambda a: p.solve(a, grid, rtol=1e-13)["u"])
     u = solve(a)
     assert u.shape == grid.shape and not u[0].any() and not u[:, -1].any()
     np.testing.assert_allclose(solve({k: 4 * v for k, v in a.items()}), u / 4, rtol=1e-10)
@@ -81,16 +82,16 @@ def test_solutions_scale_and_turn_with_the_blocks(x64):
 def test_the_solve_is_differentiable_in_every_block(x64):
     p = problem("thermal_block")
     grid, a = p.box.grid(9), values(p, 4)
-    mean = jax.jit(lambda a: p.solve(a, grid, 1e-13)[0]["u"].mean())
+    mean = jax.jit(lambda a: p.solve(a, grid, rtol=1e-13)["u"].mean())
     gradient, h = jax.jit(jax.grad(mean))(a), 1e-5
-    for name in p.parameters:
+    for name in p.laws:
         up, down = ({**a, name: a[name] + s * h} for s in (1, -1))
         np.testing.assert_allclose((mean(up) - mean(down)) / (2 * h), gradient[name], rtol=1e-6)
 
 
 def test_parameters_are_log_uniform():
     p = problem("thermal_block")
-    draw = jax.vmap(lambda i: p.sample_parameters(jax.random.fold_in(jax.random.key(0), i), p.box.grid(3)))
+    draw = jax.vmap(lambda i: p.sample_inputs(jax.random.fold_in(jax.random.key(0), i), p.box.grid(3)))
     drawn = np.stack(list(draw(jnp.arange(2000)).values()), 1)
     assert drawn.shape == (2000, 4) and drawn.min() >= 0.1 and drawn.max() < 10
     logs = np.log10(drawn)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
+from surrogax.solvers.pde import Solved
 from surrogax.surrogates.evaluation import plots
 from surrogax.surrogates.evaluation.report import write_report
 from surrogax.surrogates.training.history import History
@@ -167,10 +168,11 @@ def test_what_cannot_be_evaluated_is_named(timed, steady):
 def test_a_prediction_from_numbers_alone_is_made_where_the_data_are():
     """A solver on its own grid, asked at two resolutions without an input field that could tell it the resolution."""
 
-    def solve(fields, grid, rtol=None):
-        return {"u": fields["c"] * jnp.asarray(grid.coordinates[0], jnp.float32)}, None
+    def solve(inputs, grid, *, rtol=None):
+        u = inputs["c"] * jnp.asarray(grid.coordinates[0], jnp.float32)
+        return Solved({"u": u}, sx.linear.Stats(jnp.asarray(0), jnp.asarray(0), jnp.asarray(0.0)))
 
-    problem = sx.Problem("u", sx.Box.unit(1), parameters={"c": sx.random.Uniform(1, 2)}, solve=solve)
+    problem = sx.Problem("u", sx.Box.unit(1), inputs={"c": sx.random.Uniform(1, 2)}, solve=solve)
     surrogate = sx.SolverSurrogate(problem, 5)
     for n in (5, 9):
         grid, c = problem.box.grid(n), np.float32([1.0, 2.0])

@@ -1,6 +1,5 @@
 """The certified reduced basis on the thermal block: bounds against true errors, the online model, enrichment, the surrogate."""
 
-import dataclasses
 import warnings
 
 import equinox as eqx
@@ -20,7 +19,7 @@ from surrogax.surrogates.reduced.galerkin import GalerkinRB
 from surrogax.surrogates.reduced.interpolation.matrix_eim import Coefficient, matrix_eim
 
 PROBLEM = sx.problem("thermal_block")
-NAMES = tuple(PROBLEM.parameters)
+NAMES = tuple(PROBLEM.laws)
 GRID = PROBLEM.box.grid(17)
 SYSTEM = PROBLEM.affine(GRID)
 
@@ -381,7 +380,7 @@ def test_the_surrogate_refuses_tasks_that_it_cannot_serve(splits):
         ),
         (lambda: GalerkinRB(sx.Task.fit(train, targets="u"), PROBLEM), r"needs the inputs .*the task has \(\)"),
         (
-            lambda: GalerkinRB(task, dataclasses.replace(PROBLEM, unknowns="v")),
+            lambda: GalerkinRB(task, PROBLEM.replace(unknowns="v")),
             r"predicts the unknown \('v',\) of a steady",
         ),
     ):
@@ -392,7 +391,7 @@ def test_the_surrogate_refuses_tasks_that_it_cannot_serve(splits):
 def test_models_with_functions_of_the_user_cannot_be_saved(splits):
     train, _, _ = splits
     affine = lambda grid: AffineSystem(SYSTEM.operators, SYSTEM.rhs, lambda p: Stacked(NAMES)(p), Constants((1.0,)))  # noqa: E731
-    problem = sx.Problem("u", PROBLEM.box, parameters=PROBLEM.parameters, affine=affine)
+    problem = sx.Problem("u", PROBLEM.box, inputs=PROBLEM.inputs, affine=affine)
     fitted = sx.fit(
         GalerkinRB(sx.Task.fit(train, NAMES, "u"), problem, rank=3, basis="greedy", tolerance=10.0), train
     ).best

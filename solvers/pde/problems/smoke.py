@@ -1,7 +1,7 @@
 """Buoyant smoke round obstacles: incompressible flow with a pressure solve in every step."""
 
-import hashlib
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import equinox as eqx
@@ -10,45 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
-from ...core.domains import Axis, Box, Grid
-from ..kernels.exponential import Instants, checked_instants
-from ..kernels.staggered import Faces
-from ..linear.method import AbstractMethod
-from ..linear.method_choice import choose
-from ..linear.operators.diffusion import AnyArray
-from ..linear.solution import Stats
-from ..random import Distribution
-from .incompressible import SCHEMES, Flow, connected_parts
-from .problem import Fields, Problem, register_problem
-
-
-class Trajectory(eqx.Module):
-    """What `solve` of the smoke problem returns: `trajectory["density"]`, and `fields, stats = trajectory`.
-
-    **Fields:**
-
-    - `fields`: "density" and "pressure" `(t, *space)`, "velocity" `(t, *space, d)`, all at the cell centres.
-    - `stats`: of the pressure solve of every step, `(steps,)` each.
-    - `faces`: the normal velocities on the faces at the end, from which `velocity0=` goes on.
-    """
-
-    fields: dict[str, Float[Array, "..."]]
-    stats: Stats
-    faces: Faces
-
-    def __getitem__(self, name: str) -> Float[Array, "..."]:
-        return self.fields[name]
-
-    def __iter__(self):
-        s = self.stats
-        fallbacks = None if s.fallbacks is None else s.fallbacks.sum()
-        yield self.fields
-        yield Stats(self.status, s.iterations.sum(), s.residual.max(), fallbacks=fallbacks)
-
-    @property
-    def status(self) -> Int[Array, ""]:
-        """The worst of all steps."""
-        return self.stats.status.max()
+from ....core.domains import Axis, Box, Grid
+from ...kernels.exponential import Instants, checked_instants
+from ...linear.method import AbstractMethod
+from ...linear.method_choice import choose
+from ...linear.operators.diffusion import AnyArray
+from ...random import Distribution
+from ..conditions import Free
+from ..declaration import Fields, Problem
+from ..incompressible import SCHEMES, Flow, connected_parts
+from ..registry import register_problem
+from ..solved import Solved
 
 
 @register_problem("smoke")
@@ -68,7 +40,8 @@ def smoke(
     Splitting of Stam (1999) on the staggered grid: source, advection, buoyancy, and the projection v − Δt ∇p with the
     pressure equation −∇·∇p = −∇·v/Δt. Stable for every Δt, first order in time, in space the order of `scheme`.
 
-    `problem.solve(fields=None, grid=None, rtol=None, *, steps | times, dt, pressure_solver, **inputs)` gives a `Trajectory`:
+    `problem.solve(inputs=None, *, steps | times, dt, rtol, pressure_solver)` gives "density" and "pressure" `(t, *space)` and
+    "velocity" `(t, *space, d)` at the cell centres, with `stats` of the pressure solve of every step, `(steps,)` each:
 
     - `steps`: number of steps of length `dt`; one frame after each of them, none of the start.
     - `times`: or the instants of the frames (0 is the start), reached by equal steps of at most `dt`.
@@ -76,8 +49,9 @@ def smoke(
       the thickness of the walls, which particles would jump over otherwise.
     - `pressure_solver`: a method of `linear.solve`, by default what that picks, with relative tolerance `rtol`. It starts from
       the pressure of the step before. The divergence left is that tolerance times the divergence before the projection.
-    - inputs: those below and `velocity0`, components on the faces without divergence as in `Trajectory.faces` (default:
-      at rest), by name or in `fields`; derivatives with respect to all of them, one checkpoint per step.
+    - inputs: `buoyancy`, `source`, `density0` as below and `velocity0`, components on the faces without divergence (default:
+      at rest), in `inputs` or as keywords; derivatives with respect to all of them, one checkpoint per step. The solution's
+      `restart` holds `density0` and `velocity0` from which another solve goes on: the fields at the centres do not.
 
     The advection does not conserve density exactly: smoke that rises past a disc on 48×72 cells for 2.5 units of time ends
     with 7 % more than was supplied.
@@ -113,46 +87,52 @@ def smoke(
         "density0": density0,
         "velocity0": (0.0,) * own.ndim,
     }
-    parts, n_parts = connected_parts(own, solid, open_top)
+    equation = Smoke(own, solid, *connected_parts(own, solid, open_top), open_top, scheme)
+    return Problem(
+        ("density", "velocity", "pressure"),
+        own.box,
+        time=(0.0, math.inf),
+        inputs=inputs,
+        boundary=Free(),
+        solve=equation.solve,
+        grid=own,
+        no_residual="source and solid cells have edges, so that the equations hold in the weak sense only",
+    )
 
-    def solve_one(
-        fields: Fields | None = None,
-        grid: Grid | None = None,
-        rtol: ScalarLike | None = None,
+
+@dataclass(frozen=True, eq=False)
+class Smoke:
+    """The discrete equations on their grid. `parts`, `n_parts`: of the fluid, see `connected_parts`."""
+
+    grid: Grid
+    solid: Bool[AnyArray, "*space"] | None
+    parts: Int[AnyArray, "*space"]
+    n_parts: int
+    open_top: bool
+    scheme: str
+
+    def solve(
+        self,
+        inputs: Fields,
+        grid: Grid,
         *,
         steps: int | None = None,
         times: Instants | None = None,
         dt: ScalarLike | None = None,
+        rtol: ScalarLike | None = None,
         pressure_solver: AbstractMethod | None = None,
-        **given,
-    ) -> Trajectory:
-        if grid not in (None, own):
-            raise ValueError(f"smoke: this problem lives on {own}, not on {grid}")
-        values = inputs | dict(fields or {}) | given
-        if unknown := values.keys() - inputs.keys():
-            raise ValueError(f"smoke: unknown inputs {sorted(unknown)}; known: {sorted(inputs)}")
-        if missing := [name for name, value in values.items() if isinstance(value, Distribution)]:
-            raise ValueError(f"smoke: the inputs {missing} are random and were not given")
-        lengths, per_frame, start = _schedule(steps, times, min(own.spacing) if dt is None else dt)
-        values, lengths = jax.tree.map(lambda v: jnp.asarray(v, float), (values, lengths))
-        flow = Flow(own, solid, parts, n_parts, open_top, scheme)
+    ) -> Solved:
+        lengths, per_frame, start = _schedule(steps, times, min(grid.spacing) if dt is None else dt)
+        values, lengths = jax.tree.map(lambda v: jnp.asarray(v, float), (dict(inputs), lengths))
+        flow = Flow(grid, self.solid, self.parts, self.n_parts, self.open_top, self.scheme)
         method = pressure_solver
         if method is None:
             method = choose(flow.operator) if rtol is None else choose(flow.operator, rtol=rtol)
         return _run(flow, values, lengths, per_frame, start, method)
 
-    digests = ", ".join(f"{name}={_digest(value)}" for name, value in {**inputs, "solid": solid}.items())
-    return Problem(
-        ("density", "velocity", "pressure"),
-        own.box,
-        {name: value for name, value in inputs.items() if isinstance(value, Distribution)},
-        solve=solve_one,
-        recipe=f"smoke({own}, {digests}, open_top={open_top}, scheme={scheme})",
-    )
-
 
 @eqx.filter_jit
-def _run(flow: Flow, values, lengths, per_frame: int, with_start: bool, method: AbstractMethod) -> Trajectory:
+def _run(flow: Flow, values, lengths, per_frame: int, with_start: bool, method: AbstractMethod) -> Solved:
     method = method.bind(jax.lax.stop_gradient(flow.operator))
 
     def step(state, dt):
@@ -163,10 +143,11 @@ def _run(flow: Flow, values, lengths, per_frame: int, with_start: bool, method: 
         return state, (flow.frame(state), stats)
 
     start = flow.start(values)
-    (_, faces, _), (frames, stats) = jax.lax.scan(to_next_frame, start, lengths)
+    (density, faces, _), (frames, stats) = jax.lax.scan(to_next_frame, start, lengths)
     if with_start:
         frames = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), flow.frame(start), frames)
-    return Trajectory(frames, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stats), faces)
+    stats = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stats)
+    return Solved(frames, stats, {"density0": density, "velocity0": faces})
 
 
 def _schedule(steps: int | None, times: Instants | None, dt: ScalarLike) -> tuple[Array | np.ndarray, int, bool]:
@@ -187,10 +168,3 @@ def _ball(grid: Grid) -> Float[np.ndarray, "*space"]:
     width, height = np.asarray(grid.box.extent), np.asarray(grid.box.lower)
     centre = np.append(height[:-1] + width[:-1] / 2, height[-1] + 0.2)
     return np.where(((grid.points - centre) ** 2).sum(-1) < 1 / 64, 4.0, 0.0)
-
-
-def _digest(value) -> str:
-    """Text that identifies an input in a recipe."""
-    if isinstance(value, Distribution) or value is None or np.ndim(value) == 0:
-        return str(value)
-    return hashlib.sha256(np.asarray(value).tobytes()).hexdigest()[:16]

@@ -1,0 +1,344 @@
+"""One declaration of a PDE, for every family of methods."""
+
+import copy
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, ArrayLike, ScalarLike
+
+from ...core.domains import Axis, Box, Grid
+from ..kernels.exponential import Instants
+from ..random import AbstractLaw
+from .affine import AffineSystem
+from .conditions import BoundaryValues, Value, boundary_conditions, prescribed
+from .pointwise_derivatives import Constant, Jet, Jets, Values
+from .recipe import Recipe
+from .solved import Solved
+from .symmetry import Dihedral
+
+Fields = Mapping[str, Any]  # arrays of JAX or NumPy by name
+Input = AbstractLaw | ArrayLike | tuple  # a law is sampled, all else is a constant
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The time interval [start, stop]."""
+
+    start: float
+    stop: float
+
+    def __post_init__(self):
+        if not self.stop > self.start:
+            raise ValueError(f"time=({self.start}, {self.stop}) is empty; the end must be later than the start")
+
+    @property
+    def length(self) -> float:
+        return self.stop - self.start
+
+
+class Problem:
+    """A PDE with whatever is known of it; consumers ask for the part they need and say so if it is missing.
+
+    `Problem("u", Box(x=(-1, 1, "periodic")), time=(0, 1), residual=lambda u, p: u.t - p.nu * u.xx, inputs={"nu": 0.1},
+    initial=lambda x: jnp.sin(jnp.pi * x))` declares the heat equation; two unknowns are written
+    `residual=lambda w, p: {"prey": w.u.t - w.u + w.u * w.v, "hunter": w.v.t + w.v - w.u * w.v}`.
+
+    **Arguments:**
+
+    - `unknowns`: name or names of the solution fields.
+    - `box`: the domain in space, with the kind of boundary condition on every axis.
+    - `time`: (start, stop) of the equation in time; None for a steady one. Solvers march from its start to any instants.
+    - `inputs`: everything the equation depends on, by name. A law (`random.Distribution`) is sampled by `generate`; a number
+      or array is a constant, which the caller of `solve` may still override.
+    - `residual`: `(u, inputs) -> array`, the strong form as left-hand side minus right-hand side, or a dict of them by
+      equation name. `u` is the `Jet` of the unknown, or `Jets` of several by name; `inputs` are `Jets` too, so that ∇a is
+      `inputs.a.x`, `inputs.a.y`. Written elementwise, it holds at a point, at many points and on a grid.
+    - `boundary`: values on Dirichlet sides and fluxes ∂u/∂n on Neumann sides: a number, the name of an input, a function of all
+      coordinates (time last), or `Sides` where sides differ; for several unknowns a dict of these by unknown.
+    - `initial`: the value at the start of `time`: a number, the name of an input such as "u0", or a function of the space
+      coordinates; for several unknowns a dict of these by unknown.
+    - `solve`: `(inputs, grid, *, times=None, rtol=None) -> Solved`, one sample: the unknowns at the points of `grid` from all
+      inputs, at `times` if in time. It may leave out `times` or `rtol` and have options of its own.
+    - `operator`: `(inputs, grid) -> (A, b)`, the linear system of one sample.
+    - `affine`: `grid -> AffineSystem`, the same system as sums of parameter functions times fixed parts.
+    - `step`: `(fields, inputs, grid, dt, *, rtol=None) -> Solved`: the unknowns, without time axis, a time `dt` after `fields`.
+      Only for equations whose future depends on the unknowns alone and not on the time of day.
+    - `symmetry`: group under which solutions go to solutions.
+    - `grid`: the one grid that the problem can be solved on, where there is only one.
+    - `no_residual`: why there is no pointwise strong form, for example that a coefficient jumps.
+
+    **Raises:** `ValueError` or `TypeError` where the declaration contradicts itself.
+    """
+
+    def __init__(
+        self,
+        unknowns: tuple[str, ...] | str,
+        box: Box,
+        *,
+        time: tuple[float, float] | Interval | None = None,
+        inputs: Mapping[str, Input] | None = None,
+        residual: Callable | None = None,
+        boundary: BoundaryValues = 0.0,
+        initial: Value | Mapping[str, Value] | None = None,
+        solve: Callable[..., Solved] | None = None,
+        operator: Callable | None = None,
+        affine: Callable[[Grid], AffineSystem] | None = None,
+        step: Callable[..., Solved] | None = None,
+        symmetry: Dihedral | None = None,
+        grid: Grid | None = None,
+        no_residual: str = "",
+    ):
+        self._arguments = {k: v for k, v in locals().items() if k != "self"}
+        self._recipe: Recipe | None = None
+        self.unknowns = (unknowns,) if isinstance(unknowns, str) else tuple(unknowns)
+        self.box, self.grid, self.symmetry, self.no_residual = box, grid, symmetry, no_residual
+        self.time = Interval(*map(float, time)) if isinstance(time, tuple) else time
+        self.inputs = dict(inputs or {})
+        parts = {"residual": residual, "solve": solve, "operator": operator, "affine": affine, "step": step}
+        self._parts = {name: part for name, part in parts.items() if part is not None}
+        _check_axes(box)
+        for name, value in self.inputs.items():
+            _check_input(name, value)
+        if residual is not None and no_residual:
+            raise ValueError(f"{self!r} declares a residual and no_residual={no_residual!r}; leave one of them out")
+        if self.time is None and (initial is not None or step is not None):
+            raise ValueError(f"{self!r} has an initial value or a step but no time interval; give time=(start, stop)")
+        self.boundary = boundary_conditions(boundary, self.unknowns, box)
+        self.initial = _by_unknown(initial, self.unknowns)
+        values = [*self.initial.values(), *(v for c in self.boundary for v in c.condition.prescribes)]
+        if unknown := {v for v in values if isinstance(v, str)} - set(self.inputs):
+            raise ValueError(f"{self!r}: the conditions name {sorted(unknown)}, which are no inputs")
+
+    # What is declared ------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The registered name; the unknowns of a hand-made problem."""
+        return ", ".join(self.unknowns) if self._recipe is None else self._recipe.name
+
+    @property
+    def laws(self) -> dict[str, AbstractLaw]:
+        """The inputs that are random, by name: what `generate` samples and `solve` must be given."""
+        return {name: value for name, value in self.inputs.items() if isinstance(value, AbstractLaw)}
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The other inputs, by name."""
+        return {name: value for name, value in self.inputs.items() if not isinstance(value, AbstractLaw)}
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """The names of the space axes, followed by "t" if in time: the order of a point's coordinates."""
+        return self.box.names + ("t",) * (self.time is not None)
+
+    @property
+    def space_time(self) -> Box:
+        """The box, with time as a further axis "t" without boundary condition if in time."""
+        if self.time is None:
+            return self.box
+        return Box((*self.box.axes, Axis("t", self.time.start, self.time.stop, None)))
+
+    @property
+    def recipe(self) -> str:
+        """What identifies the declaration, for caching generated data.
+
+        **Raises:** `ValueError` for hand-made problems, and `TypeError` for an argument without a text of its own.
+        """
+        if self._recipe is None:
+            raise ValueError(
+                f"{self!r} is hand-made, so that nothing identifies it: return it from a function under "
+                "@register_problem(name), or switch the cache off"
+            )
+        return str(self._recipe)
+
+    def needs(self, part: str, purpose: str) -> None:
+        """Raise `ValueError` naming the part and the purpose unless the part ("solve", "residual", …) is declared."""
+        if part not in self._parts:
+            why = f": {self.no_residual}" if part == "residual" and self.no_residual else ""
+            raise ValueError(f"{purpose} needs a problem that declares `{part}`; {self!r} does not{why}")
+
+    def replace(self, **changes) -> "Problem":
+        """A hand-made copy with some arguments of the declaration changed."""
+        return Problem(**{**self._arguments, **changes})
+
+    def registered_as(self, recipe: Recipe) -> "Problem":
+        """The same problem with the recipe of the factory call that made it; `register_problem` does this."""
+        known = copy.copy(self)
+        known._recipe = recipe
+        return known
+
+    # What can be done with it ----------------------------------------------------------------------------------------
+
+    def sample_inputs(self, key: jax.Array, grid: Grid, times: np.ndarray | None = None) -> dict[str, Array]:
+        """One draw of every random input at the points of `grid`, each from its own key (by position in the declaration);
+        laws of time-dependent fields at `times`."""
+        return {
+            name: law.draw(jax.random.fold_in(key, i), grid, times) for i, (name, law) in enumerate(self.laws.items())
+        }
+
+    def complete(self, inputs: Fields, *, without: Collection[str] = ()) -> dict[str, Any]:
+        """`inputs` with the declared constants added.
+
+        **Raises:** `ValueError` for names that are no inputs, and for random inputs (apart from `without`) that are missing.
+        """
+        self._check_names(inputs)
+        if missing := self.laws.keys() - inputs.keys() - set(without):
+            raise ValueError(
+                f"{self.name}: the inputs {sorted(missing)} are random and were not given, only {sorted(inputs)}"
+            )
+        return self.constants | dict(inputs)
+
+    def solve(
+        self,
+        inputs: Fields | None = None,
+        grid: Grid | None = None,
+        *,
+        times: Instants | None = None,
+        rtol: ScalarLike | None = None,
+        **options,
+    ) -> Solved:
+        """The unknowns of one sample at the points of `grid`.
+
+        **Arguments:**
+
+        - `inputs`: every random input by name, and constants that should have another value. They may be given as keywords
+          too, `solve(grid=grid, a=a)`.
+        - `grid`: a grid on the problem's box, usually `problem.box.grid(n)`.
+        - `times`: the instants, increasing static numbers, of a problem in time.
+        - `rtol`: relative tolerance, by default the one that the problem was made with.
+        - `options`: those of the problem's own solver, for example `dt` and `pressure_solver` of "smoke".
+
+        **Raises:** `ValueError` for missing, unknown or unsuitable arguments.
+        """
+        self.needs("solve", "solve")
+        if times is not None and self.time is None:
+            raise ValueError(f"{self.name} is steady: it has no solution at times={times}")
+        named = {name: value for name, value in options.items() if name in self.inputs}
+        options = {name: value for name, value in options.items() if name not in self.inputs}
+        options |= {name: v for name, v in (("times", times), ("rtol", rtol)) if v is not None}
+        self._check_options(self._parts["solve"], options)
+        return self._parts["solve"](self.complete({**(inputs or {}), **named}), self._suitable(grid), **options)
+
+    def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: ScalarLike | None = None) -> Solved:
+        """The unknowns, without time axis, a time `dt` after they were `fields`. Inputs that hold the initial value alone
+        are not needed."""
+        self.needs("step", "step")
+        options = {} if rtol is None else {"rtol": rtol}
+        self._check_options(self._parts["step"], options)
+        starts = [value for value in self.initial.values() if isinstance(value, str)]
+        complete = self.complete(inputs, without=starts)
+        return self._parts["step"](fields, complete, self._suitable(grid), dt, **options)
+
+    def operator(self, inputs: Fields, grid: Grid) -> tuple[Any, Array]:
+        """(A, b) of the linear system A x = b of one sample."""
+        self.needs("operator", "operator")
+        return self._parts["operator"](self.complete(inputs), self._suitable(grid))
+
+    def affine(self, grid: Grid) -> AffineSystem:
+        """The same system for all inputs, as sums of fixed parts times functions of the inputs."""
+        self.needs("affine", "affine")
+        return self._parts["affine"](grid)
+
+    def residual(self, u: Jet | Mapping[str, Jet], inputs: Mapping[str, Jet | ArrayLike] | None = None) -> Any:
+        """Left-hand side minus right-hand side of the equation at the points of `u`; zero for a solution.
+
+        **Arguments:**
+
+        - `u`: the jet of the unknown; jets by name if there are several.
+        - `inputs`: jets of the input fields at the same points, or their values where their derivatives do not enter, and
+          numbers. Constants are filled in.
+
+        Returns an array, or a dict of arrays by equation name, whichever the problem declares.
+        """
+        self.needs("residual", "residual")
+        unknowns = self._unknowns(u)
+        one = unknowns[self.unknowns[0]] if len(self.unknowns) == 1 else unknowns
+        return self._parts["residual"](one, self.input_jets(inputs))
+
+    def initial_residual(
+        self, u: Jet | Mapping[str, Jet], inputs: Mapping[str, Jet | ArrayLike] | None = None
+    ) -> dict[str, Array]:
+        """u minus its initial value, by unknown, at points with t = `time.start`. (`boundary` holds the same for every side,
+        see `BoundaryCondition.residual`.)"""
+        unknowns, jets = self._unknowns(u), self.input_jets(inputs)
+        return {
+            name: unknowns[name].value - prescribed(value, unknowns[name], jets, self.box.names)
+            for name, value in self.initial.items()
+        }
+
+    def input_jets(self, inputs: Mapping[str, Jet | ArrayLike] | None = None) -> Jets:
+        """The inputs as jets: numbers are constant fields, arrays of values have no known derivatives."""
+        inputs = dict(inputs or {})
+        self._check_names(inputs)
+
+        def jet(name: str, value: Any) -> Jet:
+            if isinstance(value, Jet):
+                return value
+            known = self.inputs[name]
+            field = isinstance(known, AbstractLaw) and known.is_field
+            return Jet((Values if field or np.ndim(value) else Constant)(value, self.coordinates))
+
+        numbers = {name: value for name, value in self.constants.items() if not isinstance(value, tuple)}
+        return Jets({name: jet(name, value) for name, value in {**numbers, **inputs}.items()})
+
+    # Checks ----------------------------------------------------------------------------------------------------------
+
+    def _unknowns(self, u: Jet | Mapping[str, Jet]) -> Jets:
+        jets = {self.unknowns[0]: u} if isinstance(u, Jet) else dict(u)
+        if set(jets) != set(self.unknowns):
+            raise ValueError(f"{self.name}: got jets of {sorted(jets)}; the unknowns are {self.unknowns}")
+        return Jets(jets)
+
+    def _suitable(self, grid: Grid | None) -> Grid:
+        if grid is None and self.grid is None:
+            raise ValueError(f"{self.name}: give a grid, for example problem.box.grid(64)")
+        if self.grid is not None and grid not in (None, self.grid):
+            raise ValueError(f"{self.name}: this problem lives on {self.grid}, not on {grid}")
+        return self.grid if grid is None else grid
+
+    def _check_names(self, inputs: Fields) -> None:
+        if unknown := set(inputs) - set(self.inputs):
+            raise ValueError(f"{self.name}: unknown inputs {sorted(unknown)}; it has {sorted(self.inputs)}")
+
+    def _check_options(self, part: Callable, options: Mapping[str, Any]) -> None:
+        accepted = inspect.signature(part).parameters.values()
+        names = {p.name for p in accepted if p.kind is p.KEYWORD_ONLY}
+        if unknown := set(options) - names:
+            raise ValueError(
+                f"{self.name}: unknown inputs or options {sorted(unknown)}; inputs: {sorted(self.inputs)}, "
+                f"options of its solver: {sorted(names)}"
+            )
+
+    def __repr__(self) -> str:
+        return f"Problem({self.name}; inputs {list(self.inputs)}; has {list(self._parts)})"
+
+
+def _check_axes(box: Box) -> None:
+    if timed := [axis.name for axis in box.axes if axis.boundary is None]:
+        raise ValueError(
+            f"the box has the axes {timed} without boundary condition; give time apart from it, time=(0, 1)"
+        )
+    if "t" in box.names:
+        raise ValueError(f"the space axes are called {box.names}; 't' means time, so rename that axis")
+
+
+def _check_input(name: str, value: Any) -> None:
+    if not isinstance(value, AbstractLaw) and not all(eqx.is_array_like(leaf) for leaf in jax.tree.leaves(value)):
+        raise TypeError(
+            f"the input {name!r} is {value!r}: neither a number or array nor a law; derive laws of your own from "
+            "surrogax.random.Distribution"
+        )
+
+
+def _by_unknown(initial: Value | Mapping[str, Value] | None, unknowns: tuple[str, ...]) -> dict[str, Value]:
+    if initial is None:
+        return {}
+    values = dict(initial) if isinstance(initial, Mapping) else dict.fromkeys(unknowns, initial)
+    if unknown := set(values) - set(unknowns):
+        raise ValueError(f"initial: got values of {sorted(unknown)}; the unknowns are {unknowns}")
+    return values

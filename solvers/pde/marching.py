@@ -1,0 +1,39 @@
+"""What the solvers in time share: checks of the arguments, statistics, and one step as a short solve."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, ScalarLike
+
+from ...core.domains import Box, Grid
+from ..kernels.exponential import Instants
+from ..linear.solution import Stats, Status
+from .declaration import Fields
+from .solved import Solved
+
+
+def initial_field(name: str, box: Box, inputs: Fields, grid: Grid, times: Instants | None) -> tuple[Array, Instants]:
+    """The field u0 and the instants of a solve, or a `ValueError` that says what does not suit."""
+    if times is None:
+        raise ValueError(f"{name}: give the instants to solve for, for example times=np.linspace(0, 1, 11)")
+    if grid != box.grid(grid.shape):
+        raise ValueError(f"{name}: {grid} does not suit {box}; use box.grid({grid.shape})")
+    u0 = jnp.asarray(inputs["u0"])
+    if u0.shape != grid.shape:
+        raise ValueError(f"{name}: u0 has shape {u0.shape}, expected that of the grid {grid.shape}")
+    return u0, times
+
+
+def integration_stats(u: Array, steps: Any) -> Stats:
+    """The number of time steps, and converged or non_finite."""
+    status = jnp.where(jnp.isfinite(u).all(), Status.converged, Status.non_finite)
+    return Stats(status, jnp.asarray(steps), jnp.zeros((), u.dtype))
+
+
+def one_step(
+    solve: Callable[..., Solved], fields: Fields, inputs: Fields, grid: Grid, dt: float, rtol: ScalarLike | None
+) -> Solved:
+    """u a time `dt` after `fields["u"]`, by a solve that takes it as its initial value u0 at time 0."""
+    solved = solve({**inputs, "u0": fields["u"]}, grid, times=[dt], rtol=rtol)
+    return Solved({"u": solved["u"][0]}, solved.stats)

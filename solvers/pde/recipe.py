@@ -1,0 +1,54 @@
+"""What identifies a problem: the name of its factory and the arguments it was called with, as one text."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A registered factory's name and bound arguments, defaults included."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """`name(argument=…, …)` with all digits of every number; equal arguments give equal text, in every process.
+
+        **Raises:** `TypeError` for an argument that has no text of its own, such as a function.
+        """
+        return f"{self.name}({_listed(self.arguments, self.name)})"
+
+
+def canonical(value: Any, where: str = "this value") -> str:
+    """The text of numbers, strings, None, arrays (type, shape and checksum), sequences, mappings and dataclasses such as
+    laws, boxes and grids, down to their last field."""
+    if isinstance(value, Tracer):
+        raise TypeError(f"{where} is traced by a JAX transformation and has no value to identify it by")
+    if isinstance(value, np.ndarray | np.generic | Array):
+        array = np.asarray(value)
+        checksum = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+        return repr(array.item()) if array.ndim == 0 else f"array({array.dtype}, {array.shape}, {checksum})"
+    if value is None or isinstance(value, bool | int | float | complex | str):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        return f"({', '.join(canonical(v, where) for v in value)})"
+    if isinstance(value, Mapping):
+        return f"{{{_listed(value, where)}}}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: vars(value)[f.name] for f in dataclasses.fields(value)}
+        return f"{type(value).__qualname__}({_listed(fields, where)})"
+    raise TypeError(
+        f"{where} is {value!r}, which nothing identifies from one process to the next: make its class a frozen dataclass, "
+        "or switch the cache off"
+    )
+
+
+def _listed(values: Mapping[str, Any], where: str) -> str:
+    return ", ".join(f"{name}={canonical(value, f'{where}: {name}')}" for name, value in values.items())

@@ -1,0 +1,54 @@
+"""The problems that are known by name."""
+
+import functools
+import inspect
+from collections.abc import Callable
+
+from .declaration import Problem
+from .recipe import Recipe
+
+Factory = Callable[..., Problem]
+
+_factories: dict[str, Factory] = {}
+
+
+def register_problem(name: str) -> Callable[[Factory], Factory]:
+    """Decorator: make a function that returns a `Problem` available as `problem(name, **arguments)`.
+
+    Problems that it makes know their name and their recipe, the text of the arguments by which `generate` finds cached
+    data; so two calls that could give different numbers must differ in an argument.
+
+    **Raises:** `ValueError` for a name that another function has. The same function may be defined again, as when a
+    notebook cell is run twice.
+    """
+
+    def decorate(factory: Factory) -> Factory:
+        known = _factories.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (factory.__module__, factory.__qualname__):
+            raise ValueError(
+                f"the problem {name!r} is registered by {known.__module__}.{known.__qualname__}; choose another name"
+            )
+        signature = inspect.signature(factory)
+
+        @functools.wraps(factory)
+        def make(*args, **kwargs) -> Problem:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            return factory(*args, **kwargs).registered_as(Recipe(name, dict(bound.arguments)))
+
+        _factories[name] = make
+        return make
+
+    return decorate
+
+
+def problem(name: str, **arguments) -> Problem:
+    """The registered problem `name`, for example `problem("darcy", a=random.Threshold(12, 3))`."""
+    if name not in _factories:
+        raise ValueError(f"unknown problem {name!r}; known: {registered_problems()}")
+    return _factories[name](**arguments)
+
+
+def registered_problems() -> list[str]:
+    """The names that `problem` knows, in alphabetical order."""
+    return sorted(_factories)
