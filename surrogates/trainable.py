@@ -1,7 +1,7 @@
 """What training moves of a model, how it is counted, and the interface of everything that `fit` trains."""
 
 import abc
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,10 +11,6 @@ from jaxtyping import Array, PyTree
 from ..core.storage import register
 from .parameter_range import ParameterRange
 from .task.task import Task
-
-if TYPE_CHECKING:
-    from ..datasets.dataset import Dataset
-    from .training.objective import AbstractObjective
 
 
 @register("Buffer")
@@ -33,14 +29,15 @@ class AbstractTrainable(eqx.Module):
     state: eqx.AbstractVar[PyTree]
 
     @abc.abstractmethod
-    def objective(self, data: "Dataset | None", **options: Any) -> "AbstractObjective":
-        """What training minimises by default. `fit` hands its further keywords to it as `options`.
+    def objective(self, data: Any, **options: Any) -> Any:
+        """The `AbstractObjective` that training minimises by default, for the `data` of `fit` (None without). `fit` hands its
+        further keywords to it as `options`.
 
         **Raises:** `TypeError` for an option that it does not know.
         """
 
     @abc.abstractmethod
-    def renewed(self, key: Array) -> Self:
+    def renewed(self, key: Array) -> "AbstractTrainable":
         """The same model with new initial weights, for another seed."""
 
 

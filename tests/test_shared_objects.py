@@ -56,7 +56,7 @@ def test_steady(key):
 def test_autoregressive_with_rollout(key):
     data = sx.generate(heat(), 24, 16, key, times=np.linspace(0, 1, 7), cache=False, progress=False)
     train, test = data.split(train=16, test=8)
-    task = sx.Task.fit(train, "u", "u", history=2, predict="delta")
+    task = sx.Task.fit(train, "u", "u", mode=sx.Autoregressive(2, increments=True))
     model = sx.FNO(task, width=8, modes=5, depth=1, key=key)
     fit = sx.fit(
         model,

@@ -43,9 +43,10 @@ class GraphPreconditioner(AbstractTrainable):
     - "inverse": M⁻¹ = G Gᵀ + shift (learned sparse approximate inverse, arXiv 2510.27517). G = Ĝ_1 … Ĝ_K starts from
       `PolynomialInverse`; with `classical=False` from D^(−1/2). Train two factors: one alone gets worse (see `inverse_loss`).
 
-    One network serves all sizes. It is trained for a family of coefficients by `fit` (see
-    `PreconditionerObjective`); far outside that it stays symmetric positive definite but may be slow. `bind` works under jit for a `Diffusion`; the pattern of a `Sparse` must be
-    concrete. A pattern costs host time at every `bind` (a second per 10⁵ unknowns), so compile the solve once.
+    One network serves all sizes. It is trained for a family of coefficients by `fit` (see `PreconditionerObjective`); far
+    outside that it stays symmetric positive definite but may be slow. `bind` works under jit for a `Diffusion`; the pattern
+    of a `Sparse` must be concrete. A pattern costs host time at every `bind` (a second per 10⁵ unknowns), so compile the
+    solve once.
 
     **Arguments:** `factors`: K, of an inverse. `modified`: of the incomplete Cholesky start. `shift`: of an inverse, relative to
     1/diag(A). `width`, `depth`: of the `GraphNetwork`. `applied` is made by `bind`.

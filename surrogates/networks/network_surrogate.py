@@ -1,6 +1,6 @@
 """A network with its task as a surrogate: what `FNO(task, …)` and `wrap(network, task)` return and `fit` trains."""
 
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ...core.storage import register
-from ...datasets.dataset import Dataset
 from ..batching import Batch
 from ..resampling import resample
 from ..surrogate import AbstractBatchFirst, Capabilities
@@ -102,13 +101,13 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
             y, _ = self.network(inputs, key=None, state=self.state, train=False)
         return self.task.decode(y[None] if self.task.mode.ahead else y, fields)[0]
 
-    def objective(self, data: Dataset | None, **options: Any):
+    def objective(self, data: Any, **options: Any):
         """`training.Supervised` with these options."""
         from ..training.supervised import Supervised  # the objective evaluates surrogates
 
         return Supervised.of(self.task, data, **options)
 
-    def renewed(self, key: Array) -> Self:
+    def renewed(self, key: Array) -> "NetworkSurrogate":
         network = self.network.config.build(self.task.signature, key)
         return eqx.tree_at(lambda s: s.network, self, network)
 

@@ -51,7 +51,7 @@ def test_the_mean_field_is_the_mean_of_the_training_targets(waves):
 def test_persistence_repeats_the_last_frame():
     w = np.random.default_rng(0).normal(size=(3, 5, N)).astype(np.float32)
     data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(N, 1), times=np.arange(5))
-    persistence = sx.Persistence(sx.Task.fit(data, "w", "w", history=2))
+    persistence = sx.Persistence(sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(2)))
     np.testing.assert_array_equal(persistence.predict(data)["w"], w[:, 1])
     np.testing.assert_array_equal(persistence.rollout(data, 3)["w"], w[:, [1, 1, 1]])
 
@@ -60,7 +60,7 @@ def test_persistence_on_point_clouds_is_bound_to_their_points():
     w = np.random.default_rng(0).normal(size=(3, 4, 7)).astype(np.float32)
     cloud = sx.PointCloud(np.random.default_rng(1).uniform(size=(3, 7, 2)).astype(np.float32))
     data = sx.from_arrays({"w": w}, points=cloud, times=np.arange(4))
-    persistence = sx.Persistence(sx.Task.fit(data, "w", "w", history=1))
+    persistence = sx.Persistence(sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(1)))
     assert not persistence.capabilities.resolution_free
     np.testing.assert_array_equal(persistence.predict(data)["w"], w[:, 0])
 
@@ -118,7 +118,7 @@ def test_the_solver_as_a_surrogate_is_the_solver_and_converges_with_its_grid():
 def test_baselines_refuse_tasks_that_they_cannot_serve(waves):
     _, _, task = waves
     timed = sx.from_arrays({"w": np.ones((2, 4, N))}, grid=sx.Grid.unit(N, 1), times=np.arange(4))
-    rolling = sx.Task.fit(timed, "w", "w", history=1)
+    rolling = sx.Task.fit(timed, "w", "w", mode=sx.Autoregressive(1))
     bare = sx.Task.of(sx.problem("poisson", f=sx.random.GaussianField(), box=sx.Box.unit(1)), 5)
     for make, message in (
         (lambda: sx.MeanField(rolling), "MeanField serves steady tasks on grids"),
@@ -280,7 +280,7 @@ def test_a_rollout_that_starts_elsewhere_is_caught():
     w = np.random.default_rng(0).normal(size=(3, 4, N)).astype(np.float32)
     data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(N, 1), times=np.arange(4))
     with pytest.raises(AssertionError, match="the first rollout frame and the prediction: w differs"):
-        sx.check_surrogate(Late(sx.Task.fit(data, "w", "w", history=1)), data)
+        sx.check_surrogate(Late(sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(1))), data)
 
 
 def test_a_type_that_is_not_registered_cannot_be_saved(waves):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
+from surrogax.surrogates.rollout import unroll
 from surrogax.surrogates.task.normalization import Moments
 
 N, T = 5, 6
@@ -63,7 +64,7 @@ def test_statistics_are_those_of_the_training_data_alone(steady):
 
 
 def test_a_difference_has_statistics_of_its_own(timed):
-    task = sx.Task.fit(timed, ("w", "q"), ("w", "q"), history=2, predict="delta")
+    task = sx.Task.fit(timed, ("w", "q"), ("w", "q"), mode=sx.Autoregressive(2, increments=True))
     for name, components in (("w", 1), ("q", 2)):
         rows = channels(np.diff(np.float64(timed[name]), axis=1), components)
         np.testing.assert_allclose(task.normalizers[f"Δ{name}"].mean, rows.mean(0), rtol=1e-4, atol=1e-6)
@@ -78,7 +79,7 @@ def test_padded_points_are_no_part_of_the_statistics(clouds):
     np.testing.assert_allclose(task.normalizers["f"].std, [real.std()], rtol=1e-6)
     moving = np.stack([clouds["f"], 2 * clouds["f"]], 1)
     over_time = sx.from_arrays({"w": moving}, points=clouds.clouds(), times=np.arange(2))
-    task = sx.Task.fit(over_time, "w", "w", history=1, predict="delta")
+    task = sx.Task.fit(over_time, "w", "w", mode=sx.Autoregressive(1, increments=True))
     np.testing.assert_allclose(task.normalizers["w"].mean, [1.5 * real.mean()], rtol=1e-6)
     np.testing.assert_allclose(task.normalizers["Δw"].std, [real.std()], rtol=1e-6)
 
@@ -95,7 +96,7 @@ def test_a_constant_field_is_only_shifted(steady):
 def test_packing_a_steady_sample_puts_channels_in_the_order_of_the_names(steady):
     task = sx.Task.fit(steady, ("d", "b", "a", "c"), "u")
     assert task.inputs == ("b", "a") and task.parameters == ("d", "c")
-    assert (task.in_channels, task.in_params, task.out_channels, task.ndim) == (3, 3, 1, 2)
+    assert (task.in_channels, task.in_params, task.out_channels, task.domain.ndim) == (3, 3, 1, 2)
     sample = steady[2]
     packed = task.pack(sample)
     decoded = np.asarray(packed.fields) * np.r_[task.normalizers["b"].std, task.normalizers["a"].std]
@@ -104,13 +105,13 @@ def test_packing_a_steady_sample_puts_channels_in_the_order_of_the_names(steady)
     scaled = np.r_[sample["d"], sample["c"]] - np.r_[task.normalizers["d"].mean, task.normalizers["c"].mean]
     scaled /= np.r_[task.normalizers["d"].std, task.normalizers["c"].std]
     np.testing.assert_allclose(packed.params, scaled, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(packed.query[:, 0], np.stack([np.linspace(0, 1, N), np.zeros(N)], -1), atol=1e-7)
-    np.testing.assert_allclose(packed.query[0, :, 1], np.arange(4) / 4, atol=1e-7)
+    np.testing.assert_allclose(packed.query.points[:, 0], np.stack([np.linspace(0, 1, N), np.zeros(N)], -1), atol=1e-7)
+    np.testing.assert_allclose(packed.query.points[0, :, 1], np.arange(4) / 4, atol=1e-7)
     assert packed.mask is None
 
 
 def test_history_frames_stand_one_after_the_other_oldest_first(timed):
-    task = sx.Task.fit(timed, ("k", "q", "w"), "w", history=3)
+    task = sx.Task.fit(timed, ("k", "q", "w"), "w", mode=sx.Autoregressive(3))
     assert task.in_channels == 1 + 3 * 2 + 3
     sample = timed[0]
     packed = np.asarray(task.pack(sample).fields)
@@ -130,58 +131,76 @@ def test_history_frames_stand_one_after_the_other_oldest_first(timed):
 def test_unpacking_is_the_inverse_of_packing_a_steady_target(steady, targets):
     task = sx.Task.fit(steady, ("a", "c"), targets)
     sample = steady[1]
-    stacked = task.pack_targets(sample)
+    stacked = task.wanted(sample)
     names = (targets,) if isinstance(targets, str) else targets
     parts = [sample[n] if sample[n].ndim == 3 else sample[n][..., None] for n in names]
-    np.testing.assert_array_equal(stacked, np.concatenate(parts, -1))
-    named = task.unpack(task.encode_targets(stacked), sample)
+    np.testing.assert_array_equal(stacked[0], np.concatenate(parts, -1))
+    named = task.split(task.decode(task.encode_targets(stacked)[0], sample))
     assert tuple(named) == names
     for name in names:
         assert named[name].shape == sample[name].shape
         np.testing.assert_allclose(named[name], sample[name], rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(task.stack({n: sample[n] for n in names}), stacked)
+    np.testing.assert_array_equal(task.join({n: sample[n] for n in names}), stacked)
 
 
 @pytest.mark.parametrize("predict", ["value", "delta"])
 def test_unpacking_gives_the_next_frame(timed, predict):
-    task = sx.Task.fit(timed, ("w", "q"), ("q", "w"), history=2, predict=predict)
+    task = sx.Task.fit(timed, ("w", "q"), ("q", "w"), mode=sx.Autoregressive(2, increments=predict == "delta"))
     sample = timed[3]
     np.testing.assert_array_equal(
-        task.pack_targets(sample), np.concatenate([sample["q"][2], sample["w"][2][:, None]], -1)
+        task.wanted(sample)[0], np.concatenate([sample["q"][2], sample["w"][2][:, None]], -1)
     )
     wanted = {name: sample[name][2] - (sample[name][1] if predict == "delta" else 0) for name in ("q", "w")}
     label = "Δ" if predict == "delta" else ""
     parts = [task.normalizers[label + n].encode(wanted[n] if n == "q" else wanted[n][:, None]) for n in ("q", "w")]
-    named = task.unpack(jnp.concatenate(parts, -1), sample)
+    named = task.split(task.decode(jnp.concatenate(parts, -1), sample))
     for name in ("q", "w"):
         np.testing.assert_allclose(named[name], sample[name][2], rtol=1e-5, atol=2e-5)
 
 
-def test_advancing_drops_the_oldest_frame_and_keeps_what_is_static(timed):
-    task = sx.Task.fit(timed, ("k", "w"), "w", history=2)
-    sample = {"w": timed["w"][0, :2], "k": timed["k"][0]}
-    moved = task.advance(sample, {"w": timed["w"][0, 2]})
-    np.testing.assert_array_equal(moved["w"], timed["w"][0, 1:3])
-    assert moved["k"] is sample["k"]
+def test_unrolling_feeds_predictions_back_and_moves_forcings_on(timed):
+    """Predictions of a known recurrence: w ← 2 w_last + w_before, seen beside a forcing and static inputs."""
+    task = sx.Task.fit(timed, ("k", "w", "q", "c"), "w", mode=sx.Autoregressive(2))
+    batch = jax.tree.map(jnp.asarray, timed.read(["k", "w", "q", "c"]))
+    seen = []
+
+    def predict(carry, fields, call):
+        jax.debug.callback(lambda q: seen.append(np.asarray(q)), fields["q"], ordered=True)
+        new = 2 * fields["w"][:, 1] + fields["w"][:, 0] + fields["q"][:, -1].sum(-1) + fields["k"] + fields["c"][:, None]
+        return carry + 1, new[:, None, :, None]
+
+    calls, frames = jax.jit(lambda b: unroll(predict, task, b, 3, jnp.asarray(0)))(batch)
+    w, expected = [batch["w"][:, 0], batch["w"][:, 1]], []
+    for call in range(3):
+        forcing = batch["q"][:, call + 1].sum(-1) + batch["k"] + batch["c"][:, None]
+        w.append(2 * w[-1] + w[-2] + forcing)
+        expected.append(w[-1])
+    np.testing.assert_allclose(frames[:, :, 0, :, 0], jnp.stack(expected), rtol=1e-5)
+    assert calls == 3
+    jax.effects_barrier()
+    for call, window in enumerate(seen):
+        np.testing.assert_array_equal(window, batch["q"][:, call : call + 2])
+    with pytest.raises(ValueError, match=r"5 predictions in a row need 6 frames of the inputs \['q'\].*there are 4"):
+        unroll(predict, task, {k: v[:, :4] if k in "wq" else v for k, v in batch.items()}, 5, 0)
 
 
 def test_a_sample_at_another_resolution_brings_its_own_grid(steady):
     task = sx.Task.fit(steady, "a", "u")
     fine = {"a": numbers(9, 8)}
-    assert task.grid_of(fine).shape == (9, 8) and task.grid_of(fine).box == task.grid.box
-    assert task.pack(fine).query.shape == (9, 8, 2)
+    assert task.domain_of(fine).shape == (9, 8) and task.domain_of(fine).box == task.domain.box
+    assert task.pack(fine).query.points.shape == (9, 8, 2)
     np.testing.assert_allclose(task.weights(fine).sum(), 2.0, rtol=1e-6)
 
 
 def test_a_point_cloud_is_packed_with_its_points_and_mask(clouds):
     task = sx.Task.fit(clouds, "f", "u")
-    assert task.ndim is None and task.names() == ("f", "u", "points", "weights", "mask")
+    assert task.domain.arrays == ("points", "weights", "mask") and task.names() == ("f", "u", "points", "weights", "mask")
     sample = clouds[0]
     packed = task.pack(sample)
     assert packed.fields.shape == (5, 1) and packed.mask.tolist() == [True] * 3 + [False] * 2
-    np.testing.assert_array_equal(packed.query, sample["points"])
+    np.testing.assert_array_equal(packed.query.points, sample["points"])
     np.testing.assert_allclose(task.weights(sample), [1 / 3, 1 / 3, 1 / 3, 0, 0], rtol=1e-6)
-    named = task.unpack(task.encode_targets(task.pack_targets(sample)), sample)
+    named = task.split(task.decode(task.encode_targets(task.wanted(sample))[0], sample))
     np.testing.assert_allclose(named["u"][:3], sample["u"][:3], rtol=1e-5, atol=1e-5)
 
 
@@ -193,9 +212,9 @@ def test_packing_works_under_vmap_and_jit(steady):
 
 
 def test_everything_is_meant_by_a_star(timed, steady):
-    task = sx.Task.fit(timed, "*", ("w", "q"), history=1)
+    task = sx.Task.fit(timed, "*", ("w", "q"), mode=sx.Autoregressive(1))
     assert task.inputs == ("w", "q", "k") and task.parameters == ("c",)
-    assert repr(task).startswith("Task(w, q, k, c → w, q; autoregressive, history 1, predicts the value; Grid(")
+    assert repr(task).startswith("Task(w, q, k, c → w, q; autoregressive, history 1, predicts values; Grid(")
     problem = sx.problem("poisson", f=sx.random.GaussianField(), box=sx.Box.unit(1))
     assert repr(sx.Task.of(problem, 5)).startswith("Task(f → u; steady; Grid(x∈[0, 1] 5 nodes")
 
@@ -208,11 +227,10 @@ def test_roles_that_do_not_fit_are_named(steady, timed):
         (steady, dict(inputs="z", targets="u"), KeyError, "no field 'z' in this dataset; it has"),
         (steady, dict(inputs="a"), ValueError, "needs targets; this dataset has"),
         (steady, dict(inputs="a", targets="c"), ValueError, "target 'c' is a parameter; only fields"),
-        (steady, dict(inputs="a", targets="u", history=1), ValueError, "targets .'u'. must be timed fields and inputs"),
-        (steady, dict(inputs="a", targets="u", predict="delta"), ValueError, "predict='delta' needs an autoregressive"),
-        (timed, dict(inputs="k", targets="w"), ValueError, "fields .'w'. have a time axis: .* history=1 or more"),
-        (timed, dict(inputs="k", targets="w", history=1), ValueError, "targets .'w'. must be timed fields and inputs"),
-        (timed, dict(inputs=("w", "k"), targets="k", history=1), ValueError, "targets .'k'. must be timed fields"),
+        (steady, dict(inputs="a", targets="u", mode=sx.Autoregressive(1)), ValueError, "targets .'u'. must be timed fields and inputs"),
+        (timed, dict(inputs="k", targets="w"), ValueError, "fields .'w'. have a time axis: pass mode=Autoregressive"),
+        (timed, dict(inputs="k", targets="w", mode=sx.Autoregressive(1)), ValueError, "targets .'w'. must be timed fields and inputs"),
+        (timed, dict(inputs=("w", "k"), targets="k", mode=sx.Autoregressive(1)), ValueError, "targets .'k'. must be timed fields"),
     ):
         with pytest.raises(error, match=message):
             sx.Task.fit(data, **arguments)
@@ -237,21 +255,21 @@ def test_a_dataset_of_another_form_is_refused(steady, timed, clouds):
         (
             sx.from_arrays({"a": clouds["f"]}, {"u": clouds["u"]}, points=clouds.clouds()),
             ValueError,
-            "both live on grids",
+            "the task was fitted on Grid.*, the dataset lives on point clouds in 2D",
         ),
     ):
         with pytest.raises(error, match=message):
             task.check(data)
-    rolling = sx.Task.fit(timed, "w", "w", history=3)
+    rolling = sx.Task.fit(timed, "w", "w", mode=sx.Autoregressive(3))
     short = sx.from_arrays({"w": timed["w"][:, :3]}, grid=timed.grid, times=np.arange(3))
-    with pytest.raises(ValueError, match="3 instants are too few for history=3 and one to predict"):
+    with pytest.raises(ValueError, match=r"3 instants are too few: Autoregressive\(history=3.* needs 4"):
         rolling.check(short)
 
 
 def test_a_network_output_with_the_wrong_number_of_channels_is_refused(steady):
     task = sx.Task.fit(steady, "a", ("u", "v"))
     with pytest.raises(ValueError, match=r"returned shape \(5, 4, 3\), expected \(\*space, 4\)"):
-        task.unpack(jnp.zeros((N, 4, 3)), steady[0])
+        task.decode(jnp.zeros((N, 4, 3)), steady[0])
 
 
 @pytest.mark.parametrize("components", [0, 2])

@@ -53,7 +53,7 @@ def steady():
 @pytest.fixture(scope="module")
 def timed():
     data = sx.from_arrays({"w": noise(SAMPLES, 6, N)}, grid=sx.Grid.unit(N, 1, "periodic"), times=np.arange(6) / 2)
-    return data, sx.Task.fit(data, "w", "w", history=2)
+    return data, sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(2))
 
 
 def seeds(task, *factors):

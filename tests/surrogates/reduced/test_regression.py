@@ -178,7 +178,7 @@ def test_wrong_use_is_refused():
     timed = sx.from_arrays({"w": np.ones((2, 4, 5))}, grid=sx.Grid.unit(5, 1), times=np.arange(4))
     for make, message in (
         (
-            lambda: sx.PODRegression(sx.Task.fit(timed, "w", "w", history=1)),
+            lambda: sx.PODRegression(sx.Task.fit(timed, "w", "w", mode=sx.Autoregressive(1))),
             "PODRegression serves steady tasks on grids",
         ),
         (lambda: sx.PODRegression(sx.Task.fit(train, (), "u")), "PODRegression needs inputs"),

@@ -227,7 +227,7 @@ class Factor(eqx.Module):
 def test_unrolling_averages_the_losses_of_its_steps_or_trains_the_last_alone(gradient):
     w = np.random.default_rng(0).normal(1, 0.3, (4, 5, 6)).astype(np.float32)
     data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(6, 1, "periodic"), times=np.arange(5))
-    task = sx.Task.fit(data, "w", "w", history=2)
+    task = sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(2))
     task = eqx.tree_at(lambda t: t.normalizers, task, jax.tree.map(jnp.zeros_like, task.normalizers))
     task = eqx.tree_at(lambda t: t.normalizers["w"].std, task, jnp.ones(1))
     batch = {"w": w}

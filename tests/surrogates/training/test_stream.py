@@ -34,7 +34,7 @@ def trajectories() -> sx.Dataset:
 
 CASES = {
     "steady": (steady, dict(inputs="a", targets="u"), {}),
-    "windows": (trajectories, dict(inputs=("w", "force", "nu"), targets="w", history=2), dict(unroll=sx.Unroll(2))),
+    "windows": (trajectories, dict(inputs=("w", "force", "nu"), targets="w", mode=sx.Autoregressive(2)), dict(unroll=sx.Unroll(2))),
 }
 
 
