@@ -10,7 +10,6 @@ safetensors opens the arrays; one that writes the file anew breaks the checksum.
 """
 
 import json
-import mmap
 import os
 import re
 import zlib
@@ -40,20 +39,15 @@ _NO_CHECKSUM = b"00000000"
 
 
 def write(path: str | os.PathLike, tree: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a JSON value and C-contiguous arrays of the `DTYPES`. The file `path` is replaced in one step.
-
-    **Raises:** `OSError` if the file cannot be written.
-    """
+    """Write a JSON value and C-contiguous arrays of the `DTYPES`. The file `path` is replaced in one step."""
     entry = {"format": FORMAT, "crc32": _NO_CHECKSUM.decode(), "tree": tree}
     text = json.dumps(entry, allow_nan=False, separators=(",", ":"))
-    with atomic_write(path) as temporary:
-        try:
-            safetensors.numpy.save_file(dict(arrays), temporary, metadata={"surrogax": text})
-        except safetensors.SafetensorError as error:
-            raise OSError(f"cannot write {path}: {error}") from error
-        with open(temporary, "rb+") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE) as content:
-            start = content.find(_NO_CHECKSUM)  # the metadata, and in it the checksum, precede everything else
-            content[start : start + len(_NO_CHECKSUM)] = _checksum(content, start)
+    content = safetensors.numpy.save(dict(arrays), metadata={"surrogax": text})
+    start = content.find(_NO_CHECKSUM)  # the metadata, and in it the checksum, precede everything else
+    with atomic_write(path) as temporary, open(temporary, "wb") as file, memoryview(content) as view:
+        file.write(view[:start])
+        file.write(_checksum(content, start))
+        file.write(view[start + len(_NO_CHECKSUM) :])
 
 
 def read(path: str | os.PathLike) -> tuple[Any, dict[str, np.ndarray]]:
@@ -107,7 +101,7 @@ def _array(name: str, dtype: str, shape: list[int], data: bytearray) -> np.ndarr
     return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
 
 
-def _checksum(content: bytes | mmap.mmap, start: int) -> bytes:
+def _checksum(content: bytes, start: int) -> bytes:
     """Checksum of a file's content, the eight digits from byte `start` on taken as zeros."""
     with memoryview(content) as view, view[:start] as before, view[start + len(_NO_CHECKSUM) :] as after:
         return b"%08x" % zlib.crc32(after, zlib.crc32(_NO_CHECKSUM, zlib.crc32(before)))
