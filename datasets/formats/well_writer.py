@@ -78,7 +78,7 @@ def _layout(dataset: Dataset) -> dict[str, list[str]]:
     """The paths of the datasets of every field."""
     grid, layout = dataset.grid, {}
     if grid is None:
-        raise ValueError("The Well's layout holds grids only; save point clouds with solvers.storage.save")
+        raise ValueError("The Well's layout holds grids only; save point clouds with surrogax.core.storage.save")
     if not len(dataset):
         raise ValueError("a file of The Well needs at least one sample; this dataset is empty")
     for name, spec in dataset.fields.items():

@@ -291,7 +291,9 @@ def test_foreign_files(tmp_path):
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
         archive.writestr("a", "b")
     for name in ("empty", "text", "zip"):
-        with pytest.raises(StorageError, match=f"{name}: is no surrogax file: it starts with .* expected a safetensors"):
+        with pytest.raises(
+            StorageError, match=f"{name}: is no surrogax file: it starts with .* expected a safetensors"
+        ):
             storage.load(tmp_path / name)
     safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "other", metadata={"format": "pt"})
     with pytest.raises(StorageError, match=r"other: is a safetensors file that surrogax did not write.*load_file"):

@@ -1,7 +1,7 @@
-"""Where fields live: boxes with boundary conditions, uniform grids on them, and point clouds.
+"""Where fields are given: boxes with boundary conditions, uniform grids on them, and point clouds.
 
-A `Box` and a `Grid` are static (hashable, no arrays): they may sit in a jitted closure or in a pytree's structure.
-A `PointCloud` holds arrays and may be traced and batched.
+A `Box` and a `Grid` are hashable and hold no arrays, so that a compiled function can close over them and a pytree can have them
+in its structure. A `PointCloud` holds arrays, which can be traced and batched.
 """
 
 from dataclasses import dataclass, replace

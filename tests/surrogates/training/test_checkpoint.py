@@ -62,6 +62,8 @@ def test_a_reordered_field_is_restored_to_its_own_place(folder):
 )  # fmt: skip
 def test_another_state_is_refused_by_its_first_difference(folder, change, difference):
     before = sorted(folder.path.rglob("*"))
-    with pytest.raises(StorageError, match=f"run/checkpoints: the checkpoint of step 5 is of another training: .*{difference}"):
+    with pytest.raises(
+        StorageError, match=f"run/checkpoints: the checkpoint of step 5 is of another training: .*{difference}"
+    ):
         folder.restore(STATE | change)
     assert sorted(folder.path.rglob("*")) == before
