@@ -52,7 +52,7 @@ def test_a_reordered_field_is_restored_to_its_own_place(folder):
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        ({"model": STATE["model"]._replace(second=jnp.zeros(4))}, r"its array \['model'\].second is float32\[3\], here float32\[4\]"),
+        ({"model": STATE["model"]._replace(second=jnp.zeros(4))}, r"array \['model'\].second is float32\[3\], here float32\[4\]"),
         ({"model": STATE["model"]._replace(first=jnp.zeros(3, jnp.int32))}, r"first is float32\[3\], here int32\[3\]"),
         ({"model": STATE["model"]._replace(key=jax.random.key(0, impl="rbg"))}, r"key is key<fry>\[\], here key<rbg>\[\]"),
         ({"more": jnp.zeros(2)}, r"it has no array \['more'\], which is float32\[2\] here"),
