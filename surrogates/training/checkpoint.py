@@ -79,30 +79,16 @@ class RunFolder:
         return restored
 
     def _read(self, like: PyTree) -> tuple[PyTree, History] | None:
-        import orbax.checkpoint as ocp
-
-        leaves = _named_leaves(like)
-        raw = {name: _raw(x) for name, x in leaves.items()}
-        targets = {n: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for n, x in raw.items()}
-        described = ocp.args.Composite(leaves=ocp.args.JsonRestore(), history=ocp.args.JsonRestore())
-        values = ocp.args.Composite(state=ocp.args.StandardRestore(targets))
         damaged = []
         with _manager(self.path) as manager:
             for step in sorted(manager.all_steps(), reverse=True):
                 try:
-                    found = manager.restore(step, args=described)
-                    history, difference = History(**found["history"]), _difference(found["leaves"], leaves)
-                    if difference is None:
-                        arrays = manager.restore(step, args=values)["state"]
+                    restored = self._read_step(manager, step, like)
+                    break
+                except StorageError:
+                    raise
                 except Exception as error:  # orbax, tensorstore and json each raise their own for a damaged file
                     damaged.append((step, error))
-                    continue
-                if difference is not None:
-                    raise StorageError(
-                        f"{self.path / 'checkpoints'}: the checkpoint of step {step} is of another training: {difference}; "
-                        "choose another run folder or remove this one"
-                    )
-                break
             else:
                 if not damaged:
                     return None
@@ -117,6 +103,24 @@ class RunFolder:
                     stacklevel=4,
                 )
                 manager.delete(later)
+        return restored
+
+    def _read_step(self, manager, step: int, like: PyTree) -> tuple[PyTree, History]:
+        """The state and history of one checkpoint; `StorageError` if it holds other arrays than `like`."""
+        import orbax.checkpoint as ocp
+
+        leaves = _named_leaves(like)
+        described = ocp.args.Composite(leaves=ocp.args.JsonRestore(), history=ocp.args.JsonRestore())
+        found = manager.restore(step, args=described)
+        history, difference = History(**found["history"]), _difference(found["leaves"], leaves)
+        if difference is not None:
+            raise StorageError(
+                f"{self.path / 'checkpoints'}: the checkpoint of step {step} is of another training: {difference}; "
+                "choose another run folder or remove this one"
+            )
+        raw = {name: _raw(x) for name, x in leaves.items()}
+        targets = {n: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for n, x in raw.items()}
+        arrays = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(targets)))["state"]
         restored = [_unraw(arrays[name], old) for name, old in leaves.items()]
         return jax.tree.unflatten(jax.tree.structure(like), restored), history
 
