@@ -20,7 +20,8 @@ from .history import History
 @dataclass(frozen=True)
 class RunFolder:
     """`settings.json` (what a resumed run must agree with), `environment.json`, `metrics.jsonl` (a line per epoch) and
-    `checkpoints/` (orbax; the two newest are kept, each complete or absent)."""
+    `checkpoints/` (orbax: the state, the names and forms of its arrays, the history; the two newest are kept, each complete
+    or absent)."""
 
     path: Path
 
@@ -48,12 +49,16 @@ class RunFolder:
         return cls(path)
 
     def save(self, step: int, state: PyTree, history: History):
-        """Write a checkpoint after `step` steps of the optimiser."""
+        """Write a checkpoint after `step` steps of the optimiser. Arrays are named by their key paths in `state`."""
         with _manager(self.path) as manager:
             import orbax.checkpoint as ocp
 
-            arrays = {str(i): x for i, x in enumerate(_raw(x) for x in jax.tree.leaves(state))}
-            args = ocp.args.Composite(state=ocp.args.StandardSave(arrays), history=ocp.args.JsonSave(asdict(history)))
+            leaves = _named_leaves(state)
+            args = ocp.args.Composite(
+                state=ocp.args.StandardSave({name: _raw(x) for name, x in leaves.items()}),
+                leaves=ocp.args.JsonSave({name: _form(x) for name, x in leaves.items()}),
+                history=ocp.args.JsonSave(asdict(history)),
+            )
             manager.save(step, args=args, force=True)
             manager.wait_until_finished()
 
@@ -63,7 +68,8 @@ class RunFolder:
 
         `metrics.jsonl` is cut to it: epochs logged later will be run again.
 
-        **Raises:** `StorageError` if there are checkpoints and all of them are damaged.
+        **Raises:** `StorageError` if the checkpoint holds other arrays than `like` (by key path, shape and dtype), and if
+        there are checkpoints and all of them are damaged.
         """
         restored = self._read(like) if (self.path / "checkpoints").exists() else None
         history = History() if restored is None else restored[1]
@@ -73,19 +79,14 @@ class RunFolder:
         return restored
 
     def _read(self, like: PyTree) -> tuple[PyTree, History] | None:
-        import orbax.checkpoint as ocp
-
-        leaves, structure = jax.tree.flatten(like)
-        raw = [_raw(x) for x in leaves]
-        targets = {str(i): jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for i, x in enumerate(raw)}
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(targets), history=ocp.args.JsonRestore())
         damaged = []
         with _manager(self.path) as manager:
             for step in sorted(manager.all_steps(), reverse=True):
                 try:
-                    restored = manager.restore(step, args=args)
-                    history = History(**restored["history"])
+                    restored = self._read_step(manager, step, like)
                     break
+                except StorageError:
+                    raise
                 except Exception as error:  # orbax, tensorstore and json each raise their own for a damaged file
                     damaged.append((step, error))
             else:
@@ -102,8 +103,26 @@ class RunFolder:
                     stacklevel=4,
                 )
                 manager.delete(later)
-        arrays = [_unraw(restored["state"][str(i)], old) for i, old in enumerate(leaves)]
-        return jax.tree.unflatten(structure, arrays), history
+        return restored
+
+    def _read_step(self, manager, step: int, like: PyTree) -> tuple[PyTree, History]:
+        """The state and history of one checkpoint; `StorageError` if it holds other arrays than `like`."""
+        import orbax.checkpoint as ocp
+
+        leaves = _named_leaves(like)
+        described = ocp.args.Composite(leaves=ocp.args.JsonRestore(), history=ocp.args.JsonRestore())
+        found = manager.restore(step, args=described)
+        history, difference = History(**found["history"]), _difference(found["leaves"], leaves)
+        if difference is not None:
+            raise StorageError(
+                f"{self.path / 'checkpoints'}: the checkpoint of step {step} is of another training: {difference}; "
+                "choose another run folder or remove this one"
+            )
+        raw = {name: _raw(x) for name, x in leaves.items()}
+        targets = {n: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding) for n, x in raw.items()}
+        arrays = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(targets)))["state"]
+        restored = [_unraw(arrays[name], old) for name, old in leaves.items()]
+        return jax.tree.unflatten(jax.tree.structure(like), restored), history
 
     def log(self, history: History):
         """Append the newest epoch to `metrics.jsonl`."""
@@ -136,6 +155,27 @@ def _manager(path: Path):
 
     options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False)
     return ocp.CheckpointManager(path / "checkpoints", options=options)
+
+
+def _named_leaves(tree: PyTree) -> dict[str, jax.Array]:
+    """The arrays of a tree by their key paths, in the order of its leaves."""
+    return {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _form(x) -> str:
+    return f"{x.dtype}{list(x.shape)}"
+
+
+def _difference(found: dict[str, str], wanted: dict[str, jax.Array]) -> str | None:
+    """The first array by which a checkpoint, given by the forms of its arrays, differs from what is wanted."""
+    for name in (*wanted, *found):
+        if name not in found:
+            return f"it has no array {name}, which is {_form(wanted[name])} here"
+        if name not in wanted:
+            return f"its array {name} of {found[name]} does not exist here"
+        if found[name] != _form(wanted[name]):
+            return f"its array {name} is {found[name]}, here {_form(wanted[name])}"
+    return None
 
 
 def _is_key(x) -> bool:

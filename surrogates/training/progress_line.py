@@ -1,35 +1,31 @@
-"""The progress line of a training run, for terminals and for logs."""
-
-import sys
-import time
+"""What a training run says of its progress."""
 
 import numpy as np
 
+from ...core.progress import ProgressPrinter
 from .history import History
-
-_LOG_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 class ProgressLine:
-    """epoch, loss, validation error, samples per second, time left; the first round's compilation apart."""
+    """Shows epoch, loss, validation error, samples per second and seconds left, of a run of `rounds` epochs.
+
+    The first epoch also compiles. Its excess over the median of the others is given apart and is not part of the rate.
+    """
 
     def __init__(self, rounds: int, samples_per_round: int, enabled: bool):
-        self.rounds, self.samples, self.enabled = rounds, samples_per_round, enabled
-        self.terminal = sys.stderr.isatty()
-        self.last = time.monotonic()
+        self.rounds, self.samples = rounds, samples_per_round
+        self.printer = ProgressPrinter(rounds, enabled=enabled)
 
     def update(self, history: History):
-        now = time.monotonic()
-        if not self.enabled or not (self.terminal or now - self.last > _LOG_EVERY):
-            return
-        self.last = now
-        print(("\r\x1b[K" if self.terminal else "") + self._text(history), end="" if self.terminal else "\n",
-              file=sys.stderr, flush=True)  # fmt: skip
+        """Show the state after an epoch."""
+        self.printer.update(history.rounds, self._text(history))
 
     def close(self, history: History):
-        if self.enabled and history.rounds:
-            start = "\r\x1b[K" if self.terminal else ""
-            print(f"{start}{self._text(history)}, {sum(history.seconds):.1f} s", file=sys.stderr, flush=True)
+        """Show the last state and the seconds that the run took in all."""
+        if history.rounds:
+            self.printer.close(history.rounds, f"{self._text(history)}, {sum(history.seconds):.1f} s")
+        else:
+            self.printer.stop()
 
     def _text(self, history: History) -> str:
         seconds = history.seconds

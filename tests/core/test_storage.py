@@ -1,12 +1,12 @@
 """Saved objects come back equal; a damaged, foreign or hostile file gives one sentence and runs nothing."""
 
+import enum
 import errno
 import json
 import os
 import pickle
 import resource
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from surrogax.core import files, storage
+from surrogax.core import files, registry, storage
 from surrogax.core.files import StorageError
 
 
@@ -43,6 +44,29 @@ class Model:
     def __post_init__(self):
         if self.width < 0:
             raise RuntimeError("a constructor ran")
+
+
+@storage.register("test_storage.norm")
+class Norm(enum.StrEnum):
+    batch = "B"
+    group = "G"
+
+
+@storage.register("test_storage.config")
+@dataclass(frozen=True)
+class Config:
+    layer: type
+    norm: Norm
+    inner: "Config | None" = None
+
+
+@storage.register("test_storage.interval")
+class Interval(eqx.Module):
+    ends: np.ndarray
+
+    def __check_init__(self):
+        if not self.ends[0] < self.ends[1]:
+            raise ValueError(f"ends {self.ends.tolist()} are not in order")
 
 
 @storage.register("test_storage.pair")
@@ -107,6 +131,13 @@ def saved(tmp_path):
         jax.random.split(jax.random.key(1, impl="rbg"), 3),
         jax.random.PRNGKey(0),
         Pair(1, Pair(np.zeros(2), None)),
+        np.zeros((2, 0, 3), np.complex128),
+        np.arange(6).reshape(2, 3).T * (1 - 2j),
+        np.complex128(1 - 2j),
+        jnp.complex64(3j),
+        [np.zeros(1), [np.ones(1)], {"[0]": np.zeros(2), "ü\ud800'": np.ones(2), ".x": np.arange(2), "": np.arange(3)}],
+        Config(Layer, Norm.group, Config(Norm, Norm.batch)),
+        {"value": np.ones(1)},
         example(),
     ],
     ids=lambda obj: type(obj).__name__,
@@ -116,14 +147,61 @@ def test_round_trip(tmp_path, obj):
     assert_same(storage.load(tmp_path / "f"), obj)
 
 
-def test_arrays_are_aligned_little_endian_and_own_their_memory(tmp_path):
+def test_arrays_are_little_endian_and_own_their_memory(tmp_path):
     values = np.array([1.0, 2.0], ">f8")
     storage.save(tmp_path / "f", [np.ones(3, np.uint8), values])
     back = storage.load(tmp_path / "f")
     assert back[1].dtype == np.float64 and back[1].tolist() == [1.0, 2.0]
     back[0][0] = 7  # writable
     raw = (tmp_path / "f").read_bytes()
-    assert raw.find(values.astype("<f8").tobytes()) % 64 == 0 and len(raw) % 64 == 0
+    assert raw.find(values.astype("<f8").tobytes()) % 8 == 0
+
+
+def test_any_safetensors_tool_opens_it_with_arrays_by_their_paths(tmp_path):
+    obj = {"model": example(), "norm": np.array([1 + 2j]), "half": jnp.ones(2, jnp.bfloat16), "key": jax.random.key(3)}
+    storage.save(tmp_path / "f", obj)
+    found = safetensors.numpy.load_file(tmp_path / "f")
+    expected = {
+        "['model'].layers[0].weight": np.arange(6.0, dtype=np.float32).reshape(2, 3),
+        "['model'].layers[1].weight": np.ones((0, 3), np.float32),
+        "['norm']": np.array([[1.0, 2.0]]),
+        "['half']": np.ones(2, ml_dtypes.bfloat16),
+        "['key']": np.array([0, 3], np.uint32),
+    }
+    assert found.keys() == expected.keys()
+    [assert_same(found[name], array) for name, array in expected.items()]
+    storage.save(tmp_path / "f", example())
+    assert sorted(safetensors.numpy.load_file(tmp_path / "f")) == ["layers[0].weight", "layers[1].weight"]
+    storage.save(tmp_path / "f", np.arange(3))
+    assert safetensors.numpy.load_file(tmp_path / "f")["value"].tolist() == [0, 1, 2]
+    with safetensors.safe_open(tmp_path / "f", "numpy") as file:
+        entry = json.loads(file.metadata()["surrogax"])
+    assert entry["format"] == 2 and entry["tree"] == {"array": "numpy"}
+
+
+def test_a_file_is_as_readable_as_others(tmp_path):
+    storage.save(tmp_path / "f", [1])
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / "f").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_equal_objects_give_equal_files(tmp_path):
+    for name in "ab":
+        storage.save(tmp_path / name, {"model": example(), "more": [np.zeros(3), np.ones(2, np.int8)]})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_class_checks_what_is_read(tmp_path):
+    right, wrong = Interval(np.array([0.0, 1.0])), Interval(np.array([0.0, 1.0]))
+    wrong.ends[:] = [1, 0]
+    storage.save(tmp_path / "f", {"a": right})
+    assert storage.load(tmp_path / "f")["a"].ends.tolist() == [0, 1]
+    storage.save(tmp_path / "f", {"a": right, "b": [wrong]})
+    with pytest.raises(StorageError, match=r"f: \['b'\]\[0\] is no valid Interval: ends \[1.0, 0.0\] are not in order"):
+        storage.load(tmp_path / "f")
+    storage.safetensors_file.write(tmp_path / "f", {"tag": "test_storage.interval", "fields": {"ends": 3}}, {})
+    with pytest.raises(StorageError, match=r"f: the object is no valid Interval: .*not subscriptable"):
+        storage.load(tmp_path / "f")
 
 
 def test_loading_runs_no_constructor(tmp_path):
@@ -142,6 +220,8 @@ def test_loading_runs_no_constructor(tmp_path):
         ({1: 2}, "key 1: keys must be strings"),
         (np.array(["a"]), "dtype <U1"),
         (np.array([None]), "dtype object"),
+        ({"a": int}, r"\['a'\]: .*register builtins.int under a tag"),
+        (Config(Layer, Norm.batch, enum.Enum("Loose", "a").a), r"\.inner: .*Loose under a tag"),
     ],
 )
 def test_what_cannot_be_saved_is_named(tmp_path, obj, message):
@@ -157,6 +237,8 @@ def test_register(saved):
         storage.register("test_storage.other")(Pair)
     with pytest.raises(TypeError, match="above @dataclass"):
         storage.register("test_storage.plain")(int)
+    with pytest.raises(TypeError, match="flags are none"):
+        storage.register("test_storage.flags")(enum.Flag("Flags", "a b"))
 
     fields = {"layers": list, "width": int, "rate": float}
     again = dataclass(type("Model", (), {"__annotations__": fields, "__module__": __name__}))
@@ -184,7 +266,7 @@ def test_truncation_anywhere_is_noticed(saved):
     for length in range(len(raw)):
         saved.write_bytes(raw[:length])
         with pytest.raises(
-            StorageError, match="no surrogax file" if length < 8 else r"model\.sx: .*(cut short|damaged)"
+            StorageError, match="no surrogax file" if length < 9 else r"model\.sx: .*(cut short|damaged)"
         ):
             storage.load(saved)
     saved.write_bytes(raw + b"\0")
@@ -208,33 +290,63 @@ def test_foreign_files(tmp_path):
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
         archive.writestr("a", "b")
     for name in ("empty", "text", "zip"):
-        with pytest.raises(StorageError, match=f"{name}: is no surrogax file: it starts with .* expected b'SURROGAX'"):
+        with pytest.raises(
+            StorageError, match=f"{name}: is no surrogax file: it starts with .* expected a safetensors"
+        ):
             storage.load(tmp_path / name)
+    safetensors.numpy.save_file({"a": np.ones(2)}, tmp_path / "other", metadata={"format": "pt"})
+    with pytest.raises(StorageError, match=r"other: is a safetensors file that surrogax did not write.*load_file"):
+        storage.load(tmp_path / "other")
     with pytest.raises(FileNotFoundError):
         storage.load(tmp_path / "missing")
 
 
+def test_written_anew_by_another_tool(saved):
+    with safetensors.safe_open(saved, "numpy") as file:
+        arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    arrays["layers[0].weight"] = arrays["layers[0].weight"] + 1
+    safetensors.numpy.save_file(arrays, saved, metadata=metadata)
+    with pytest.raises(StorageError, match="checksum does not match"):
+        storage.load(saved)
+
+
 def test_another_version(saved):
-    raw = bytearray(saved.read_bytes())
-    raw[8:12] = struct.pack("<I", 2)
-    saved.write_bytes(raw)
-    with pytest.raises(StorageError, match="has format version 2, this surrogax reads 1"):
+    raw = saved.read_bytes()
+    assert raw.count(b'\\"format\\":2,') == 1
+    saved.write_bytes(raw.replace(b'\\"format\\":2,', b'\\"format\\":3,'))
+    with pytest.raises(StorageError, match="has format version 3, this surrogax reads 2"):
         storage.load(saved)
 
 
 def test_unknown_tag_and_changed_fields(saved, monkeypatch):
-    monkeypatch.delitem(storage._TYPES, "test_storage.layer")
+    monkeypatch.delitem(registry._TYPES, "test_storage.layer")
     with pytest.raises(StorageError, match=r"\.layers\[0\] has the unknown tag 'test_storage.layer'.*pair'"):
         storage.load(saved)
-    monkeypatch.setitem(storage._TYPES, "test_storage.layer", Pair)
+    monkeypatch.setitem(registry._TYPES, "test_storage.layer", Pair)
     with pytest.raises(StorageError, match=r"fields \['activation', 'weight'\], Pair has .*another version"):
         storage.load(saved)
 
 
-def crafted(path, header, payload=b""):
-    header = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(struct.pack("<8sIIQ", b"SURROGAX", 1, zlib.crc32(header), len(header)) + header + payload)
+def crafted(path, tree, payload=b"", table=None, header=None):
+    """A file with a right checksum, and whatever header, tree (JSON or text) and table of arrays."""
+    tree = tree if isinstance(tree, str) else json.dumps(tree)
+    entry = '{"format":2,"crc32":"00000000","tree":' + tree + "}"
+    if header is None:
+        header = json.dumps({"__metadata__": {"surrogax": entry}, **(table or {})}, separators=(",", ":")).encode()
+    raw = len(header).to_bytes(8, "little") + header + payload
+    path.write_bytes(raw.replace(b"00000000", b"%08x" % zlib.crc32(raw), 1))
     return path
+
+
+def array(dtype="U8", shape=(1,), start=0, stop=1):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, stop]}
+
+
+def test_crafted_files_pass_the_checksum(tmp_path):
+    """What the tests below craft is refused for its content."""
+    tree = {"list": [{"array": "numpy"}, {"float": "nan"}]}
+    path = crafted(tmp_path / "f", tree, b"\x07", {"[0]": array()})
+    assert storage.load(path)[0].tolist() == [7]
 
 
 class Exploit:
@@ -252,47 +364,97 @@ class Exploit:
         {"tag": "test_storage.pair", "fields": {"first": 1, "second": 2, "__class__": "os"}},
         {"tag": ["test_storage.pair"], "fields": {}},
         {"float": "1e3"},
-        {"key": "no such generator", "data": {"array": 0, "as": "jax"}},
-        {"array": 1, "as": "numpy"},
-        {"array": -1, "as": "numpy"},
-        {"array": 0, "as": "object"},
+        {"key": "no such generator"},
+        {"key": "threefry2x32"},
+        {"array": "object"},
+        {"array": 0},
+        {"complex": "numpy"},
+        {"complex": "jax"},
+        {"list": [{"array": "numpy"}]},
+        {"list": []},
+        {"leaves": {"a": {"array": "numpy"}}},
+        {"leaves": [1]},
+        {"list": [{"leaves": {}}]},
+        {"type": "builtins.int"},
+        {"type": ["test_storage.pair"]},
+        {"enum": "test_storage.norm", "name": "mro"},
+        {"enum": "test_storage.norm", "name": "__class__"},
+        {"enum": "test_storage.pair", "name": "first"},
+        {"tag": "test_storage.norm", "fields": {}},
         [1, 2],
     ],
     ids=str,
 )
 def test_a_header_cannot_name_code(tmp_path, monkeypatch, tree):
     monkeypatch.chdir(tmp_path)
-    table = [{"dtype": "uint8", "shape": [1], "crc32": zlib.crc32(b"\0")}]
     with pytest.raises(StorageError, match=r"f: "):
-        storage.load(crafted(tmp_path / "f", {"tree": tree, "arrays": table}, bytes(64)))
+        storage.load(crafted(tmp_path / "f", tree, b"\0", {"value": array()}))
     assert not (tmp_path / "exploited").exists()
 
 
 @pytest.mark.parametrize(
-    "entry",
+    "table",
     [
-        {"dtype": "object", "shape": [8], "crc32": 0},
-        {"dtype": "O", "shape": [8], "crc32": 0},
-        {"dtype": "float32", "shape": [-1], "crc32": 0},
-        {"dtype": "float32", "shape": [2**62, 2**62], "crc32": 0},
-        {"dtype": "float32", "shape": [0, 2**70], "crc32": 0},
-        {"dtype": "float32", "shape": [1.0], "crc32": 0},
-        {"dtype": ["float32"], "shape": [1], "crc32": 0},
-        "float32",
+        {"value": array("object", [8], 0, 64)},
+        {"value": array("F8_E4M3", [64], 0, 64)},
+        {"value": array("F32", [-1], 0, 64)},
+        {"value": array("F32", [17], 0, 64)},
+        {"value": array("F32", [2**62, 2**62], 0, 64)},
+        {"value": array("F32", [0, 2**70], 0, 0)},
+        {"value": array("F32", [0, 2**62], 0, 0)},
+        {"value": array("F32", [1.0], 0, 4)},
+        {"value": array("F32", [1] * 100, 0, 4)},
+        {"value": array("F32", [16], 0, 64), "other": array("F32", [16], 0, 64)},
+        {"value": array("F32", [8], 0, 32), "other": array("F32", [4], 48, 64)},
+        {"value": array("F32", [8], 0, 32), "other": array("F32", [8], 32, 64)},
+        {"value": array("F32", [8], 32, 64)},
+        {"value": array("F32", [16], 0, 128)},
+        {"value": array(["F32"], [16], 0, 64)},
+        {"value": "F32"},
+        {"value": {"dtype": "F32"}},
+        {},
     ],
     ids=str,
 )
-def test_crafted_array_tables(tmp_path, entry):
-    with pytest.raises(StorageError):
-        storage.load(crafted(tmp_path / "f", {"tree": {"array": 0, "as": "numpy"}, "arrays": [entry]}, bytes(64)))
+def test_crafted_array_tables(tmp_path, table):
+    with pytest.raises(StorageError, match="f: "):
+        storage.load(crafted(tmp_path / "f", {"array": "numpy"}, bytes(64), table))
 
 
-def test_pickles_and_deep_headers(tmp_path, monkeypatch):
+def test_crafted_headers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for header in (pickle.dumps(Exploit()), b"[" * 100_000, b'{"tree":' + b'{"list":[' * 400 + b"]}" * 400 + b"}"):
+    exploit = pickle.dumps(Exploit())
+    entry = b'"surrogax":"{\\"format\\":2,\\"crc32\\":\\"00000000\\",'
+    for header in (
+        exploit,
+        b"{" + exploit,
+        b"{" + entry + exploit,
+        b"{" + entry + b'\\"tree\\":1}"}',
+        b'{"__metadata__":{' + entry + b'\\"none\\":1}"}}',
+        b'{"__metadata__":{' + entry + b'"}}',
+        b'{"__metadata__":' + b"[" * 100_000,
+        b"{}",
+    ):
         with pytest.raises(StorageError):
-            storage.load(crafted(tmp_path / "f", header))
+            storage.load(crafted(tmp_path / "f", None, header=header))
+    for tree in ("[" * 100_000, '{"list":[' * 400 + "]}" * 400 + "}", '{"list":[' * 5000 + "]}" * 5000, "9" * 5000):
+        with pytest.raises(StorageError):
+            storage.load(crafted(tmp_path / "f", tree))
+    (tmp_path / "f").write_bytes(bytes(8) + b"{")
+    with pytest.raises(StorageError, match="did not write"):
+        storage.load(tmp_path / "f")
     assert not (tmp_path / "exploited").exists()
+
+
+def test_memory_is_bounded_by_what_the_file_holds(tmp_path):
+    """A length that the file does not have is refused before anything is allocated, and an array is used once."""
+    with open(tmp_path / "f", "wb") as file:
+        file.write((2**60).to_bytes(8, "little") + b"{")
+    with pytest.raises(StorageError, match="is cut short: 9 bytes"):
+        storage.load(tmp_path / "f")
+    twice = {"leaves": {".a": {"array": "numpy"}, "a": {"array": "numpy"}}}
+    with pytest.raises(StorageError, match="the header has an array at a, the file holds none there"):
+        storage.load(crafted(tmp_path / "f", twice, b"\0", {"a": array()}))
 
 
 # Atomic writing -------------------------------------------------------------------------------------------------------

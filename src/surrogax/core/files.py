@@ -1,4 +1,4 @@
-"""Writing whole files in one step, and the one error of reading a damaged or foreign one."""
+"""Files that are replaced in one step, and the one error that reading a damaged or foreign file raises."""
 
 import json
 import os
@@ -15,9 +15,14 @@ class StorageError(ValueError):
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Replaces the file `path` in one step: `with atomic_write(path) as temporary: …` writes to a temporary file beside
-    it, which takes its place when the block ends. Whatever stops the block (an error, a full disk, Ctrl-C) removes
-    the temporary file and leaves an existing `path` as it was."""
+    """Context manager that replaces the file `path` in one step.
+
+    The block `with atomic_write(path) as temporary: …` writes to the path `temporary`, a file in the same folder. When the
+    block ends, that file is renamed to `path`. If anything stops the block (an error, a full disk, Ctrl-C), the temporary
+    file is removed and an existing `path` stays as it was.
+
+    **Raises:** `FileNotFoundError` if the folder of `path` does not exist.
+    """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}; create it first")
@@ -32,7 +37,10 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_json(path: str | os.PathLike, obj: Any) -> None:
-    """Writes `obj` as indented, strict JSON, atomically; NaN and infinities raise `ValueError`."""
+    """Write `obj` as indented JSON; the file `path` is replaced in one step.
+
+    **Raises:** `ValueError` for NaN and infinities, which JSON does not have.
+    """
     text = json.dumps(obj, indent=2, allow_nan=False, ensure_ascii=False)
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

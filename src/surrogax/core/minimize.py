@@ -11,15 +11,23 @@ from jaxtyping import Array, Float, PyTree
 def minimize(
     function: Callable[[PyTree], Float[Array, ""]], start: PyTree, optimizer: optax.GradientTransformation, steps: int
 ) -> tuple[PyTree, Float[Array, " steps"]]:
-    """`steps` of an optax optimiser on a plain function of a pytree of arrays, in one scan; for what is too small for
-    `fit`: a likelihood, a classifier. Use it under `jit`, and under `vmap` for several starts (`lax.map` if the function
-    factorises matrices: on a CPU batched LAPACK calls side by side can wait for each other for ever).
+    """Minimise a plain function of a pytree of arrays by an optax optimiser, in one scan.
 
-    From the first value or gradient on that is not finite the parameters stay, and the values are NaN.
+    It serves problems that are too small for `fit`: a likelihood, a classifier. Call it under `jit`, and under `vmap` for
+    several starts. Use `lax.map` in place of `vmap` if the function factorises matrices: on a CPU, batched LAPACK calls side
+    by side can wait for each other for ever.
 
-    **Arguments:** `optimizer`: `optax.lbfgs()` for smooth functions of few numbers, `optax.adam(1e-2)` else.
+    When a value or a gradient is not finite, the parameters of the step before are kept until the end, and all values from
+    that step on are NaN.
 
-    **Returns:** the last parameters, and the values before each step.
+    **Arguments:**
+
+    - `function`: maps a pytree like `start` to a scalar.
+    - `start`: the first parameters.
+    - `optimizer`: `optax.lbfgs()` for smooth functions of few numbers, `optax.adam(1e-2)` otherwise.
+    - `steps`: number of optimiser steps.
+
+    **Returns:** the last parameters, and the value of the function before each step, `(steps,)`.
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -35,7 +43,11 @@ def minimize(
 
 
 def optimizer_step(optimizer: optax.GradientTransformationExtraArgs, objective, params: PyTree, opt_state: PyTree):
-    """One step on `objective(params) -> (value, aux)`: new parameters and state; value, aux and gradient before it."""
+    """One optimiser step on a function `objective(params) -> (value, aux)`.
+
+    **Returns:** `(params, opt_state, (value, aux), gradient)`. The first two are those after the step; value, `aux` and
+    gradient are those before it.
+    """
     result, grad = jax.value_and_grad(objective, has_aux=True)(params)
     updates, opt_state = optimizer.update(
         grad, opt_state, params, value=result[0], grad=grad, value_fn=lambda p: objective(p)[0]
@@ -44,7 +56,8 @@ def optimizer_step(optimizer: optax.GradientTransformationExtraArgs, objective, 
 
 
 def select(condition, new: PyTree, old: PyTree) -> PyTree:
-    """`new` where the scalar `condition` holds, else `old`; leaves that are one object stay it."""
+    """The leaves of `new` where the scalar `condition` is true, else those of `old`. A leaf that is the same object in both
+    trees is returned as it is."""
 
     def pick(a, b):
         return b if a is b else jnp.where(condition, a, b)

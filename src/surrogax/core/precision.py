@@ -16,10 +16,11 @@ from jax.core import Tracer
 
 
 def in_double(function: Callable | None = None, *, promote: bool = True) -> Callable:
-    """Run `function` with its floating-point array arguments in float64 and x64 enabled; arrays come back as NumPy.
+    """Decorator: call `function` with its floating-point array arguments cast to float64 and with x64 enabled. The arrays that
+    it returns are NumPy arrays.
 
-    **Arguments:** `promote`: False leaves the arguments as they are, for a function that accumulates large float32 arrays in
-    float64 without a copy of them.
+    **Arguments:** `promote`: False leaves the arguments as they are, for a function that sums up large float32 arrays in
+    float64 without a float64 copy of them.
 
     **Raises:** `TypeError` if called on traced values (under jit, grad or vmap) while x64 is off.
     """

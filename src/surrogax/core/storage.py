@@ -1,97 +1,77 @@
-"""Saved objects and arrays, in the byte form of `array_file`. Reading one runs no code: a file can name registered types
-only, and their fields are set without calling a constructor."""
+"""Saved objects. `save` writes a tree of registered objects to one safetensors file, `load` reads it back.
+
+Arrays are stored under their path in the object (`network.blocks[0].weight`); the tree of everything else, with the tags of the
+classes, is the metadata (see `safetensors_file`). Reading a file runs no code that the file could choose: it can name
+registered classes only, whose fields are set without calling a constructor. The one method of such a class that is called is
+its own `__check_init__`, so that a file cannot hold an object that the class refuses. Shapes in annotations
+(`Float[Array, "i o"]`) are not enforced: modules that `vmap` made carry further axes in front.
+"""
 
 import dataclasses
+import enum
 import math
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import array_file
+from . import safetensors_file
 from .files import StorageError as StorageError
-
-_TYPES: dict[str, type] = {}
-_TAGS: dict[type, str] = {}
-
-
-_T = TypeVar("_T")
-
-# Registered types -----------------------------------------------------------------------------------------------------
-
-
-def register(tag: str) -> Callable[[type[_T]], type[_T]]:
-    """Class decorator: lets `save` and `load` handle a dataclass, `equinox.Module` or named tuple under a unique tag,
-    `@register("fno")`. Every concrete class is registered itself, a base class does not count. The tag and the field
-    names are what files hold: renaming either makes older files unreadable. Put it above `@dataclass`."""
-
-    def decorate(cls: type[_T]) -> type[_T]:
-        if not (dataclasses.is_dataclass(cls) or _is_named_tuple(cls)):
-            raise TypeError(
-                f"register({tag!r}): {cls.__qualname__} is no dataclass, equinox.Module or named tuple; "
-                "write @register above @dataclass"
-            )
-        known = _TYPES.get(tag)
-        if known is not None and _qualified(known) != _qualified(cls):
-            raise ValueError(f"tag {tag!r} belongs to {_qualified(known)}; choose another one for {_qualified(cls)}")
-        if _TAGS.get(cls, tag) != tag:
-            raise ValueError(f"{_qualified(cls)} is already registered as {_TAGS[cls]!r}, so it cannot be {tag!r} too")
-        _TYPES[tag], _TAGS[cls] = cls, tag
-        return cls
-
-    return decorate
-
-
-def _is_named_tuple(cls: type) -> bool:
-    return issubclass(cls, tuple) and hasattr(cls, "_fields")
-
-
-def _qualified(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _field_names(cls: type) -> tuple[str, ...]:
-    return cls._fields if _is_named_tuple(cls) else tuple(field.name for field in dataclasses.fields(cls))
-
+from .registry import field_names, is_named_tuple, qualified_name, tag_of, tags, type_of
+from .registry import register as register
+from .safetensors_file import DTYPES
 
 # Saved objects --------------------------------------------------------------------------------------------------------
 
 
 def save(path: str | os.PathLike, obj: Any) -> None:
-    """Saves a tree of registered objects, tuples, lists, dicts with string keys, numbers, strings, None, JAX and NumPy
-    arrays, NumPy scalars and JAX random keys. The file is replaced atomically.
+    """Save a tree of registered objects, registered classes, tuples, lists, dicts with string keys, numbers, strings, None,
+    JAX and NumPy arrays, NumPy scalars and JAX random keys. The file is replaced in one step.
 
-    **Raises:** `TypeError` for anything else (functions, unregistered classes), naming where in `obj` it sits.
+    **Raises:** `TypeError` for anything else (functions, unregistered classes), naming its place in `obj`.
     """
-    arrays: list[np.ndarray] = []
+    arrays: dict[str, np.ndarray] = {}
     tree = _encode(obj, "", arrays)
-    array_file.write(path, tree, arrays)
+    safetensors_file.write(path, tree, arrays)
 
 
 def load(path: str | os.PathLike) -> Any:
-    """What `save` wrote: JAX arrays as JAX arrays, NumPy arrays as NumPy arrays, objects of their registered types.
+    """What `save` wrote: JAX arrays as JAX arrays, NumPy arrays as NumPy arrays, objects of their registered classes.
 
-    **Raises:** `StorageError` for a damaged or foreign file, an unknown tag, or a type whose fields have changed.
+    **Raises:** `StorageError` for a damaged or foreign file, an unknown tag, a class whose fields have changed, and an object
+    that the `__check_init__` of its class refuses.
     """
     try:
-        tree, arrays = array_file.read(path)
-        return _decode(tree, arrays, "")
+        tree, arrays = safetensors_file.read(path)
+        match tree:
+            case {"leaves": dict(leaves)}:
+                loaded = {key: _decode(node, arrays, key) for key, node in leaves.items()}
+            case _:
+                loaded = _decode(tree, arrays, "")
+        if arrays:
+            raise StorageError(f"holds the arrays {_some(set(arrays))}, of which its tree says nothing")
+        return loaded
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StorageError(f"{path}: {error}") from error
 
 
 def save_arrays(path: str | os.PathLike, tree: Any) -> None:
-    """Saves the arrays and numbers of any pytree by their key path. Its structure and all other leaves (functions) are
-    not stored: that is for foreign models; give types of your own a tag and use `save`."""
-    save(path, {jax.tree_util.keystr(key): leaf for key, leaf in _leaves(tree) if _is_value(leaf)})
+    """Save the arrays and numbers of any pytree by their key paths, as a file that `load_arrays` reads.
+
+    The structure of the tree and all other leaves (functions) are not stored. This serves models of other libraries; give
+    classes of your own a tag and use `save`.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    keyed = ((jax.tree_util.keystr(key), leaf) for key, leaf in _leaves(tree) if _is_value(leaf))
+    leaves = {key: _encode(leaf, key, arrays) for key, leaf in keyed}
+    safetensors_file.write(path, {"leaves": leaves}, arrays)
 
 
 def load_arrays(path: str | os.PathLike, like: Any) -> Any:
-    """`like` with its arrays and numbers replaced by those of a file of `save_arrays`; `jax.ShapeDtypeStruct` leaves
-    count as arrays.
+    """`like` with its arrays and numbers replaced by those of a file that `save_arrays` wrote. Leaves of `like` that are
+    `jax.ShapeDtypeStruct` count as arrays.
 
     **Raises:** `StorageError` if key paths, shapes or dtypes differ.
     """
@@ -131,79 +111,147 @@ def _some(names: set[str]) -> str:
     return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-# The tree in the header -----------------------------------------------------------------------------------------------
+# Objects to JSON ------------------------------------------------------------------------------------------------------
 
 
-def _encode(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
+def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
+    """The JSON node of a value at the path `where`; its arrays are added to `arrays`."""
     kind = type(value)
     if value is None or kind in (bool, int, str):
         return value
     if kind is float:
         return value if math.isfinite(value) else {"float": repr(value)}
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return {"key": jax.random.key_impl(value), "data": _encode(jax.random.key_data(value), where, arrays)}
+        arrays[_array_name(where)] = np.asarray(jax.random.key_data(value), order="C")
+        return {"key": jax.random.key_impl(value)}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
-        if value.dtype.name not in array_file.DTYPES:
-            raise TypeError(
-                f"cannot save {where or 'an array'} of dtype {value.dtype}; use one of {list(array_file.DTYPES)}"
-            )
-        arrays.append(np.asarray(value, array_file.DTYPES[value.dtype.name], order="C"))
-        form = "jax" if isinstance(value, jax.Array) else "numpy" if isinstance(value, np.ndarray) else "scalar"
-        return {"array": len(arrays) - 1, "as": form}
+        return _encode_array(value, where, arrays)
     if kind in (list, tuple):
         return {kind.__name__: [_encode(v, f"{where}[{i}]", arrays) for i, v in enumerate(value)]}
     if kind is dict:
         if wrong := [key for key in value if type(key) is not str]:
             raise TypeError(f"cannot save {where or 'a dict'} with the key {wrong[0]!r}: keys must be strings")
         return {"dict": {k: _encode(v, f"{where}[{k!r}]", arrays) for k, v in value.items()}}
-    if kind in _TAGS:
-        fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in _field_names(kind)}
-        return {"tag": _TAGS[kind], "fields": fields}
-    function = callable(value) and not dataclasses.is_dataclass(kind)
-    fix = "store a name and look the function up" if function else f"register {_qualified(kind)} under a tag"
+    if isinstance(value, type) and tag_of(value) is not None:
+        return {"type": tag_of(value)}
+    if tag_of(kind) is not None:
+        if isinstance(value, enum.Enum):
+            return {"enum": tag_of(kind), "name": value.name}
+        fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in field_names(kind)}
+        return {"tag": tag_of(kind), "fields": fields}
+    function = callable(value) and not isinstance(value, type) and not dataclasses.is_dataclass(kind)
+    unknown = value if isinstance(value, type) else kind
+    fix = "store a name and look the function up" if function else f"register {qualified_name(unknown)} under a tag"
     raise TypeError(f"cannot save {where or 'this object'}: {value!r:.80} has no form in a file; {fix}")
 
 
-def _decode(node: Any, arrays: list[np.ndarray], where: str) -> Any:
+def _encode_array(value: jax.Array | np.ndarray | np.generic, where: str, arrays: dict[str, np.ndarray]) -> Any:
+    form = "jax" if isinstance(value, jax.Array) else "numpy" if isinstance(value, np.ndarray) else "scalar"
+    name = value.dtype.name
+    if name in ("complex64", "complex128"):
+        # Real and imaginary parts along a last axis of length 2: safetensors has no complex128.
+        pairs = np.asarray(value, name, order="C")[..., None].view("float32" if name == "complex64" else "float64")
+        arrays[_array_name(where)] = pairs
+        return {"complex": form}
+    if name not in DTYPES:
+        raise TypeError(
+            f"cannot save {where or 'an array'} of dtype {value.dtype}; use one of "
+            f"{[*DTYPES, 'complex64', 'complex128']}"
+        )
+    arrays[_array_name(where)] = np.asarray(value, DTYPES[name], order="C")
+    return {"array": form}
+
+
+def _array_name(where: str) -> str:
+    """Name in the file of the array at a path: the path, "value" for an array that is the whole object."""
+    return where.removeprefix(".") or "value"
+
+
+# JSON to objects ------------------------------------------------------------------------------------------------------
+
+
+def _decode(node: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
+    """The value of a JSON node at the path `where`; its arrays are taken out of `arrays`."""
     match node:
         case None | bool() | int() | float() | str():
             return node
         case {"float": "nan" | "inf" | "-inf" as text}:
             return float(text)
-        case {"key": str(impl), "data": data}:
-            return jax.random.wrap_key_data(_decode(data, arrays, where), impl=impl)
-        case {"array": int(index), "as": "jax" | "numpy" | "scalar" as form} if 0 <= index < len(arrays):
-            return _as(form, arrays[index], where)
+        case {"key": str(impl)}:
+            return jax.random.wrap_key_data(jnp.asarray(_take(arrays, where)), impl=impl)
+        case {"array": "jax" | "numpy" | "scalar" as form}:
+            return _as(form, _take(arrays, where), where)
+        case {"complex": "jax" | "numpy" | "scalar" as form}:
+            return _as(form, _complex(_take(arrays, where), where), where)
         case {"list": list(items)}:
             return [_decode(v, arrays, f"{where}[{i}]") for i, v in enumerate(items)]
         case {"tuple": list(items)}:
             return tuple(_decode(v, arrays, f"{where}[{i}]") for i, v in enumerate(items))
         case {"dict": dict(items)}:
             return {k: _decode(v, arrays, f"{where}[{k!r}]") for k, v in items.items()}
+        case {"type": str(tag)}:
+            return _registered(tag, where)
+        case {"enum": str(tag), "name": str(name)}:
+            return _member(_registered(tag, where), name, where)
         case {"tag": str(tag), "fields": dict(fields)}:
-            return _rebuild(tag, {k: _decode(v, arrays, f"{where}.{k}") for k, v in fields.items()}, where)
+            values = {k: _decode(v, arrays, f"{where}.{k}") for k, v in fields.items()}
+            return _rebuild(_registered(tag, where), tag, values, where)
     raise StorageError(f"the header has {node!r:.80} at {where or 'its root'}, which stands for no value")
 
 
-def _rebuild(tag: str, values: dict[str, Any], where: str) -> Any:
-    if tag not in _TYPES:
+def _take(arrays: dict[str, np.ndarray], where: str) -> np.ndarray:
+    try:
+        return arrays.pop(_array_name(where))
+    except KeyError:
+        raise StorageError(f"the header has an array at {where or 'its root'}, the file holds none there") from None
+
+
+def _registered(tag: str, where: str) -> type:
+    cls = type_of(tag)
+    if cls is None:
         raise StorageError(
-            f"{where or 'the object'} has the unknown tag {tag!r}, registered are {sorted(_TYPES)}; import the module "
+            f"{where or 'the object'} has the unknown tag {tag!r}, registered are {tags()}; import the module "
             f"that defines it, or register a class with @register({tag!r})"
         )
-    cls = _TYPES[tag]
-    names = _field_names(cls)
+    return cls
+
+
+def _member(cls: type, name: str, where: str) -> enum.Enum:
+    if not issubclass(cls, enum.Enum) or name not in cls.__members__:
+        raise StorageError(f"{where or 'the object'} is {name!r:.80} of {cls.__qualname__}, which has no such member")
+    return cls.__members__[name]
+
+
+def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
+    """An instance of `cls` with these fields, made without its constructor."""
+    if issubclass(cls, enum.Enum):
+        raise StorageError(f"{where or 'the object'} gives fields to {cls.__qualname__}, which is an enum")
+    names = field_names(cls)
     if set(names) != set(values):
         raise StorageError(
             f"{where or 'the object'} is a {tag!r} with fields {sorted(values)}, {cls.__qualname__} has "
             f"{sorted(names)}; the file is from another version"
         )
-    if _is_named_tuple(cls):
+    if is_named_tuple(cls):
         return tuple.__new__(cls, [values[name] for name in names])
     obj = object.__new__(cls)
     for name in names:
         object.__setattr__(obj, name, values[name])
+    for owner in cls.__mro__:
+        if "__check_init__" in vars(owner):
+            try:
+                vars(owner)["__check_init__"](obj)
+            except Exception as error:  # the check of a class may meet anything in fields that are wrong
+                raise StorageError(f"{where or 'the object'} is no valid {cls.__qualname__}: {error}") from error
     return obj
+
+
+def _complex(pairs: np.ndarray, where: str) -> np.ndarray:
+    if pairs.dtype.name not in ("float32", "float64") or pairs.shape[-1:] != (2,):
+        raise StorageError(
+            f"{where or 'the array'} is complex, but stored as {_form(pairs)}; expected pairs of real numbers"
+        )
+    return pairs.view("complex64" if pairs.dtype.name == "float32" else "complex128")[..., 0]
 
 
 def _as(form: str, array: np.ndarray, where: str) -> Any:

@@ -88,7 +88,7 @@ def checkpoint(folder) -> tuple[int, list[np.ndarray], dict]:
         step = manager.latest_step()
         args = ocp.args.Composite(state=ocp.args.StandardRestore(), history=ocp.args.JsonRestore())
         found = manager.restore(step, args=args)
-    return step, [np.asarray(found["state"][k]) for k in sorted(found["state"], key=int)], found["history"]
+    return step, [np.asarray(found["state"][k]) for k in sorted(found["state"])], found["history"]
 
 
 def assert_same_run(a, b):

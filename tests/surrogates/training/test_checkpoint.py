@@ -1,0 +1,69 @@
+"""Checkpoints hold arrays by key path: a reordered state is restored rightly, another one is refused by name."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from surrogax.core.files import StorageError
+from surrogax.surrogates.training.checkpoint import RunFolder
+from surrogax.surrogates.training.history import History
+
+
+class Saved(NamedTuple):
+    first: jax.Array
+    second: jax.Array
+    key: jax.Array
+
+
+class Reordered(NamedTuple):
+    key: jax.Array
+    second: jax.Array
+    first: jax.Array
+
+
+STATE = {"model": Saved(jnp.ones(3), jnp.full(3, 2.0), jax.random.key(7)), "a/b": [jnp.arange(2), jnp.asarray(4)]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = RunFolder.open(tmp_path / "run", {"seed": 1})
+    folder.save(5, STATE, History(loss=[[0.5]], seconds=[1.0]))
+    return folder
+
+
+def test_the_state_comes_back_with_its_history(folder):
+    state, history = folder.restore(jax.tree.map(lambda x: x, STATE))
+    assert history.loss == [[0.5]] and isinstance(state["model"], Saved)
+    np.testing.assert_array_equal(jax.random.key_data(state["model"].key), jax.random.key_data(STATE["model"].key))
+    for found, saved in zip(jax.tree.leaves(state["a/b"]), STATE["a/b"], strict=True):
+        np.testing.assert_array_equal(found, saved)
+    assert (folder.path / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_a_reordered_field_is_restored_to_its_own_place(folder):
+    like = STATE | {"model": Reordered(jax.random.key(0), jnp.zeros(3), jnp.zeros(3))}
+    model = folder.restore(like)[0]["model"]
+    assert isinstance(model, Reordered) and (model.first == 1).all() and (model.second == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"model": STATE["model"]._replace(second=jnp.zeros(4))}, r"array \['model'\].second is float32\[3\], here float32\[4\]"),
+        ({"model": STATE["model"]._replace(first=jnp.zeros(3, jnp.int32))}, r"first is float32\[3\], here int32\[3\]"),
+        ({"model": STATE["model"]._replace(key=jax.random.key(0, impl="rbg"))}, r"key is key<fry>\[\], here key<rbg>\[\]"),
+        ({"more": jnp.zeros(2)}, r"it has no array \['more'\], which is float32\[2\] here"),
+        ({"a/b": [jnp.arange(2)]}, r"its array \['a/b'\]\[1\] of int32\[\] does not exist here"),
+    ],
+    ids=["shape", "dtype", "kind of key", "more", "fewer"],
+)  # fmt: skip
+def test_another_state_is_refused_by_its_first_difference(folder, change, difference):
+    before = sorted(folder.path.rglob("*"))
+    with pytest.raises(
+        StorageError, match=f"run/checkpoints: the checkpoint of step 5 is of another training: .*{difference}"
+    ):
+        folder.restore(STATE | change)
+    assert sorted(folder.path.rglob("*")) == before
