@@ -106,9 +106,8 @@ def test_nothing_takes_the_name_of_hugging_face_datasets():
     "what, pattern, home",
     [
         ("optimiser step", r"optimizer\.update\(", "src/surrogax/core/minimize.py"),
-        ("application of a network to a batch", r"axis_name=\"batch\"", "surrogates/trainable.py"),
+        ("application of a network to a batch", r"axis_name=\"batch\"", "surrogates/networks/network_surrogate.py"),
         ("relative L2 norm", r"def relative_l2\b", "solvers/kernels/norms.py"),
-        ("rollout", r"def rollout\(surrogate", "surrogates/surrogate.py"),
         ("implicit derivative of a solve", r"custom_linear_solve\(", "solvers/linear/linear_solve.py"),
         ("switch to float64", r"enable_x64\(", "src/surrogax/core/precision.py"),
         ("atomic replacement of a file", r"os\.replace\(", "src/surrogax/core/files.py"),

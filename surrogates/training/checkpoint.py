@@ -7,6 +7,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,12 +40,12 @@ class RunFolder:
             found = json.loads(file.read_text())
         except ValueError as error:
             raise StorageError(f"{file} is damaged ({error}); remove the run folder or restore the file") from error
-        different = [k for k in settings | found if settings.get(k) != found.get(k)]
-        if different:
-            k = different[0]
+        change = first_difference(found, settings)
+        if change is not None:
+            where, before, now = change
             raise ValueError(
-                f"run folder {path} belongs to another configuration: {k} was {_short(found.get(k))}, "
-                f"now {_short(settings.get(k))}; choose another folder or remove this one"
+                f"run folder {path} belongs to another configuration: {where} was {_short(before)}, now {_short(now)}; "
+                "choose another folder or remove this one"
             )
         return cls(path)
 
@@ -129,6 +130,17 @@ class RunFolder:
         if is_first_process():
             with (self.path / "metrics.jsonl").open("a") as file:
                 file.write(_record(history, history.rounds - 1))
+
+
+def first_difference(before: Any, now: Any, where: str = "") -> tuple[str, Any, Any] | None:
+    """Path and values of the first place at which two trees of dicts, lists and plain values differ; None if they agree."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        pairs = [(f"{where}.{k}" if where else k, before.get(k), now.get(k)) for k in now | before]
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = [(f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(before, now, strict=True))]
+    else:
+        return None if before == now else (where, before, now)
+    return next((found for path, a, b in pairs if (found := first_difference(a, b, path)) is not None), None)
 
 
 def environment() -> dict:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import types
 import zlib
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ def identity_of(value: Any, _seen: tuple[int, ...] = ()) -> Any:
         case None | bool() | int() | str():
             return value
         case float():
-            return value.hex()
+            return value if math.isfinite(value) else str(value)
         case complex() | bytes() | PurePath():
             return str(value)
         case jax.Array() if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):

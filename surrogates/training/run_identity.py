@@ -28,10 +28,10 @@ def run_identity(
         return data_identity(source, names) if isinstance(source, Dataset) else identity_of(source)
 
     return {
-        "model": [identity_of(model) for model in models],
-        "objective": identity_of(objective),
-        "optimizer": identity_of(optimizer),
+        **{name: identity_of(value) for name, value in settings.items()},
         "train": content(data),
         "val": content(val),
-        **{name: identity_of(value) for name, value in settings.items()},
+        "objective": identity_of(objective),
+        "optimizer": identity_of(optimizer),
+        "model": [identity_of(model) for model in models],
     }

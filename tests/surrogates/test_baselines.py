@@ -10,7 +10,8 @@ import pytest
 
 import surrogax as sx
 from surrogax.solvers.pde import Solved
-from surrogax.surrogates.surrogate import resample
+from surrogax.surrogates.resampling import resample
+from surrogax.surrogates.surrogate import AbstractGenerative, AbstractProbabilistic
 
 N = 12
 
@@ -121,10 +122,10 @@ def test_baselines_refuse_tasks_that_they_cannot_serve(waves):
     rolling = sx.Task.fit(timed, "w", "w", mode=sx.Autoregressive(1))
     bare = sx.Task.of(sx.problem("poisson", f=sx.random.GaussianField(), box=sx.Box.unit(1)), 5)
     for make, message in (
-        (lambda: sx.MeanField(rolling), "MeanField serves steady tasks on grids"),
-        (lambda: sx.MeanField(bare), "MeanField needs a task from Task.fit"),
+        (lambda: sx.MeanField(rolling), "MeanField serves steady tasks from Task.fit"),
+        (lambda: sx.MeanField(bare), "MeanField serves steady tasks from Task.fit"),
         (lambda: sx.Persistence(task), "Persistence needs an autoregressive task"),
-        (lambda: sx.fit(sx.LinearSpectral(rolling), timed), "LinearSpectral serves steady tasks on grids"),
+        (lambda: sx.fit(sx.LinearSpectral(rolling), timed), "LinearSpectral serves steady tasks with input fields"),
         (lambda: sx.fit(sx.LinearSpectral(task)), "fit needs data"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -215,10 +216,10 @@ class LosesItsFactor(Good):
         Good(self.task, sx.Buffer(jnp.float32(1))).save(path)
 
 
-class ShortStd(Good):
+class ShortStd(Good, AbstractProbabilistic):
     """A variance that is a number and not a field."""
 
-    capabilities = sx.Capabilities(resolution_free=True, has_variance=True)
+    capabilities = sx.Capabilities(resolution_free=True, has_std=True)
 
     def std(self, fields, at=None):
         return {"u": jnp.abs(fields["a"]).mean()}
@@ -234,8 +235,69 @@ class ConstantStd(ShortStd):
         return {"u": jnp.ones_like(resample(self.task, fields, at)["a"])}
 
 
+class Drawing(Good, AbstractGenerative):
+    """2 a with noise, as it should be."""
+
+    capabilities = sx.Capabilities(resolution_free=True, has_samples=True)
+
+    def samples(self, fields, n, *, key, at=None):
+        u = self(fields, at)["u"]
+        return {"u": u + jax.random.normal(key, (n, *u.shape))}
+
+
+class SameDraws(Drawing):
+    def samples(self, fields, n, *, key, at=None):
+        u = self(fields, at)["u"]
+        return {"u": jnp.broadcast_to(u, (n, *u.shape))}
+
+
+class OneDraw(Drawing):
+    def samples(self, fields, n, *, key, at=None):
+        return {"u": super().samples(fields, n, key=key, at=at)["u"][0]}
+
+
+class InfiniteDraw(Drawing):
+    def samples(self, fields, n, *, key, at=None):
+        return {"u": super().samples(fields, n, key=key, at=at)["u"].at[0, 0].set(jnp.inf)}
+
+
+class DrawsOfTheBatch(Drawing):
+    def predict_samples(self, data, n, *, key, at=None, batch_size=64):
+        drawn = super().predict_samples(data, n, key=key, at=at)["u"]
+        return {"u": drawn + drawn.mean(0)}
+
+
+class AnyPoints(Good):
+    """2 a by linear interpolation at any points of a periodic interval."""
+
+    capabilities = sx.Capabilities(any_points=True)
+
+    def __call__(self, fields, at=None):
+        if at is None:
+            return super().__call__(fields)
+        x = at.sites().points[..., 0] * N
+        left = jnp.floor(x + 1e-4).astype(int) % N
+        return {"u": 2 * fields["a"][left]}
+
+
+class OtherPoints(AnyPoints):
+    """The values at single points are not those at all points."""
+
+    def __call__(self, fields, at=None):
+        u = super().__call__(fields, at)["u"]
+        return {"u": u if at is None else 1.1 * u}
+
+
 class CannotBeRead(Good):
     """Not registered, so that no file can name it."""
+
+
+class NotSaved(Drawing):
+    capabilities = sx.Capabilities(resolution_free=True, has_samples=True, savable=False)
+
+
+class AnyPointsNotSaved(AnyPoints):
+    capabilities = sx.Capabilities(any_points=True, savable=False)
 
 
 CALLS: list[int] = []
@@ -251,16 +313,22 @@ BROKEN = {
     HalfGradient: "the gradient with respect to a is .*, finite differences say",
     InfiniteGradient: "the gradient with respect to a is not finite",
     BoundToItsGrid: "resolution_free: u at .* has shape",
-    ShortStd: "has_variance: std of u has shape",
-    NegativeStd: "has_variance: std of u is not positive",
-    ConstantStd: "has_variance: two different samples give the same std",
+    ShortStd: "has_std: std of u has shape",
+    NegativeStd: "has_std: std of u is not positive",
+    ConstantStd: "has_std: two different samples give the same std",
     LosesItsFactor: "before and after saving: u differs",
+    SameDraws: "has_samples: all draws of u are the same",
+    OneDraw: "has_samples: draws of u have shape",
+    InfiniteDraw: "has_samples: a draw of u is not finite",
+    DrawsOfTheBatch: "has_samples: alone and in a batch: u differs",
+    OtherPoints: "any_points: at single points and at all of them: u differs",
 }
 
 
 def test_a_good_surrogate_keeps_the_contract(waves):
     _, test, task = waves
-    sx.check_surrogate(Good(task), test)
+    for good in (Good(task), NotSaved(task), AnyPointsNotSaved(task)):
+        sx.check_surrogate(good, test)
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda c: c.__name__)
@@ -279,7 +347,7 @@ def test_a_rollout_that_starts_elsewhere_is_caught():
 
     w = np.random.default_rng(0).normal(size=(3, 4, N)).astype(np.float32)
     data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(N, 1), times=np.arange(4))
-    with pytest.raises(AssertionError, match="the first rollout frame and the prediction: w differs"):
+    with pytest.raises(AssertionError, match="the first rollout frames and the prediction: w differs"):
         sx.check_surrogate(Late(sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(1))), data)
 
 

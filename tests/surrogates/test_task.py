@@ -147,9 +147,7 @@ def test_unpacking_is_the_inverse_of_packing_a_steady_target(steady, targets):
 def test_unpacking_gives_the_next_frame(timed, predict):
     task = sx.Task.fit(timed, ("w", "q"), ("q", "w"), mode=sx.Autoregressive(2, increments=predict == "delta"))
     sample = timed[3]
-    np.testing.assert_array_equal(
-        task.wanted(sample)[0], np.concatenate([sample["q"][2], sample["w"][2][:, None]], -1)
-    )
+    np.testing.assert_array_equal(task.wanted(sample)[0], np.concatenate([sample["q"][2], sample["w"][2][:, None]], -1))
     wanted = {name: sample[name][2] - (sample[name][1] if predict == "delta" else 0) for name in ("q", "w")}
     label = "Δ" if predict == "delta" else ""
     parts = [task.normalizers[label + n].encode(wanted[n] if n == "q" else wanted[n][:, None]) for n in ("q", "w")]
@@ -166,7 +164,9 @@ def test_unrolling_feeds_predictions_back_and_moves_forcings_on(timed):
 
     def predict(carry, fields, call):
         jax.debug.callback(lambda q: seen.append(np.asarray(q)), fields["q"], ordered=True)
-        new = 2 * fields["w"][:, 1] + fields["w"][:, 0] + fields["q"][:, -1].sum(-1) + fields["k"] + fields["c"][:, None]
+        new = (
+            2 * fields["w"][:, 1] + fields["w"][:, 0] + fields["q"][:, -1].sum(-1) + fields["k"] + fields["c"][:, None]
+        )
         return carry + 1, new[:, None, :, None]
 
     calls, frames = jax.jit(lambda b: unroll(predict, task, b, 3, jnp.asarray(0)))(batch)
@@ -194,7 +194,13 @@ def test_a_sample_at_another_resolution_brings_its_own_grid(steady):
 
 def test_a_point_cloud_is_packed_with_its_points_and_mask(clouds):
     task = sx.Task.fit(clouds, "f", "u")
-    assert task.domain.arrays == ("points", "weights", "mask") and task.names() == ("f", "u", "points", "weights", "mask")
+    assert task.domain.arrays == ("points", "weights", "mask") and task.names() == (
+        "f",
+        "u",
+        "points",
+        "weights",
+        "mask",
+    )
     sample = clouds[0]
     packed = task.pack(sample)
     assert packed.fields.shape == (5, 1) and packed.mask.tolist() == [True] * 3 + [False] * 2
@@ -227,10 +233,25 @@ def test_roles_that_do_not_fit_are_named(steady, timed):
         (steady, dict(inputs="z", targets="u"), KeyError, "no field 'z' in this dataset; it has"),
         (steady, dict(inputs="a"), ValueError, "needs targets; this dataset has"),
         (steady, dict(inputs="a", targets="c"), ValueError, "target 'c' is a parameter; only fields"),
-        (steady, dict(inputs="a", targets="u", mode=sx.Autoregressive(1)), ValueError, "targets .'u'. must be timed fields and inputs"),
+        (
+            steady,
+            dict(inputs="a", targets="u", mode=sx.Autoregressive(1)),
+            ValueError,
+            "targets .'u'. must be timed fields and inputs",
+        ),
         (timed, dict(inputs="k", targets="w"), ValueError, "fields .'w'. have a time axis: pass mode=Autoregressive"),
-        (timed, dict(inputs="k", targets="w", mode=sx.Autoregressive(1)), ValueError, "targets .'w'. must be timed fields and inputs"),
-        (timed, dict(inputs=("w", "k"), targets="k", mode=sx.Autoregressive(1)), ValueError, "targets .'k'. must be timed fields"),
+        (
+            timed,
+            dict(inputs="k", targets="w", mode=sx.Autoregressive(1)),
+            ValueError,
+            "targets .'w'. must be timed fields and inputs",
+        ),
+        (
+            timed,
+            dict(inputs=("w", "k"), targets="k", mode=sx.Autoregressive(1)),
+            ValueError,
+            "targets .'k'. must be timed fields",
+        ),
     ):
         with pytest.raises(error, match=message):
             sx.Task.fit(data, **arguments)

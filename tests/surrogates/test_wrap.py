@@ -10,8 +10,8 @@ from flax import nnx
 
 import surrogax as sx
 from surrogax.core.files import StorageError
+from surrogax.surrogates.batching import Batch
 from surrogax.surrogates.networks.wrap import default_inputs
-from surrogax.surrogates.trainable import apply_batch
 
 N = 9
 
@@ -85,11 +85,10 @@ def test_only_parameters_are_counted_and_trained(task):
 
 
 def test_training_drops_out_and_prediction_is_deterministic(trained, data, task):
-    batch = {"a": data[1]["a"]}
-    inputs = jax.vmap(task.pack)(batch)
+    batch = Batch({"a": data[1]["a"]}, np.arange(len(data[1])))
     model = trained.last
-    once, state = apply_batch(model.network, model.state, inputs, train=True)
-    again, _ = apply_batch(model.network, state, inputs, train=True)
+    once, state = model.frames(batch, train=True)
+    again, _ = eqx.tree_at(lambda m: m.state, model, state).frames(batch, train=True)
     assert not np.allclose(once, again), "the state of the random numbers goes on"
     first = trained.predict(data[1])["u"]
     np.testing.assert_array_equal(first, trained.predict(data[1])["u"])
@@ -123,7 +122,7 @@ def test_seeds_of_a_function_of_a_key_have_their_own_statistics(data, task):
     a, b = result.lasts
     assert not np.allclose(a.predict(val)["u"], b.predict(val)["u"])
     assert not np.allclose(statistics(a)[0], statistics(b)[0])
-    with pytest.raises(ValueError, match=r"NNX does not know how to make new weights; pass a function"):
+    with pytest.raises(ValueError, match=r"CNN does not know how to make new weights; pass a function"):
         sx.fit(cnn(task), train, optimizer=optax.adam(1e-2), epochs=1, seeds=2)
 
 
@@ -152,7 +151,7 @@ def test_an_equinox_module_with_parameters_as_constant_channels(data):
 def test_a_stateless_flax_module_takes_single_samples(data, task):
     module = Pointwise(1, 1, rngs=nnx.Rngs(0))
     model = sx.wrap(module, task)
-    assert model.state is None and not model.network.batched
+    assert model.state is None and not model.network.abilities.batched
     a = data[1]["a"]
     normal = task.normalizers["a"].encode(a[..., None])
     expected = task.normalizers["u"].decode(module(normal))[..., 0]

@@ -13,9 +13,9 @@ import pytest
 import surrogax as sx
 from surrogax.surrogates.training.batches import Resident
 from surrogax.surrogates.training.devices import Devices
-from surrogax.surrogates.training.objectives import Supervised
 from surrogax.surrogates.training.runner import Runner
 from surrogax.surrogates.training.samples import Samples
+from surrogax.surrogates.training.steps import as_step
 
 N = (16, 12)
 
@@ -102,7 +102,7 @@ def test_a_run_goes_on_with_another_number_of_devices(task, tmp_path):
 def compiled_step(task, mesh, seeds: int = 1) -> str:
     """The program of a training step of 8 samples."""
     devices = Devices.of(mesh, batch_size=8, seeds=seeds)
-    start = ([network(task)] * seeds, Supervised(), optax.adam(1e-3), 0.0, devices, jax.random.key(0))
+    start = ([network(task)] * seeds, sx.Supervised(), as_step(optax.adam(1e-3)), 0.0, devices, jax.random.key(0))
     runner, state = Runner.start(*start)
     return runner.compiled(Resident.of(Samples.of(task, TRAIN), 8, devices), state, 1).as_text()
 
@@ -150,5 +150,5 @@ def test_meshes_that_do_not_fit_are_named(task, axes, options, message):
 
 
 def test_an_objective_of_its_own_says_itself_what_it_computes_in(task):
-    with pytest.raises(ValueError, match="bfloat16"):
-        fitted(network(task), objective=Supervised(), dtype="bfloat16")
+    with pytest.raises(ValueError, match="dtype=…. belongs to the model's own objective"):
+        fitted(network(task), objective=sx.Supervised(), dtype="bfloat16")

@@ -1,5 +1,6 @@
 """`fit`: what training reaches, what a run folder survives, and what it refuses."""
 
+import inspect
 import json
 import math
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 import surrogax as sx
 from surrogax.core.files import StorageError
+from surrogax.surrogates.training.steps import as_step
 
 N = 9
 TRACES = {"loss": 0}
@@ -44,6 +46,8 @@ def make_data(n: int = 16) -> sx.Dataset:
 
 
 TRAIN, VAL = make_data().split(train=12, val=4)
+# The same inputs, ids and sizes with one other value.
+OTHER = TRAIN.with_fields({"a": TRAIN["a"], "u": TRAIN["u"] + np.eye(12, N, dtype=np.float32)})
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +67,9 @@ def fit(task):
     return run
 
 
-def counted_loss(u, reference, weights, grid):
+def counted_loss(u, reference, weights, domain):
     TRACES["loss"] += 1
-    return sx.losses.RelativeL2()(u, reference, weights, grid)
+    return sx.losses.RelativeL2()(u, reference, weights, domain)
 
 
 @pytest.fixture(scope="module")
@@ -250,10 +254,13 @@ def test_damaged_checkpoints_alone_are_an_error_in_one_sentence(fit, finished, t
     "change, named",
     [
         ({"batch_size": 6}, "batch_size was 4, now 6"),
-        ({"data": VAL}, "train was 12 samples"),
+        ({"data": VAL}, "train.samples was 12, now 4"),
+        ({"data": OTHER}, r"train.checksums.u was \d+, now"),
         ({"seeds": 2}, "seeds was 1, now 2"),
-        ({"optimizer": optax.sgd(0.1)}, "optimizer was"),
-        ({"key": 7}, "key was"),
+        ({"optimizer": optax.sgd(0.1)}, "optimizer"),
+        ({"optimizer": optax.adam(3.1e-2)}, "optimizer.* was -0.03, now -0.031"),
+        ({"loss": sx.losses.MSE()}, "objective.*RelativeL2, now .*MSE"),
+        ({"key": 7}, r"key\[1\]\[1\] was 0, now 7"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )
@@ -400,6 +407,13 @@ def test_nan_in_the_data_is_an_error_with_the_positions_of_the_samples(fit):
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
         ({"val": None, "patience": 3}, "needs val="),
         ({"symmetry": True}, "declares no symmetry group"),
+        ({"unroll": sx.Unroll(2)}, "only an autoregressive task can be rolled out"),
+        (
+            {"objective": sx.Supervised(), "loss": sx.losses.MSE()},
+            r"fit\(loss=…\) belongs to the model's own objective",
+        ),
+        ({"objective": sx.Supervised(), "dtype": "bfloat16"}, r"fit\(dtype=…\) belongs to the model's own objective"),
+        ({"batch_size": 0}, r"fit\(batch_size=0\): expected 1 or more"),
     ],
     ids=lambda x: "+".join(x) if isinstance(x, dict) else "",
 )
@@ -408,10 +422,15 @@ def test_arguments_that_do_not_fit_are_named(fit, change, message):
         fit(**change)
 
 
+def test_words_and_types_that_nobody_knows_are_named(fit):
+    with pytest.raises(TypeError, match="fit does not know sampler=…, and the objective of NetworkSurrogate neither"):
+        fit(sampler=3)
+    with pytest.raises(TypeError, match="optimizer=0.001 is no optimiser; pass for example optax.adam"):
+        inspect.unwrap(as_step)(1e-3)  # without the type check of the tests
+
+
 def test_a_network_that_cannot_be_made_anew_needs_a_function_for_seeds(fit, task):
-    with pytest.raises(
-        ValueError, match=r"fit\(seeds=2\): Foreign does not know how to make new weights; pass a function"
-    ):
+    with pytest.raises(ValueError, match=r"Toy does not know how to make new weights; pass a function of a key"):
         fit(sx.wrap(Toy(jax.random.key(0)), task), seeds=2)
     with pytest.raises(TypeError, match="MeanField has nothing to train"):
         fit(sx.MeanField(task))
@@ -420,16 +439,26 @@ def test_a_network_that_cannot_be_made_anew_needs_a_function_for_seeds(fit, task
 # Without data ---------------------------------------------------------------------------------------------------------
 
 
-class Parabola(eqx.Module):
-    """(w − 3)², and a state that counts its steps."""
+class Parabola(sx.AbstractObjective):
+    """(w − 3)², a state that counts its steps, and the mean weight as a metric."""
+
+    calls = 1
 
     def init(self, key):
         return jnp.zeros((), jnp.int32)
 
-    def loss(self, model, states, batch, key):
+    def draw(self, state, batch, key):
         assert batch is None
-        value = ((model.network.network.weight - 3) ** 2).mean()
-        return value, (states._replace(objective=states.objective + 1), {})
+
+    def value(self, model, points):
+        weight = model.network.network.weight
+        return ((weight - 3) ** 2).mean(), sx.Outcome(metrics={"weight": weight.mean()})
+
+    def update(self, state, points, outcome, key):
+        return state + 1
+
+    def validate(self, model, batch):
+        raise TypeError("this objective has no validation data")
 
 
 def test_training_without_data_counts_steps_and_goes_on_for_as_many_as_are_missing(fit, tmp_path):
@@ -441,5 +470,7 @@ def test_training_without_data_counts_steps_and_goes_on_for_as_many_as_are_missi
     assert step == 5 and counts == [5, 5], "the state of the objective and the number of steps"
     first, last = result.history.loss[0][0], result.history.loss[1][0]
     assert math.isfinite(first) and last < first
+    first, second = (means[0] for means in result.history.metrics["weight"])
+    assert first < second < 3
     with pytest.raises(ValueError, match="without data it counts steps"):
         fit(**(options | {"epochs": 2}))

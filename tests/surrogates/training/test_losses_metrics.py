@@ -7,15 +7,24 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.surrogates.evaluation.metrics import METRICS
+from surrogax.core.domains import PointCloudLayout
+from surrogax.surrogates.evaluation.forecast import GaussianForecast, PointForecast, SampleForecast
+from surrogax.surrogates.evaluation.metrics import find_metric, known_metrics
 from surrogax.surrogates.training.losses import MSE, RelativeH1, RelativeL2
-from surrogax.surrogates.training.objectives import States, Supervised
 
 GRIDS = {
     "nodes": sx.Grid.unit((5, 7)),
     "periodic": sx.Grid(sx.Box.unit(2, "periodic"), (6, 4), ("periodic", "periodic")),
     "cells": sx.Grid.unit(6, 1, "cells"),
 }
+CLOUD = PointCloudLayout(2, 9)
+POINT_METRICS = [name for name in known_metrics() if not find_metric(name).probabilistic]
+
+
+def measure(name, u, reference, weights, domain):
+    """A metric of a value, or of any other forecast."""
+    forecast = PointForecast(u) if isinstance(u, jax.Array) else u
+    return find_metric(name).function(forecast, reference, weights, domain)
 
 
 @pytest.fixture(params=GRIDS)
@@ -61,9 +70,9 @@ def test_every_metric_is_its_definition_per_channel(case):
         "max_error": np.abs(x - y).max(flat) / np.abs(y).max(flat),
         "vrmse": np.sqrt(((x - y) ** 2).mean(flat) / (y.var(flat, ddof=1) + 1e-7)),
     }
-    assert set(expected) == set(METRICS)
+    assert set(expected) == set(POINT_METRICS)
     for name, values in expected.items():
-        np.testing.assert_allclose(METRICS[name](u, v, weights, grid), values, rtol=2e-5, err_msg=name)
+        np.testing.assert_allclose(measure(name, u, v, weights, grid), values, rtol=2e-5, err_msg=name)
 
 
 def test_every_loss_is_its_definition_over_all_channels(case):
@@ -82,7 +91,7 @@ def test_pdebench_and_the_well_print_these_numbers():
     u, v = np.random.default_rng(1).normal(2, 1, (2, 4, 5))
     grid = sx.Grid(sx.Box(x=(0, 2, "periodic"), y=(0, 3, "periodic")), (4, 5), ("periodic", "periodic"))
     arrays = jnp.float32(u)[..., None], jnp.float32(v)[..., None], jnp.float32(grid.weights)
-    value = lambda name: float(METRICS[name](*arrays, grid)[0])  # noqa: E731
+    value = lambda name: float(measure(name, *arrays, grid)[0])  # noqa: E731
     np.testing.assert_allclose(value("rel_l2_unweighted"), np.sqrt(np.mean((u - v) ** 2) / np.mean(v**2)), rtol=1e-5)
     np.testing.assert_allclose(value("rel_l2"), value("rel_l2_unweighted"), rtol=1e-5)
     np.testing.assert_allclose(value("vrmse"), np.sqrt(np.mean((u - v) ** 2) / (np.var(v, ddof=1) + 1e-7)), rtol=1e-5)
@@ -92,7 +101,9 @@ def test_pdebench_and_the_well_print_these_numbers():
 def test_the_constant_field_that_is_the_mean_has_a_vrmse_of_one():
     v = np.random.default_rng(2).normal(size=(400, 1)).astype(np.float32)
     weights = jnp.full(400, 1 / 400)
-    np.testing.assert_allclose(METRICS["vrmse"](jnp.full_like(v, v.mean()), jnp.array(v), weights), 1, rtol=2e-3)
+    np.testing.assert_allclose(
+        measure("vrmse", jnp.full_like(jnp.array(v), v.mean()), jnp.array(v), weights, CLOUD), 1, rtol=2e-3
+    )
 
 
 def test_the_h1_error_converges_to_the_analytic_value():
@@ -111,24 +122,24 @@ def test_the_h1_error_converges_to_the_analytic_value():
 # Masks and derivatives ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in METRICS if n != "rel_h1"])
+@pytest.mark.parametrize("name", [n for n in POINT_METRICS if n != "rel_h1"])
 @pytest.mark.parametrize("fill", [1e6, np.nan])
 def test_masked_points_do_not_matter_to_metrics(name, fill):
     u, v = np.random.default_rng(0).normal(1, 1, (2, 9, 2)).astype(np.float32)
     weights = np.float32([0.1, 0.3, 0.2, 0.2, 0.15, 0.05, 0, 0, 0])
-    expected = METRICS[name](*map(jnp.array, (u[:6], v[:6], weights[:6])))
+    expected = measure(name, *map(jnp.array, (u[:6], v[:6], weights[:6])), CLOUD)
     u[6:], v[6:] = fill, -fill
-    np.testing.assert_allclose(METRICS[name](*map(jnp.array, (u, v, weights))), expected, rtol=1e-6)
+    np.testing.assert_allclose(measure(name, *map(jnp.array, (u, v, weights)), CLOUD), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("loss", [RelativeL2(), MSE()], ids=repr)
 def test_masked_points_do_not_matter_to_losses_nor_to_their_gradients(loss):
     u, v = np.random.default_rng(0).normal(1, 1, (2, 9, 2)).astype(np.float32)
     weights = np.float32([0.1, 0.3, 0.2, 0.2, 0.15, 0.05, 0, 0, 0])
-    run = jax.value_and_grad(lambda u: loss(u, jnp.array(v), jnp.array(weights)))
+    run = jax.value_and_grad(lambda u: loss(u, jnp.array(v), jnp.array(weights), CLOUD))
     value, gradient = run(jnp.array(u))
     u[6:], v[6:] = np.nan, 1
-    np.testing.assert_allclose(loss(*map(jnp.array, (u, v, weights))), value, rtol=1e-6)
+    np.testing.assert_allclose(loss(*map(jnp.array, (u, v, weights)), CLOUD), value, rtol=1e-6)
     u[6:], v[6:] = 1e6, -1e6
     masked, masked_gradient = run(jnp.array(u))
     np.testing.assert_allclose(masked, value, rtol=1e-6)
@@ -152,10 +163,47 @@ def test_the_gradient_at_the_reference_is_zero_and_elsewhere_that_of_differences
 
 def test_h1_needs_a_grid():
     x = jnp.ones((4, 1))
-    with pytest.raises(ValueError, match="RelativeH1 needs a grid"):
-        RelativeH1()(x, x, jnp.ones(4), None)
-    with pytest.raises(ValueError, match="rel_h1 needs a grid"):
-        METRICS["rel_h1"](x, x, jnp.ones(4), None)
+    with pytest.raises(ValueError, match="RelativeH1 needs a uniform grid"):
+        RelativeH1()(x, x, jnp.ones(4), CLOUD)
+    with pytest.raises(ValueError, match="rel_h1 needs a uniform grid"):
+        measure("rel_h1", x, x, jnp.ones(4), CLOUD)
+
+
+# Uncertainty ----------------------------------------------------------------------------------------------------------
+
+
+def test_probabilistic_metrics_of_a_calibrated_forecast():
+    """For y ~ N(m, s²): E crps = s/√π, coverage 90 %, spread = rmse = s; from the density and from draws."""
+    rng = np.random.default_rng(0)
+    n, s = 4000, np.float32([0.5, 3.0])
+    mean, weights = jnp.float32(rng.normal(size=(n, 2))), jnp.full(n, 1 / n)
+    truth = mean + s * jnp.float32(rng.normal(size=(n, 2)))
+    draws = mean + s * jnp.float32(rng.normal(size=(64, n, 2)))
+    for forecast in (GaussianForecast(mean, jnp.broadcast_to(s, (n, 2))), SampleForecast(mean, draws)):
+        value = lambda name, f=forecast: measure(name, f, truth, weights, CLOUD)  # noqa: E731
+        np.testing.assert_allclose(value("crps"), s / np.sqrt(np.pi), rtol=0.03)
+        np.testing.assert_allclose(value("coverage_90"), 0.9, atol=0.025)
+        np.testing.assert_allclose(value("spread"), s, rtol=0.02)
+        np.testing.assert_allclose(value("rmse"), s, rtol=0.04)
+
+
+def test_the_crps_of_samples_is_its_definition_and_that_of_no_spread_the_absolute_error():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(7, 5, 1)).astype(np.float32), rng.normal(size=(5, 1)).astype(np.float32)
+    pairs = np.abs(x[:, None] - x[None]).sum((0, 1)) / (2 * 7 * 6)
+    expected = np.abs(x - y).mean(0) - pairs
+    np.testing.assert_allclose(
+        SampleForecast(jnp.array(x[0]), jnp.array(x)).crps(jnp.array(y)), expected, rtol=1e-4, atol=1e-6
+    )
+    sure = GaussianForecast(jnp.array(x[0]), jnp.zeros((5, 1)))
+    np.testing.assert_allclose(sure.crps(jnp.array(y)), np.abs(x[0] - y), rtol=1e-6)
+
+
+def test_a_value_alone_has_no_uncertainty():
+    x = jnp.ones((4, 1))
+    for name in set(known_metrics()) - set(POINT_METRICS):
+        with pytest.raises(TypeError, match="needs a surrogate with `std` or `samples`"):
+            measure(name, x, x, jnp.ones(4), CLOUD)
 
 
 # The objective --------------------------------------------------------------------------------------------------------
@@ -195,9 +243,9 @@ def test_the_symmetry_group_moves_input_and_target_together(square, layout):
 
     def losses(network):
         model = sx.wrap(network, task)
-        run = lambda objective, key: float(objective.loss(model, States(None, None), batch, key)[0])  # noqa: E731
-        plain = run(Supervised(), jax.random.key(0))
-        return plain, [run(Supervised(symmetry=sx.Dihedral()), jax.random.key(i)) for i in range(3)]
+        run = lambda objective, key: float(objective(model, None, batch, key)[0])  # noqa: E731
+        plain = run(sx.Supervised(), jax.random.key(0))
+        return plain, [run(sx.Supervised(symmetry=sx.Dihedral()), jax.random.key(i)) for i in range(3)]
 
     plain, seen = losses(equivariant)
     np.testing.assert_allclose(seen, plain, rtol=1e-5)
@@ -211,7 +259,7 @@ def test_symmetries_need_one_layout(square):
     mixed = sx.from_arrays({"a": data["a"]}, {"u": data["u"]}, grid=grid)
     model = sx.wrap(Average(), sx.Task.fit(mixed, "a", "u"))
     with pytest.raises(ValueError, match="symmetries act on grids of one layout"):
-        Supervised(symmetry=sx.Dihedral()).loss(model, States(None, None), mixed.read(), jax.random.key(0))
+        sx.Supervised(symmetry=sx.Dihedral())(model, None, mixed.read(), jax.random.key(0))
 
 
 class Factor(eqx.Module):
@@ -234,7 +282,7 @@ def test_unrolling_averages_the_losses_of_its_steps_or_trains_the_last_alone(gra
 
     def loss(factor):
         model = sx.wrap(Factor(factor), task)
-        return Supervised(steps=3, gradient=gradient).loss(model, States(None, None), batch, jax.random.key(0))[0]
+        return sx.Supervised(unroll=sx.Unroll(3, gradient))(model, None, batch, jax.random.key(0))[0]
 
     def error(x, t):
         return np.mean(np.linalg.norm(x - w[:, t], axis=1) / np.linalg.norm(w[:, t], axis=1))

@@ -34,7 +34,11 @@ def trajectories() -> sx.Dataset:
 
 CASES = {
     "steady": (steady, dict(inputs="a", targets="u"), {}),
-    "windows": (trajectories, dict(inputs=("w", "force", "nu"), targets="w", mode=sx.Autoregressive(2)), dict(unroll=sx.Unroll(2))),
+    "windows": (
+        trajectories,
+        dict(inputs=("w", "force", "nu"), targets="w", mode=sx.Autoregressive(2)),
+        dict(unroll=sx.Unroll(2)),
+    ),
 }
 
 
@@ -130,7 +134,7 @@ def test_values_that_are_not_finite_are_named_when_they_are_read(case):
     bad = {name: values.copy() for name, values in train.read().items()}
     target = task.targets[0]
     bad[target][1] = np.nan
-    broken = sx.Dataset.of(MemorySource(bad, train.fields, train.grid, train.times, {}))
+    broken = sx.Dataset.of(MemorySource(bad, train.fields, {"": train.grid}, train.times, {}))
     with pytest.raises(ValueError, match=f"'{target}' holds NaN or infinity in 1 of"):
         fitted((task, broken, val, options), stream=True)
 
