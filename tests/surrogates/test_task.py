@@ -229,26 +229,27 @@ def test_everything_is_meant_by_a_star(timed, steady):
 
 
 def test_roles_that_do_not_fit_are_named(steady, timed):
+    one = sx.Autoregressive(1)
     for data, arguments, error, message in (
         (steady, dict(inputs="z", targets="u"), KeyError, "no field 'z' in this dataset; it has"),
         (steady, dict(inputs="a"), ValueError, "needs targets; this dataset has"),
         (steady, dict(inputs="a", targets="c"), ValueError, "target 'c' is a parameter; only fields"),
         (
             steady,
-            dict(inputs="a", targets="u", mode=sx.Autoregressive(1)),
+            dict(inputs="a", targets="u", mode=one),
             ValueError,
             "targets .'u'. must be timed fields and inputs",
         ),
         (timed, dict(inputs="k", targets="w"), ValueError, "fields .'w'. have a time axis: pass mode=Autoregressive"),
         (
             timed,
-            dict(inputs="k", targets="w", mode=sx.Autoregressive(1)),
+            dict(inputs="k", targets="w", mode=one),
             ValueError,
             "targets .'w'. must be timed fields and inputs",
         ),
         (
             timed,
-            dict(inputs=("w", "k"), targets="k", mode=sx.Autoregressive(1)),
+            dict(inputs=("w", "k"), targets="k", mode=one),
             ValueError,
             "targets .'k'. must be timed fields",
         ),

@@ -27,11 +27,11 @@ class Scaled(sx.AbstractSurrogate):
 
     @property
     def capabilities(self):
-        return sx.Capabilities(resolution_free=self.free, autoregressive=self.task.history > 0, savable=False)
+        return sx.Capabilities(resolution_free=self.free, autoregressive=self.task.mode.rolls_out, savable=False)
 
     def __call__(self, fields, at=None):
-        if self.task.history:
-            return {k: self.factor * fields[k][self.task.history - 1] for k in self.task.targets}
+        if self.task.mode.rolls_out:
+            return {k: self.factor * fields[k][self.task.mode.history - 1] for k in self.task.targets}
         return {k: self.factor * (fields["a"] if self.task.spec(k).components == () else jnp.stack([fields["a"]] * 2, -1))
                 for k in self.task.targets}  # fmt: skip
 

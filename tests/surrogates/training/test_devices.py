@@ -150,5 +150,5 @@ def test_meshes_that_do_not_fit_are_named(task, axes, options, message):
 
 
 def test_an_objective_of_its_own_says_itself_what_it_computes_in(task):
-    with pytest.raises(ValueError, match="dtype=…. belongs to the model's own objective"):
+    with pytest.raises(ValueError, match=r"dtype=…. belongs to the model's own objective"):
         fitted(network(task), objective=sx.Supervised(), dtype="bfloat16")

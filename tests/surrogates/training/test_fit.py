@@ -423,9 +423,9 @@ def test_arguments_that_do_not_fit_are_named(fit, change, message):
 
 
 def test_words_and_types_that_nobody_knows_are_named(fit):
-    with pytest.raises(TypeError, match="fit does not know sampler=…, and the objective of NetworkSurrogate neither"):
+    with pytest.raises(TypeError, match=r"fit does not know sampler=…, and the objective of NetworkSurrogate neither"):
         fit(sampler=3)
-    with pytest.raises(TypeError, match="optimizer=0.001 is no optimiser; pass for example optax.adam"):
+    with pytest.raises(TypeError, match=r"optimizer=0.001 is no optimiser; pass for example optax.adam"):
         inspect.unwrap(as_step)(1e-3)  # without the type check of the tests
 
 
