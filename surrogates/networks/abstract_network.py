@@ -4,8 +4,11 @@ import abc
 from dataclasses import dataclass
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, PyTree
 
+from ...core.blueprint import AbstractBlueprint, AbstractBuilt
+from ...core.storage import register
 from ..task.inputs import Inputs
 from ..task.signature import Signature
 
@@ -41,14 +44,33 @@ class AbstractNetworkConfig(abc.ABC):
         """
 
 
-class AbstractNetwork(eqx.Module):
+@register("NetworkBlueprint")
+@dataclass(frozen=True)
+class NetworkBlueprint(AbstractBlueprint):
+    """A config and a signature: what a saved network is built from."""
+
+    config: AbstractNetworkConfig
+    signature: Signature
+
+    def skeleton(self) -> "AbstractNetwork":
+        return eqx.filter_eval_shape(self.config.build, self.signature, jax.random.key(0))
+
+
+class AbstractNetwork(AbstractBuilt):
     """A network on one sample, or on a batch if its abilities say so.
 
-    **Fields:** `config`, what it was built by; `abilities`.
+    Files hold its config, its signature and its arrays, so that it may contain functions and modules of other libraries.
+
+    **Fields:** `config` and `signature`, what it was built from; `abilities`.
     """
 
     config: eqx.AbstractVar[AbstractNetworkConfig]
+    signature: eqx.AbstractVar[Signature]
     abilities: eqx.AbstractVar[Abilities]
+
+    @property
+    def blueprint(self) -> NetworkBlueprint:
+        return NetworkBlueprint(self.config, self.signature)
 
     @abc.abstractmethod
     def initial_state(self) -> PyTree:

@@ -49,11 +49,11 @@ def wrap(
         stateful = bool(jax.tree.leaves(rest))
         if stateful and not batched:
             raise ValueError(f"wrap: {type(network).__name__} has a state, which needs batches: pass batched=True")
-        network = NNXNetwork(params, graph, config, abilities, select)
+        network = NNXNetwork(params, graph, config, task.signature, abilities, select)
         return NetworkSurrogate(network=network, task=task, state=rest if stateful else None)
     if not callable(network):
         raise TypeError(f"wrap: {type(network).__name__} is neither a flax.nnx.Module nor callable")
-    return NetworkSurrogate(network=CallableNetwork(network, config, abilities, select), task=task)
+    return NetworkSurrogate(network=CallableNetwork(network, config, task.signature, abilities, select), task=task)
 
 
 def default_inputs(inputs: Inputs) -> Array | None:
@@ -84,6 +84,7 @@ class CallableNetwork(AbstractNetwork):
 
     network: PyTree
     config: Foreign = eqx.field(static=True)
+    signature: Signature = eqx.field(static=True)
     abilities: Abilities = eqx.field(static=True)
     select: Callable = eqx.field(static=True)
 
@@ -102,6 +103,7 @@ class NNXNetwork(AbstractNetwork):
     params: PyTree
     graph: Any = eqx.field(static=True)
     config: Foreign = eqx.field(static=True)
+    signature: Signature = eqx.field(static=True)
     abilities: Abilities = eqx.field(static=True)
     select: Callable = eqx.field(static=True)
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ...core.domains import Layout
 from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
@@ -33,7 +32,6 @@ NEURALOPERATOR: Mapping[str, Any] = dict(
 )  # fmt: skip
 
 
-@register("FNO.Block")
 class Block(eqx.Module):
     """v ↦ σ(MLP(σ(norm(K v + W v))) + g ⊙ v), or σ(norm(K v + W v)) without channel MLP; σ is left out at the end of the
     last block."""
@@ -133,7 +131,6 @@ class FNOConfig(AbstractNetworkConfig):
         return FourierNetwork(self, signature, key=key)
 
 
-@register("FNO.Network")
 class FourierNetwork(AbstractNetwork):
     """The network behind `FNO`: lifting → blocks on the padded grid → projection.
 
@@ -146,8 +143,8 @@ class FourierNetwork(AbstractNetwork):
     lifting: PointwiseMLP
     blocks: tuple[Block, ...]
     projection: PointwiseMLP
-    layouts: tuple[Layout, ...] = eqx.field(static=True)
     config: FNOConfig = eqx.field(static=True)
+    signature: Signature = eqx.field(static=True)
 
     def __init__(self, config: FNOConfig, signature: Signature, *, key: Array):
         grid, width = signature.domain.as_grid("FNO"), config.width
@@ -164,7 +161,7 @@ class FourierNetwork(AbstractNetwork):
         self.lifting = mlp(n_in, config.lifting, width, keys[0])
         self.projection = mlp(width, config.projection, signature.out_channels, keys[1])
         self.blocks = tuple(Block(config, kept, key=k) for k in keys[2:])
-        self.layouts, self.config = grid.layouts, config
+        self.config, self.signature = config, signature
 
     @property
     def abilities(self) -> Abilities:
@@ -237,6 +234,7 @@ class FourierNetwork(AbstractNetwork):
         the same function on all grids; "both" (neuraloperator): round(padding · n) points on either side."""
         if self.config.padding_side == "both":
             return [(p, p) for p in (round(self.config.padding * n) for n in space)]
+        layouts = self.signature.domain.as_grid("FNO").layouts
         if self.config.padding == 0:
             return [(0, 0)] * len(space)
         return [
@@ -246,7 +244,7 @@ class FourierNetwork(AbstractNetwork):
                 if layout == "nodes"
                 else round(self.config.padding * n),
             )
-            for n, layout in zip(space, self.layouts, strict=True)
+            for n, layout in zip(space, layouts, strict=True)
         ]
 
 

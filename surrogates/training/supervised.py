@@ -1,14 +1,13 @@
 """Supervised training: a loss between predictions and targets."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ...datasets.dataset import Dataset
 from ...solvers.pde.symmetry import Dihedral
 from ..batching import Batch
 from ..networks.network_surrogate import NetworkSurrogate
@@ -59,7 +58,7 @@ class Supervised(AbstractObjective):
     def of(
         cls,
         task: Task,
-        data: Dataset | None,
+        data: Any,
         *,
         loss: Loss = RelativeL2(),  # noqa: B008 (frozen)
         symmetry: Dihedral | bool | None = None,
@@ -68,7 +67,7 @@ class Supervised(AbstractObjective):
     ) -> "Supervised":
         """The objective of `fit` for a network surrogate.
 
-        **Arguments:** as of the class; `symmetry=True` is the group that the problem of the data declares.
+        **Arguments:** as of the class; `data` are those of `fit`; `symmetry=True` is the group that their problem declares.
 
         **Raises:** `ValueError` without data, for a group that is not declared, and for predictions in a row of a task that
         cannot be rolled out.

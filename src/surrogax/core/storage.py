@@ -5,6 +5,9 @@ classes, is the metadata (see `safetensors_file`). Reading a file runs no code t
 registered classes only, whose fields are set without calling a constructor. The one method of such a class that is called is
 its own `__check_init__`, so that a file cannot hold an object that the class refuses. Shapes in annotations
 (`Float[Array, "i o"]`) are not enforced: modules that `vmap` made carry further axes in front.
+
+An object with a blueprint (a network with its config) is stored as the blueprint and its arrays; loading builds its
+structure again, by the `skeleton` of the registered blueprint.
 """
 
 import dataclasses
@@ -18,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import safetensors_file
+from .blueprint import AbstractBlueprint, AbstractBuilt
 from .files import StorageError as StorageError
 from .registry import field_names, is_named_tuple, qualified_name, tag_of, tags, type_of
 from .registry import register as register
@@ -102,6 +106,10 @@ def _is_value(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic | bool | int | float)
 
 
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct | np.ndarray)
+
+
 def _form(leaf: Any) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__
 
@@ -126,6 +134,10 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"key": jax.random.key_impl(value)}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return _encode_array(value, where, arrays)
+    if isinstance(value, AbstractBuilt):
+        leaves = [(f"{where}{jax.tree_util.keystr(key)}", leaf) for key, leaf in _leaves(value) if _is_array(leaf)]
+        built = {name: _encode(leaf, name, arrays) for name, leaf in leaves}
+        return {"blueprint": _encode(value.blueprint, f"{where}.blueprint", arrays), "arrays": built}
     if kind in (list, tuple):
         return {kind.__name__: [_encode(v, f"{where}[{i}]", arrays) for i, v in enumerate(value)]}
     if kind is dict:
@@ -183,6 +195,9 @@ def _decode(node: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
             return _as(form, _take(arrays, where), where)
         case {"complex": "jax" | "numpy" | "scalar" as form}:
             return _as(form, _complex(_take(arrays, where), where), where)
+        case {"blueprint": dict(plan), "arrays": dict(built)}:
+            values = {name: _decode(leaf, arrays, name) for name, leaf in built.items()}
+            return _filled(_decode(plan, arrays, f"{where}.blueprint"), values, where)
         case {"list": list(items)}:
             return [_decode(v, arrays, f"{where}[{i}]") for i, v in enumerate(items)]
         case {"tuple": list(items)}:
@@ -244,6 +259,26 @@ def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
             except Exception as error:  # the check of a class may meet anything in fields that are wrong
                 raise StorageError(f"{where or 'the object'} is no valid {cls.__qualname__}: {error}") from error
     return obj
+
+
+def _filled(blueprint: Any, values: dict[str, Any], where: str) -> Any:
+    """The skeleton of a blueprint with these arrays by their paths."""
+    if not isinstance(blueprint, AbstractBlueprint):
+        raise StorageError(f"{where or 'the object'} is built from a {type(blueprint).__name__}, which is no blueprint")
+    try:
+        skeleton = blueprint.skeleton()
+    except Exception as error:  # a builder may meet anything in settings that are wrong
+        raise StorageError(f"{where or 'the object'} cannot be built from {blueprint!r:.200}: {error}") from error
+    leaves = [(f"{where}{jax.tree_util.keystr(key)}", leaf) for key, leaf in _leaves(skeleton)]
+    expected = {name: _form(leaf) for name, leaf in leaves if _is_array(leaf)}
+    found = {name: _form(value) for name, value in values.items()}
+    if expected != found:
+        name = next(n for n in sorted(expected | found) if expected.get(n) != found.get(n))
+        raise StorageError(
+            f"{where or 'the object'} was built with {name} {found.get(name, 'absent')}, its blueprint asks for "
+            f"{expected.get(name, 'nothing there')}; the file is damaged or from another version"
+        )
+    return jax.tree.unflatten(jax.tree.structure(skeleton), [values.get(name, leaf) for name, leaf in leaves])
 
 
 def _complex(pairs: np.ndarray, where: str) -> np.ndarray:
