@@ -22,7 +22,6 @@ from .solved import Solved
 from .symmetry import Dihedral
 
 Fields = Mapping[str, Any]  # arrays of JAX or NumPy by name
-Input = AbstractLaw | ArrayLike | tuple  # a law is sampled, all else is a constant
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Problem:
         box: Box,
         *,
         time: tuple[float, float] | Interval | None = None,
-        inputs: Mapping[str, Input] | None = None,
+        inputs: Mapping[str, Any] | None = None,
         residual: Callable | None = None,
         boundary: BoundaryValues = 0.0,
         initial: Value | Mapping[str, Value] | None = None,

@@ -37,7 +37,9 @@ def test_waves_are_exact_at_and_between_nodes(n, order):
         k = 2 * np.pi * mode / length
         wave = lambda x, k=k, d=order: (1j * k) ** d * np.exp(1j * k * x)  # noqa: E731
         expected = wave(targets)
-        np.testing.assert_allclose(matrix @ np.exp(1j * k * nodes), expected, atol=1e-12 * (np.pi * n / length) ** order)
+        np.testing.assert_allclose(
+            matrix @ np.exp(1j * k * nodes), expected, atol=1e-12 * (np.pi * n / length) ** order
+        )
 
 
 def test_too_few_points_are_refused():
