@@ -127,7 +127,7 @@ class SolverSurrogate(AbstractSurrogate):
     - `rtol`: of the solver.
     - `task`: by default the steady task from all random inputs of the problem to its unknowns. An autoregressive task must
       have all unknowns among its inputs and targets, and every random input except those that hold the initial value.
-    - `dt`: time between two frames of an autoregressive task.
+    - `dt`: time between two frames of an autoregressive task; None for a steady one.
 
     **Raises:** `ValueError` for a task that the problem cannot serve; in particular an autoregressive one where the future
     depends on more than the unknowns (the problem declares no `step`).
@@ -177,11 +177,11 @@ class SolverSurrogate(AbstractSurrogate):
         own = self.task.grid_of(fields)
         there = resample(self.task, fields, self.grid)
         inputs = {name: there[name] for name in self.problem.laws if name in there}
-        if self.task.history:
+        if self.dt is None:
+            solution = self.problem.solve(inputs, self.grid, rtol=self.rtol)
+        else:
             last = {name: there[name][self.task.history - 1] for name in self.problem.unknowns}
             solution = self.problem.step(last, inputs, self.grid, self.dt, rtol=self.rtol)
-        else:
-            solution = self.problem.solve(inputs, self.grid, rtol=self.rtol)
         return {k: apply_along_axes(solution[k], interpolation(self.grid, at or own)) for k in self.task.targets}
 
 
