@@ -136,6 +136,15 @@ def test_registry():
         register_problem("darcy")(toy.__wrapped__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Ramp(random.Distribution):
+    slope: float
+    is_field, isotropic, smooth = True, False, True
+
+    def sample(self, key, grid):
+        return self.slope * grid.points[..., 0]
+
+
 def test_recipes_hold_every_digit_of_every_argument():
     def recipes(name, *options):
         return [problem(name, **o).recipe for o in options]
@@ -148,6 +157,7 @@ def test_recipes_hold_every_digit_of_every_argument():
     assert recipes("burgers", {"nu": laws[0]}) == recipes("burgers", {"nu": random.LogUniform(0.1, 10.0)})
     nested = problem("darcy", a=random.Threshold(4, 2, random.GaussianField(tau=7.5))).recipe
     assert "Threshold(upper=4, lower=2, field=GaussianField(alpha=2.0, tau=7.5" in nested
+    assert f"u0={__name__}.Ramp(slope=2.0)" in problem("heat", u0=Ramp(2.0)).recipe, "two users may choose one name"
     masks = [np.zeros((8, 8), bool), np.zeros((8, 8), bool), np.eye(8, dtype=bool)]
     a, b, c = recipes("smoke", *({"grid": (8, 8), "solid": m} for m in masks))
     assert a == b != c
