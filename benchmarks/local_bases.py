@@ -19,6 +19,7 @@ Last line: JSON. `gaussians_…` are those of seed 0; `worst_vs_best_other` is t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx

@@ -2,11 +2,10 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, ScalarLike
@@ -16,13 +15,12 @@ from ..kernels.exponential import Instants
 from ..random import AbstractLaw
 from .affine import AffineSystem
 from .conditions import BoundaryValues, Value, boundary_conditions, prescribed
-from .pointwise_derivatives import Constant, Jet, Jets, Values
+from .inputs import DeclaredInputs
+from .inputs import Fields as Fields
+from .pointwise_derivatives import Jet, Jets
 from .recipe import Recipe
 from .solved import Solved
 from .symmetry import Dihedral
-
-Fields = Mapping[str, Any]  # arrays of JAX or NumPy by name
-Input = AbstractLaw | ArrayLike | tuple  # a law is sampled, all else is a constant
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Problem:
         box: Box,
         *,
         time: tuple[float, float] | Interval | None = None,
-        inputs: Mapping[str, Input] | None = None,
+        inputs: Mapping[str, Any] | None = None,
         residual: Callable | None = None,
         boundary: BoundaryValues = 0.0,
         initial: Value | Mapping[str, Value] | None = None,
@@ -93,17 +91,16 @@ class Problem:
         grid: Grid | None = None,
         no_residual: str = "",
     ):
-        self._arguments = {k: v for k, v in locals().items() if k != "self"}
+        parts = {"residual": residual, "solve": solve, "operator": operator, "affine": affine, "step": step}
+        rest = {"inputs": inputs, "boundary": boundary, "initial": initial, "symmetry": symmetry, "grid": grid}
+        self._arguments = {"unknowns": unknowns, "box": box, "time": time, "no_residual": no_residual, **parts, **rest}
         self._recipe: Recipe | None = None
         self.unknowns = (unknowns,) if isinstance(unknowns, str) else tuple(unknowns)
         self.box, self.grid, self.symmetry, self.no_residual = box, grid, symmetry, no_residual
         self.time = Interval(*map(float, time)) if isinstance(time, tuple) else time
-        self.inputs = dict(inputs or {})
-        parts = {"residual": residual, "solve": solve, "operator": operator, "affine": affine, "step": step}
+        self.inputs = DeclaredInputs(inputs or {})
         self._parts = {name: part for name, part in parts.items() if part is not None}
         _check_axes(box)
-        for name, value in self.inputs.items():
-            _check_input(name, value)
         if residual is not None and no_residual:
             raise ValueError(f"{self!r} declares a residual and no_residual={no_residual!r}; leave one of them out")
         if self.time is None and (initial is not None or step is not None):
@@ -124,12 +121,12 @@ class Problem:
     @property
     def laws(self) -> dict[str, AbstractLaw]:
         """The inputs that are random, by name: what `generate` samples and `solve` must be given."""
-        return {name: value for name, value in self.inputs.items() if isinstance(value, AbstractLaw)}
+        return self.inputs.laws
 
     @property
     def constants(self) -> dict[str, Any]:
         """The other inputs, by name."""
-        return {name: value for name, value in self.inputs.items() if not isinstance(value, AbstractLaw)}
+        return self.inputs.constants
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -177,21 +174,7 @@ class Problem:
     def sample_inputs(self, key: jax.Array, grid: Grid, times: np.ndarray | None = None) -> dict[str, Array]:
         """One draw of every random input at the points of `grid`, each from its own key (by position in the declaration);
         laws of time-dependent fields at `times`."""
-        return {
-            name: law.draw(jax.random.fold_in(key, i), grid, times) for i, (name, law) in enumerate(self.laws.items())
-        }
-
-    def complete(self, inputs: Fields, *, without: Collection[str] = ()) -> dict[str, Any]:
-        """`inputs` with the declared constants added.
-
-        **Raises:** `ValueError` for names that are no inputs, and for random inputs (apart from `without`) that are missing.
-        """
-        self._check_names(inputs)
-        if missing := self.laws.keys() - inputs.keys() - set(without):
-            raise ValueError(
-                f"{self.name}: the inputs {sorted(missing)} are random and were not given, only {sorted(inputs)}"
-            )
-        return self.constants | dict(inputs)
+        return self.inputs.sample(key, grid, times)
 
     def solve(
         self,
@@ -222,7 +205,7 @@ class Problem:
         options = {name: value for name, value in options.items() if name not in self.inputs}
         options |= {name: v for name, v in (("times", times), ("rtol", rtol)) if v is not None}
         self._check_options(self._parts["solve"], options)
-        return self._parts["solve"](self.complete({**(inputs or {}), **named}), self._suitable(grid), **options)
+        return self._parts["solve"](self.inputs.complete({**(inputs or {}), **named}), self._suitable(grid), **options)
 
     def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: ScalarLike | None = None) -> Solved:
         """The unknowns, without time axis, a time `dt` after they were `fields`. Inputs that hold the initial value alone
@@ -231,13 +214,13 @@ class Problem:
         options = {} if rtol is None else {"rtol": rtol}
         self._check_options(self._parts["step"], options)
         starts = [value for value in self.initial.values() if isinstance(value, str)]
-        complete = self.complete(inputs, without=starts)
+        complete = self.inputs.complete(inputs, without=starts)
         return self._parts["step"](fields, complete, self._suitable(grid), dt, **options)
 
     def operator(self, inputs: Fields, grid: Grid) -> tuple[Any, Array]:
         """(A, b) of the linear system A x = b of one sample."""
         self.needs("operator", "operator")
-        return self._parts["operator"](self.complete(inputs), self._suitable(grid))
+        return self._parts["operator"](self.inputs.complete(inputs), self._suitable(grid))
 
     def affine(self, grid: Grid) -> AffineSystem:
         """The same system for all inputs, as sums of fixed parts times functions of the inputs."""
@@ -273,18 +256,7 @@ class Problem:
 
     def input_jets(self, inputs: Mapping[str, Jet | ArrayLike] | None = None) -> Jets:
         """The inputs as jets: numbers are constant fields, arrays of values have no known derivatives."""
-        inputs = dict(inputs or {})
-        self._check_names(inputs)
-
-        def jet(name: str, value: Any) -> Jet:
-            if isinstance(value, Jet):
-                return value
-            known = self.inputs[name]
-            field = isinstance(known, AbstractLaw) and known.is_field
-            return Jet((Values if field or np.ndim(value) else Constant)(value, self.coordinates))
-
-        numbers = {name: value for name, value in self.constants.items() if not isinstance(value, tuple)}
-        return Jets({name: jet(name, value) for name, value in {**numbers, **inputs}.items()})
+        return self.inputs.jets(inputs or {}, self.coordinates)
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
@@ -295,15 +267,12 @@ class Problem:
         return Jets(jets)
 
     def _suitable(self, grid: Grid | None) -> Grid:
-        if grid is None and self.grid is None:
+        wanted = self.grid if grid is None else grid
+        if wanted is None:
             raise ValueError(f"{self.name}: give a grid, for example problem.box.grid(64)")
-        if self.grid is not None and grid not in (None, self.grid):
+        if self.grid is not None and wanted != self.grid:
             raise ValueError(f"{self.name}: this problem lives on {self.grid}, not on {grid}")
-        return self.grid if grid is None else grid
-
-    def _check_names(self, inputs: Fields) -> None:
-        if unknown := set(inputs) - set(self.inputs):
-            raise ValueError(f"{self.name}: unknown inputs {sorted(unknown)}; it has {sorted(self.inputs)}")
+        return wanted
 
     def _check_options(self, part: Callable, options: Mapping[str, Any]) -> None:
         accepted = inspect.signature(part).parameters.values()
@@ -327,15 +296,7 @@ def _check_axes(box: Box) -> None:
         raise ValueError(f"the space axes are called {box.names}; 't' means time, so rename that axis")
 
 
-def _check_input(name: str, value: Any) -> None:
-    if not isinstance(value, AbstractLaw) and not all(eqx.is_array_like(leaf) for leaf in jax.tree.leaves(value)):
-        raise TypeError(
-            f"the input {name!r} is {value!r}: neither a number or array nor a law; derive laws of your own from "
-            "surrogax.random.Distribution"
-        )
-
-
-def _by_unknown(initial: Value | Mapping[str, Value] | None, unknowns: tuple[str, ...]) -> dict[str, Value]:
+def _by_unknown(initial: Value | Mapping[str, Value] | None, unknowns: tuple[str, ...]) -> Mapping[str, Value]:
     if initial is None:
         return {}
     values = dict(initial) if isinstance(initial, Mapping) else dict.fromkeys(unknowns, initial)

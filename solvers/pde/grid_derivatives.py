@@ -50,7 +50,11 @@ class OnGrid(AbstractDerivatives):
 
     def derivative(self, orders: Orders) -> Array:
         wanted = dict(zip(self.names, orders, strict=True))
-        return apply_along_axes(self.values, [self._matrix(name, wanted[name]) for name in self._order])
+        values = self.values
+        for axis, name in enumerate(self._order):
+            if wanted[name] or name in self.at:
+                values = apply_along_axes(values, [self._matrix(name, wanted[name])], axis)
+        return values
 
     @property
     def _order(self) -> tuple[str, ...]:
@@ -64,8 +68,6 @@ class OnGrid(AbstractDerivatives):
 
     def _matrix(self, name: str, order: int) -> np.ndarray:
         nodes = self._nodes[name]
-        if order == 0 and name not in self.at:
-            return np.eye(len(nodes))
         targets = np.array([self.at[name]]) if name in self.at else nodes
         layouts = dict(zip(self.grid.names, self.grid.layouts, strict=True))
         if layouts.get(name) == "periodic":

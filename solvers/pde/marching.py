@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, ScalarLike
+from jaxtyping import Array
 
 from ...core.domains import Box, Grid
 from ..kernels.exponential import Instants
@@ -32,7 +32,7 @@ def integration_stats(u: Array, steps: Any) -> Stats:
 
 
 def one_step(
-    solve: Callable[..., Solved], fields: Fields, inputs: Fields, grid: Grid, dt: float, rtol: ScalarLike | None
+    solve: Callable[..., Solved], fields: Fields, inputs: Fields, grid: Grid, dt: float, rtol: float | None
 ) -> Solved:
     """u a time `dt` after `fields["u"]`, by a solve that takes it as its initial value u0 at time 0."""
     solved = solve({**inputs, "u0": fields["u"]}, grid, times=[dt], rtol=rtol)

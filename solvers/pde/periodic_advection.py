@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact, ScalarLike
+from jaxtyping import Array, Inexact
 
 from ...core.domains import Box, Grid
 from ..kernels.exponential import Instants, Symbol, etdrk4, integrate
@@ -41,9 +41,7 @@ class PeriodicAdvection:
                 f"{self.name} lives in a periodic interval, for example Box(x=(0, 1, 'periodic')); got {self.box}"
             )
 
-    def solve(
-        self, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: ScalarLike | None = None
-    ) -> Solved:
+    def solve(self, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: float | None = None) -> Solved:
         u0, times = initial_field(self.name, self.box, inputs, grid, times)
         (n,) = grid.shape
         modes = np.arange(n // 2 + 1)
@@ -58,10 +56,10 @@ class PeriodicAdvection:
         u = jnp.fft.irfft(v, n)
         return Solved({"u": u}, integration_stats(u, steps))
 
-    def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: ScalarLike | None = None) -> Solved:
+    def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
         return one_step(self.solve, fields, inputs, grid, dt, rtol)
 
-    def _step(self, grid: Grid, rtol: ScalarLike | None) -> float:
+    def _step(self, grid: Grid, rtol: float | None) -> float:
         if self.dt is not None:
             return self.dt
         return self.default_step(grid) * min(((rtol or _RTOL) / _RTOL) ** 0.25, 2.0)

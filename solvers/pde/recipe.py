@@ -43,11 +43,17 @@ def canonical(value: Any, where: str = "this value") -> str:
         return f"{{{_listed(value, where)}}}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: vars(value)[f.name] for f in dataclasses.fields(value)}
-        return f"{type(value).__qualname__}({_listed(fields, where)})"
+        return f"{_class_name(type(value))}({_listed(fields, where)})"
     raise TypeError(
         f"{where} is {value!r}, which nothing identifies from one process to the next: make its class a frozen dataclass, "
         "or switch the cache off"
     )
+
+
+def _class_name(cls: type) -> str:
+    """With its module unless it is the library's own: two users' laws may have one name."""
+    own = cls.__module__.split(".")[0] == __name__.split(".")[0]
+    return cls.__qualname__ if own else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _listed(values: Mapping[str, Any], where: str) -> str:

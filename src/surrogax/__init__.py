@@ -17,6 +17,7 @@ from .datasets.generation import generate as generate
 from .datasets.opening import open_dataset as open  # noqa: F401
 from .datasets.source import FieldSpec as FieldSpec
 from .solvers import linear as linear
+from .solvers import pde as pde
 from .solvers import random as random
 from .solvers.pde import Dihedral as Dihedral
 from .solvers.pde import Problem as Problem

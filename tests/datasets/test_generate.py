@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -116,6 +117,42 @@ def test_precision_does_not_change_what_is_drawn(toy, key):
         single = toy.sample_inputs(jax.random.fold_in(key, i), data.grid)
         np.testing.assert_allclose(single["c"], data["c"][i], rtol=1e-6)
         np.testing.assert_allclose(single["a"], data["a"][i], atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Forcing(random.TimedDistribution):
+    """c cos t sin πx with a random number c."""
+
+    isotropic, smooth = False, True
+
+    def sample(self, key, grid, times):
+        return jax.random.normal(key) * jnp.cos(jnp.asarray(times))[:, None] * np.sin(np.pi * grid.coordinates[0])
+
+
+def make_forced():
+    """u_t = f at a point, from 0: u(t) = f(0) sin t."""
+
+    def solve(inputs, grid, *, times):
+        u = inputs["f"][:1] * jnp.sin(jnp.asarray(times))[:, None]
+        return Solved({"u": u}, Stats(jnp.asarray(0), jnp.asarray(1), jnp.asarray(0.0)))
+
+    return Problem("u", Box.unit(1), time=(0, 1), inputs={"f": Forcing(), "c": random.Uniform()}, solve=solve)
+
+
+def test_forcings_that_depend_on_time_are_stored(tmp_path):
+    times = np.array([0.0, 0.4, 1.0])
+    forced = register_problem("test_generate.forced")(make_forced)()
+    data = make(forced, 3, times=times, cache=tmp_path, label_samples=2)
+    assert {k: (s.role, s.time) for k, s in data.fields.items()} == {
+        "f": ("field", True), "c": ("parameter", False), "u": ("field", True)
+    }  # fmt: skip
+    assert data["f"].shape == data["u"].shape == (3, 3, 9)
+    np.testing.assert_allclose(data["f"], data["f"][:, :1] * np.cos(times)[:, None], atol=1e-6)
+    np.testing.assert_allclose(data["u"], data["f"][:, :1] * np.sin(times)[:, None], atol=1e-6)
+    assert_equal(make(forced, 3, times=times, refine=2), data)
+    assert_equal(make(forced, 3, times=times, cache=tmp_path, label_samples=2), data)
+    with pytest.raises(ValueError, match=r"Forcing\(\) is a law of time-dependent fields: give the instants"):
+        make(forced, 1)
 
 
 # Refinement -----------------------------------------------------------------------------------------------------------

@@ -157,3 +157,35 @@ def test_truncated_noise_is_white_and_bounded(key):
     covariance = inner.T @ inner / 4000
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.07 and np.abs(inner.mean(0)).max() < 0.07
     np.testing.assert_array_equal(draws[7], noise.sample(keys[7], grid))
+
+
+def test_laws_say_what_they_are():
+    fields = (random.GaussianField(), random.Threshold(), random.Lognormal(), random.TruncatedNoise())
+    assert [(law.is_field, law.isotropic, law.smooth, law.is_timed) for law in fields] == [
+        (True, True, True, False), (True, True, False, False), (True, True, True, False), (True, True, False, False),
+    ]  # fmt: skip
+    for number in (random.Uniform(), random.LogUniform(), random.Beta()):
+        assert (number.is_field, number.isotropic, number.smooth, number.is_timed) == (False, True, True, False)
+    with pytest.raises(TypeError, match=r"the law Wave does not say \['isotropic', 'smooth'\]: write"):
+
+        class Wave(random.Distribution):
+            is_field = True
+
+            def sample(self, key, grid):
+                return grid.points[..., 0]
+
+    class Silent(random.Distribution):
+        is_field, isotropic, smooth = True, False, True
+
+    with pytest.raises(TypeError, match="sample"):
+        Silent()
+
+
+def test_isotropic_laws_do_not_prefer_a_direction(key):
+    """Second moments of slopes along x and y, and odd moments under reflection, over many draws."""
+    grid = Grid.unit_square(17)
+    for law in (random.GaussianField(), random.Lognormal(), random.Threshold(), random.TruncatedNoise()):
+        draws = np.asarray(jax.vmap(lambda k, law=law: law.sample(k, grid))(jax.random.split(key, 600)))
+        squares = [(np.diff(draws, axis=axis) ** 2).mean((1, 2)) for axis in (1, 2)]
+        spread = np.std(squares[0] - squares[1]) / np.sqrt(len(draws))
+        assert abs(np.mean(squares[0] - squares[1])) < 4 * spread, law

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ScalarLike
+from jaxtyping import Array
 
 from ....core.domains import Box, Grid
 from ...kernels.exponential import Instants, checked_instants
@@ -67,9 +67,7 @@ class Heat:
     def residual(self, u: Jet, inputs: Jets) -> Array:
         return u.t - inputs.nu * laplacian(u, self.box.names)
 
-    def solve(
-        self, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: ScalarLike | None = None
-    ) -> Solved:
+    def solve(self, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: float | None = None) -> Solved:
         u0, times = initial_field("heat", self.box, inputs, grid, times)
         modes, squares = jnp.asarray(interior(u0, self.box)), np.zeros(())
         for axis, (condition, length) in enumerate(zip(self.box.conditions, self.box.extent, strict=True)):
@@ -85,5 +83,5 @@ class Heat:
         u = jax.vmap(at)(jnp.asarray(checked_instants(times), modes.dtype))
         return Solved({"u": u}, integration_stats(u, 0))
 
-    def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: ScalarLike | None = None) -> Solved:
+    def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
         return one_step(self.solve, fields, inputs, grid, dt, rtol)

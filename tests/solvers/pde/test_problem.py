@@ -1,5 +1,7 @@
 """Jets, the registry of problems, what a problem declares, and the symmetries of a square."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from surrogax.core.domains import Box, Grid
 from surrogax.solvers import random
 from surrogax.solvers.pde import Dihedral, Jet, Problem, problem, register_problem, registered_problems
+from surrogax.solvers.pde.grid_derivatives import OnGrid
 
 
 @pytest.fixture
@@ -75,6 +78,47 @@ def test_unknown_coordinates_are_named(u):
     assert not hasattr(u, "_private") and not hasattr(u, "__array__")
 
 
+def test_names_of_several_letters():
+    def jet(*names):
+        return Jet.of(lambda p: p[0] ** 3 * p[1] ** 2, jnp.array([2.0, 3.0]), names)
+
+    for names in (("theta", "t"), ("x1", "x2"), ("r", "rho")):
+        u, (a, b) = jet(*names), names
+        assert getattr(u, a) == u.partial(a) == 3 * 4 * 9 and getattr(u, b + b) == u.partial(b, b) == 2 * 8
+        assert getattr(u, a + b) == getattr(u, b + a) == u.partial(b, a) == 3 * 4 * 6
+    with pytest.raises(AttributeError, match=r"u.xx can be read in several ways along \['x', 'xx'\]; use u.partial"):
+        jet("x", "xx").xx  # noqa: B018
+    assert jet("x", "xx").partial("xx") == 8 * 6
+    with pytest.raises(AttributeError, match=r"no coordinate \['y'\]"):
+        jet("x", "t").partial("x", "y")
+
+
+def test_numbers_of_numpy_on_the_left(u):
+    v = np.sin(1.2) * np.exp(-1.4)
+    for ours, expected in [(np.float64(2) * u, 2 * v), (np.ones(3) - u, np.ones(3) - v), (np.float32(2) / u, 2 / v)]:
+        np.testing.assert_allclose(ours, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
+def test_derivatives_on_grids_are_those_of_the_function(x64, boundary):
+    box = Box(x=(0, 1, boundary), y=(-1, 1, "dirichlet"))
+    grid, times = box.grid((48, 41)), np.linspace(0, 1, 25) ** 1.1
+    function = lambda p: jnp.cos(2 * jnp.pi * p[..., 0]) * jnp.exp(p[..., 1] - p[..., 2])  # noqa: E731
+    points = jnp.stack(jnp.meshgrid(times, *grid.coordinates, indexing="ij"), -1)[..., jnp.array([1, 2, 0])]
+    exact = Jet.of(function, points, ("x", "y", "t"))
+    ours = Jet(OnGrid(exact.value, grid, times))
+    for name in ("value", "x", "xx", "t", "xt", "yt", "xxy", "yyyy"):
+        a, b = getattr(ours, name), getattr(exact, name)
+        assert a.shape == b.shape == (25, 48, 41)
+        assert abs(a - b).max() < 1e-5 * abs(b).max(), name
+    for name, value in {"x": 0.0, "y": 1.0, "t": 0.0}.items():
+        side = Jet(OnGrid(exact.value, grid, times, {name: value}))
+        there = Jet.of(function, jnp.stack(jnp.broadcast_arrays(*side.at.values()), -1), ("x", "y", "t"))
+        assert side.at[name].ravel().tolist() == [value]
+        for derivative in ("value", "x", "y", "t"):
+            np.testing.assert_allclose(getattr(side, derivative), getattr(there, derivative), atol=1e-4)
+
+
 def test_registry():
     with pytest.raises(ValueError, match=r"unknown problem 'stokes'; known: \[.*'darcy', .*'poisson'"):
         problem("stokes")
@@ -90,6 +134,100 @@ def test_registry():
     register_problem("test_problem.toy")(toy.__wrapped__)  # the same function again, as in a notebook
     with pytest.raises(ValueError, match=r"'darcy' is registered by surrogax.solvers.pde.problems.darcy.darcy"):
         register_problem("darcy")(toy.__wrapped__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ramp(random.Distribution):
+    slope: float
+    is_field, isotropic, smooth = True, False, True
+
+    def sample(self, key, grid):
+        return self.slope * grid.points[..., 0]
+
+
+def test_recipes_hold_every_digit_of_every_argument():
+    def recipes(name, *options):
+        return [problem(name, **o).recipe for o in options]
+
+    boxes = [Box(x=(0, 1, "periodic")), Box(x=(0, 1 + 1e-15, "periodic"))]
+    laws = [random.LogUniform(0.1), random.LogUniform(np.nextafter(0.1, 1))]
+    different = recipes("burgers", *({"box": b} for b in boxes), *({"nu": law} for law in laws), {"dt": 1e-3})
+    assert len(set(different)) == len(different)
+    assert recipes("burgers", {}) == recipes("burgers", {"nu": 0.1, "dt": None}), "defaults are arguments too"
+    assert recipes("burgers", {"nu": laws[0]}) == recipes("burgers", {"nu": random.LogUniform(0.1, 10.0)})
+    nested = problem("darcy", a=random.Threshold(4, 2, random.GaussianField(tau=7.5))).recipe
+    assert "Threshold(upper=4, lower=2, field=GaussianField(alpha=2.0, tau=7.5" in nested
+    assert f"u0={__name__}.Ramp(slope=2.0)" in problem("heat", u0=Ramp(2.0)).recipe, "two users may choose one name"
+    masks = [np.zeros((8, 8), bool), np.zeros((8, 8), bool), np.eye(8, dtype=bool)]
+    a, b, c = recipes("smoke", *({"grid": (8, 8), "solid": m} for m in masks))
+    assert a == b != c
+
+
+def test_what_cannot_be_identified_has_no_recipe():
+    class Wave(random.Distribution):
+        is_field, isotropic, smooth = True, False, True
+
+        def sample(self, key, grid):
+            return jnp.zeros(grid.shape)
+
+    with pytest.raises(TypeError, match=r"heat: u0 is .*Wave.*make its class a frozen dataclass"):
+        _ = problem("heat", u0=Wave()).recipe
+    for hand_made in (Problem("u", Box.unit(1)), problem("heat").replace(box=Box(x=(0, 2, "periodic")))):
+        with pytest.raises(ValueError, match="is hand-made, so that nothing identifies it"):
+            _ = hand_made.recipe
+    with pytest.raises(TypeError, match="smoke: buoyancy is traced"):
+        jax.jit(lambda b: problem("smoke", grid=(8, 8), buoyancy=b).recipe)(1.0)
+
+
+def test_symmetry_asks_the_laws():
+    """Numbers are isotropic; a law with a preferred direction must not be augmented by rotations."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Stripes(random.Distribution):
+        is_field, isotropic, smooth = True, False, True
+
+        def sample(self, key, grid):
+            return 1 + jnp.sin(grid.points[..., 0] + jax.random.uniform(key)) ** 2
+
+    for law in (random.Threshold(), random.Lognormal(), random.Uniform(1, 2), 1.0):
+        assert problem("darcy", a=law).symmetry == Dihedral(), law
+        assert problem("darcy", a=law, f=Stripes()).symmetry is None
+    assert problem("darcy", a=Stripes()).symmetry is None
+    # Where a is given as values alone, its slope is unknown; the law itself promises that it has one.
+    problem("darcy", a=Stripes()).needs("residual", "test")
+
+
+def test_solve_has_one_signature_and_names_what_it_cannot_use():
+    poisson = problem("poisson", f=random.GaussianField(), box=Box.unit(1))
+    grid, f = poisson.box.grid(9), jnp.ones(9)
+    (fields, stats), named = poisson.solve({"f": f}, grid), poisson.solve(grid=grid, f=f, rtol=1e-3)
+    np.testing.assert_allclose(fields["u"], named["u"], rtol=1e-4)
+    assert named.status == stats.status == 0 and named.restart == {}
+    np.testing.assert_allclose(poisson.solve({"f": f, "g": 2.0}, grid)["u"], fields["u"] + 2, rtol=1e-5)
+    for message, wrong in (
+        (r"inputs \['f'\] are random and were not given", lambda: poisson.solve({}, grid)),
+        (r"unknown inputs \['q'\]", lambda: poisson.solve({"f": f, "q": f}, grid)),
+        (r"unknown inputs or options \['dt'\]; .*options of its solver: \['rtol'\]",
+         lambda: poisson.solve({"f": f}, grid, dt=1.0)),
+        ("poisson is steady", lambda: poisson.solve({"f": f}, grid, times=[1.0])),
+        ("give a grid", lambda: poisson.solve({"f": f})),
+        ("step needs a problem that declares `step`", lambda: poisson.step({"u": f}, {"f": f}, grid, 0.1)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            wrong()
+
+
+@pytest.mark.parametrize("name", ["heat", "burgers", "kuramoto_sivashinsky"])
+def test_a_step_is_a_short_solve(x64, name, key):
+    options = {} if name == "kuramoto_sivashinsky" else {"nu": random.Uniform(0.02, 0.05)}
+    declared = problem(name, **options)
+    grid = declared.box.grid(32)
+    inputs = declared.sample_inputs(key, grid)
+    solved = declared.solve(inputs, grid, times=[0.0, 0.1, 0.2])
+    rest = {k: v for k, v in inputs.items() if k != "u0"}
+    after = declared.step({"u": solved["u"][1]}, rest, grid, 0.1)
+    assert after["u"].shape == (32,)
+    np.testing.assert_allclose(after["u"], solved["u"][2], atol=1e-5)
 
 
 def test_what_a_problem_lacks_is_named():

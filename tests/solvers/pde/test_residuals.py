@@ -127,7 +127,7 @@ EVOLUTION = {
         lambda: problem("kuramoto_sivashinsky", dt=5e-3),
         lambda x: jnp.cos(2 * PI * x / 22) + jnp.sin(4 * PI * x / 22),
         64,
-        1.0,
+        0.4,
     ),
 }
 

@@ -166,6 +166,15 @@ def test_times_and_generated_data(plain, key):
     assert len(recipes) == 3
 
 
+def test_a_solve_goes_on_from_its_restart(plain):
+    whole, half = (plain.solve(steps=n, pressure_solver=METHOD, dt=0.05) for n in (4, 2))
+    rest = plain.solve(half.restart, steps=2, pressure_solver=METHOD, dt=0.05)
+    for name in ("density", "velocity"):
+        np.testing.assert_allclose(rest[name], whole[name][2:], atol=1e-5)
+    with pytest.raises(ValueError, match="needs a problem that declares `step`"):
+        plain.step(whole.fields, {}, plain.grid, 0.05)
+
+
 def test_status_is_the_worst_and_each_lane_has_its_own(plain):
     buoyancy, rtol = jnp.array([1.0, jnp.nan, 0.0, 1.0]), jnp.array([1e-6, 1e-6, 1e-6, 1e-30])
     sol = jax.vmap(lambda b, r: plain.solve(steps=3, buoyancy=b, pressure_solver=CG(Jacobi(), rtol=r)))(buoyancy, rtol)
