@@ -1,8 +1,8 @@
 """Train and store the shipped search directions of DeepCG.
 
-    python benchmarks/train_deepcg.py 2d     # surrogates/learned_solvers/weights/deepcg-poisson-64.sgx, its 2D member
-    python benchmarks/train_deepcg.py 3d     # and its 3D member
-    python benchmarks/train_deepcg.py paper  # runs/deepcg-paper-2d-64.sgx: the paper's network, loss and data, to compare
+    python benchmarks/tools/train_deepcg.py 2d     # surrogates/learned_solvers/weights/deepcg-poisson-64.sgx, its 2D member
+    python benchmarks/tools/train_deepcg.py 3d     # and its 3D member
+    python benchmarks/tools/train_deepcg.py paper  # runs/deepcg-paper-2d-64.sgx: the paper's network, loss and data, to compare
 
 2d: 2000 steps on 32², where they cost a quarter, then 600 on 64². 3d: 600 steps on 16³, then 150 on 32³ (weights do not
 belong to a size). Both train by the energy on their own residuals, on `RandomDomains`, and keep the best direction by
@@ -31,7 +31,7 @@ from surrogax.surrogates.learned_solvers import (
 )
 from surrogax.surrogates.trainable import count_parameters
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "surrogates" / "learned_solvers" / "weights" / "deepcg-poisson-64.sgx"
 STEPS = 6
 
