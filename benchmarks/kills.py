@@ -11,13 +11,15 @@ array. All of them write most of the time.
 - files: 12 files of generated data, and a surrogate saved over itself 200 times; whatever lies under the final name after a
   kill must be whole.
 
-100 kills in all; --quick: 8; --smoke: 3, of jobs that take a tenth of the epochs and files. Last line: JSON. `kills`, `different` (arrays or files that are not those of the undisturbed
-run), `damaged` (files under their final name that cannot be read).
+100 kills in all; --quick: 8; --smoke: at most one in a turn, with a tenth of the epochs and files. Last line: JSON. `kills`,
+`different` (arrays or files that are not those of the undisturbed run), `damaged` (files under their final name that cannot
+be read).
 """
 
 import functools
 import itertools
 import json
+import math
 import os
 import random
 import signal
@@ -43,18 +45,19 @@ N = 16
 
 
 class Size(NamedTuple):
-    """How many kills, and how much each job does."""
+    """How many kills in all, at most how many until a job may end, and how much each job does."""
 
     kills: int
+    kills_per_turn: float
     epochs: int
     streamed_epochs: int
     samples: int
     saves: int
 
 
-FULL = Size(100, epochs=30, streamed_epochs=10, samples=48, saves=200)
+FULL = Size(100, math.inf, epochs=30, streamed_epochs=10, samples=48, saves=200)
 QUICK = FULL._replace(kills=8)
-SMOKE = Size(3, epochs=3, streamed_epochs=1, samples=8, saves=20)
+SMOKE = Size(1, 1, epochs=3, streamed_epochs=1, samples=8, saves=20)
 
 
 def fields() -> sx.Dataset:
@@ -166,11 +169,11 @@ def main():
             job = list(jobs)[turn % len(jobs)]
             folder = Path(root) / job / f"turn {turn}"
             folder.mkdir()
-            before = kills[job]
+            before, limit = kills[job], kills[job] + size.kills_per_turn
             while True:
                 start = time.monotonic()
                 pid = child(jobs[job], folder)
-                end = time.monotonic() + random_.uniform(0, seconds[job])
+                end = time.monotonic() + (random_.uniform(0, seconds[job]) if kills[job] < limit else math.inf)
                 while time.monotonic() < end and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                     time.sleep(0.001)
                 if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
