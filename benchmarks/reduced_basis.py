@@ -50,19 +50,21 @@ TARGET = 1e-6
 
 
 class Size(NamedTuple):
-    """How much to run: nodes per axis, parameters to test and to train on, steps between tolerances of plain CG and between
-    the largest bases."""
+    """How much to run: nodes per axis, parameters to test and to train on, which solvers, digits between their tolerances,
+    functions between small bases and between the largest ones."""
 
     nodes: int
     tests: int
     train: int
+    solvers: slice
     digits: int
-    bases: int
+    small: int
+    large: int
 
 
-FULL = Size(257, 1000, 2000, digits=1, bases=1)
-QUICK = Size(65, 100, 2000, digits=2, bases=2)
-SMOKE = Size(17, 4, 100, digits=6, bases=8)
+FULL = Size(257, 1000, 2000, slice(None), digits=1, small=4, large=1)
+QUICK = Size(65, 100, 2000, slice(None), digits=2, small=4, large=2)
+SMOKE = Size(17, 4, 100, slice(1, None, 3), digits=6, small=12, large=8)
 
 
 def draw(n: int, seed: int) -> dict[str, np.ndarray]:
@@ -147,7 +149,7 @@ def measure_full_solvers(full, n: int, truth, theta, target: float, size: Size) 
     def error(u) -> float:
         return float((energies(full, theta, np.asarray(u, np.float64).reshape(TIMED, -1) - truth) / norms).mean())
 
-    for name, run in candidates.items():
+    for name, run in list(candidates.items())[size.solvers]:
         single, batch = jax.jit(run), jax.jit(jax.vmap(run, in_axes=(0, None)))
         on_device = jax.tree.map(jnp.asarray, parameters)
         queries = [{k: v[i] for k, v in on_device.items()} for i in range(TIMED)]
@@ -210,7 +212,7 @@ def main() -> None:
         f"{n}² nodes: {largest} snapshots in {offline:.1f} s, bound over the training set down to {min(basis.bounds):.1e}"
     )
 
-    sizes = [*range(4, largest - 8, 4), *range(largest - 8, largest + 1, size_of_run.bases)]
+    sizes = [*range(4, largest - 8, size_of_run.small), *range(largest - 8, largest + 1, size_of_run.large)]
     certified = certify(basis, sizes, size_of_run.tests)
     parameters = draw(TIMED, 2)
     theta, phi = full.coefficients(parameters)
