@@ -2,17 +2,17 @@
 
     python benchmarks/darcy_solver.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
-−∇·(a∇u) = 1 on the unit square, u = 0 on its sides, harmonic finite volumes on 128² and 421² nodes; a threshold fields (12 and 3)
-and lognormal ones of contrast about 400; batches of 16 in float64. Every solver runs at the loosest tolerance, in steps of
-√10, at which all 16 solutions are within 1e-6 of the direct solve (relative, Euclidean). Seconds are per sample, medians of
-runs in turns; pyamg's (Ruge-Stüben with conjugate gradients) and ours hold the set-up of every sample.
+−∇·(a∇u) = 1 on the unit square, u = 0 on its sides, harmonic finite volumes on 128² and 421² nodes; a threshold fields (12
+and 3) and lognormal ones of contrast about 400; batches of 16 in float64. Every solver runs at the loosest tolerance, in
+steps of √10, at which all 16 solutions are within 1e-6 of the direct solve (relative, Euclidean). Seconds are per sample,
+medians of runs in turns; pyamg's (Ruge-Stüben with conjugate gradients) and ours hold the set-up of every sample.
 
 Ours: conjugate gradients with fast sine transforms (what `problem("darcy").solve` does) or with multigrid, the batch by
 `vmap` or one sample after another by `lax.map`. "float32, refined" corrects in float32 (`Refinement`). --quick: threshold
 fields and `lax.map` alone, two runs instead of five, batches of 4; --smoke: 33² nodes, batches of 2.
 
-Last line: JSON. `ratio_pyamg_128` and `ratio_pyamg_421` are the smaller of the two laws' ratios of pyamg's seconds to those of
-our fastest float64 row, `max_rel_error` the largest error of any row of ours.
+Last line: JSON. `ratio_pyamg_128` and `ratio_pyamg_421` are the smaller of the two laws' ratios of pyamg's seconds to
+those of our fastest float64 row, `max_rel_error` the largest error of any row of ours.
 """
 
 import json

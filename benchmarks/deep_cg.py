@@ -16,10 +16,10 @@ trained by `tools/train_deepcg.py paper` (box only: it sees no obstacles).
     python benchmarks/deep_cg.py [--quick | --smoke]
 
 Flops per step are XLA's count of the compiled step (operator, network or preconditioner, vector operations); triangular
-solves are counted by hand, set-up is not counted. Seconds are per right-hand side without set-up, median of repeats. --quick: two
-right-hand sides per kind, no repeats; --smoke: one, on 16², the box and the discs, to 1e-4, four methods. Last line: the smallest ratio of mean iterations, CG over deep CG, over all right-hand sides, domains and
-tolerances (64² and `_2x`: 128²), the largest share of fallback steps of any case, failures, and mean iterations at
-64² to 1e-6.
+solves are counted by hand, set-up is not counted. Seconds are per right-hand side without set-up, median of repeats.
+--quick: two right-hand sides per kind, no repeats; --smoke: one, on 16², the box and the discs, to 1e-4, four methods.
+Last line: the smallest ratio of mean iterations, CG over deep CG, over all right-hand sides, domains and tolerances (64²
+and `_2x`: 128²), the largest share of fallback steps of any case, failures, and mean iterations at 64² to 1e-6.
 """
 
 import dataclasses
@@ -249,7 +249,11 @@ def main() -> None:
         return min(cg["iterations"][k] / deep["iterations"][k] for cg, deep in pairs for k in deep["iterations"])
 
     def mean_iterations(method):
-        return float(np.mean([list(c["iterations"].values()) for c in chosen(method, side=size.sides[0], rtol=size.tolerances[-1])]))
+        return float(
+            np.mean(
+                [list(c["iterations"].values()) for c in chosen(method, side=size.sides[0], rtol=size.tolerances[-1])]
+            )
+        )
 
     values = {
         "iteration_ratio_cg": smallest_ratio(size.sides[0]),

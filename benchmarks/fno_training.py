@@ -2,16 +2,17 @@
 
     python benchmarks/fno_training.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
-The graph is neuraloperator's default (four blocks, channel MLP with soft gating, exact GELU) in float32. Cases: batch 8 on 64²
-with 32 channels and 16 frequencies per axis and sign; batch 8 on 128² with 32 and 24; batch 20 on 1024 points with 64 and 16.
-A training step is forward, backward and AdamW on the relative L2 loss. Here it is the compiled loop of `fit`; there
-PyTorch eager and `torch.compile`, of which the faster counts. Before anything is timed the weights are ported, outputs must
-agree to 1e-5 and the losses of three training steps to 1e-4. Both sides take turns and use all cores. --quick: fewer rounds,
-PyTorch eager alone; --smoke: batch 2 on 16² and 32 points with 4 channels and 4 frequencies.
+The graph is neuraloperator's default (four blocks, channel MLP with soft gating, exact GELU) in float32. Cases: batch 8 on
+64² with 32 channels and 16 frequencies per axis and sign; batch 8 on 128² with 32 and 24; batch 20 on 1024 points with 64
+and 16. A training step is forward, backward and AdamW on the relative L2 loss. Here it is the compiled loop of `fit`;
+there PyTorch eager and `torch.compile`, of which the faster counts. Before anything is timed the weights are ported,
+outputs must agree to 1e-5 and the losses of three training steps to 1e-4. Both sides take turns and use all cores.
+--quick: fewer rounds, PyTorch eager alone; --smoke: batch 2 on 16² and 32 points with 4 channels and 4 frequencies.
 
-Last line: JSON. `train_ratio` and `inference_ratio` are the smallest ratios of the peer's seconds to ours over the cases (null
-without the peer), `floor_fraction` the smallest fraction of a training step that its matrix products would take alone, at the
-rate of a large product measured in this run (transforms counted as dense or fast ones, whichever needs fewer operations).
+Last line: JSON. `train_ratio` and `inference_ratio` are the smallest ratios of the peer's seconds to ours over the cases
+(null without the peer), `floor_fraction` the smallest fraction of a training step that its matrix products would take
+alone, at the rate of a large product measured in this run (transforms counted as dense or fast ones, whichever needs fewer
+operations).
 """
 
 import dataclasses

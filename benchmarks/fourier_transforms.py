@@ -6,8 +6,8 @@ platform.
 
     python benchmarks/fourier_transforms.py [--quick | --smoke]
 
---quick: four cases and five repeats instead of 15; --smoke: two small cases. Last line: JSON. `cost_ratio`, for that table, is
-the threshold that loses the least time over all rows.
+--quick: four cases and five repeats instead of 15; --smoke: two small cases. Last line: JSON. `cost_ratio`, for that
+table, is the threshold that loses the least time over all rows.
 """
 
 import math

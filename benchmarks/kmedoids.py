@@ -8,8 +8,9 @@ the same swaps as the peer, which is asserted first.
 
     python benchmarks/kmedoids.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
---quick: 2000 points and ten starts instead of 10000 and five; --smoke: 100 points and one. Last line: JSON. `ratio_kmedoids` and `ratio_kmedoids_f32`, seconds of the peer over ours for a float64 and a float32 matrix;
-`cost_ratio`, our cost over that of the peer (float64).
+--quick: 2000 points and ten starts instead of 10000 and five; --smoke: 100 points and one. Last line: JSON.
+`ratio_kmedoids` and `ratio_kmedoids_f32`, seconds of the peer over ours for a float64 and a float32 matrix; `cost_ratio`,
+our cost over that of the peer (float64).
 """
 
 import os

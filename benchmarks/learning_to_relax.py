@@ -1,7 +1,7 @@
 """Learning to Relax (Khodak et al., ICLR 2024): bandits choose ω over a sequence of linear systems, without tuning runs.
 
-SOR: 5000 systems (A + c I) x = b, A the 5-point Laplacian on 10×10 interior points, c = −0.15 + 0.6 u with u ~ Beta(2, 6) (low
-variance) or Beta(1/2, 3/2) (high variance), b ~ N(0, I) with ‖b‖ ≤ √n, relative residual 1e-8 in float64, ω from
+SOR: 5000 systems (A + c I) x = b, A the 5-point Laplacian on 10×10 interior points, c = −0.15 + 0.6 u with u ~ Beta(2, 6)
+(low variance) or Beta(1/2, 3/2) (high variance), b ~ N(0, I) with ‖b‖ ≤ √n, relative residual 1e-8 in float64, ω from
 linspace(1, 1.95, 20). Iterations in total, mean over seeds. "Best fixed" is the best ω of the grid in hindsight.
 
 Heat equation (appendix G.2): Crank-Nicolson steps of length 1e-3 to t = 5 on nx² cells, diffusion coefficient κ(t), a forcing
@@ -9,8 +9,8 @@ that moves in a circle; SSOR-preconditioned CG to 1e-8, started from the last st
 
     python benchmarks/learning_to_relax.py [--quick | --smoke]
 
-Quick: one seed, fixed values on every tenth system; the heat equation to t = 1, without nx = 100. Full: five seeds of SOR; heat
-equation three seeds and fixed values on every fifth step, at nx = 100 one seed and every twentieth. Smoke: ten
+Quick: one seed, fixed values on every tenth system; the heat equation to t = 1, without nx = 100. Full: five seeds of SOR;
+heat equation three seeds and fixed values on every fifth step, at nx = 100 one seed and every twentieth. Smoke: ten
 systems and ten steps at nx = 8. The last line is JSON.
 """
 
@@ -82,7 +82,8 @@ SMOKE = Size(10, seeds=1, every=5, heat=(Heat(8, 10, 1, 5),))
 
 
 def relaxation(count: int, seeds: int, every: int) -> dict[str, dict[str, list[float]]]:
-    """Total iterations of SOR over `count` systems per variance and seed. Fixed values are run on every `every`-th system and scaled up."""
+    """Total iterations of SOR over `count` systems per variance and seed. Fixed values run on one system in `every` and are
+    scaled up."""
     box = Box(x=(0, 11), y=(0, 11))
     laws = {name: random.Beta(*shape, scale=0.6, shift=-0.15) for name, shape in BETA.items()}
     # One problem for both laws of c: their systems differ in numbers alone, so everything is compiled once.

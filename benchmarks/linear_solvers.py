@@ -2,18 +2,18 @@
 
     python benchmarks/linear_solvers.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
-Systems in float64: 2D at 256² and 1024² unknowns (Poisson; Darcy with threshold coefficients 12/3 and lognormal ones of contrast
-about 400), 3D Poisson at 64³ and 128³, right-hand sides of white noise; and the same with obstacles: discs and balls with u = 0
-(Poisson) or without flux (Darcy). --quick leaves out 1024², 128³, lognormal coefficients, the 3D box and float32;
---smoke solves Poisson and Darcy systems at 16² to 1e-6.
+Systems in float64: 2D at 256² and 1024² unknowns (Poisson; Darcy with threshold coefficients 12/3 and lognormal ones of
+contrast about 400), 3D Poisson at 64³ and 128³, right-hand sides of white noise; and the same with obstacles: discs and
+balls with u = 0 (Poisson) or without flux (Darcy). --quick leaves out 1024², 128³, lognormal coefficients, the 3D box and
+float32; --smoke solves Poisson and Darcy systems at 16² to 1e-6.
 
 Every solver runs at the loosest tolerance whose true relative residual ‖b − A x‖₂ / ‖b‖₂ meets 1e-6 and 1e-10. Seconds are
 medians, compilation excluded; ours and pyamg's hold the set-up, the hierarchy of levels, in every solve. "ours" is
 `solve(A, b)` with the method it picks. "ours, float32" solves the float32 system to the smallest residual it reaches there
 (the true one, computed in float64), in rows of its own. Pyamg, SciPy and ours take turns case by case.
 
-`floor` is the fraction of the time of an iteration that its least memory traffic takes, at the bandwidth of a copy of the same
-arrays measured in this run: passes over arrays of the size of x, 11 for conjugate gradients with a constant
+`floor` is the fraction of the time of an iteration that its least memory traffic takes, at the bandwidth of a copy of the
+same arrays measured in this run: passes over arrays of the size of x, 11 for conjugate gradients with a constant
 coefficient and 14 with stored ones in 2D (15 in 3D). Where all arrays fit in a cache it is rough, and may exceed 1.
 
 Last line: JSON. `auto_vs_pyamg_box_min` and `auto_vs_pyamg_obstacle_min` are the smallest ratios of the seconds of pyamg's

@@ -5,8 +5,8 @@
 Both sides train on the first 900 of the 1000 training samples; the last 100 served every choice. The test set (50 samples;
 the 16² one is every second point of the 32² one) is read once per trained network, here. Errors are means over samples of
 √Σ(u − v)² / √Σv². The peer is trained by `peers/neuraloperator_darcy.py` in its own environment; its results are kept in
-`results/neuraloperator_darcy_peer/` and used again while they are there. --quick: one seed, few epochs, a check and no result.
---smoke: the same on a few samples made here, without the files.
+`results/neuraloperator_darcy_peer/` and used again while they are there. --quick: one seed, few epochs, a check and no
+result. --smoke: the same on a few samples made here, without the files.
 
 Last line: JSON. `ours` is trained with symmetry augmentation, `ours_no_symmetry` and `peer` without;
 `paired_difference` and `paired_difference_no_symmetry` are the peer's error minus that of ours in the same sample, mean
@@ -27,6 +27,7 @@ from common.peers import TORCH, PeerProcess
 from common.record import record
 
 import surrogax as sx
+
 
 class Size(NamedTuple):
     """How much to run: seeds, epochs of ours and of the peer, batch, our network, training samples and the last of them that

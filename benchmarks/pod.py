@@ -1,9 +1,9 @@
 """POD of a tall matrix beside pyMOR, scikit-learn and NumPy: seconds, usable floor, orthogonality.
 
-1e5 points × 200 snapshots, in full also 1e6 × 500 (the faster method of each library), 50 modes (with --smoke 500 × 60), singular values
-10^(−j/10), float64 and float32. A floor is the smallest singular value, relative to the first, that comes out right to 10 %
-together with all before it. Every library gets the matrix in its own container and fastest layout; ours is compiled
-before. Peers and ours take turns in one run.
+1e5 points × 200 snapshots, in full also 1e6 × 500 (the faster method of each library), 50 modes (with --smoke 500 × 60),
+singular values 10^(−j/10), float64 and float32. A floor is the smallest singular value, relative to the first, that comes
+out right to 10 % together with all before it. Every library gets the matrix in its own container and fastest layout; ours
+is compiled before. Peers and ours take turns in one run.
 
     python benchmarks/pod.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 

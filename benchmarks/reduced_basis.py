@@ -3,9 +3,9 @@
     python benchmarks/reduced_basis.py [--quick | --smoke]
 
 −∇·(a∇u) = 1 on the unit square, a one number on each of 2 × 2 blocks, log-uniform in [0.1, 10]: four parameters, contrast
-100. The truth is the discrete solution on one grid, 257² nodes (65² with --quick, 17² with --smoke), by conjugate gradients in
-float64 to their floor of about 1e-13. Errors are relative, in the energy norm, over 1000 (100, 4) random parameters that the
-greedy has not seen.
+100. The truth is the discrete solution on one grid, 257² nodes (65² with --quick, 17² with --smoke), by conjugate
+gradients in float64 to their floor of about 1e-13. Errors are relative, in the energy norm, over 1000 (100, 4) random
+parameters that the greedy has not seen.
 
 - A violation is a bound below the true error. It counts, and so does the effectivity (bound over true error, proven to be
   at most √100), for true errors of 1e-10 and more; `violations_at_floor` are those below, where the truth itself is in doubt.

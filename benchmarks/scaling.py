@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--quick | --smoke]
 
-On a CPU eight devices are simulated, which share its cores: there the seconds say what dividing costs, not what it gains. On a
-GPU or TPU host all its devices are used. Parts:
+On a CPU eight devices are simulated, which share its cores: there the seconds say what dividing costs, not what it gains.
+On a GPU or TPU host all its devices are used. Parts:
 
 - Weak scaling: the FNO of the demo on 1, 2, 4, 8 devices with 20 samples each: seconds per sample of a training step, and
   the collectives of the compiled program.
@@ -13,10 +13,10 @@ GPU or TPU host all its devices are used. Parts:
   the compiler's account.
 - Streaming: epochs of the demo's training from a file, through grain, beside data on the device.
 
---quick: smaller fields and fewer steps; --smoke: one and two devices. Last line: JSON. `max_loss_difference`, relative, over devices and processes;
-`reductions_per_step`, the all-reduces of a step divided by samples; `space_memory`, bytes of temporaries and arguments per
-device over those of one device; `weak_scaling`, seconds per sample over those of one device; `stream_over_resident`, seconds
-per epoch, and `waiting`, the share of an epoch that training waits for batches.
+--quick: smaller fields and fewer steps; --smoke: one and two devices. Last line: JSON. `max_loss_difference`, relative,
+over devices and processes; `reductions_per_step`, the all-reduces of a step divided by samples; `space_memory`, bytes of
+temporaries and arguments per device over those of one device; `weak_scaling`, seconds per sample over those of one device;
+`stream_over_resident`, seconds per epoch, and `waiting`, the share of an epoch that training waits for batches.
 """
 
 import argparse
@@ -128,8 +128,7 @@ def two_processes() -> np.ndarray:
         port = probe.getsockname()[1]
     command = [sys.executable, "-W", "ignore", *sys.argv, "--process"]
     processes = [
-        subprocess.Popen([*command, str(rank), str(port)], stdout=subprocess.PIPE, text=True)
-        for rank in range(2)
+        subprocess.Popen([*command, str(rank), str(port)], stdout=subprocess.PIPE, text=True) for rank in range(2)
     ]
     printed = [process.communicate(timeout=550)[0] for process in processes]
     found = [np.array(json.loads(text.splitlines()[-1])) for text in printed]

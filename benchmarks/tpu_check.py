@@ -2,10 +2,10 @@
 
     make tpu-check, or: .venv-tpu/bin/python benchmarks/tpu_check.py [--quick | --smoke]
 
-XLA's TPU compiler in the wheel `libtpu` compiles for a described topology, v5e:2x4. Cases: the functions of `tools/export_cases.py`
-at their test sizes and at useful ones, factorisations, spectral round trips by FFT and by matrix products, and a training
-step of an FNO (2D, 256², width 64, modes 32, float32) on one chip and with the batch of 64 over eight. Nothing runs, no
-number is a measured time.
+XLA's TPU compiler in the wheel `libtpu` compiles for a described topology, v5e:2x4. Cases: the functions of
+`tools/export_cases.py` at their test sizes and at useful ones, factorisations, spectral round trips by FFT and by matrix
+products, and a training step of an FNO (2D, 256², width 64, modes 32, float32) on one chip and with the batch of 64 over
+eight. Nothing runs, no number is a measured time.
 
 Per case: bytes of `memory_analysis` (they fit if they are at most 16 GiB together), `flops` and `bytes` of `cost_analysis`,
 collectives of the optimised program. `roofline` = max(`compute`, `memory`) in seconds per chip. `compute` takes the
@@ -14,10 +14,11 @@ operations of matrix products, counted in the trace, times the bfloat16 passes t
 compiler's own, the sum of its cycles per fused loop without communication. Loops count as one turn in all of these.
 
 --quick: the test sizes and a small training step. --smoke: two functions and a training step, made ready for a TPU but not
-compiled, so that `libtpu` is not needed; their bytes and seconds are null. Last line: JSON. `compiled` counts the cases that compile, `failed` names
-the others with the compiler's reason, `too_large` those that need more than 16 GiB; `step` is the roofline of the training
-step on one chip in seconds, `step_8` on eight, and `collectives_8` what the latter sends; `fft_over_dft` is the least ratio of
-FFT to matrix products in `estimate` over the spectral round trips (null with --quick).
+compiled, so that `libtpu` is not needed; their bytes and seconds are null. Last line: JSON. `compiled` counts the cases
+that compile, `failed` names the others with the compiler's reason, `too_large` those that need more than 16 GiB; `step` is
+the roofline of the training step on one chip in seconds, `step_8` on eight, and `collectives_8` what the latter sends;
+`fft_over_dft` is the least ratio of FFT to matrix products in `estimate` over the spectral round trips (null with
+--quick).
 """
 
 import functools
@@ -228,7 +229,9 @@ class Size(NamedTuple):
     further: bool
 
 
-FULL = Size(check, lambda: {**export_cases.CASES, **FACTORISATIONS, **sized(), **round_trips()}, (256, 64, 32, 64), True)
+FULL = Size(
+    check, lambda: {**export_cases.CASES, **FACTORISATIONS, **sized(), **round_trips()}, (256, 64, 32, 64), True
+)
 QUICK = Size(check, lambda: {**export_cases.CASES, **FACTORISATIONS}, (32, 16, 6, 16), False)
 SMOKE = Size(lower, lambda: dict(list({**FACTORISATIONS, **round_trips()}.items())[1:5:3]), (8, 4, 2, 8), False)
 

@@ -1,28 +1,34 @@
-"""Run the smallest case of every benchmark, and stop at the first that fails or prints no result.
+"""Run the smallest case of every benchmark, as many at once as there are cores, and stop at the first that fails or prints no
+result.
 
     python benchmarks/tools/run_all.py      # make smoke
 """
 
+import concurrent.futures
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 SCRIPTS = sorted(Path(__file__).parents[1].glob("*.py"))
+LIMIT = 300  # seconds of one script
 
 
-def run(script: Path) -> None:
-    """Print the seconds of `script --smoke`.
+def run(script: Path) -> str:
+    """The line to print of `script --smoke`: name and seconds.
 
-    **Raises:** `SystemExit`, after its output, if it fails or if its last line is no JSON object.
+    **Raises:** `RuntimeError` with its output if it fails, or if its last line is no JSON object.
     """
     start = time.monotonic()
-    done = subprocess.run([sys.executable, str(script), "--smoke"], capture_output=True, text=True)
-    lines = done.stdout.splitlines() or [""]
-    if done.returncode or not is_object(lines[-1]):
-        raise SystemExit(f"{done.stdout}{done.stderr}{script.name}: exit status {done.returncode}, last line: {lines[-1]}")
-    print(f"{script.name:28}{time.monotonic() - start:6.1f} s", flush=True)
+    done = subprocess.run([sys.executable, str(script), "--smoke"], capture_output=True, text=True, timeout=LIMIT)
+    last = (done.stdout.splitlines() or [""])[-1]
+    if done.returncode or not is_object(last):
+        raise RuntimeError(
+            f"{done.stdout}{done.stderr}{script.name}: exit status {done.returncode}, last line {last!r}"
+        )
+    return f"{script.name:28}{time.monotonic() - start:6.1f} s"
 
 
 def is_object(line: str) -> bool:
@@ -32,6 +38,15 @@ def is_object(line: str) -> bool:
         return False
 
 
+def main():
+    with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        try:
+            for done in concurrent.futures.as_completed([pool.submit(run, script) for script in SCRIPTS]):
+                print(done.result(), flush=True)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            pool.shutdown(cancel_futures=True)
+            sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    for script in SCRIPTS:
-        run(script)
+    main()

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+import surrogax as sx
 from surrogax.core import storage
 from surrogax.solvers.linear import DeepCG
 from surrogax.surrogates.learned_solvers import (
@@ -29,7 +30,6 @@ from surrogax.surrogates.learned_solvers import (
     SineSystems,
     train_direction,
 )
-from surrogax.surrogates.trainable import count_parameters
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "surrogates" / "learned_solvers" / "weights" / "deepcg-poisson-64.sgx"
@@ -58,7 +58,7 @@ def schedule(rate: float, steps: int, last: float):
 def multilevel(dim: int, side: int, first: int, second: int):
     direction = MultilevelDirection(dim, channels=4, hidden=8, key=jax.random.key(0))
     measure = validation(RandomDomains(side, dim), jax.random.key(100), 24 if dim == 2 else 8)
-    print(f"{count_parameters(direction)} parameters, untrained {float(measure(direction)):.2f}", flush=True)
+    print(f"{sx.count_parameters(direction)} parameters, untrained {float(measure(direction)):.2f}", flush=True)
     for stage, (n, steps, rate, last) in enumerate([(side // 2, first, 2e-3, 2e-4), (side, second, 5e-4, 1e-5)]):
         objective = DirectionObjective(RandomDomains(n, dim))
         trained, _ = train_direction(
