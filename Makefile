@@ -6,7 +6,7 @@ ENV := $(VENV)/.installed
 # XLA's TPU compiler is large and nothing else needs it.
 TPU := .venv-tpu
 
-.PHONY: demo test lint bench tpu-check notebooks wheel clean
+.PHONY: demo test lint bench smoke tpu-check notebooks wheel clean
 
 $(ENV): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,9 @@ $(TPU)/.installed: pyproject.toml requirements.lock
 
 bench: $(ENV)  ## every benchmark, quick; peers are skipped where their environment is missing
 	for script in $(filter-out benchmarks/tpu_check.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script --quick || exit 1; done
+
+smoke: $(ENV)  ## the smallest case of every benchmark, without peers: does each still run?
+	$(BIN)/python benchmarks/tools/run_all.py
 
 tpu-check: $(TPU)/.installed  ## compile kernels and training steps for a TPU, without one
 	$(TPU)/bin/python benchmarks/tpu_check.py

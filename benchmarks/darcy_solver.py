@@ -1,33 +1,37 @@
 """Darcy flow solved here, by SciPy's direct solver and by pyamg, at equal error.
 
-    python benchmarks/darcy_solver.py [--quick] [--self-only] [--peer-python PATH]
+    python benchmarks/darcy_solver.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
-−∇·(a∇u) = 1 on the unit square, u = 0 on its sides, harmonic finite volumes on 128² and 421² nodes; a threshold fields (12 and 3)
-and lognormal ones of contrast about 400; batches of 16 in float64. Every solver runs at the loosest tolerance, in steps of
-√10, at which all 16 solutions are within 1e-6 of the direct solve (relative, Euclidean). Seconds are per sample, medians of
-runs in turns; pyamg's (Ruge-Stüben with conjugate gradients) and ours hold the set-up of every sample.
+−∇·(a∇u) = 1 on the unit square, u = 0 on its sides, harmonic finite volumes on 128² and 421² nodes; a threshold fields (12
+and 3) and lognormal ones of contrast about 400; batches of 16 in float64. Every solver runs at the loosest tolerance, in
+steps of √10, at which all 16 solutions are within 1e-6 of the direct solve (relative, Euclidean). Seconds are per sample,
+medians of runs in turns; pyamg's (Ruge-Stüben with conjugate gradients) and ours hold the set-up of every sample.
 
 Ours: conjugate gradients with fast sine transforms (what `problem("darcy").solve` does) or with multigrid, the batch by
 `vmap` or one sample after another by `lax.map`. "float32, refined" corrects in float32 (`Refinement`). --quick: threshold
-fields and `lax.map` alone, two runs instead of five, batches of 4.
+fields and `lax.map` alone, two runs instead of five, batches of 4; --smoke: 33² nodes, batches of 2.
 
-Last line: JSON. `ratio_pyamg_128` and `ratio_pyamg_421` are the smaller of the two laws' ratios of pyamg's seconds to those of
-our fastest float64 row, `max_rel_error` the largest error of any row of ours.
+Last line: JSON. `ratio_pyamg_128` and `ratio_pyamg_421` are the smaller of the two laws' ratios of pyamg's seconds to
+those of our fastest float64 row, `max_rel_error` the largest error of any row of ours.
 """
 
 import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import LINEAR_PEER, PeerProcess, options, record
+from common.command_line import options
+from common.peers import LINEAR, PeerProcess
+from common.record import record
+from common.systems import matrix
+from common.timing import timed
 
 import surrogax as sx
-from surrogax.solvers.linear import CG, FastPoisson, Multigrid, Refinement, solve
+from surrogax.solvers.linear import CG, FastPoisson, Multigrid, Refinement
 
 TARGET = 1e-6
 TOLERANCES = 10.0 ** -np.arange(3, 11.5, 0.5)
@@ -56,7 +60,7 @@ class System:
                 "multigrid": CG(Multigrid(), rtol=rtol, norm="natural"),
                 "float32, refined": Refinement(CG(fast, rtol=1e-3), rtol=rtol),
             }[kind]
-            return solve(operator, b, method).value
+            return sx.linear.solve(operator, b, method).value
 
         # The coefficients are an argument: as constants their set-up would be computed by the compiler.
         run = jax.jit(lambda a, rtol: many(lambda a: one(a, rtol), a))
@@ -67,13 +71,29 @@ def vmapped(function, xs):
     return jax.vmap(function)(xs)
 
 
-def compare(n: int, name: str, quick: bool, python: Path | None) -> list[dict]:
-    batch = 4 if quick else 16
-    system = System(n, LAWS[name], batch)
+class Size(NamedTuple):
+    """How much to run."""
+
+    nodes: tuple[int, ...]
+    laws: tuple[str, ...]
+    many: dict
+    batch: int
+    repeats: int
+
+
+THRESHOLD, LOGNORMAL = LAWS
+MAP, VMAP = {"map": jax.lax.map}, {"vmap": vmapped}
+FULL = Size((128, 421), (THRESHOLD, LOGNORMAL), VMAP | MAP, batch=16, repeats=5)
+QUICK = Size((128, 421), (THRESHOLD,), MAP, batch=4, repeats=2)
+SMOKE = Size((33,), (THRESHOLD,), MAP, batch=2, repeats=1)
+
+
+def compare(n: int, name: str, size: Size, python: Path | None) -> list[dict]:
+    system = System(n, LAWS[name], size.batch)
     solvers = {
         f"{kind}, {how}": system.solver(kind, many)
         for kind in ("sine transforms", "multigrid", "float32, refined")
-        for how, many in ((("map", jax.lax.map),) if quick else (("vmap", vmapped), ("map", jax.lax.map)))
+        for how, many in size.many.items()
     }
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "systems.npz"
@@ -84,20 +104,18 @@ def compare(n: int, name: str, quick: bool, python: Path | None) -> list[dict]:
         else:
             peer.read()  # the direct solutions are written
             direct = np.load(data.parent / "direct.npy")
-        size = np.linalg.norm(direct, axis=(1, 2))
+        norms = np.linalg.norm(direct, axis=(1, 2))
 
         def error(u) -> float:
-            return float((np.linalg.norm(np.asarray(u) - direct, axis=(1, 2)) / size).max())
+            return float((np.linalg.norm(np.asarray(u) - direct, axis=(1, 2)) / norms).max())
 
         tolerances = {key: next((t for t in TOLERANCES if error(s(t)) <= TARGET), None) for key, s in solvers.items()}
         seconds: dict[str, list[float]] = {key: [] for key in solvers}
         theirs: dict[str, list[float]] = {}
-        for _ in range(2 if quick else 5):
+        for _ in range(size.repeats):
             for key, solver in solvers.items():
                 if tolerances[key] is not None:
-                    start = time.perf_counter()
-                    solver(tolerances[key])
-                    seconds[key].append((time.perf_counter() - start) / batch)
+                    seconds[key].append(timed(solver, tolerances[key])[0] / size.batch)
             if peer is not None:
                 for key, value in json.loads(peer.ask("run")).items():
                     theirs.setdefault(key, []).append(value)
@@ -122,9 +140,11 @@ def compare(n: int, name: str, quick: bool, python: Path | None) -> list[dict]:
 
 
 def save(path: Path, system: System) -> None:
-    """Face coefficients and right-hand sides for the peer."""
-    operator, b = jax.vmap(lambda a: system.darcy.operator({"a": a}, system.grid))(system.a)
-    np.savez(path, x=operator.faces[0], y=operator.faces[1], spacing=system.grid.spacing, b=b)
+    """Matrices, which differ in their entries alone, and right-hand sides for the peer."""
+    systems = [system.darcy.operator({"a": a}, system.grid) for a in system.a]
+    matrices = [matrix(operator) for operator, _ in systems]
+    pattern = {"indices": matrices[0].indices, "indptr": matrices[0].indptr}
+    np.savez(path, entries=np.stack([a.data for a in matrices]), b=np.stack([b for _, b in systems]), **pattern)
 
 
 def reference(system: System) -> np.ndarray:
@@ -133,17 +153,16 @@ def reference(system: System) -> np.ndarray:
 
 
 def main():
-    arguments = options(__doc__, "threshold fields and `lax.map` alone, fewer runs, batches of 4", LINEAR_PEER)
-    laws = list(LAWS)[:1] if arguments.quick else list(LAWS)
-    rows = []
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=LINEAR)
+    size, rows = arguments.size, []
     with jax.enable_x64(True):
-        for n in (128, 421):
-            for name in laws:
-                rows += compare(n, name, arguments.quick, arguments.python)
+        for n in size.nodes:
+            for name in size.laws:
+                rows += compare(n, name, size, arguments.python)
 
     def ratio(n: int) -> float | None:
         found = []
-        for name in laws:
+        for name in size.laws:
             case = [row for row in rows if (row["n"], row["law"]) == (n, name) and row["seconds"] is not None]
             pyamg = [row["seconds"] for row in case if row["solver"] == "pyamg RS-CG"]
             ours = [row["seconds"] for row in case if "error" in row and "float32" not in row["solver"]]
@@ -156,7 +175,7 @@ def main():
         "max_rel_error": max(row["error"] for row in rows if row.get("error") is not None),
         "cases": rows,
     }
-    record("darcy_solver", arguments.quick, values)
+    record("darcy_solver", arguments, values)
 
 
 if __name__ == "__main__":

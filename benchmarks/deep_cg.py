@@ -11,58 +11,77 @@ and point sources. The classical methods:
 - multigrid-PCG.
 
 "untrained" is the direction as it was initialised, "paper" the paper's network with its loss and data in 2D, if it was
-trained by `train_deepcg.py paper` (box only: it sees no obstacles).
+trained by `tools/train_deepcg.py paper` (box only: it sees no obstacles).
 
-    python benchmarks/deep_cg.py [--quick]
+    python benchmarks/deep_cg.py [--quick | --smoke]
 
 Flops per step are XLA's count of the compiled step (operator, network or preconditioner, vector operations); triangular
 solves are counted by hand, set-up is not counted. Seconds are per right-hand side without set-up, median of repeats.
-Last line: the smallest ratio of mean iterations, CG over deep CG, over all right-hand sides, domains and
-tolerances (64² and `_2x`: 128²), the largest share of fallback steps of any case, failures, and mean iterations at
-64² to 1e-6.
+--quick: two right-hand sides per kind, no repeats; --smoke: one, on 16², the box and the discs, to 1e-4, four methods.
+Last line: the smallest ratio of mean iterations, CG over deep CG, over all right-hand sides, domains and tolerances (64²
+and `_2x`: 128²), the largest share of fallback steps of any case, failures, and mean iterations at 64² to 1e-6.
 """
 
 import dataclasses
-import time
+import statistics
 from pathlib import Path
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg as spla
-from common import options, record
+from common.command_line import options
+from common.record import record
+from common.systems import WALLS, balls, nodes, poisson
+from common.timing import repeated
 
 import surrogax as sx
 from surrogax.core import storage
-from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Multigrid, solve
+from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, IncompleteCholesky, Multigrid
 from surrogax.solvers.linear.operators.sparsity_pattern import symmetric_entries
-from surrogax.solvers.linear.preconditioners.incomplete_cholesky import IncompleteCholesky
 from surrogax.surrogates.learned_solvers import MultilevelDirection, ritz_mix, ritz_vectors, sine_mix
 
-DIRICHLET = ("dirichlet", "dirichlet")
 PAPER = Path(__file__).parents[1] / "runs" / "deepcg-paper-2d-64.sgx"
 
 
+class Size(NamedTuple):
+    """How much to run."""
+
+    sides: tuple[int, ...]  # from the side of the training to twice it
+    domains: slice
+    tolerances: tuple[float, ...]
+    methods: slice
+    count: int  # of right-hand sides per kind
+    ritz: int
+    repeats: int
+
+
+FULL = Size((64, 128), slice(None), (1e-4, 1e-6), slice(None), count=6, ritz=300, repeats=5)
+QUICK = FULL._replace(count=2, ritz=100, repeats=1)
+SMOKE = Size((16,), slice(0, None, 2), (1e-4,), slice(4), count=1, ritz=20, repeats=1)
+
+
 def domains(n: int) -> dict[str, tuple[Diffusion, np.ndarray]]:
-    x, y = np.meshgrid(*[(np.arange(n) + 1) / (n + 1)] * 2, indexing="ij")
-    plain = Diffusion(stencil.unit_faces((n, n), DIRICHLET), (n, n), (1 / (n + 1),) * 2, DIRICHLET, jnp.zeros((n, n)))
+    (x, y), plain = nodes((n, n)), poisson((n, n)).as_diffusion()
     ring = (abs(np.hypot(x - 0.35, y - 0.4) - 0.22) < 0.03) & (y < 0.55)  # open towards high y
     bars = ((abs(x - 0.75) < 0.02) & (y > 0.25)) | ((abs(y - 0.85) < 0.03) & (x < 0.6))
-    discs = np.min([np.hypot(x - a, y - b) for a in (0.2, 0.5, 0.8) for b in (0.25, 0.5, 0.75)], axis=0) < 0.07
-    return {
-        "box": (plain, np.zeros((n, n), bool)),
-        "ring and bars, u = 0": (plain.with_obstacle(ring | bars), ring | bars),
-        "nine discs, no flux": (plain.with_obstacle(discs, "neumann"), discs),
+    discs = balls((n, n), [(a, b) for a in (0.2, 0.5, 0.8) for b in (0.25, 0.5, 0.75)], 0.07)
+    # A box with an empty obstacle: so it shares the compiled programs of the others.
+    obstacles = {
+        "box": (np.zeros((n, n), bool), "dirichlet"),
+        "ring and bars, u = 0": (ring | bars, "dirichlet"),
+        "nine discs, no flux": (discs, "neumann"),
     }
+    return {name: (plain.with_obstacle(solid, kind), solid) for name, (solid, kind) in obstacles.items()}
 
 
-def right_hand_sides(n: int, operator, solid, quick: bool) -> dict[str, np.ndarray]:
-    keys, rng, count = jax.random.split(jax.random.key(2024), 4), np.random.default_rng(2024), 2 if quick else 6
-    x, y = np.meshgrid(*[(np.arange(n) + 1) / (n + 1)] * 2, indexing="ij")
+def right_hand_sides(n: int, operator, solid, size: Size) -> dict[str, np.ndarray]:
+    keys, rng, count = jax.random.split(jax.random.key(2024), 4), np.random.default_rng(2024), size.count
+    x, y = nodes((n, n))
     if solid.any():
-        _, vectors = ritz_vectors(operator, 100 if quick else 300, keys[0])
+        _, vectors = ritz_vectors(operator, size.ritz, keys[0])
         mixes = [ritz_mix(vectors, k) for k in jax.random.split(keys[1], count)]
     else:
         mixes = [sine_mix((n, n), k) for k in jax.random.split(keys[1], count)]
@@ -100,16 +119,28 @@ class Deflated(eqx.Module):
 
 
 def deflated(operator, inner) -> Deflated:
-    shape = operator.in_structure().shape
-    product = jax.jit(lambda v: operator.mv(v.reshape(shape)).ravel())
-    linear = spla.LinearOperator((np.prod(shape),) * 2, matvec=lambda v: np.asarray(product(v)), dtype=float)
-    cycle = eqx.filter_jit(Multigrid().bind)(operator)
-    direct = jax.jit(lambda v: solve(operator, v.reshape(shape), CG(cycle, rtol=1e-12)).value.ravel())
-    inverse = spla.LinearOperator(linear.shape, matvec=lambda v: np.asarray(direct(v)), dtype=float)
+    size, cycle = operator.diagonal().size, bound(operator, Multigrid())
+    linear = spla.LinearOperator((size, size), matvec=lambda v: np.asarray(product(operator, v)), dtype=float)
+    inverse = spla.LinearOperator((size, size), matvec=lambda v: np.asarray(direct(operator, cycle, v)), dtype=float)
     _, vectors = spla.eigsh(linear, k=16, sigma=0, OPinv=inverse)
     vectors = jnp.asarray(vectors.T)
-    products = jax.vmap(product)(vectors)
+    products = jax.vmap(lambda v: product(operator, v))(vectors)
     return Deflated(inner, vectors, products, jnp.linalg.inv(vectors @ products.T))
+
+
+@jax.jit
+def product(operator, v):
+    return operator.mv(v.reshape(operator.shape)).ravel()
+
+
+@eqx.filter_jit
+def direct(operator, cycle, v):
+    return sx.linear.solve(operator, v.reshape(operator.shape), CG(cycle, rtol=1e-12)).value.ravel()
+
+
+@eqx.filter_jit
+def bound(operator, method):
+    return method.bind(operator)
 
 
 def methods(operator, solid) -> dict[str, tuple]:
@@ -118,15 +149,14 @@ def methods(operator, solid) -> dict[str, tuple]:
     factor = IncompleteCholesky().bind(operator)
     triangles = 4 * symmetric_entries(operator)[2].size + 2 * n * n
     untrained = jax.tree.map(lambda x: x.astype(jnp.float32), MultilevelDirection(2, 4, 8, key=jax.random.key(0)))
-    bound = eqx.filter_jit(lambda method: method.bind(operator))
     listed = {
-        "deep CG": (bound(DeepCG(sx.load("deepcg-poisson-64"))), 0),
+        "deep CG": (bound(operator, DeepCG(sx.load("deepcg-poisson-64"))), 0),
         "CG": (CG(max_steps=5000), 0),
-        "IC-PCG": (CG(factor), triangles),
         "deflated": (CG(deflated(operator, factor)), triangles),
-        "DST-PCG": (CG(FastPoisson(operator.spacing, DIRICHLET)), 0),
-        "MG-PCG": (bound(CG(Multigrid())), 0),
-        "untrained": (bound(DeepCG(untrained)), 0),
+        "MG-PCG": (bound(operator, CG(Multigrid())), 0),
+        "IC-PCG": (CG(factor), triangles),
+        "DST-PCG": (CG(FastPoisson(operator.spacing, WALLS)), 0),
+        "untrained": (bound(operator, DeepCG(untrained)), 0),
     }
     if PAPER.exists() and not solid.any():
         listed["paper"] = (DeepCG(storage.load(PAPER), max_steps=2000), 0)
@@ -137,7 +167,7 @@ def methods(operator, solid) -> dict[str, tuple]:
 def run(operator, method, b):
     def one(b):
         start = getattr(getattr(method, "preconditioner", None), "coarse", jnp.zeros_like)(b)
-        return solve(operator, b, method, x0=start).stats
+        return sx.linear.solve(operator, b, method, x0=start).stats
 
     return jax.lax.map(one, b)
 
@@ -149,29 +179,20 @@ def flops(operator, method) -> float:
     return jax.jit(recurrence.step).lower(state).compile().cost_analysis()["flops"]
 
 
-def seconds(call, repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - begin)
-    return float(np.median(times))
-
-
-def measure(quick: bool) -> list[dict]:
+def measure(size: Size) -> list[dict]:
     cases = []
-    for n in (64, 128):
-        for domain, (operator, solid) in domains(n).items():
-            sides = right_hand_sides(n, operator, solid, quick)
+    for n in size.sides:
+        for domain, (operator, solid) in list(domains(n).items())[size.domains]:
+            sides = right_hand_sides(n, operator, solid, size)
             b = jnp.asarray(np.concatenate(list(sides.values())))
             kind = np.repeat(list(sides), [len(v) for v in sides.values()])
-            listed = methods(operator, solid)
+            listed = dict(list(methods(operator, solid).items())[size.methods])
             step_flops = {name: flops(operator, method) + extra for name, (method, extra) in listed.items()}
-            for rtol in (1e-4, 1e-6):
+            for rtol in size.tolerances:
                 for name, (method, _) in listed.items():
                     method = dataclasses.replace(method, rtol=jnp.asarray(rtol))
                     stats = run(operator, method, b)
-                    took = seconds(lambda o=operator, m=method, b=b: run(o, m, b), 1 if quick else 5) / len(b)
+                    took = statistics.median(repeated(run, operator, method, b, repeats=size.repeats)) / len(b)
                     each = np.asarray(stats.iterations)
                     relative = np.asarray(stats.residual) / np.linalg.norm(b, axis=(1, 2))
                     replaced = np.zeros_like(each) if stats.fallbacks is None else np.asarray(stats.fallbacks)
@@ -214,9 +235,10 @@ def print_losses(cases: list[dict]) -> None:
 
 
 def main() -> None:
-    quick = options(__doc__, "two right-hand sides per kind, no repeats").quick
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
+    size = arguments.size
     jax.config.update("jax_enable_x64", True)
-    cases = measure(quick)
+    cases = measure(size)
     print_losses(cases)
 
     def chosen(method, **where):
@@ -227,17 +249,21 @@ def main() -> None:
         return min(cg["iterations"][k] / deep["iterations"][k] for cg, deep in pairs for k in deep["iterations"])
 
     def mean_iterations(method):
-        return float(np.mean([list(c["iterations"].values()) for c in chosen(method, side=64, rtol=1e-6)]))
+        return float(
+            np.mean(
+                [list(c["iterations"].values()) for c in chosen(method, side=size.sides[0], rtol=size.tolerances[-1])]
+            )
+        )
 
     values = {
-        "iteration_ratio_cg": smallest_ratio(64),
-        "iteration_ratio_cg_2x": smallest_ratio(128),
+        "iteration_ratio_cg": smallest_ratio(size.sides[0]),
+        "iteration_ratio_cg_2x": smallest_ratio(size.sides[-1]),
         "fallback_share": max(c["fallbacks"] for c in chosen("deep CG")),
         "failures": sum(c["failures"] for c in chosen("deep CG")),
         "mgpcg_iterations": mean_iterations("MG-PCG"),
         "deepcg_iterations": mean_iterations("deep CG"),
     }
-    record("deep_cg", quick, values if quick else {**values, "cases": cases})
+    record("deep_cg", arguments, {**values, "cases": cases})
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """Training step and inference of one FNO, here and in neuraloperator 2.0 (PyTorch), at equal weights and outputs.
 
-    python benchmarks/fno_training.py [--quick] [--self-only] [--peer-python PATH]
+    python benchmarks/fno_training.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
-The graph is neuraloperator's default (four blocks, channel MLP with soft gating, exact GELU) in float32. Cases: batch 8 on 64²
-with 32 channels and 16 frequencies per axis and sign; batch 8 on 128² with 32 and 24; batch 20 on 1024 points with 64 and 16.
-A training step is forward, backward and AdamW on the relative L2 loss. Here it is the compiled loop of `fit`; there
-PyTorch eager and `torch.compile`, of which the faster counts. Before anything is timed the weights are ported, outputs must
-agree to 1e-5 and the losses of three training steps to 1e-4. Both sides take turns and use all cores. --quick: fewer rounds,
-PyTorch eager alone.
+The graph is neuraloperator's default (four blocks, channel MLP with soft gating, exact GELU) in float32. Cases: batch 8 on
+64² with 32 channels and 16 frequencies per axis and sign; batch 8 on 128² with 32 and 24; batch 20 on 1024 points with 64
+and 16. A training step is forward, backward and AdamW on the relative L2 loss. Here it is the compiled loop of `fit`;
+there PyTorch eager and `torch.compile`, of which the faster counts. Before anything is timed the weights are ported,
+outputs must agree to 1e-5 and the losses of three training steps to 1e-4. Both sides take turns and use all cores.
+--quick: fewer rounds, PyTorch eager alone; --smoke: batch 2 on 16² and 32 points with 4 channels and 4 frequencies.
 
-Last line: JSON. `train_ratio` and `inference_ratio` are the smallest ratios of the peer's seconds to ours over the cases (null
-without the peer), `floor_fraction` the smallest fraction of a training step that its matrix products would take alone, at the
-rate of a large product measured in this run (transforms counted as dense or fast ones, whichever needs fewer operations).
+Last line: JSON. `train_ratio` and `inference_ratio` are the smallest ratios of the peer's seconds to ours over the cases
+(null without the peer), `floor_fraction` the smallest fraction of a training step that its matrix products would take
+alone, at the rate of a large product measured in this run (transforms counted as dense or fast ones, whichever needs fewer
+operations).
 """
 
 import dataclasses
@@ -21,15 +22,18 @@ import math
 import os
 import statistics
 import tempfile
-import time
 from pathlib import Path
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import PEER, PeerProcess, options, record
+from common.command_line import options
+from common.peers import TORCH, PeerProcess
+from common.record import record
+from common.timing import repeated, timed
 
 import surrogax as sx
 from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
@@ -64,6 +68,21 @@ CASES = (
 )
 
 
+class Size(NamedTuple):
+    """How much to run: `calls` of ours in each of `rounds`, and PyTorch in `modes` when it is there."""
+
+    cases: tuple[Case, ...]
+    modes: tuple[str, ...]
+    rounds: int
+    calls: int
+    product: int  # side of the matrices of the large product
+
+
+FULL = Size(CASES, ("eager", "compile"), rounds=10, calls=2, product=2048)
+QUICK = Size(CASES, ("eager",), rounds=3, calls=1, product=2048)
+SMOKE = Size((Case("2D 16²", 2, (16, 16), 4, 4), Case("1D 32", 2, (32,), 4, 4)), (), rounds=1, calls=1, product=256)
+
+
 class Ours:
     """The surrogate with given weights: `train()` and `infer()` return seconds per step and per batch."""
 
@@ -87,15 +106,11 @@ class Ours:
         self.losses = np.asarray(self.train()[1])
 
     def train(self):
-        start = time.perf_counter()
-        self._state, losses = self._train(self._constants, self._state)
-        losses.block_until_ready()
-        return (time.perf_counter() - start) / STEPS, losses
+        seconds, (self._state, losses) = timed(self._train, self._constants, self._state)
+        return seconds / STEPS, losses
 
     def infer(self) -> float:
-        start = time.perf_counter()
-        self._infer(*self._inputs).block_until_ready()
-        return time.perf_counter() - start
+        return timed(self._infer, *self._inputs)[0]
 
 
 class Peer(PeerProcess):
@@ -122,20 +137,15 @@ def products(case: Case) -> float:
     return case.batch * (pointwise + transforms + 4 * 8 * math.prod(case.kept) * width * width)
 
 
-def product_rate() -> float:
-    """Operations per second of a product of two 2048² float32 matrices."""
-    a = jnp.ones((2048, 2048))
+def product_rate(side: int) -> float:
+    """Operations per second of a product of two float32 matrices `(side, side)`."""
+    a = jnp.ones((side, side))
     call = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
-    call(a).block_until_ready()
-    runs = []
-    for _ in range(5):
-        start = time.perf_counter()
-        call(a).block_until_ready()
-        runs.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(runs)
+    _, *seconds = repeated(call, a, repeats=6)
+    return 2 * side**3 / min(seconds)
 
 
-def compare(case: Case, python: Path | None, quick: bool, rate: float) -> dict:
+def compare(case: Case, python: Path | None, size: Size, rate: float) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         if python is None:
             generator = np.random.default_rng(0)
@@ -148,17 +158,16 @@ def compare(case: Case, python: Path | None, quick: bool, rate: float) -> dict:
             ours = Ours(case, parameters, stored["x"], stored["target"])
             np.testing.assert_allclose(ours.output, stored["output"], atol=1e-5 * abs(stored["output"]).max())
             np.testing.assert_allclose(ours.losses[:3], stored["losses"], rtol=1e-4)
-    modes = () if peer is None else ("eager",) if quick else ("eager", "compile")
-    rounds, calls = (3, 1) if quick else (10, 2)
+    modes = () if peer is None else size.modes
     seconds: dict[str, list[float]] = {}
     for what, call in (("train", lambda: ours.train()[0]), ("infer", ours.infer)):
         for mode in modes:
             peer.seconds(mode, what, 3)
         call()
-        for _ in range(rounds):
-            seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(calls))
+        for _ in range(size.rounds):
+            seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(size.calls))
             for mode in modes:
-                seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 2 * calls))
+                seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 2 * size.calls))
     if peer is not None:
         peer.close()
     found = {name: statistics.median(values) for name, values in seconds.items()}
@@ -198,9 +207,9 @@ def random_parameters(case: Case) -> dict[str, np.ndarray]:
 
 
 def main():
-    arguments = options(__doc__, "fewer rounds, PyTorch eager alone", PEER)
-    rate = product_rate()
-    rows = [compare(case, arguments.python, arguments.quick, rate) for case in CASES]
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=TORCH)
+    rate = product_rate(arguments.size.product)
+    rows = [compare(case, arguments.python, arguments.size, rate) for case in arguments.size.cases]
 
     def least(name: str):
         return min((row[name] for row in rows if row[name] is not None), default=None)
@@ -212,7 +221,7 @@ def main():
         "cases": rows,
         "device": jax.devices()[0].device_kind,
     }
-    record("fno_training", arguments.quick, values)
+    record("fno_training", arguments, values)
 
 
 if __name__ == "__main__":

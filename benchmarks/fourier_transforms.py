@@ -2,34 +2,37 @@
 
 Times a round trip (transform, coefficients weighted, transform back) with its gradient under jit and vmap, the work of
 a spectral layer. "dft/fft" is the ratio of operations that `choose_method` compares with `FFT_COST_RATIO` of the
-platform; `cost_ratio` of the last line, for that table, is the threshold that loses the least time over all rows.
+platform.
 
-    python benchmarks/fourier_transforms.py [--quick]
+    python benchmarks/fourier_transforms.py [--quick | --smoke]
+
+--quick: four cases and five repeats instead of 15; --smoke: two small cases. Last line: JSON. `cost_ratio`, for that
+table, is the threshold that loses the least time over all rows.
 """
 
-import json
 import math
-import platform
 import statistics
-import time
-from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import options
+from common.command_line import options
+from common.record import record
+from common.spectral_layer import round_trip
+from common.timing import in_turns
 
 from surrogax.solvers.kernels import fourier
 
 # (batch, grid, channels, kept frequencies)
-QUICK = [
+FEW = [
     (20, (1024,), 64, (16,)),
     (8, (64, 64), 32, (32, 17)),
     (8, (64, 64), 32, (16, 9)),
     (2, (32, 32, 32), 16, (12, 12, 7)),
 ]
-FULL = [
-    *QUICK,
+MANY = [
+    *FEW,
     (20, (8192,), 64, (16,)),
     (20, (1024,), 64, (256,)),
     (20, (256,), 64, (64,)),
@@ -42,17 +45,16 @@ FULL = [
 ]
 
 
-def round_trip(kept: tuple[int, ...], method: str) -> Callable:
-    """Loss and gradient of transform, weighting and inverse transform for a batch of fields."""
+class Size(NamedTuple):
+    """How much to run."""
 
-    def layer(x, weights):
-        re, im = fourier.truncated_rfft(x, kept, method=method)
-        return fourier.truncated_irfft((re * weights, im * weights), x.shape[:-1], method=method)
+    cases: list[tuple]
+    repeats: int
 
-    def loss(x, weights):
-        return jnp.sum(jax.vmap(layer, in_axes=(0, None))(x, weights) ** 2)
 
-    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+FULL = Size(MANY, repeats=15)
+QUICK = Size(FEW, repeats=5)
+SMOKE = Size([(2, (32,), 2, (4,)), (2, (8, 8), 2, (4, 3))], repeats=1)
 
 
 def measure(case: tuple, repeats: int) -> dict:
@@ -60,16 +62,11 @@ def measure(case: tuple, repeats: int) -> dict:
     x = jax.random.normal(jax.random.key(0), (batch, *grid, channels))
     weights = jax.random.normal(jax.random.key(1), (*kept, channels))
     functions = {method: round_trip(kept, method) for method in ("fft", "dft")}
-    results = {method: jax.block_until_ready(f(x, weights)) for method, f in functions.items()}
+    results = {method: f(x, weights) for method, f in functions.items()}
     for fft, dft in zip(*map(jax.tree.leaves, results.values()), strict=True):
         np.testing.assert_allclose(fft, dft, rtol=0, atol=1e-5 * float(jnp.max(jnp.abs(fft))))
 
-    times = {method: [] for method in functions}
-    for _ in range(repeats):
-        for method, f in functions.items():
-            start = time.perf_counter()
-            jax.block_until_ready(f(x, weights))
-            times[method].append(time.perf_counter() - start)
+    times = in_turns({method: lambda f=f: f(x, weights) for method, f in functions.items()}, repeats)
     fft_ms, dft_ms = (1e3 * statistics.median(times[method]) for method in ("fft", "dft"))
     return {
         "batch": batch,
@@ -94,30 +91,20 @@ def best_threshold(rows: list[dict]) -> float:
 
 
 def main() -> None:
-    quick = options(__doc__, "four cases, five repeats").quick
-
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
     header = ("batch", "grid", "channels", "kept", "fft ms", "dft ms", "dft/fft", "chosen")
     line = "{:>5}  {:>14}  {:>8}  {:>14}  {:>8}  {:>8}  {:>8}  {:>6}".format
     print(line(*header))
     rows = []
-    for case in QUICK if quick else FULL:
-        row = measure(case, repeats=5 if quick else 15)
+    for case in arguments.size.cases:
+        row = measure(case, arguments.size.repeats)
         rows.append(row)
         sizes = ["x".join(map(str, row[key])) for key in ("grid", "kept")]
         numbers = [f"{row[key]:.2f}" for key in ("fft_ms", "dft_ms", "operations")]
         print(line(row["batch"], sizes[0], row["channels"], sizes[1], *numbers, row["chosen"]), flush=True)
 
-    summary = {
-        "benchmark": "fourier_transforms",
-        "mode": "quick" if quick else "full",
-        "device": jax.devices()[0].device_kind,
-        "platform": jax.default_backend(),
-        "machine": platform.processor() or platform.machine(),
-        "jax": jax.__version__,
-        "cost_ratio": best_threshold(rows),
-        "rows": rows,
-    }
-    print(json.dumps(summary))
+    values = {"platform": jax.default_backend(), "cost_ratio": best_threshold(rows), "cases": rows}
+    record("fourier_transforms", arguments, values)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Trainings, data sets and saved surrogates killed (SIGKILL) at random times: every one goes on to the same bits.
 
-    python benchmarks/kills.py [--quick]
+    python benchmarks/kills.py [--quick | --smoke]
 
 Three jobs, each in a child process that is killed after a time drawn uniformly over what the job takes undisturbed, and
 started again until it ends; then its results are compared with those of an undisturbed run, byte for byte or array for
@@ -11,12 +11,15 @@ array. All of them write most of the time.
 - files: 12 files of generated data, and a surrogate saved over itself 200 times; whatever lies under the final name after a
   kill must be whole.
 
-100 kills in all; --quick: 8. Last line: JSON. `kills`, `different` (arrays or files that are not those of the undisturbed
-run), `damaged` (files under their final name that cannot be read).
+100 kills in all; --quick: 8; --smoke: at most one in a turn, with a tenth of the epochs and files. Last line: JSON. `kills`,
+`different` (arrays or files that are not those of the undisturbed run), `damaged` (files under their final name that cannot
+be read).
 """
 
+import functools
 import itertools
 import json
+import math
 import os
 import random
 import signal
@@ -25,18 +28,36 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
-from common import options, record
+from common.command_line import options
+from common.record import record
 
 import surrogax as sx
-from surrogax.datasets import generate
+from surrogax.datasets import generation
 from surrogax.surrogates.training import batches
 
 N = 16
+
+
+class Size(NamedTuple):
+    """How many kills in all, at most how many until a job may end, and how much each job does."""
+
+    kills: int
+    kills_per_turn: float
+    epochs: int
+    streamed_epochs: int
+    samples: int
+    saves: int
+
+
+FULL = Size(100, math.inf, epochs=30, streamed_epochs=10, samples=48, saves=200)
+QUICK = FULL._replace(kills=8)
+SMOKE = Size(1, 1, epochs=3, streamed_epochs=1, samples=8, saves=20)
 
 
 def fields() -> sx.Dataset:
@@ -48,23 +69,23 @@ def surrogate(data: sx.Dataset):
     return sx.FNO(sx.Task.fit(data, "a", "u"), width=8, modes=4, depth=2, key=jax.random.key(0))
 
 
-def train(folder: Path, epochs: int = 30, **settings):
+def train(folder: Path, epochs: int, **settings):
     data, val = fields().split(train=32, val=8)
     settings |= dict(val=val, optimizer=optax.adam(1e-2), batch_size=8, progress=False, checkpoint_every=0)
     sx.fit(surrogate(data), data, epochs=epochs, run=folder / "run", **settings)
 
 
-def stream(folder: Path):
+def stream(folder: Path, epochs: int):
     batches._CHUNK_BYTES = 1
-    train(folder, 10, stream=True)
+    train(folder, epochs, stream=True)
 
 
-def files(folder: Path):
-    generate._CHUNK = 4
+def files(folder: Path, samples: int, saves: int):
+    generation._CHUNK = 4
     poisson = sx.problem("darcy", a=sx.random.Threshold(12, 3))
-    sx.generate(poisson, 48, 17, jax.random.key(0), cache=folder / "data", label_samples=0, progress=False)
+    sx.generate(poisson, samples, 17, jax.random.key(0), cache=folder / "data", label_samples=0, progress=False)
     model = surrogate(fields())
-    for _ in range(200):
+    for _ in range(saves):
         model.save(folder / "model.sgx")
 
 
@@ -122,10 +143,15 @@ def differing(job: str, folder: Path, reference: Path) -> int:
 
 
 def main():
-    arguments = options(__doc__, quick="8 kills")
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
+    size = arguments.size
     warnings.simplefilter("ignore")  # a killed process leaves temporary folders; orbax mentions them
-    jobs, random_ = {"train": train, "stream": stream, "files": files}, random.Random(0)
-    wanted, kills, different, damaged = (8 if arguments.quick else 100), dict.fromkeys(jobs, 0), 0, 0
+    jobs = {
+        "train": functools.partial(train, epochs=size.epochs),
+        "stream": functools.partial(stream, epochs=size.streamed_epochs),
+        "files": functools.partial(files, samples=size.samples, saves=size.saves),
+    }
+    random_, kills, different, damaged = random.Random(0), dict.fromkeys(jobs, 0), 0, 0
     with tempfile.TemporaryDirectory() as root:
         jax.config.update("jax_compilation_cache_dir", f"{root}/programs")
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -143,11 +169,11 @@ def main():
             job = list(jobs)[turn % len(jobs)]
             folder = Path(root) / job / f"turn {turn}"
             folder.mkdir()
-            before = kills[job]
+            before, limit = kills[job], kills[job] + size.kills_per_turn
             while True:
                 start = time.monotonic()
                 pid = child(jobs[job], folder)
-                end = time.monotonic() + random_.uniform(0, seconds[job])
+                end = time.monotonic() + (random_.uniform(0, seconds[job]) if kills[job] < limit else math.inf)
                 while time.monotonic() < end and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                     time.sleep(0.001)
                 if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -162,13 +188,10 @@ def main():
                 damaged += finished(child(lambda folder=folder: 2 + whole(folder))) - 2
             different += finished(child(differing, job, folder, Path(root) / job / "reference")) - 2
             print(f"turn {turn}, {job}: kills so far {kills}, different {different}, damaged {damaged}", flush=True)
-            if sum(kills.values()) >= wanted and turn >= len(jobs) - 1:
+            if sum(kills.values()) >= size.kills and turn >= len(jobs) - 1:
                 break
-    record(
-        "kills",
-        arguments.quick,
-        {"kills": sum(kills.values()), "different": different, "damaged": damaged, "by_job": kills},
-    )
+    values = {"kills": sum(kills.values()), "different": different, "damaged": damaged, "by_job": kills}
+    record("kills", arguments, values)
 
 
 if __name__ == "__main__":

@@ -6,32 +6,43 @@ without compilation and with the matrix in the memory of the device. Both end in
 different ones, so that costs are compared by the geometric mean over the starts. With blocks of one candidate ours makes
 the same swaps as the peer, which is asserted first.
 
-    python benchmarks/kmedoids.py [--quick] [--self-only] [--peer-python PATH]
+    python benchmarks/kmedoids.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
-Last line: `ratio_kmedoids` and `ratio_kmedoids_f32`, seconds of the peer over ours for a float64 and a float32 matrix;
-`cost_ratio`, our cost over that of the peer (float64).
+--quick: 2000 points and ten starts instead of 10000 and five; --smoke: 100 points and one. Last line: JSON.
+`ratio_kmedoids` and `ratio_kmedoids_f32`, seconds of the peer over ours for a float64 and a float32 matrix; `cost_ratio`,
+our cost over that of the peer (float64).
 """
 
 import os
 import tempfile
-import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import REDUCED_PEER, PeerProcess, options, record
+from common.command_line import options
+from common.peers import REDUCED, PeerProcess
+from common.record import record
+from common.snapshots import moving_gaussians
+from common.timing import timed
 
-from surrogax.surrogates.reduced.clustering.dissimilarity import sine
-from surrogax.surrogates.reduced.clustering.kmedoids import kmedoids
+from surrogax.surrogates.reduced import kmedoids, sine
 
 K = 20
 
 
-def moving_gaussians(n: int) -> np.ndarray:
-    rng, x = np.random.default_rng(0), np.linspace(0, 1, 512)
-    centre, width, size = rng.uniform(0.1, 0.9, n), rng.uniform(0.04, 0.08, n), 10 ** rng.uniform(-1, 1, n)
-    return (rng.choice([-1, 1], n) * size)[:, None] * np.exp(-((x - centre[:, None]) ** 2) / 2 / width[:, None] ** 2)
+class Size(NamedTuple):
+    """How much to run."""
+
+    points: int
+    starts: int
+    repeats: int
+
+
+FULL = Size(10000, starts=5, repeats=5)
+QUICK = Size(2000, starts=10, repeats=5)
+SMOKE = Size(100, starts=1, repeats=1)
 
 
 class Peer(PeerProcess):
@@ -52,9 +63,8 @@ class Peer(PeerProcess):
 
 
 def ours(matrix: jax.Array, start: np.ndarray, block: int | None = None) -> tuple[float, float, int]:
-    begin = time.perf_counter()
-    found = kmedoids(matrix, K, start=start, block=block)
-    return time.perf_counter() - begin, found.cost, found.iterations
+    seconds, found = timed(lambda: kmedoids(matrix, K, start=start, block=block))
+    return seconds, found.cost, found.iterations
 
 
 def compare(
@@ -87,16 +97,16 @@ def compare(
 
 
 def main() -> None:
-    arguments = options(__doc__, "2000 points instead of 10000", REDUCED_PEER)
-
-    n = 2000 if arguments.quick else 10000
-    matrix = sine(moving_gaussians(n))
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=REDUCED)
+    size = arguments.size
+    snapshots, _ = moving_gaussians(0, size.points)
+    matrix = sine(snapshots)
     rng = np.random.default_rng(1)
-    starts = np.stack([rng.permutation(n)[:K] for _ in range(10 if arguments.quick else 5)])
-    ratio, cost_ratio = compare(matrix, starts, 5, arguments.python)
-    ratio_f32, _ = compare(matrix.astype(np.float32), starts, 5, arguments.python)
+    starts = np.stack([rng.permutation(size.points)[:K] for _ in range(size.starts)])
+    ratio, cost_ratio = compare(matrix, starts, size.repeats, arguments.python)
+    ratio_f32, _ = compare(matrix.astype(np.float32), starts, size.repeats, arguments.python)
     values = {"ratio_kmedoids": ratio, "ratio_kmedoids_f32": ratio_f32, "cost_ratio": cost_ratio}
-    record("kmedoids", arguments.quick, values)
+    record("kmedoids", arguments, values)
 
 
 if __name__ == "__main__":

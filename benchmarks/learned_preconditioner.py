@@ -5,28 +5,46 @@ points and tested on unseen coefficients, on a grid twice as fine, and around un
 ones are their classical starts and rivals: a learned factor counts beside IC(0) and the modified factor, a learned inverse beside
 the polynomial it starts from.
 
-    python benchmarks/learned_preconditioner.py [--quick]
+    python benchmarks/learned_preconditioner.py [--quick | --smoke]
+
+--quick: fewer networks, systems and steps; --smoke: two steps on 8² points, two of the networks.
 
 The last line is a JSON object: mean iterations per preconditioner on unseen coefficients at the trained size; the same under
 "larger_grid" and "obstacles".
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import options, record
+from common.command_line import options
+from common.record import record
+from common.systems import balls, diffusion
 
 import surrogax as sx
-from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Jacobi, solve
-from surrogax.solvers.linear.preconditioners.incomplete_cholesky import IncompleteCholesky
-from surrogax.solvers.linear.preconditioners.sparse_inverse import PolynomialInverse
-from surrogax.surrogates.learned_solvers.graph_preconditioner import GraphPreconditioner
-from surrogax.surrogates.learned_solvers.graph_training import train_preconditioner
+from surrogax.solvers.linear import CG, IncompleteCholesky, Jacobi, PolynomialInverse
+from surrogax.surrogates.learned_solvers import GraphPreconditioner, train_preconditioner
 
-N = 32
-SIDES = ("dirichlet", "dirichlet")
+
+class Size(NamedTuple):
+    """How much to run."""
+
+    side: int
+    preconditioners: tuple[str, ...]
+    count: int  # of systems to train on
+    tested: int
+    steps: int
+
+
+CLASSICAL = ("none", "jacobi", "ic0", "mic0", "polynomial_inverse", "polynomial_inverse_2")
+FACTORS = ("factor", "factor_frobenius", "factor_from_ic0", "factor_from_ic0_frobenius", "factor_from_mic0")
+INVERSES = ("sparse_inverse", "sparse_inverse_2")
+FULL = Size(32, (*CLASSICAL, *FACTORS, *INVERSES), count=16, tested=12, steps=400)
+QUICK = Size(32, (*CLASSICAL, "factor", "factor_from_ic0", *INVERSES), count=6, tested=4, steps=60)
+SMOKE = Size(8, ("none", "mic0", "factor_from_mic0", "sparse_inverse_2"), count=2, tested=2, steps=2)
+
 FIELDS = (sx.random.Lognormal(2.0), sx.random.Threshold(12, 3))
 # Relaxation of the modified factor and shifts of the polynomials, chosen on other systems than those tested.
 MODIFIED, SHIFTS = 0.95, {1: 0.2, 2: 0.5}
@@ -38,18 +56,10 @@ def coefficients(key, count: int, n: int):
     return jnp.stack([FIELDS[i % 2].sample(k, sx.Grid.unit_square(n + 2)) for i, k in enumerate(keys)])
 
 
-def diffusion(a) -> Diffusion:
-    n = a.shape[0] - 2
-    return Diffusion(stencil.face_means(a, SIDES, "harmonic"), (n, n), (1 / (n + 1),) * 2, SIDES)
-
-
 def obstacles(seed: int, count: int, n: int):
     """Two discs per system."""
     rng = np.random.default_rng(seed)
-    x, y = np.meshgrid(*(np.arange(1, n + 1) / (n + 1),) * 2, indexing="ij")
-    discs = [(rng.uniform(0.2, 0.8, (2, 2)), rng.uniform(0.08, 0.2, 2)) for _ in range(count)]
-    return np.stack([((x - c[:, 0, None, None]) ** 2 + (y - c[:, 1, None, None]) ** 2 < r[:, None, None] ** 2).any(0)
-                     for c, r in discs])  # fmt: skip
+    return np.stack([balls((n, n), rng.uniform(0.2, 0.8, (2, 2)), rng.uniform(0.08, 0.2, 2)) for _ in range(count)])
 
 
 def iterations(preconditioner, a, solid, key) -> np.ndarray:
@@ -60,7 +70,7 @@ def iterations(preconditioner, a, solid, key) -> np.ndarray:
 
         def one(a, solid, b):
             operator = diffusion(a).with_obstacle(solid)
-            return solve(operator, b, CG(preconditioner, rtol=1e-8, max_steps=5000)).stats
+            return sx.linear.solve(operator, b, CG(preconditioner, rtol=1e-8, max_steps=5000)).stats
 
         stats = jax.jit(jax.vmap(one))(a, jnp.asarray(solid), b)
         assert (stats.status == 0).all(), stats.status
@@ -69,9 +79,9 @@ def iterations(preconditioner, a, solid, key) -> np.ndarray:
 
 def train(name: str, preconditioner: GraphPreconditioner, loss: str, a, steps: int, key) -> GraphPreconditioner:
     operators = [diffusion(x) for x in a]
-    noise = jax.random.normal(key, (len(a), 2, N, N))
+    noise = jax.random.normal(key, (len(a), 2, *operators[0].shape))
     if loss == "solution":
-        exact = jax.jit(lambda op, b: solve(op, b, CG(IncompleteCholesky(MODIFIED), rtol=1e-5)).value)
+        exact = jax.jit(lambda op, b: sx.linear.solve(op, b, CG(IncompleteCholesky(MODIFIED), rtol=1e-5)).value)
         noise = jnp.stack([jnp.stack([exact(op, b) for b in bs]) for op, bs in zip(operators, noise, strict=True)])
     schedule = optax.adam(optax.cosine_decay_schedule(5e-3, steps))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), schedule)
@@ -81,8 +91,8 @@ def train(name: str, preconditioner: GraphPreconditioner, loss: str, a, steps: i
 
 
 def main():
-    quick = options(__doc__, "fewer networks, systems and steps").quick
-    count, steps, tested = (6, 60, 4) if quick else (16, 400, 12)
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
+    n, names, count, tested, steps = arguments.size
     k_train, k_noise, k_model, k_test, k_b = jax.random.split(jax.random.key(0), 5)
 
     learned = {
@@ -94,34 +104,34 @@ def main():
         "sparse_inverse": (GraphPreconditioner("inverse", shift=SHIFTS[1], key=k_model), "inverse"),
         "sparse_inverse_2": (GraphPreconditioner("inverse", factors=2, shift=SHIFTS[2], key=k_model), "inverse"),
     }
-    if quick:
-        learned = {name: entry for name, entry in learned.items() if "frobenius" not in name and "mic0" not in name}
-    a = coefficients(k_train, count, N)
-    preconditioners = {
+    a = coefficients(k_train, count, n)
+    classical = {
         "none": None,
         "jacobi": Jacobi(),
         "ic0": IncompleteCholesky(),
         "mic0": IncompleteCholesky(MODIFIED),
         "polynomial_inverse": PolynomialInverse(1, SHIFTS[1]),
         "polynomial_inverse_2": PolynomialInverse(2, SHIFTS[2]),
-        **{name: train(name, model, loss, a, steps, k_noise) for name, (model, loss) in learned.items()},
+    }
+    preconditioners = {
+        name: classical[name] if name in classical else train(name, *learned[name], a, steps, k_noise) for name in names
     }
 
-    coarse = coefficients(jax.random.fold_in(k_test, 0), 2 * tested, N)
-    solid = np.concatenate([np.zeros((tested, N, N), bool), obstacles(0, tested, N)])
-    fine = coefficients(jax.random.fold_in(k_test, 1), tested, 2 * N)
+    coarse = coefficients(jax.random.fold_in(k_test, 0), 2 * tested, n)
+    solid = np.concatenate([np.zeros((tested, n, n), bool), obstacles(0, tested, n)])
+    fine = coefficients(jax.random.fold_in(k_test, 1), tested, 2 * n)
     found = {"unseen": {}, "larger_grid": {}, "obstacles": {}}
     for name, preconditioner in preconditioners.items():
         counts = iterations(preconditioner, coarse, solid, k_b)
         found["unseen"][name] = round(float(counts[:tested].mean()), 1)
         found["obstacles"][name] = round(float(counts[tested:].mean()), 1)
-        counts = iterations(preconditioner, fine, np.zeros((tested, 2 * N, 2 * N), bool), k_b)
+        counts = iterations(preconditioner, fine, np.zeros((tested, 2 * n, 2 * n), bool), k_b)
         found["larger_grid"][name] = round(float(counts.mean()), 1)
     print(f"\n{'':28}" + "".join(f"{name:>14}" for name in found))
     for name in preconditioners:
         print(f"{name:28}" + "".join(f"{found[case][name]:14.1f}" for case in found))
     unseen = found.pop("unseen")
-    record("learned_preconditioner", quick, {"iterations_none": unseen.pop("none"), **unseen, **found})
+    record("learned_preconditioner", arguments, {"iterations_none": unseen.pop("none"), **unseen, **found})
 
 
 if __name__ == "__main__":

@@ -1,22 +1,27 @@
 """Learning to Relax (Khodak et al., ICLR 2024): bandits choose ω over a sequence of linear systems, without tuning runs.
 
-SOR: 5000 systems (A + c I) x = b, A the 5-point Laplacian on 10×10 interior points, c = −0.15 + 0.6 u with u ~ Beta(2, 6) (low
-variance) or Beta(1/2, 3/2) (high variance), b ~ N(0, I) with ‖b‖ ≤ √n, relative residual 1e-8 in float64, ω from
+SOR: 5000 systems (A + c I) x = b, A the 5-point Laplacian on 10×10 interior points, c = −0.15 + 0.6 u with u ~ Beta(2, 6)
+(low variance) or Beta(1/2, 3/2) (high variance), b ~ N(0, I) with ‖b‖ ≤ √n, relative residual 1e-8 in float64, ω from
 linspace(1, 1.95, 20). Iterations in total, mean over seeds. "Best fixed" is the best ω of the grid in hindsight.
 
 Heat equation (appendix G.2): Crank-Nicolson steps of length 1e-3 to t = 5 on nx² cells, diffusion coefficient κ(t), a forcing
 that moves in a circle; SSOR-preconditioned CG to 1e-8, started from the last state; context κ(t).
 
-    python benchmarks/learning_to_relax.py [--quick]
+    python benchmarks/learning_to_relax.py [--quick | --smoke]
 
-Quick: one seed, fixed values on every tenth system; the heat equation to t = 1, without nx = 100. Full: five seeds of SOR; heat
-equation three seeds and fixed values on every fifth step, at nx = 100 one seed and every twentieth. The last line is JSON.
+Quick: one seed, fixed values on every tenth system; the heat equation to t = 1, without nx = 100. Full: five seeds of SOR;
+heat equation three seeds and fixed values on every fifth step, at nx = 100 one seed and every twentieth. Smoke: ten
+systems and ten steps at nx = 8. The last line is JSON.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import options, record
+from common.command_line import options
+from common.record import record
+from common.systems import WALLS
 
 from surrogax import Box, Grid, linear, problem, random
 from surrogax.datasets.systems import Systems
@@ -50,12 +55,35 @@ HEAT_ELSEWHERE = {  # totals in thousands for t = 5, from sampled steps; the opt
     50: {"CG": 160, "ω = 1": 59, "ω = 1.5": 43, "best ω of every step": 35},
     100: {"CG": 310, "ω = 1": 113, "ω = 1.5": 74, "best ω of every step": 49},
 }
-STEP, STEPS_PER_UNIT = 1e-3, 1000
-WALLS = ("dirichlet", "dirichlet")
+STEP = 1e-3
 
 
-def relaxation(seeds: int, every: int) -> dict[str, dict[str, list[float]]]:
-    """Total iterations of SOR per variance and seed. Fixed values are run on every `every`-th system and scaled up."""
+class Heat(NamedTuple):
+    """One run of the heat equation: cells per axis, steps, seeds, and on which steps fixed values run."""
+
+    nx: int
+    steps: int
+    seeds: int
+    every: int
+
+
+class Size(NamedTuple):
+    """How much to run."""
+
+    systems: int
+    seeds: int
+    every: int
+    heat: tuple[Heat, ...]
+
+
+FULL = Size(5000, seeds=5, every=1, heat=(Heat(25, 5000, 3, 5), Heat(50, 5000, 3, 5), Heat(100, 5000, 1, 20)))
+QUICK = Size(5000, seeds=1, every=10, heat=(Heat(25, 1000, 1, 10), Heat(50, 1000, 1, 10)))
+SMOKE = Size(10, seeds=1, every=5, heat=(Heat(8, 10, 1, 5),))
+
+
+def relaxation(count: int, seeds: int, every: int) -> dict[str, dict[str, list[float]]]:
+    """Total iterations of SOR over `count` systems per variance and seed. Fixed values run on one system in `every` and are
+    scaled up."""
     box = Box(x=(0, 11), y=(0, 11))
     laws = {name: random.Beta(*shape, scale=0.6, shift=-0.15) for name, shape in BETA.items()}
     # One problem for both laws of c: their systems differ in numbers alone, so everything is compiled once.
@@ -73,8 +101,8 @@ def relaxation(seeds: int, every: int) -> dict[str, dict[str, list[float]]]:
 
         for seed in range(seeds):
             key, draws = jax.random.split(jax.random.key(seed))
-            systems = Systems.sample(laplacian, 5000, 12, key)
-            shifts = jax.vmap(lambda k, law=law: law.sample(k))(jax.random.split(key, 5000))
+            systems = Systems.sample(laplacian, count, 12, key)
+            shifts = jax.vmap(lambda k, law=law: law.sample(k))(jax.random.split(key, count))
             systems = Systems.of(laplacian, systems.grid, {**systems.fields, "c": shifts})
             totals = linear.best_fixed(tuners["ChebCB"], systems[::every]).totals * every
             for index in (0, 4, 8, 12, 16):
@@ -133,11 +161,11 @@ class HeatEquation:
         return linear.System(operator, 2 * u - operator.mv(u) + STEP * forcing, self.kappa(t))
 
 
-def heat(nx: int, steps: int, seeds: int, every: int) -> dict[str, list[float]]:
-    """Total iterations over the steps. Fixed values are run on every `every`-th step and scaled up; all start from the same
+def heat(run: Heat) -> dict[str, list[float]]:
+    """Total iterations over the steps. Fixed values are run on step in `every` and scaled up; all start from the same
     state, the last one that a fixed ω = 1.5 or the best of them left."""
-    equation = HeatEquation(nx)
-    times = jnp.arange(steps) * STEP
+    equation, every = HeatEquation(run.nx), run.every
+    times = jnp.arange(run.steps) * STEP
     method = linear.CG(linear.SSOR(), rtol=1e-8, max_steps=10_000)
     policies = {
         "Tsallis-INF": linear.TsallisINF(),
@@ -174,8 +202,8 @@ def heat(nx: int, steps: int, seeds: int, every: int) -> dict[str, list[float]]:
     found |= {f"ω = {OMEGAS[index]:.2g}": [float(totals[index])] for index in (0, 10)}
     found |= {"best fixed ω": [float(totals.min())], "its value": [round(float(OMEGAS[totals.argmin()]), 2)]}
     for name, tuner in tuners.items():
-        run = jax.jit(lambda key, t=tuner: learn(t, key))
-        found[name] = [float(run(jax.random.key(seed))) for seed in range(seeds)]
+        learned = jax.jit(lambda key, t=tuner: learn(t, key))
+        found[name] = [float(learned(jax.random.key(seed))) for seed in range(run.seeds)]
     found["best ω of every step"] = [float(fixed.min(1).sum())]
     return found
 
@@ -191,13 +219,14 @@ def table(title: str, found: dict[str, list[float]], elsewhere: dict) -> None:
 
 
 def main():
-    quick = options(__doc__, "one seed, shorter heat equation").quick
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
+    size = arguments.size
     jax.config.update("jax_enable_x64", True)  # a relative residual of 1e-8 is out of reach of float32
 
     values, cases = {}, {}
-    for variance, found in relaxation(1 if quick else 5, 10 if quick else 1).items():
+    for variance, found in relaxation(size.systems, size.seeds, size.every).items():
         cases[f"SOR, {variance} variance"] = found
-        table(f"SOR, {variance} variance: iterations in thousands, 5000 systems", found, ELSEWHERE[variance])
+        table(f"SOR, {variance} variance: iterations in thousands, {size.systems} systems", found, ELSEWHERE[variance])
         rows = {
             "chebcb": "ChebCB",
             "tsallis_ctx": "Tsallis-INF, 5 bins",
@@ -209,15 +238,13 @@ def main():
         "\nelsewhere: the paper has figures alone; a NumPy implementation with SOR in natural order, ours is red-black"
         "\n(2 to 3 seeds, and 400 systems for most fixed values). reference = the fixed ω that the paper compares with."
     )
-    for nx in (25, 50) if quick else (25, 50, 100):
-        periods = 1 if quick else 5
-        seeds, every = (1, 10) if quick else (1, 20) if nx == 100 else (3, 5)
-        found = cases[f"heat equation, nx = {nx}"] = heat(nx, periods * STEPS_PER_UNIT, seeds, every)
-        elsewhere = {} if quick else HEAT_ELSEWHERE[nx]
-        table(f"heat equation, nx = {nx}: iterations in thousands to t = {periods}", found, elsewhere)
+    for run in size.heat:
+        found = cases[f"heat equation, nx = {run.nx}"] = heat(run)
+        elsewhere = HEAT_ELSEWHERE[run.nx] if run.steps * STEP == 5 else {}
+        table(f"heat equation, nx = {run.nx}: iterations in thousands to t = {run.steps * STEP:g}", found, elsewhere)
     order = ["chebcb_low", "chebcb_high", "tsallis_ctx_low", "tsallis_ctx_high"]
     order += ["best_fixed_low", "best_fixed_high", "reference_low", "reference_high"]
-    record("learning_to_relax", quick, {**{key: values[key] for key in order}, "cases": cases})
+    record("learning_to_relax", arguments, {**{key: values[key] for key in order}, "cases": cases})
 
 
 if __name__ == "__main__":

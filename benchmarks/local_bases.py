@@ -1,6 +1,6 @@
 """Local bases on unseen data: which clustering, how many modes, and what a classifier loses against the oracle.
 
-    python benchmarks/local_bases.py [--quick]
+    python benchmarks/local_bases.py [--quick | --smoke]
 
 Five data sets, drawn anew for every seed: moving Gaussians (seed 0 is the reference setting), Burgers with random viscosity
 and mean velocity, Darcy with a two-valued coefficient, a travelling tanh front, Kuramoto-Sivashinsky from random initial
@@ -14,6 +14,9 @@ of the training inputs; "blend" adds the projections on its two most probable ba
 two" keeps the better one, for which the solution must be known. Beside them one global POD basis of N and one of K·N modes.
 Clusters of fewer than N members are dissolved; `bases` in the details counts those that stay.
 
+--quick: two seeds, but for the Gaussians 200 snapshots and one (K, N); --smoke: one seed, 22
+snapshots of three data sets, two clusterings, K = N = 2.
+
 Last line: JSON. `gaussians_…` are those of seed 0; `worst_vs_best_other` is the largest ratio over all other data sets and
 (K, N) of the mean error of "sine" to that of the best other clustering, assigned by the oracle; `…_classifier`, by "network".
 """
@@ -25,12 +28,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-from common import options, record
+from common.command_line import options
+from common.record import record
+from common.snapshots import moving_gaussians as draw_gaussians
 
 import surrogax as sx
-from surrogax.surrogates.reduced.basis.pod import pod
-from surrogax.surrogates.reduced.local.classifier import fit_classifier
-from surrogax.surrogates.reduced.local.local_bases import local_bases
+from surrogax.surrogates.reduced import fit_classifier, local_bases, pod
 
 METHODS = ("kmeans", "normalized_kmeans", "l2", "normalized_l2", "sine")
 CHOICES = ("oracle", "network", "blend", "best of two")
@@ -45,14 +48,7 @@ class Snapshots(NamedTuple):
 
 
 def moving_gaussians(seed: int, n: int) -> tuple[Snapshots, Snapshots]:
-    def draw(seed: int) -> Snapshots:
-        rng, x = np.random.default_rng(seed), np.linspace(0, 1, 512)
-        c, w = rng.uniform(0.1, 0.9, (n, 1)), rng.uniform(0.04, 0.08, (n, 1))
-        a, sign = 10 ** rng.uniform(-1, 1, (n, 1)), rng.choice([-1.0, 1.0], (n, 1))
-        u = sign * a * np.exp(-((x - c) ** 2) / (2 * w**2))
-        return Snapshots(u, np.concatenate([c, w, np.log(a), sign], 1))
-
-    return draw(2 * seed), draw(2 * seed + 1)
+    return Snapshots(*draw_gaussians(2 * seed, n)), Snapshots(*draw_gaussians(2 * seed + 1, n))
 
 
 def travelling_front(seed: int, n: int) -> tuple[Snapshots, Snapshots]:
@@ -88,8 +84,8 @@ def generated(problem: sx.Problem, size: int, times: np.ndarray | None, inputs: 
         instants = 1 if times is None else len(times)
         n //= instants
         grid = problem.box.grid(size)
-        options = dict(times=times, label_samples=0, cache=False, progress=False)
-        data = sx.generate(problem, n=2 * n, grid=grid, key=jax.random.key(seed), **options)
+        settings = dict(times=times, label_samples=0, cache=False, progress=False)
+        data = sx.generate(problem, n=2 * n, grid=grid, key=jax.random.key(seed), **settings)
         fields = data[inputs].reshape(2 * n, -1).astype(np.float64)
         mean, weights = fields[:n].mean(0), grid.weights.ravel()
         modes = pod(fields[:n] - mean, weights, rank=rank).modes
@@ -115,6 +111,24 @@ CASES = {
     "front": travelling_front,
     "kuramoto": generated(sx.problem("kuramoto_sivashinsky"), 64, np.linspace(0, 10, 6), "u0", 12),
 }
+
+
+class Size(NamedTuple):
+    """How much to run: data sets, clusterings, seeds, snapshots and pairs (K, N)."""
+
+    cases: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: int
+    gaussians: int
+    of_gaussians: tuple[tuple[int, int], ...]
+    others: int
+    of_others: tuple[tuple[int, int], ...]
+
+
+GRID = ((5, 3), (5, 5), (5, 8), (10, 3), (10, 5), (10, 8))
+FULL = Size(tuple(CASES), METHODS, 5, 500, GRID, 600, GRID)
+QUICK = Size(tuple(CASES), METHODS, 2, 500, ((5, 3), (10, 8)), 200, ((10, 8),))
+SMOKE = Size(("gaussians", "front", "burgers"), ("kmeans", "sine"), 1, 22, ((2, 2),), 22, ((2, 2),))
 
 
 def errors_of(local, train: Snapshots, unseen: Snapshots, key) -> dict[str, float]:
@@ -147,7 +161,7 @@ def blended(local, labels, shares, unseen: Snapshots) -> np.ndarray:
     return np.sqrt((rest**2 @ weights) / (unseen.u**2 @ weights))
 
 
-def measure(case: str, seed: int, sizes: list[tuple[int, int]], n: int) -> dict:
+def measure(case: str, seed: int, sizes: tuple[tuple[int, int], ...], n: int, methods: tuple[str, ...]) -> dict:
     """Errors of one seed by (K, N), method and choice."""
     train, unseen = CASES[case](seed, n)
     found, key = {}, jax.random.key(seed)
@@ -155,7 +169,7 @@ def measure(case: str, seed: int, sizes: list[tuple[int, int]], n: int) -> dict:
     for k, rank in sizes:
         found[k, rank, "global N", "oracle"] = float(whole.truncated(rank).projection_errors(unseen.u).mean())
         found[k, rank, "global K·N", "oracle"] = float(whole.truncated(k * rank).projection_errors(unseen.u).mean())
-        for method in METHODS:
+        for method in methods:
             local = local_bases(train.u, k, rank, train.weights, clustering=method, key=key)
             found[k, rank, method, "bases"] = len(local.bases)
             for choice, error in errors_of(local, train, unseen, key).items():
@@ -170,25 +184,23 @@ def worst_ratio(results: dict, choice: str) -> float:
         mean = {key: np.mean([found[key] for found in seeds]) for key in seeds[0] if key[3] == choice}
         for k, rank, method, _ in mean:
             if case != "gaussians" and method == "sine":
-                others = [mean[k, rank, other, choice] for other in METHODS if other != "sine"]
+                others = [mean[k, rank, other, choice] for other in METHODS[:-1] if (k, rank, other, choice) in mean]
                 ratios.append(mean[k, rank, "sine", choice] / min(others))
     return max(ratios)
 
 
 def main() -> None:
-    quick = options(__doc__, "two seeds; but for the Gaussians 200 snapshots, one (K, N)").quick
-    seeds = range(2 if quick else 5)
-    sizes = [(5, 3), (10, 8)] if quick else [(k, r) for k in (5, 10) for r in (3, 5, 8)]
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
+    size = arguments.size
 
     results = {}
     line = "{:>10} {:>3} {:>3}  {:<18}" + "{:>18}" * len(CHOICES)
     print(line.format("data", "K", "N", "basis", *CHOICES))
-    for case in CASES:
-        n = 500 if case == "gaussians" else 200 if quick else 600
-        wanted = sizes[-1:] if quick and case != "gaussians" else sizes
-        results[case] = [measure(case, seed, wanted, n) for seed in seeds]
+    for case in size.cases:
+        n, wanted = (size.gaussians, size.of_gaussians) if case == "gaussians" else (size.others, size.of_others)
+        results[case] = [measure(case, seed, wanted, n, size.methods) for seed in range(size.seeds)]
         for k, rank in wanted:
-            for method in ("global N", "global K·N", *METHODS):
+            for method in ("global N", "global K·N", *size.methods):
                 cells = []
                 for choice in CHOICES:
                     values = [
@@ -199,10 +211,11 @@ def main() -> None:
 
     first = results["gaussians"][0]
     values = {
-        "gaussians_k5_n3": first[5, 3, "sine", "oracle"],
-        "gaussians_k10_n8": first[10, 8, "sine", "oracle"],
-        "gaussians_k5_n3_classifier": first[5, 3, "sine", "network"],
-        "gaussians_k10_n8_classifier": first[10, 8, "sine", "network"],
+        **{
+            f"gaussians_k{k}_n{rank}{suffix}": first.get((k, rank, "sine", choice))
+            for suffix, choice in (("", "oracle"), ("_classifier", "network"))
+            for k, rank in ((5, 3), (10, 8))
+        },
         "worst_vs_best_other": worst_ratio(results, "oracle"),
         "worst_vs_best_other_classifier": worst_ratio(results, "network"),
         "details": {
@@ -213,7 +226,7 @@ def main() -> None:
             for case, seeds in results.items()
         },
     }
-    record("local_bases", quick, values)
+    record("local_bases", arguments, values)
 
 
 if __name__ == "__main__":

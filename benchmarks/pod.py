@@ -1,11 +1,11 @@
 """POD of a tall matrix beside pyMOR, scikit-learn and NumPy: seconds, usable floor, orthogonality.
 
-1e5 points × 200 snapshots, in full also 1e6 × 500 (the faster method of each library), 50 modes, singular values
-10^(−j/10), float64 and float32. A floor is the smallest singular value, relative to the first, that comes out right to 10 %
-together with all before it. Every library gets the matrix in its own container and fastest layout; ours is compiled
-before. Peers and ours take turns in one run.
+1e5 points × 200 snapshots, in full also 1e6 × 500 (the faster method of each library), 50 modes (with --smoke 500 × 60),
+singular values 10^(−j/10), float64 and float32. A floor is the smallest singular value, relative to the first, that comes
+out right to 10 % together with all before it. Every library gets the matrix in its own container and fastest layout; ours
+is compiled before. Peers and ours take turns in one run.
 
-    python benchmarks/pod.py [--quick] [--self-only] [--peer-python PATH]
+    python benchmarks/pod.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
 The last line is a JSON object of the first size. `ratio_pymor_default` compares pyMOR's default with ours at an equal or
 better floor (method "auto"), `ratio_pymor_qr` its `qr_svd` with "two_grams", `ratio_sklearn_randomized` the faster of two
@@ -16,17 +16,35 @@ float64 matrix.
 import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common import REDUCED_PEER, PeerProcess, options, record
+from common.command_line import options
+from common.peers import REDUCED, PeerProcess
+from common.record import record
+from common.timing import repeated
 
-from surrogax.surrogates.reduced.basis.pod import pod
+from surrogax.surrogates.reduced import pod
 
 MODES = 50
+
+
+class Size(NamedTuple):
+    """How much to run: points, snapshots, rounds, repeats of ours and of the peers' slow methods; and the large matrix."""
+
+    points: int
+    snapshots: int
+    rounds: int
+    repeats: tuple[int, int]
+    large: bool
+
+
+FULL = Size(100_000, 200, 2, (5, 3), large=True)
+QUICK = Size(100_000, 200, 2, (5, 1), large=False)
+SMOKE = Size(500, 60, 1, (1, 1), large=False)
 
 
 def matrix(points: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,15 +70,6 @@ def floor(values, sigma) -> float:
     return float(sigma[right - 1]) if right else 1.0
 
 
-def seconds(function, repeats: int) -> list[float]:
-    found = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        found.append(time.perf_counter() - start)
-    return found
-
-
 def ours(rows, repeats: int, fast_only: bool) -> dict[str, list[float]]:
     """Seconds of every method on rows that are on the device, of one Gram product, and of "auto" from NumPy."""
     with jax.enable_x64(True):
@@ -81,7 +90,7 @@ def ours(rows, repeats: int, fast_only: bool) -> dict[str, list[float]]:
         runs = {name: run for name, run in runs.items() if name.startswith(("auto", "one"))}
     for run in runs.values():
         jax.block_until_ready(run())
-    return {name: seconds(run, repeats) for name, run in runs.items()}
+    return {name: repeated(run, repeats=repeats) for name, run in runs.items()}
 
 
 def floors(rows, sigma) -> dict[str, float]:
@@ -153,10 +162,10 @@ def ratio(found: dict, peer: str, own: str) -> float | None:
 
 
 def main():
-    arguments = options(__doc__, "1e5 × 200 alone", REDUCED_PEER)
-    python = arguments.python
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=REDUCED)
+    size, python = arguments.size, arguments.python
 
-    found = compare(100_000, 200, 2, (5, 1 if arguments.quick else 3), python, large=False)
+    found = compare(size.points, size.snapshots, size.rounds, size.repeats, python, large=False)
     values = {
         "ratio_pymor_default": ratio(found, "pymor method_of_snapshots", "auto, float64"),
         "ratio_pymor_qr": ratio(found, "pymor qr_svd", "two_grams, float64"),
@@ -165,13 +174,13 @@ def main():
         "floor_fast_f64": found["auto, float64"]["floor"],
         "floor_accurate_f64": found["two_grams, float64"]["floor"],
         "floor_f32": found["auto, float32"]["floor"],
-        "cases": {"100000 x 200": found},
+        "cases": {f"{size.points} x {size.snapshots}": found},
     }
     if python is not None and values["floor_fast_f64"] > found["pymor method_of_snapshots"]["floor"]:
         values["ratio_pymor_default"] = None  # the comparison is at an equal or better floor
-    if not arguments.quick:
+    if size.large:
         values["cases"]["1000000 x 500"] = compare(1_000_000, 500, 1, (2, 2), python, large=True)
-    record("pod", arguments.quick, values)
+    record("pod", arguments, values)
 
 
 if __name__ == "__main__":

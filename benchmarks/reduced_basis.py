@@ -1,10 +1,11 @@
 """Certified reduced basis of the thermal block: bounds against true errors, and time against our own full solvers.
 
-    python benchmarks/reduced_basis.py [--quick]
+    python benchmarks/reduced_basis.py [--quick | --smoke]
 
 −∇·(a∇u) = 1 on the unit square, a one number on each of 2 × 2 blocks, log-uniform in [0.1, 10]: four parameters, contrast
-100. The truth is the discrete solution on one grid, 257² nodes (65² with --quick), by conjugate gradients in float64 to their
-floor of about 1e-13. Errors are relative, in the energy norm, over 1000 (100) random parameters that the greedy has not seen.
+100. The truth is the discrete solution on one grid, 257² nodes (65² with --quick, 17² with --smoke), by conjugate
+gradients in float64 to their floor of about 1e-13. Errors are relative, in the energy norm, over 1000 (100, 4) random
+parameters that the greedy has not seen.
 
 - A violation is a bound below the true error. It counts, and so does the effectivity (bound over true error, proven to be
   at most √100), for true errors of 1e-10 and more; `violations_at_floor` are those below, where the truth itself is in doubt.
@@ -22,23 +23,25 @@ field in single queries, `speedup_equal_error_batch` the same 8 at once; `speedu
 """
 
 import statistics
-import time
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
-from common import options, record
+from common.command_line import options
+from common.record import record
+from common.systems import matrix
+from common.timing import median_seconds, timed
 from scipy.sparse.linalg import splu
 
 import surrogax as sx
 from surrogax.solvers.kernels.interpolate import apply_along_axes
-from surrogax.solvers.linear import CG, FastPoisson, solve
+from surrogax.solvers.linear import CG, FastPoisson
 from surrogax.solvers.pde.boundary_nodes import interior
-from surrogax.surrogates.reduced.certified.greedy import CertifiedBasis, weak_greedy
-from surrogax.surrogates.surrogate import interpolation
+from surrogax.surrogates.reduced import CertifiedBasis, weak_greedy
+from surrogax.surrogates.resampling import interpolation
 
 PROBLEM = sx.problem("thermal_block")
 NAMES = tuple(PROBLEM.laws)
@@ -46,19 +49,27 @@ TIMED = 8
 TARGET = 1e-6
 
 
+class Size(NamedTuple):
+    """How much to run: nodes per axis, parameters to test and to train on, which solvers, digits between their tolerances,
+    functions between small bases and between the largest ones."""
+
+    nodes: int
+    tests: int
+    train: int
+    solvers: slice
+    digits: int
+    small: int
+    large: int
+
+
+FULL = Size(257, 1000, 2000, slice(None), digits=1, small=4, large=1)
+QUICK = Size(65, 100, 2000, slice(None), digits=2, small=4, large=2)
+SMOKE = Size(17, 4, 100, slice(1, None, 3), digits=6, small=12, large=8)
+
+
 def draw(n: int, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {name: 10 ** rng.uniform(-1, 1, n) for name in NAMES}
-
-
-def median_time(repeats: int, call: Callable, *arguments) -> float:
-    jax.block_until_ready(call(*arguments))
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(call(*arguments))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def energies(full, theta, errors) -> np.ndarray:
@@ -97,7 +108,7 @@ def conjugate_gradients(n: int, scaled: bool, dtype) -> Callable:
         operator, b = PROBLEM.operator(parameters, grid)
         scaling = (operator.diagonal() * grid.spacing[0] ** 2 / 4) ** -0.5 if scaled else None
         method = CG(FastPoisson(grid.spacing, PROBLEM.box.conditions, scaling), rtol=rtol.astype(dtype), norm="natural")
-        return solve(operator, b, method).value
+        return sx.linear.solve(operator, b, method).value
 
     return run
 
@@ -114,18 +125,12 @@ def sparse_lu(full) -> Callable:
 
     def run(parameters):
         operator, _ = PROBLEM.operator({k: jnp.asarray(v) for k, v in parameters.items()}, grid)
-        fx, fy = (np.asarray(f, np.float64) / grid.spacing[0] ** 2 for f in operator.faces)
-        main = (fx[:-1] + fx[1:] + fy[:, :-1] + fy[:, 1:]).ravel()
-        along = fy[:, 1:].copy()
-        along[:, -1] = 0
-        offsets = (-along.ravel()[:-1], -fx[1:-1].ravel())
-        matrix = sp.diags_array([main, offsets[0], offsets[0], offsets[1], offsets[1]], offsets=(0, 1, -1, n, -n))
-        return splu(sp.csc_array(matrix), permc_spec="MMD_AT_PLUS_A").solve(full.rhs[0])
+        return splu(matrix(operator).tocsc(), permc_spec="MMD_AT_PLUS_A").solve(full.rhs[0])
 
     return run
 
 
-def measure_full_solvers(full, n: int, truth, theta, target: float, quick: bool) -> list[dict]:
+def measure_full_solvers(full, n: int, truth, theta, target: float, size: Size) -> list[dict]:
     """Mean error and seconds per query, alone and in a batch, of every candidate; tolerances are finest where the error
     passes `target`."""
     parameters = draw(TIMED, 2)
@@ -144,11 +149,11 @@ def measure_full_solvers(full, n: int, truth, theta, target: float, quick: bool)
     def error(u) -> float:
         return float((energies(full, theta, np.asarray(u, np.float64).reshape(TIMED, -1) - truth) / norms).mean())
 
-    for name, run in candidates.items():
+    for name, run in list(candidates.items())[size.solvers]:
         single, batch = jax.jit(run), jax.jit(jax.vmap(run, in_axes=(0, None)))
         on_device = jax.tree.map(jnp.asarray, parameters)
         queries = [{k: v[i] for k, v in on_device.items()} for i in range(TIMED)]
-        levels, last, step = [], np.inf, 2 if quick or "scaled" in name else 1
+        levels, last, step = [], np.inf, max(size.digits, 2) if "scaled" in name else size.digits
         for digits in range(1, 14, step):
             found = error(batch(on_device, jnp.asarray(10.0**-digits)))
             if found > 0.7 * last:  # its floor
@@ -159,8 +164,8 @@ def measure_full_solvers(full, n: int, truth, theta, target: float, quick: bool)
             levels.append((10.0**-digits, found))
             last = found
         for rtol, found in levels:
-            one = statistics.mean(median_time(3, single, query, jnp.asarray(rtol)) for query in queries[:4])
-            many = median_time(3, batch, on_device, jnp.asarray(rtol)) / TIMED
+            one = statistics.mean(median_seconds(single, query, jnp.asarray(rtol), repeats=3) for query in queries[:4])
+            many = median_seconds(batch, on_device, jnp.asarray(rtol), repeats=3) / TIMED
             rows.append({"solver": f"{name}, rtol {rtol:.0e}", "error": found, "single": one, "batch": min(many, one)})
             print(
                 f"  {rows[-1]['solver']:<44} error {found:.1e}   {1e3 * one:8.2f} ms   {1e3 * many:8.2f} ms in a batch",
@@ -168,7 +173,7 @@ def measure_full_solvers(full, n: int, truth, theta, target: float, quick: bool)
             )
     lu = sparse_lu(full)
     found = error(np.stack([lu({k: v[i] for k, v in parameters.items()}) for i in range(TIMED)]))
-    seconds = median_time(3, lu, {k: v[0] for k, v in parameters.items()})
+    seconds = median_seconds(lu, {k: v[0] for k, v in parameters.items()}, repeats=3)
     rows.append({"solver": "sparse LU", "error": found, "single": seconds, "batch": seconds})
     print(f"  {'sparse LU':<44} error {found:.1e}   {1e3 * seconds:8.2f} ms", flush=True)
     return rows
@@ -183,32 +188,32 @@ def time_reduced(basis: CertifiedBasis, size: int) -> dict[str, float]:
     query = jax.jit(lambda p: model(p)._replace(outputs=None, output_bounds=None))
     field = jax.jit(lambda p: (model.field(model(p).coefficients), model(p).bound))
     many = jax.tree.map(jnp.asarray, draw(1000, 3))
-    one = {k: v[0] for k, v in many.items()}
+    one, some = {k: v[0] for k, v in many.items()}, {k: v[:TIMED] for k, v in many.items()}
     return {
-        "field": median_time(21, field, one),
-        "field_batch": median_time(7, jax.jit(jax.vmap(field)), {k: v[:TIMED] for k, v in many.items()}) / TIMED,
-        "output": median_time(51, query, one),
-        "output_batch": median_time(7, jax.jit(jax.vmap(query)), many) / 1000,
+        "field": median_seconds(field, one, repeats=21),
+        "field_batch": median_seconds(jax.jit(jax.vmap(field)), some, repeats=7) / TIMED,
+        "output": median_seconds(query, one, repeats=51),
+        "output_batch": median_seconds(jax.jit(jax.vmap(query)), many, repeats=7) / 1000,
     }
 
 
 def main() -> None:
-    quick = options(__doc__, "65² nodes, 100 test parameters").quick
-    n, tests = (65, 100) if quick else (257, 1000)
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
+    size_of_run = arguments.size
+    n = size_of_run.nodes
 
     system = PROBLEM.affine(PROBLEM.box.grid(n))
-    start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it runs into its floor, which is wanted here
-        basis = weak_greedy(system, draw(2000, 0), tolerance=1e-14, max_basis=60)
-    offline = time.perf_counter() - start
+        train = draw(size_of_run.train, 0)
+        offline, basis = timed(lambda: weak_greedy(system, train, tolerance=1e-14, max_basis=60))
     full, largest = basis.space.full, len(basis.space)
     print(
         f"{n}² nodes: {largest} snapshots in {offline:.1f} s, bound over the training set down to {min(basis.bounds):.1e}"
     )
 
-    sizes = [*range(4, largest - 8, 4), *range(largest - 8, largest + 1, 2 if quick else 1)]
-    certified = certify(basis, sizes, tests)
+    sizes = [*range(4, largest - 8, size_of_run.small), *range(largest - 8, largest + 1, size_of_run.large)]
+    certified = certify(basis, sizes, size_of_run.tests)
     parameters = draw(TIMED, 2)
     theta, phi = full.coefficients(parameters)
     truth = np.stack([full.solve(*c) for c in zip(theta, phi, strict=True)])
@@ -219,7 +224,7 @@ def main() -> None:
         means[size] = float((energies(full, theta, missed) / norms).mean())
     chosen = next(size for size in sizes if means[size] < TARGET)
     with jax.enable_x64(True):
-        solvers = measure_full_solvers(full, n, truth, theta, means[chosen], quick)
+        solvers = measure_full_solvers(full, n, truth, theta, means[chosen], size_of_run)
         timings = {size: time_reduced(basis, size) for size in sizes}
 
     line = "{:>3} {:>9} {:>9} {:>9} {:>6} {:>6} {:>5} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9}  {}".format
@@ -267,7 +272,7 @@ def main() -> None:
               "full_solver", "full_solver_error", "mean_error")  # fmt: skip
     record(
         "reduced_basis",
-        quick,
+        arguments,
         {
             **{name: headline[name] for name in shared},
             "effectivity_max": effectivity,

@@ -1,11 +1,11 @@
 """Compile kernels and training steps for a TPU v5e without one, and report memory, operations and the time that follows.
 
-    make tpu-check, or: .venv-tpu/bin/python benchmarks/tpu_check.py [--quick]
+    make tpu-check, or: .venv-tpu/bin/python benchmarks/tpu_check.py [--quick | --smoke]
 
-XLA's TPU compiler in the wheel `libtpu` compiles for a described topology, v5e:2x4. Cases: the functions of `export_cases.py`
-at their test sizes and at useful ones, factorisations, spectral round trips by FFT and by matrix products, and a training
-step of an FNO (2D, 256², width 64, modes 32, float32) on one chip and with the batch of 64 over eight. Nothing runs, no
-number is a measured time.
+XLA's TPU compiler in the wheel `libtpu` compiles for a described topology, v5e:2x4. Cases: the functions of
+`tools/export_cases.py` at their test sizes and at useful ones, factorisations, spectral round trips by FFT and by matrix
+products, and a training step of an FNO (2D, 256², width 64, modes 32, float32) on one chip and with the batch of 64 over
+eight. Nothing runs, no number is a measured time.
 
 Per case: bytes of `memory_analysis` (they fit if they are at most 16 GiB together), `flops` and `bytes` of `cost_analysis`,
 collectives of the optimised program. `roofline` = max(`compute`, `memory`) in seconds per chip. `compute` takes the
@@ -13,10 +13,12 @@ operations of matrix products, counted in the trace, times the bfloat16 passes t
 6, high 3, default 1), everything else once, at 197e12 per second; `memory` the bytes at 819e9 per second. `estimate` is the
 compiler's own, the sum of its cycles per fused loop without communication. Loops count as one turn in all of these.
 
---quick: the test sizes and a small training step. Last line: JSON. `compiled` counts the cases that compile, `failed` names
-the others with the compiler's reason, `too_large` those that need more than 16 GiB; `step` is the roofline of the training
-step on one chip in seconds, `step_8` on eight, and `collectives_8` what the latter sends; `fft_over_dft` is the least ratio of
-FFT to matrix products in `estimate` over the spectral round trips (null with --quick).
+--quick: the test sizes and a small training step. --smoke: two functions and a training step, made ready for a TPU but not
+compiled, so that `libtpu` is not needed; their bytes and seconds are null. Last line: JSON. `compiled` counts the cases
+that compile, `failed` names the others with the compiler's reason, `too_large` those that need more than 16 GiB; `step` is
+the roofline of the training step on one chip in seconds, `step_8` on eight, and `collectives_8` what the latter sends;
+`fft_over_dft` is the least ratio of FFT to matrix products in `estimate` over the spectral round trips (null with
+--quick).
 """
 
 import functools
@@ -24,9 +26,10 @@ import math
 import os
 import re
 import sys
-import time
 from collections import Counter
+from collections.abc import Callable
 from importlib import metadata, util
+from typing import NamedTuple
 
 # Neither a TPU nor the metadata server of a TPU host is there to be asked, and several checks may run at once.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -35,17 +38,21 @@ os.environ["TPU_ACCELERATOR_TYPE"] = "v5litepod-8"
 os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
 os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
 os.environ["TPU_LOG_DIR"] = "disabled"
+os.environ["JAX_NUM_CPU_DEVICES"] = "8"  # stand for chips with --smoke
 
 import equinox as eqx
-import export_cases
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import options, record
-from fourier_transforms import round_trip
+from common.collectives import collectives
+from common.command_line import options
+from common.record import record
+from common.spectral_layer import round_trip
+from common.timing import timed
 from jax.experimental import topologies
 from jax.sharding import Mesh, SingleDeviceSharding
+from tools import export_cases
 
 import surrogax as sx
 from surrogax.solvers.kernels import thin_svd
@@ -59,7 +66,6 @@ from surrogax.surrogates.training.samples import DeviceData
 TOPOLOGY = "v5e:2x4"
 CHIP = {"flops": 197e12, "bytes": 819e9, "memory": 16 * 2**30, "clock": 1.5e9}  # of a v5e; flops in bfloat16
 PASSES = {"default": 1, "high": 3, "highest": 6}  # in bfloat16 of a float32 product
-COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
 # Platforms provide factorisations as custom calls, so they are no case of the export test.
 FACTORISATIONS = {
@@ -145,12 +151,11 @@ def placed(tree, sharding):
 def check(name: str, function, *arguments, where: Devices = Devices(), donate: tuple[int, ...] = ()) -> dict:  # noqa: B008
     """The row of a case, called with arguments that are placed."""
     chips = 1 if where.mesh is None else where.mesh.size
-    start = time.perf_counter()
     row = {"case": name, "chips": chips}
     with traced_for("tpu"), where.active():
         traced = jax.jit(function, donate_argnums=donate).trace(*arguments)
         try:
-            compiled = traced.lower().compile()
+            seconds, compiled = timed(lambda: traced.lower().compile())
         except jax.errors.JaxRuntimeError as error:
             row["error"] = str(error).splitlines()[0]
             print(f"{name}: {row['error']}", flush=True)
@@ -172,8 +177,16 @@ def check(name: str, function, *arguments, where: Devices = Devices(), donate: t
         f"{name}: " + ", ".join(f"{k} {row[k]:.3g}" for k in ("needed", "flops", "bytes", "roofline", "estimate")),
         end="",
     )
-    print(f", collectives {row['collectives']}, compiled in {time.perf_counter() - start:.0f} s", flush=True)
+    print(f", collectives {row['collectives']}, compiled in {seconds:.0f} s", flush=True)
     return row
+
+
+def lower(name: str, function, *arguments, where: Devices = Devices(), donate: tuple[int, ...] = ()) -> dict:  # noqa: B008
+    """As `check`, up to the program that a compiler for TPUs would get."""
+    with traced_for("tpu"), where.active():
+        jax.jit(function, donate_argnums=donate).trace(*arguments).lower(lowering_platforms=("tpu",))
+    print(f"{name}: lowered", flush=True)
+    return {"case": name, "chips": 1 if where.mesh is None else where.mesh.size}
 
 
 def product_operations(jaxpr, copies: int = 1) -> tuple[Counter, bool]:
@@ -197,47 +210,54 @@ def product_operations(jaxpr, copies: int = 1) -> tuple[Counter, bool]:
     return found, has_fft
 
 
-def collectives(text: str) -> dict[str, list[int]]:
-    """Number of collectives by kind in an optimised program, and the bytes that come out of them."""
-    found = {}
-    for line in text.splitlines():
-        match = re.match(rf"\s*(?:ROOT )?%?\S+ = (.*?) ({'|'.join(COLLECTIVES)})(?:-start)?\(", line)
-        if match:
-            arrays = re.findall(r"[a-z]+(\d+)\[([\d,]*)\]", match[1])
-            size = sum(int(bits) // 8 * math.prod(int(n) for n in shape.split(",") if n) for bits, shape in arrays)
-            count, total = found.get(match[2], (0, 0))
-            found[match[2]] = [count + 1, total + size]
-    return found
+def target_devices(arguments) -> list:
+    """The described chips, or with --smoke devices of the CPU in their place."""
+    if arguments.smoke:
+        return jax.devices()
+    if util.find_spec("libtpu") is None:
+        sys.exit("tpu_check.py needs XLA's TPU compiler in the wheel libtpu; `make tpu-check` installs it.")
+    return topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGY).devices
+
+
+class Size(NamedTuple):
+    """How much to run: what to do with each case, the cases beside training steps, grid, width, modes and batch of the steps,
+    and whether further forms of the step are compared."""
+
+    examine: Callable[..., dict]
+    cases: Callable[[], dict]
+    step: tuple[int, int, int, int]
+    further: bool
+
+
+FULL = Size(
+    check, lambda: {**export_cases.CASES, **FACTORISATIONS, **sized(), **round_trips()}, (256, 64, 32, 64), True
+)
+QUICK = Size(check, lambda: {**export_cases.CASES, **FACTORISATIONS}, (32, 16, 6, 16), False)
+SMOKE = Size(lower, lambda: dict(list({**FACTORISATIONS, **round_trips()}.items())[1:5:3]), (8, 4, 2, 8), False)
 
 
 def main():
-    quick = options(__doc__, quick="the test sizes and a small training step").quick
-    if util.find_spec("libtpu") is None:
-        print(
-            "tpu_check.py needs XLA's TPU compiler in the wheel libtpu; `make tpu-check` installs it.", file=sys.stderr
-        )
-        sys.exit(2)
-    devices = topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGY).devices
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
+    size, devices = arguments.size, target_devices(arguments)
     one = SingleDeviceSharding(devices[0])
-    cases = {**export_cases.CASES, **FACTORISATIONS, **({} if quick else sized() | round_trips())}
     rows = []
-    for name, (function, *arguments) in cases.items():
-        rows.append(check(name, function, *placed(jax.eval_shape(lambda *a: a, *arguments), one)))
-    size, width, modes, batch = (32, 16, 6, 16) if quick else (256, 64, 32, 64)
+    for name, (function, *given) in size.cases().items():
+        rows.append(size.examine(name, function, *placed(jax.eval_shape(lambda *a: a, *given), one)))
+    points, width, modes, batch = size.step
 
     def step(what: str, chips: int, batch: int, **settings):
-        where, function, *arguments = training_step(devices[:chips], size, width, modes, batch, **settings)
-        rows.append(check(f"FNO step, batch {batch}, {what}", function, *arguments, where=where, donate=(0,)))
+        where, function, *given = training_step(devices[:chips], points, width, modes, batch, **settings)
+        rows.append(size.examine(f"FNO step, batch {batch}, {what}", function, *given, where=where, donate=(0,)))
         return rows[-1]
 
     alone = step("one chip", 1, batch)
     shared = step("eight chips", 8, batch)
-    if not quick:
+    if size.further:
         step("eight chips, bfloat16", 8, batch, dtype="bfloat16")
         step("one chip", 1, batch // 8)
         step("one chip, fft", 1, batch // 8, method="fft")
         step("one chip, fft", 1, batch, method="fft")
-    good = {row["case"]: row for row in rows if "error" not in row}
+    good = {row["case"]: row for row in rows if "needed" in row}
     matrices = {name[:-3] + "fft": row for name, row in good.items() if name.endswith(" dft")}
     ratios = [good[name]["estimate"] / row["estimate"] for name, row in matrices.items() if name in good]
     values = {
@@ -250,9 +270,9 @@ def main():
         "fft_over_dft": min(ratios, default=None),
         "cases": rows,
         "topology": TOPOLOGY,
-        "libtpu": metadata.version("libtpu"),
+        "libtpu": metadata.version("libtpu") if good else None,
     }
-    record("tpu_check", quick, values)
+    record("tpu_check", arguments, values)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import jax
 import pytest
-from export_cases import CASES
+from tools.export_cases import CASES
 
 # Custom calls that XLA itself provides on the platform it compiles for.
 KNOWN = ("stablehlo.custom_call @Sharding", "stablehlo.custom_call @annotate")

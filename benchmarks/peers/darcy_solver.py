@@ -2,9 +2,9 @@
 
     python darcy_solver.py systems.npz 1e-6
 
-Runs in the peer environment (`requirements-linear.txt`). Reads face coefficients and right-hand sides, writes the direct
-solutions to `direct.npy` beside the file, finds pyamg's loosest tolerance (steps of √10) that meets the error, then answers
-every line on the standard input with the seconds per sample of each solver as JSON.
+Runs in the peer environment (`requirements-linear.txt`). Reads matrices and right-hand sides, writes the direct solutions
+to `direct.npy` beside the file, finds pyamg's loosest tolerance (steps of √10) that meets the error, then answers every line
+on the standard input with the seconds per sample of each solver as JSON.
 """
 
 import json
@@ -18,25 +18,12 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 
-def matrix(x, y, spacing) -> sp.csr_matrix:
-    """−∇·(a∇u) on interior nodes from the faces along both axes."""
-    x, y = x / spacing[0] ** 2, y / spacing[1] ** 2
-    shape = (x.shape[0] - 1, x.shape[1])
-    index = np.arange(np.prod(shape)).reshape(shape)
-    rows, columns, values = [index.ravel()], [index.ravel()], [(x[:-1] + x[1:] + y[:, :-1] + y[:, 1:]).ravel()]
-    for one, other, a in ((index[:-1], index[1:], x[1:-1]), (index[:, :-1], index[:, 1:], y[:, 1:-1])):
-        rows += [one.ravel(), other.ravel()]
-        columns += [other.ravel(), one.ravel()]
-        values += [-a.ravel(), -a.ravel()]
-    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    return sp.csr_matrix(entries, shape=(index.size, index.size))
-
-
 def main():
     path, target = Path(sys.argv[1]), float(sys.argv[2])
     stored = np.load(path)
-    systems = [matrix(x, y, stored["spacing"]) for x, y in zip(stored["x"], stored["y"], strict=True)]
-    b = stored["b"].reshape(len(systems), -1)
+    b = stored["b"].reshape(len(stored["b"]), -1)
+    pattern, shape = (stored["indices"], stored["indptr"]), (b.shape[1],) * 2
+    systems = [sp.csr_matrix((entries, *pattern), shape=shape) for entries in stored["entries"]]
     direct = np.stack([spsolve(a.tocsc(), rhs) for a, rhs in zip(systems, b, strict=True)])
     np.save(path.parent / "direct.npy", direct.reshape(stored["b"].shape))
 

@@ -11,7 +11,7 @@ import scipy.sparse
 
 import surrogax as sx
 from surrogax.solvers.kernels import exponential, gaussian_field, gram, interpolate, norms, stencil
-from surrogax.solvers.linear import CG, FGMRES, SOR, SSOR, BiCGStab, DeepCG, Diffusion, Multigrid, Sparse, solve
+from surrogax.solvers.linear import CG, FGMRES, SOR, SSOR, BiCGStab, DeepCG, Diffusion, Multigrid, Sparse
 from surrogax.surrogates.operators import FourierNetwork
 
 
@@ -38,7 +38,7 @@ def linear_gradient(method, b):
     walls, solid = ("dirichlet", "neumann"), np.zeros(b.shape, bool)
     solid[tuple(slice(n // 3, n // 2) for n in b.shape)] = True
     operator = Diffusion(stencil.unit_faces(b.shape, walls), b.shape, (0.1, 0.1), walls).with_obstacle(solid, "neumann")
-    return jax.grad(lambda b: (solve(operator, b, method).value ** 2).sum())(b)
+    return jax.grad(lambda b: (sx.linear.solve(operator, b, method).value ** 2).sum())(b)
 
 
 def sparse_gradient(method, offsets, b):
@@ -46,7 +46,7 @@ def sparse_gradient(method, offsets, b):
     n = len(b)
     entries = [np.full(n - abs(o), 4.0 if o == 0 else -1.0 / (2 + np.sign(o))) for o in offsets]
     matrix = Sparse.from_scipy(scipy.sparse.diags_array(entries, offsets=offsets, shape=(n, n), dtype=np.float32))
-    return jax.grad(lambda b: (solve(matrix, b, method).value ** 2).sum())(b)
+    return jax.grad(lambda b: (sx.linear.solve(matrix, b, method).value ** 2).sum())(b)
 
 
 def smoke_gradient(side, buoyancy):

@@ -1,8 +1,8 @@
 """Train and store the shipped search directions of DeepCG.
 
-    python benchmarks/train_deepcg.py 2d     # surrogates/learned_solvers/weights/deepcg-poisson-64.sgx, its 2D member
-    python benchmarks/train_deepcg.py 3d     # and its 3D member
-    python benchmarks/train_deepcg.py paper  # runs/deepcg-paper-2d-64.sgx: the paper's network, loss and data, to compare
+    python benchmarks/tools/train_deepcg.py 2d     # surrogates/learned_solvers/weights/deepcg-poisson-64.sgx, its 2D member
+    python benchmarks/tools/train_deepcg.py 3d     # and its 3D member
+    python benchmarks/tools/train_deepcg.py paper  # runs/deepcg-paper-2d-64.sgx: the paper's network, loss and data, to compare
 
 2d: 2000 steps on 32², where they cost a quarter, then 600 on 64². 3d: 600 steps on 16³, then 150 on 32³ (weights do not
 belong to a size). Both train by the energy on their own residuals, on `RandomDomains`, and keep the best direction by
@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+import surrogax as sx
 from surrogax.core import storage
 from surrogax.solvers.linear import DeepCG
 from surrogax.surrogates.learned_solvers import (
@@ -29,9 +30,8 @@ from surrogax.surrogates.learned_solvers import (
     SineSystems,
     train_direction,
 )
-from surrogax.surrogates.trainable import count_parameters
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "surrogates" / "learned_solvers" / "weights" / "deepcg-poisson-64.sgx"
 STEPS = 6
 
@@ -58,7 +58,7 @@ def schedule(rate: float, steps: int, last: float):
 def multilevel(dim: int, side: int, first: int, second: int):
     direction = MultilevelDirection(dim, channels=4, hidden=8, key=jax.random.key(0))
     measure = validation(RandomDomains(side, dim), jax.random.key(100), 24 if dim == 2 else 8)
-    print(f"{count_parameters(direction)} parameters, untrained {float(measure(direction)):.2f}", flush=True)
+    print(f"{sx.count_parameters(direction)} parameters, untrained {float(measure(direction)):.2f}", flush=True)
     for stage, (n, steps, rate, last) in enumerate([(side // 2, first, 2e-3, 2e-4), (side, second, 5e-4, 1e-5)]):
         objective = DirectionObjective(RandomDomains(n, dim))
         trained, _ = train_direction(

@@ -1,0 +1,1 @@
+"""What several benchmarks need: command line, peers, timing, records, systems and data."""

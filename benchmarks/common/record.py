@@ -1,0 +1,32 @@
+"""The record of a result: its values and how they were measured."""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+import jax
+
+
+def record(name: str, arguments: argparse.Namespace, values: dict) -> None:
+    """Write `values` with commit, command, machine and versions to `name`.json in `arguments.folder`, and print them as the
+    last line."""
+    details = {
+        "benchmark": name,
+        "commit": _git("rev-parse", "--short", "HEAD"),
+        "date": date.today().isoformat(),
+        "command": " ".join([Path(sys.argv[0]).name, *(a for a in sys.argv[1:] if "/" not in a)]),
+        "machine": {"device": jax.devices()[0].device_kind, "cpu": platform.processor() or platform.machine()},
+        "versions": {p: metadata.version(p) for p in ("jax", "equinox", "optax", "numpy")},
+    }
+    arguments.folder.mkdir(exist_ok=True)
+    (arguments.folder / f"{name}.json").write_text(json.dumps({**details, "values": values}, indent=1) + "\n")
+    print(json.dumps(values))
+
+
+def _git(*args: str) -> str:
+    return subprocess.run(["git", *args], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()

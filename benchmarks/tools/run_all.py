@@ -1,0 +1,52 @@
+"""Run the smallest case of every benchmark, as many at once as there are cores, and stop at the first that fails or prints no
+result.
+
+    python benchmarks/tools/run_all.py      # make smoke
+"""
+
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SCRIPTS = sorted(Path(__file__).parents[1].glob("*.py"))
+LIMIT = 300  # seconds of one script
+
+
+def run(script: Path) -> str:
+    """The line to print of `script --smoke`: name and seconds.
+
+    **Raises:** `RuntimeError` with its output if it fails, or if its last line is no JSON object.
+    """
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, str(script), "--smoke"], capture_output=True, text=True, timeout=LIMIT)
+    last = (done.stdout.splitlines() or [""])[-1]
+    if done.returncode or not is_object(last):
+        raise RuntimeError(
+            f"{done.stdout}{done.stderr}{script.name}: exit status {done.returncode}, last line {last!r}"
+        )
+    return f"{script.name:28}{time.monotonic() - start:6.1f} s"
+
+
+def is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def main():
+    with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        try:
+            for done in concurrent.futures.as_completed([pool.submit(run, script) for script in SCRIPTS]):
+                print(done.result(), flush=True)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            pool.shutdown(cancel_futures=True)
+            sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
