@@ -100,8 +100,8 @@ class PointCloud(eqx.Module, AbstractDomain):
     def matches(self, other: AbstractDomain) -> bool:
         return self.layout().matches(other)
 
-    def over_time(self, frames: int, dt: float) -> AbstractDomain:
-        return self.layout().over_time(frames, dt)
+    def over_time(self, frames: int, dt: float) -> "OverTime":
+        return OverTime(self, frames, dt)
 
 
 @register("PointCloudLayout")
