@@ -37,12 +37,10 @@ from common.timing import repeated, timed
 
 import surrogax as sx
 from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
-from surrogax.surrogates import trainable as networks
 from surrogax.surrogates.operators import from_neuraloperator
-from surrogax.surrogates.surrogate import NetworkSurrogate
 from surrogax.surrogates.training.loop import Loop
-from surrogax.surrogates.training.objectives import Supervised
 from surrogax.surrogates.training.samples import DeviceData, Samples
+from surrogax.surrogates.training.steps import as_step
 
 OPTIMIZER = optax.adamw(1e-3, weight_decay=1e-4)
 STEPS = 5  # of the training loop in one call
@@ -92,21 +90,23 @@ class Ours:
         task = sx.Task.fit(data, inputs="a", targets="u")
         unscaled = dataclasses.replace(task.normalizers["a"], mean=jnp.zeros(1), std=jnp.ones(1))
         task = eqx.tree_at(lambda t: t.normalizers, task, dict.fromkeys(("a", "u"), unscaled))
-        surrogate = NetworkSurrogate(network=from_neuraloperator(parameters), task=task, state=None)
-        loop = Loop.of(surrogate, Supervised(), OPTIMIZER, 0.0)
+        surrogate = sx.NetworkSurrogate(network=from_neuraloperator(parameters), task=task, state=None)
+        loop = Loop.of(surrogate, sx.Supervised(), as_step(OPTIMIZER), 0.0)
         device = DeviceData.load(Samples.of(task, data))
         order = jnp.tile(jnp.arange(case.batch), (STEPS, 1))
         # As in `fit`: the constants stay, the state is donated.
         self._train = eqx.filter_jit(lambda c, state: c[0].run(state, c[2], c[1].take), donate="all-except-first")
         self._constants = (loop, device, order)
         self._state = loop.init(surrogate, jax.random.key(0))
-        self._infer = eqx.filter_jit(lambda n, batch: networks.apply_batch(n, None, jax.vmap(task.pack)(batch))[0])
+        self._infer = eqx.filter_jit(
+            lambda n, batch: n(jax.vmap(task.pack)(batch), key=None, state=None, train=False)[0]
+        )
         self._inputs = (surrogate.network, device.take(order[0]))
         self.output = np.moveaxis(np.asarray(self._infer(*self._inputs)), -1, 1)
         self.losses = np.asarray(self.train()[1])
 
     def train(self):
-        seconds, (self._state, losses) = timed(self._train, self._constants, self._state)
+        seconds, (self._state, losses, _) = timed(self._train, self._constants, self._state)
         return seconds / STEPS, losses
 
     def infer(self) -> float:

@@ -25,7 +25,7 @@ from common.systems import balls, diffusion
 
 import surrogax as sx
 from surrogax.solvers.linear import CG, IncompleteCholesky, Jacobi, PolynomialInverse
-from surrogax.surrogates.learned_solvers import GraphPreconditioner, train_preconditioner
+from surrogax.surrogates.learned_solvers import GraphPreconditioner
 
 
 class Size(NamedTuple):
@@ -85,9 +85,13 @@ def train(name: str, preconditioner: GraphPreconditioner, loss: str, a, steps: i
         noise = jnp.stack([jnp.stack([exact(op, b) for b in bs]) for op, bs in zip(operators, noise, strict=True)])
     schedule = optax.adam(optax.cosine_decay_schedule(5e-3, steps))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), schedule)
-    result = train_preconditioner(preconditioner, operators, noise, loss=loss, optimizer=optimizer, steps=steps)
-    print(f"trained {name}: loss {result.losses[0]:.3g} -> {result.losses[-1]:.3g}", flush=True)
-    return result.preconditioner
+    result = sx.fit(
+        preconditioner, operators=operators, vectors=noise, loss=loss, optimizer=optimizer, steps=steps,
+        check_every=max(steps // 10, 1), progress=False,
+    )  # fmt: skip
+    first, last = (result.history.loss[i][0] for i in (0, -1))
+    print(f"trained {name}: loss {first:.3g} -> {last:.3g}", flush=True)
+    return result.last
 
 
 def main():

@@ -45,9 +45,9 @@ import surrogax as sx
 from surrogax.datasets.formats.well_writer import write_well
 from surrogax.surrogates.training.batches import Resident, Stream
 from surrogax.surrogates.training.devices import Devices
-from surrogax.surrogates.training.objectives import Supervised
 from surrogax.surrogates.training.runner import Runner
 from surrogax.surrogates.training.samples import Samples
+from surrogax.surrogates.training.steps import as_step
 
 OPTIMIZER = optax.adam(1e-3)
 
@@ -91,7 +91,7 @@ def fno(task: sx.Task, settings: dict):
 def started(surrogate, data: sx.Dataset, batch_size: int, mesh):
     """The compiled training of `fit`, its first state and its batches."""
     devices = Devices.of(mesh, batch_size=batch_size, seeds=1)
-    runner, state = Runner.start([surrogate], Supervised(), OPTIMIZER, 0.0, devices, jax.random.key(0))
+    runner, state = Runner.start([surrogate], sx.Supervised(), as_step(OPTIMIZER), 0.0, devices, jax.random.key(0))
     return runner, state, Resident.of(Samples.of(surrogate.task, data), batch_size, devices)
 
 
@@ -106,10 +106,10 @@ def weak_scaling(counts: list[int], surrogate, size: Size) -> list[dict]:
     for count in counts:
         runner, state, batches = started(surrogate, data, 20 * count, mesh_of(count, "data"))
         found = collectives(runner.compiled(batches, state, steps).as_text())
-        state, _ = runner.train(batches, state, 0, steps)
+        state, *_ = runner.train(batches, state, 0, steps)
         seconds = []
         for _ in range(steps):
-            took, (state, _) = timed(runner.train, batches, state, 0, steps)
+            took, (state, *_) = timed(runner.train, batches, state, 0, steps)
             seconds.append(took / (steps * 20 * count))
         numbers = {kind: number for kind, (number, _) in found.items()}
         rows.append({"devices": count, "ms_per_sample": 1e3 * statistics.median(seconds), "collectives": numbers})
@@ -178,7 +178,7 @@ def streaming(size: Size) -> dict:
                 waited += time.perf_counter() - mark
                 if piece is None:
                     break
-                state, _ = runner.train(piece[1], state, 0, piece[0])
+                state, *_ = runner.train(piece[1], state, 0, piece[0])
             return time.perf_counter() - start, waited
 
         for kind in ("resident", "streamed") * (size.repeats + 1):

@@ -60,8 +60,8 @@ from surrogax.solvers.kernels.compile_platform import traced_for
 from surrogax.solvers.linear import CG, SOR, DeepCG, Multigrid
 from surrogax.surrogates.training.devices import Devices
 from surrogax.surrogates.training.loop import Loop
-from surrogax.surrogates.training.objectives import Supervised
 from surrogax.surrogates.training.samples import DeviceData
+from surrogax.surrogates.training.steps import as_step
 
 TOPOLOGY = "v5e:2x4"
 CHIP = {"flops": 197e12, "bytes": 819e9, "memory": 16 * 2**30, "clock": 1.5e9}  # of a v5e; flops in bfloat16
@@ -123,7 +123,7 @@ def training_step(
 
     def start(key):
         surrogate = sx.FNO(task, width=width, modes=modes, method=method, key=key)
-        loop = Loop.of(surrogate, Supervised(dtype=dtype), optax.adamw(1e-3), 0.0)
+        loop = Loop.of(surrogate, sx.Supervised(dtype=dtype), as_step(optax.adamw(1e-3)), 0.0)
         return loop.init(surrogate, key), loop
 
     state, loop = eqx.filter_eval_shape(start, jax.random.key(0))

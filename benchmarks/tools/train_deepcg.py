@@ -11,7 +11,6 @@ own. `paper` trains by the residual on fresh `SineSystems` of 64², for about as
 """
 
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -28,12 +27,12 @@ from surrogax.surrogates.learned_solvers import (
     MultilevelDirection,
     RandomDomains,
     SineSystems,
-    train_direction,
 )
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "surrogates" / "learned_solvers" / "weights" / "deepcg-poisson-64.sgx"
 STEPS = 6
+RUNS = ROOT / "runs"
 
 
 def validation(systems, key, domains: int):
@@ -61,17 +60,12 @@ def multilevel(dim: int, side: int, first: int, second: int):
     print(f"{sx.count_parameters(direction)} parameters, untrained {float(measure(direction)):.2f}", flush=True)
     for stage, (n, steps, rate, last) in enumerate([(side // 2, first, 2e-3, 2e-4), (side, second, 5e-4, 1e-5)]):
         objective = DirectionObjective(RandomDomains(n, dim))
-        trained, _ = train_direction(
-            direction,
-            objective,
-            schedule(rate, steps, last),
-            steps,
-            jax.random.key(1 + stage),
-            iterations=measure,
-            check_every=250 if stage == 0 else 100,
-            report=lambda line, stage=stage: print(f"stage {stage}: {line}, {time.strftime('%H:%M:%S')}", flush=True),
-        )
-        direction = min(direction, trained, key=measure)
+        every = 250 if stage == 0 else 100
+        fitted = sx.fit(
+            direction, objective=objective, val=measure, optimizer=schedule(rate, steps, last), steps=steps,
+            check_every=every, key=jax.random.key(1 + stage), run=RUNS / f"deepcg-{dim}d-{stage}",
+        )  # fmt: skip
+        direction = min(direction, fitted.best, key=measure)
         others = [m for m in storage.load(WEIGHTS).members if m.dim != dim] if WEIGHTS.exists() else []
         members = sorted([*others, direction], key=lambda m: m.dim)
         storage.save(WEIGHTS, DirectionFamily(tuple(members)))
@@ -82,17 +76,13 @@ def paper(side: int, steps: int, path: Path):
     direction = DirectionNetwork.paper(64, 2, key=jax.random.key(0))
     systems = SineSystems((side, side))
     objective = DirectionObjective(systems, "residual", domains=1, lanes=8, renew=0)
-    direction, _ = train_direction(
-        direction,
-        objective,
-        schedule(1e-3, steps, 1e-5),
-        steps,
-        jax.random.key(1),
-        iterations=validation(systems, jax.random.key(100), 8),
-        report=lambda line: print(line, flush=True),
-    )
+    measure = validation(systems, jax.random.key(100), 8)
+    fitted = sx.fit(
+        direction, objective=objective, val=measure, optimizer=schedule(1e-3, steps, 1e-5), steps=steps,
+        check_every=250, key=jax.random.key(1), run=RUNS / f"{path.stem}",
+    )  # fmt: skip
     path.parent.mkdir(exist_ok=True)
-    storage.save(path, direction)
+    storage.save(path, fitted.best)
 
 
 if __name__ == "__main__":
