@@ -10,7 +10,7 @@ from ..kernels import stencil
 from ..linear.krylov.cg import CG
 from ..linear.linear_solve import solve
 from ..linear.operators.diffusion import Diffusion
-from ..linear.preconditioners.jacobi import FastPoisson
+from ..linear.preconditioners.fast_poisson import FastPoisson
 from ..random import Distribution, Threshold
 from .affine import interior, with_zero_boundary
 from .problem import Fields, Problem, register_problem

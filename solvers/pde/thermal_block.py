@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ...core.domains import Box, Grid
 from ..linear.linear_solve import solve
 from ..linear.operators.diffusion import Diffusion
-from ..linear.preconditioners.jacobi import FastPoisson
+from ..linear.preconditioners.fast_poisson import FastPoisson
 from ..random import Distribution, LogUniform
 from .affine import AffineSystem, Constants, Stacked, interior, with_zero_boundary
 from .elliptic import natural_cg

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from ...solvers.linear.krylov.driver import dot, norm, ratio
-from ...solvers.linear.method import bound
+from ...solvers.linear.inner_products import dot, norm, ratio
+from ...solvers.linear.preconditioning import bound_map
 from ..training.loop import Loop
 from ..training.objectives import States
 from .direction_systems import AbstractSystems
@@ -71,7 +71,7 @@ class DirectionObjective(eqx.Module):
         operators, lanes, count = self.init(key) if self.renew == 0 else states.objective
 
         def of_domain(operator, lanes):
-            direction = bound(model.direction, operator)
+            direction = bound_map(model.direction, operator)
             return jax.vmap(lambda lane: self._step(direction, operator, lane))(lanes)
 
         losses, lanes = jax.vmap(of_domain)(operators, lanes)

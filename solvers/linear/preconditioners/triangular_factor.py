@@ -86,7 +86,7 @@ class TriangularFactor(eqx.Module):
 
 
 class _Substitution(eqx.Module):
-    """y_i = r_i / d_i − Σ_j (L_ij / d_i) y_j, level by level; coefficients lie in the order of the levels."""
+    """y_i = r_i / d_i − Σ_j (L_ij / d_i) y_j, level by level; coefficients are stored in the order of the levels."""
 
     unknowns: Int[Indices, "levels width"]
     slots: Int[Indices, " n"]
