@@ -5,8 +5,8 @@
     solution.value, solution.status, solution.iterations, solution.method
 
 `solve` has derivatives of any order by the implicit function theorem and works under `jit`, `vmap` and `grad`. It returns a
-`Solution`: the `value` x, and `stats` with the `status` (converged, max_steps, stagnated, breakdown, non_finite; in words by
-`status_message`), the number of `iterations`, the norm of the true `residual` and, if asked for, the `history`.
+`Solution`: the `value` x, and `Stats` with the `Status` (converged, max_steps, stagnated, breakdown, non_finite; in words by
+`status_message`), the number of iterations, the norm of the true residual and, if asked for, its history.
 
 **Operators** hold one system; batch them by `vmap`. Every real operator of lineax works too.
 
@@ -32,6 +32,7 @@
 - From the entries of the matrix, `Sparse` included: `IncompleteCholesky`, `PolynomialInverse`; `TriangularFactor` and
   `SparseInverse` take factors of your own.
 - From the diagonal or products alone: `Jacobi`, `ChebyshevPolynomial`, `SymmetricPolynomial`.
+- Your own: any function or module r ↦ M⁻¹ r, or an `AbstractPreconditioner` if it is set up from the operator.
 
 **Tuning** over a sequence of systems (Learning to Relax): `TunedSolver` chooses a parameter for each `System` by a policy
 (`TsallisINF`, `ChebCB`, or your own `AbstractPolicy`) and returns a `TunedSolution`; `best_fixed` gives the `FixedCosts` of
