@@ -5,13 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from ..core.arrays import AnyArray
 from ..core.domains import Grid
 from ..solvers.pde.problem import Problem
-
-AnyArray = Array | np.ndarray
 
 
 class Systems(eqx.Module):

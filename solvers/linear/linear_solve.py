@@ -7,14 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-import numpy as np
 from jaxtyping import Array, Float, ScalarLike, Shaped
 
+from ...core.arrays import AnyArray
 from .method import AbstractMethod, max_norm_or_one
 from .method_choice import choose
 from .solution import Solution, Stats, Status
-
-AnyArray = Array | np.ndarray
 
 
 def solve(

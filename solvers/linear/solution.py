@@ -60,11 +60,11 @@ class Solution(eqx.Module):
     method: str = eqx.field(static=True, default="")
 
     @property
-    def status(self) -> Int[Array, "..."]:
+    def status(self):
         """`stats.status`; `status_message(status)` puts it in words."""
         return self.stats.status
 
     @property
-    def iterations(self) -> Int[Array, "..."]:
+    def iterations(self):
         """`stats.iterations`."""
         return self.stats.iterations

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
+from ...core.arrays import AnyArray
 from ...core.domains import Axis, Box, Grid
 from ..kernels.exponential import Instants, checked_instants
 from ..kernels.staggered import Faces
 from ..linear.method import AbstractMethod
 from ..linear.method_choice import choose
-from ..linear.operators.diffusion import AnyArray
 from ..linear.solution import Stats
 from ..random import Distribution
 from .incompressible import SCHEMES, Flow, connected_parts

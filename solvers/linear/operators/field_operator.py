@@ -37,7 +37,7 @@ class AbstractFieldOperator(lx.AbstractLinearOperator):
         return self.in_structure()
 
 
-def untagged(operator: lx.AbstractLinearOperator) -> lx.AbstractLinearOperator:
+def untagged(operator):
     """The operator inside of lineax's tags."""
     while isinstance(operator, lx.TaggedLinearOperator):
         operator = operator.operator

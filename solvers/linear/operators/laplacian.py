@@ -5,7 +5,6 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, ScalarLike
 
@@ -71,7 +70,7 @@ class Laplacian(AbstractFieldOperator):
         return jax.ShapeDtypeStruct(self.shape, self.shift.dtype)
 
 
-def as_diffusion(operator: lx.AbstractLinearOperator, user: str) -> Diffusion:
+def as_diffusion(operator, user: str) -> Diffusion:
     """The operator as `Diffusion`, for methods that work with its faces. Raises `TypeError` naming the `user`."""
     operator = untagged(operator)
     if isinstance(operator, Laplacian):

@@ -11,13 +11,12 @@ import scipy.sparse
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ....core.arrays import AnyArray
 from ...kernels import stencil
 from .diffusion import Diffusion
 from .field_operator import untagged
 from .laplacian import Laplacian
 from .sparse import Sparse
-
-Indices = np.ndarray | Array
 
 
 class SymmetricPattern(eqx.Module):
@@ -34,11 +33,11 @@ class SymmetricPattern(eqx.Module):
     **Arguments:** made on the host from `rows`, `columns` of the places below the diagonal (others raise `ValueError`).
     """
 
-    rows: Int[Indices, " m"]
-    columns: Int[Indices, " m"]
-    neighbours: Int[Indices, "n k"]
-    entries: Int[Indices, "n k"]
-    slots: Int[Indices, " edges"]
+    rows: Int[AnyArray, " m"]
+    columns: Int[AnyArray, " m"]
+    neighbours: Int[AnyArray, "n k"]
+    entries: Int[AnyArray, "n k"]
+    slots: Int[AnyArray, " edges"]
 
     def __init__(self, rows, columns, size: int):
         rows, columns = np.asarray(rows, np.int32), np.asarray(columns, np.int32)
@@ -142,7 +141,7 @@ def _diffusion_entries(operator: Diffusion) -> SymmetricEntries:
     return SymmetricEntries(_grid_pattern(operator.shape, operator.boundaries), operator.diagonal().reshape(n), lower)
 
 
-def grouped(keys: Indices, groups: int) -> Int[np.ndarray, "groups k"]:
+def grouped(keys: AnyArray, groups: int) -> Int[np.ndarray, "groups k"]:
     """The positions of every key 0 … groups − 1 in `keys`, in order, filled up with `len(keys)`."""
     counts = np.bincount(keys, minlength=groups)
     order = np.argsort(keys, kind="stable")
