@@ -9,11 +9,11 @@ from jaxtyping import Array, Float
 
 
 class Lanczos(NamedTuple):
-    """T = Vᵀ A V. **Fields:** `diagonal` and `beside` of T; the orthonormal `vectors` as rows of V, if they were asked for."""
+    """T = V A Vᵀ. **Fields:** `diagonal` and `beside` of T; `vectors`, the orthonormal rows of V (none unless asked for)."""
 
     diagonal: Float[Array, " steps"]
     beside: Float[Array, " steps-1"]
-    vectors: Float[Array, "steps n"] | None
+    vectors: Float[Array, "kept n"]
 
 
 class _Carry(NamedTuple):
@@ -25,7 +25,7 @@ class _Carry(NamedTuple):
     beta: Array
     rayleigh: Array
     alive: Array
-    basis: Array | None
+    basis: Array
 
 
 def lanczos(
@@ -50,27 +50,27 @@ def lanczos(
 
     def step(carry: _Carry, j):
         w = product(carry.v)
-        if carry.basis is None:
-            w = w - carry.beta * carry.previous
-            alpha = jnp.vdot(carry.v, w, precision="highest")
-            w = w - alpha * carry.v
-        else:
+        if keep_vectors:
             alpha = jnp.vdot(carry.v, w, precision="highest")
             for _ in range(2):
                 inside = jnp.matmul(carry.basis, w, precision="highest")
                 w = w - jnp.matmul(carry.basis.T, inside, precision="highest")
+        else:
+            w = w - carry.beta * carry.previous
+            alpha = jnp.vdot(carry.v, w, precision="highest")
+            w = w - alpha * carry.v
         rayleigh = jnp.where(j == 0, alpha, carry.rayleigh)
         following, beta = _normalised(w)
         rounding = jnp.sqrt(jnp.finfo(start.dtype).eps) * abs(rayleigh)
         goes_on = carry.alive & ~(beta <= rounding)  # NaN goes on, and is seen
         alpha, beta = jnp.where(carry.alive, alpha, rayleigh), jnp.where(goes_on, beta, 0)
         basis = carry.basis
-        if basis is not None:
+        if keep_vectors:
             following = jnp.where(goes_on, following, 0)
             basis = basis.at[j + 1].set(following, mode="drop")
         return _Carry(carry.v, following, beta, rayleigh, goes_on, basis), (alpha, beta)
 
-    basis = jnp.zeros((steps, start.size), start.dtype).at[0].set(first) if keep_vectors else None
+    basis = jnp.zeros((steps if keep_vectors else 0, start.size), start.dtype).at[:1].set(first)
     zero = jnp.zeros((), start.dtype)
     carry = _Carry(jnp.zeros_like(first), first, zero, zero, jnp.asarray(True), basis)
     carry, (alphas, betas) = jax.lax.scan(step, carry, jnp.arange(steps))

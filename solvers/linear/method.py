@@ -60,7 +60,7 @@ def check_steps(method: AbstractMethod) -> None:
         raise ValueError(f"{type(method).__name__}: max_steps must not be negative, got {method.max_steps}")
 
 
-def check_omega(name: str, omega: ScalarLike) -> None:
+def check_omega(name: str, omega) -> None:
     """Raises `ValueError` for a relaxation factor outside (0, 2); a traced one has no value to check."""
     if not isinstance(omega, Tracer) and not 0 < omega < 2:
         raise ValueError(f"{name}: omega must lie in (0, 2), got {omega}; the iteration cannot converge outside")

@@ -33,6 +33,16 @@ def bound_map(preconditioner: Preconditioner, operator) -> Map:
     return preconditioner.bind(operator) if isinstance(preconditioner, AbstractPreconditioner) else preconditioner
 
 
+def applied(preconditioner: Preconditioner, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """M⁻¹ r, of a bound method's preconditioner; raises `ValueError` for one that was not set up."""
+    if isinstance(preconditioner, AbstractPreconditioner):
+        name = type(preconditioner).__name__
+        raise ValueError(
+            f"{name}: call bind(operator) of the method first, and then the method it returns; solve does both"
+        )
+    return preconditioner(r)
+
+
 def bound_transpose(preconditioner: Preconditioner, operator) -> Map | None:
     """The map r ↦ M⁻ᵀ r for `operator`, which is Aᵀ.
 
@@ -67,4 +77,4 @@ class AbstractPreconditioned(AbstractMethod):
 
     def precondition(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """M⁻¹ r, of a bound method; r without a preconditioner."""
-        return r if self.preconditioner is None else self.preconditioner(r)
+        return r if self.preconditioner is None else applied(self.preconditioner, r)

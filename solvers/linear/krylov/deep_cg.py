@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, ScalarLike
 from ..driver import Recurrence, iterate, verdict
 from ..inner_products import dot, norm, ratio
 from ..method import AbstractMethod, check_steps
-from ..preconditioning import AbstractPreconditioner, Preconditioner, bound_map, bound_transpose
+from ..preconditioning import AbstractPreconditioner, Preconditioner, applied, bound_map, bound_transpose
 from ..solution import Stats, Status
 
 
@@ -76,7 +76,8 @@ class DeepCG(AbstractMethod):
     ):
         if max_steps is None:
             max_steps = 1000 if fallback is None else 100
-        if not callable(direction) and not isinstance(direction, AbstractPreconditioner):
+        known = callable(direction) or isinstance(direction, AbstractPreconditioner)
+        if not known:
             raise TypeError(
                 "DeepCG: direction must be a map of residuals or an AbstractPreconditioner, which bind(operator) turns into "
                 f"one, got {direction!r:.80}"
@@ -124,7 +125,7 @@ class DeepCG(AbstractMethod):
         def step(state):
             x, r, older, newer, fallbacks = state
             unit = ratio(r, norm(r), norm(r) > 0)
-            q = self.direction(unit).astype(r.dtype)
+            q = applied(self.direction, unit).astype(r.dtype)
             q = ratio(q, norm(q), jnp.isfinite(norm(q)) & (norm(q) > 0))
             proposal, safe = (conjugate(v, operator.mv(v), (newer, older)) for v in (q, unit))
             slope, curvature, gain = _gain(*proposal, r)

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from ..method import check_omega
@@ -44,4 +45,4 @@ class JacobiIteration(AbstractStationary):
 
     def sweeps(self, operator, b: Float[Array, "*n"]) -> Sweeps:
         inverse = Jacobi().bind(operator)
-        return damped_sweeps(operator, b, lambda r: (self.omega * inverse(r)).astype(b.dtype))
+        return damped_sweeps(operator, b, lambda r: jnp.asarray(self.omega * inverse(r), b.dtype))

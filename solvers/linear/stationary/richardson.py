@@ -4,11 +4,12 @@ import dataclasses
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from ..inner_products import norm
 from ..method import AbstractMethod, check_steps
-from ..preconditioning import Map, Preconditioner, bound_map, bound_transpose
+from ..preconditioning import Map, Preconditioner, applied, bound_map, bound_transpose
 from ..solution import Stats
 from .stationary_method import Sweeps, sweep_until
 
@@ -61,7 +62,10 @@ class Richardson(AbstractMethod):
     def __call__(
         self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""]
     ) -> tuple[Float[Array, "..."], Stats]:
-        sweeps = damped_sweeps(operator, b, lambda r: (self.omega * self.preconditioner(r)).astype(b.dtype))
+        def correction(r):
+            return jnp.asarray(self.omega * applied(self.preconditioner, r), b.dtype)
+
+        sweeps = damped_sweeps(operator, b, correction)
         return sweep_until(self, sweeps, operator, b, x0, tolerance, self.history)
 
 

@@ -96,7 +96,11 @@ def red_black_sweeps(packed: RedBlackOperator, b: Float[Array, "*n"], omega: Sca
         halves, r_red, square = red_black.sor_sweep(packed, state.halves, b_halves, state.r_red, omega)
         return RedBlackState(halves, r_red), jnp.sqrt(square)
 
-    return Sweeps(start, step, lambda state: red_black.merge(*state.halves, b.shape), _window(omega))
+    def solution(state: RedBlackState):
+        red, black = state.halves
+        return red_black.merge(red, black, b.shape)
+
+    return Sweeps(start, step, solution, _window(omega))
 
 
 def natural_sweeps(packed: WavefrontOperator, b: Float[Array, "*n"], omega: ScalarLike) -> Sweeps:
