@@ -1,7 +1,7 @@
 """Conjugate directions proposed by a learned map of the residual (Kaneda et al. 2023)."""
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -72,17 +72,17 @@ class DeepCG(AbstractMethod):
     needs_symmetric: ClassVar[bool] = True
 
     def __init__(
-        self, direction, rtol=1e-4, fallback=None, atol=0.0, max_steps: int | None = None, history: bool = False
+        self, direction: Any, rtol=1e-4, fallback=None, atol=0.0, max_steps: int | None = None, history: bool = False
     ):
         if max_steps is None:
             max_steps = 1000 if fallback is None else 100
-        known = callable(direction) or isinstance(direction, AbstractPreconditioner)
-        if not known:
+        if not callable(direction) and not isinstance(direction, AbstractPreconditioner):
             raise TypeError(
                 "DeepCG: direction must be a map of residuals or an AbstractPreconditioner, which bind(operator) turns into "
                 f"one, got {direction!r:.80}"
             )
-        self.direction, self.rtol, self.fallback, self.atol = direction, rtol, fallback, atol
+        self.direction: Preconditioner = direction
+        self.rtol, self.fallback, self.atol = rtol, fallback, atol
         self.max_steps, self.history = max_steps, history
         check_steps(self)
 
