@@ -6,13 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from ..core.arrays import AnyArray
 from ..core.domains import Grid
 from ..solvers.pde.declaration import Problem
-
-AnyArray = Array | np.ndarray
 
 
 class Systems(eqx.Module):

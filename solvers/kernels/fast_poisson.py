@@ -7,10 +7,10 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, ScalarLike
 
+from ...core.domains import Boundary
 from .fourier import Method
-from .stencil import Boundary
 from .transform_table import DCT2, DCT3, DST1, join, split
-from .trigonometric import choose_method, dct2, dct3, dense_product, dht, dst1, laplacian_eigenvalues, orthogonal_matrix
+from .trigonometric import dct2, dct3, dense_product, dht, dst1, faster_method, laplacian_eigenvalues, orthogonal_matrix
 
 # The orthogonal eigenbasis of the 1D operator for each boundary: into it, and back.
 FORWARD = {"dirichlet": dst1, "neumann": dct2, "periodic": dht}
@@ -80,7 +80,7 @@ def _halves_serve(shape: Sequence[int], boundaries: Sequence[Boundary], method: 
     if "periodic" in boundaries or min(shape) < 2 or method == "fft":
         return False
     return method == "dft" or all(
-        choose_method(_HALVES[b][0], n) == "dft" for n, b in zip(shape, boundaries, strict=True)
+        faster_method(_HALVES[b][0], n) == "dft" for n, b in zip(shape, boundaries, strict=True)
     )
 
 

@@ -197,6 +197,7 @@ def contract(
 
 
 def resolve(shape: tuple[int, ...], kept: tuple[int, ...], norm: str, method: str) -> Literal["fft", "dft"]:
+    """The method to use, "auto" resolved by `choose_method`; raises `ValueError` for sizes, a norm or a method that is none."""
     if not 1 <= len(shape) <= 3 or len(kept) != len(shape):
         raise ValueError(f"need 1 to 3 space axes and as many kept sizes, got shape {shape} and kept {kept}")
     if min(shape) < 1 or min(kept) < 1:
@@ -209,6 +210,7 @@ def resolve(shape: tuple[int, ...], kept: tuple[int, ...], norm: str, method: st
 
 
 def accumulator(x: Array) -> jnp.dtype:
+    """The dtype in which products of `x` are summed: its own, or float32 for a half precision."""
     return jnp.promote_types(x.dtype, jnp.float32)
 
 

@@ -20,12 +20,15 @@ from .stencil_matrix import Offset, StencilMatrix, half_offsets, halo
 
 
 class Interpolation(eqx.Module):
-    """u_fine = P u_coarse. Fine points form classes by the axes along which they lie between two coarse ones.
+    """u_fine = P u_coarse.
+
+    A fine point is between two coarse points along some of the coarsened axes, and on a coarse point along the others. The
+    axes along which it is between form its class: `()` for points that are coarse points, `(0, 1)` for centres of cells.
 
     **Fields:**
 
-    - `weights`: per class, and per choice of a left (0) or right (1) coarse neighbour along each of its axes, the weight at
-      the points of the class.
+    - `weights`: for every class a dictionary. Its keys choose the left (0) or the right (1) coarse neighbour along each axis of
+      the class; its values are the weights of that neighbour at the points of the class.
     - `fine`, `axes`, `periodic`: fine shape, coarsened axes, rings. The fine size of a coarsened axis is odd, that of a ring
       even.
     """

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, ScalarLike
 
-from .stencil import Boundary, couplings, diffusion_diagonal, pad_axis
+from ...core.domains import Boundary
+from .stencil import couplings, diffusion_diagonal, pad_axis
 
 Halves = tuple[Float[Array, "*half"], Float[Array, "*half"]]
 

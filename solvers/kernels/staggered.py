@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .stencil import Boundary, pad_axis
+from ...core.domains import Boundary
+from .stencil import pad_axis
 
 Faces = tuple[Float[Array, "..."], ...]
 

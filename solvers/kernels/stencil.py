@@ -20,7 +20,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
-Boundary = Literal["dirichlet", "neumann", "periodic"]
+from ...core.domains import Boundary
 
 _EXTRA_FACES = {"dirichlet": 1, "neumann": -1, "periodic": 0}
 

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ...core.domains import Boundary
 from . import stencil
-from .stencil import Boundary, pad_axis
+from .stencil import pad_axis
 
 Offset = tuple[int, ...]
 

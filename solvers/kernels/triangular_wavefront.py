@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, ScalarLike
 
-from .stencil import Boundary, couplings, diffusion_diagonal, pad_axis
+from ...core.domains import Boundary
+from .stencil import couplings, diffusion_diagonal, pad_axis
 
 
 class WavefrontOperator(eqx.Module):

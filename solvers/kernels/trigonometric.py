@@ -26,8 +26,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from ...core.domains import Boundary
 from .fourier import Method, cheaper_method
-from .stencil import Boundary
 from .transform_table import DCT1, DCT2, DCT3, DHT, DST1, Transform
 
 Norm = Literal["ortho"] | None
@@ -127,7 +127,7 @@ def _apply(
     for axis in (axes,) if isinstance(axes, int) else axes:
         n = x.shape[axis]
         y = jnp.moveaxis(x, axis, -1)
-        if (choose_method(transform, n) if method == "auto" else method) == "dft":
+        if (faster_method(transform, n) if method == "auto" else method) == "dft":
             matrix = orthogonal_matrix(transform, n) if norm == "ortho" else transform.matrix(n)
             y = transform.product(matrix, y, dense_product(precision))
         else:
@@ -137,13 +137,14 @@ def _apply(
     return x
 
 
-def choose_method(transform: Transform, n: int) -> Literal["fft", "dft"]:
-    """The faster one for n points."""
+def faster_method(transform: Transform, n: int) -> Literal["fft", "dft"]:
+    """The method that is expected to be faster for n points."""
     # Dense: the half products have n² operations, but break even (CPU, n from 63 to 2048) where 6n² would.
     return cheaper_method(_fft_operations(transform.length(n)), 6.0 * n**2)
 
 
 def orthogonal_matrix(transform: Transform, n: int) -> np.ndarray:
+    """The matrix `(n, n)` of the transform with norm="ortho", in float64."""
     before, after = transform.weights(n)
     return after[:, None] * transform.matrix(n) * before
 

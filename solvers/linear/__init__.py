@@ -1,4 +1,46 @@
+"""Linear systems A x = b on grids and with sparse matrices: differentiable, batched, on any device.
+
+    solution = sx.linear.solve(operator, b)              # a method by the structure of the operator
+    solution = sx.linear.solve(operator, b, CG(Multigrid(), rtol=1e-6))
+    solution.value, solution.status, solution.iterations, solution.method
+
+`solve` has derivatives of any order by the implicit function theorem and works under `jit`, `vmap` and `grad`. It returns a
+`Solution`: the `value` x, and `Stats` with the `Status` (converged, max_steps, stagnated, breakdown, non_finite; in words by
+`status_message`), the number of iterations, the norm of the true residual and, if asked for, its history.
+
+**Operators** hold one system; batch them by `vmap`. Every real operator of lineax works too.
+
+- `Laplacian`: −scale · Δ + shift with constant coefficients. `Spectral`: any function of −Δ, given by its eigenvalues.
+- `Diffusion`: −∇·(a∇u) + shift with a coefficient field and obstacles.
+- `Sparse`: a matrix of SciPy or `jax.experimental.sparse`.
+- `AbstractFieldOperator`: the base class for an operator of your own.
+
+**Methods.** `choose(operator)` gives the one that `solve` takes by default.
+
+- For `Laplacian` and `Spectral`: `FastPoissonSolve`, direct by fast transforms.
+- Symmetric positive definite: `CG`; `FlexibleCG` if the preconditioner changes or is not linear; `DeepCG` with learned
+  directions.
+- Symmetric indefinite: `MINRES`. Not symmetric: `FGMRES` (robust, keeps its basis), `BiCGStab` (short recurrences).
+- Stationary iterations: `Richardson`, `JacobiIteration`, `GaussSeidel`, `SOR` (with `optimal_omega`, `sor_radius`),
+  `Chebyshev`.
+- `Refinement`: float64 accuracy from corrections in float32.
+- `AsLineax`: any of these as a solver of `lineax.linear_solve`.
+
+**Preconditioners**, as `CG(Multigrid())`:
+
+- For `Diffusion` and `Laplacian`: `Multigrid` (the best first choice), `FastPoisson` (smooth coefficients), `SSOR`.
+- From the entries of the matrix, `Sparse` included: `IncompleteCholesky`, `PolynomialInverse`; `TriangularFactor` and
+  `SparseInverse` take factors of your own.
+- From the diagonal or products alone: `Jacobi`, `ChebyshevPolynomial`, `SymmetricPolynomial`.
+- Your own: any function or module r ↦ M⁻¹ r, or an `AbstractPreconditioner` if it is set up from the operator.
+
+**Tuning** over a sequence of systems (Learning to Relax): `TunedSolver` chooses a parameter for each `System` by a policy
+(`TsallisINF`, `ChebCB`, or your own `AbstractPolicy`) and returns a `TunedSolution`; `best_fixed` gives the `FixedCosts` of
+every value, `plot_regret` the picture; `near_asymptotic_bound` gives the `RelaxationBound` on the iterations of `SOR`.
+"""
+
 from .as_lineax import AsLineax as AsLineax
+from .direct.fast_poisson_solve import FastPoissonSolve as FastPoissonSolve
 from .direct.refinement import Refinement as Refinement
 from .krylov.bicgstab import BiCGStab as BiCGStab
 from .krylov.cg import CG as CG
@@ -11,12 +53,12 @@ from .linear_solve import status_message as status_message
 from .method_choice import choose as choose
 from .operators.diffusion import Diffusion as Diffusion
 from .operators.field_operator import AbstractFieldOperator as AbstractFieldOperator
-from .operators.laplacian import FastPoissonSolve as FastPoissonSolve
 from .operators.laplacian import Laplacian as Laplacian
-from .operators.laplacian import Spectral as Spectral
 from .operators.sparse import Sparse as Sparse
+from .operators.spectral import Spectral as Spectral
+from .preconditioners.chebyshev_polynomial import ChebyshevPolynomial as ChebyshevPolynomial
+from .preconditioners.fast_poisson import FastPoisson as FastPoisson
 from .preconditioners.incomplete_cholesky import IncompleteCholesky as IncompleteCholesky
-from .preconditioners.jacobi import FastPoisson as FastPoisson
 from .preconditioners.jacobi import Jacobi as Jacobi
 from .preconditioners.multigrid import Multigrid as Multigrid
 from .preconditioners.sparse_inverse import PolynomialInverse as PolynomialInverse
@@ -24,17 +66,17 @@ from .preconditioners.sparse_inverse import SparseInverse as SparseInverse
 from .preconditioners.ssor import SSOR as SSOR
 from .preconditioners.symmetric_polynomial import SymmetricPolynomial as SymmetricPolynomial
 from .preconditioners.triangular_factor import TriangularFactor as TriangularFactor
+from .preconditioning import AbstractPreconditioner as AbstractPreconditioner
 from .solution import Solution as Solution
 from .solution import Stats as Stats
 from .solution import Status as Status
 from .stationary.chebyshev import Chebyshev as Chebyshev
-from .stationary.chebyshev import ChebyshevPolynomial as ChebyshevPolynomial
-from .stationary.richardson import JacobiIteration as JacobiIteration
+from .stationary.gauss_seidel import GaussSeidel as GaussSeidel
+from .stationary.jacobi_iteration import JacobiIteration as JacobiIteration
 from .stationary.richardson import Richardson as Richardson
 from .stationary.sor import SOR as SOR
-from .stationary.sor import GaussSeidel as GaussSeidel
-from .stationary.sor import optimal_omega as optimal_omega
-from .stationary.sor import sor_radius as sor_radius
+from .stationary.sor_spectral_radius import optimal_omega as optimal_omega
+from .stationary.sor_spectral_radius import sor_radius as sor_radius
 from .tuning.bandits import AbstractPolicy as AbstractPolicy
 from .tuning.chebcb import ChebCB as ChebCB
 from .tuning.regret import FixedCosts as FixedCosts

@@ -1,13 +1,13 @@
 """Our methods as solvers of lineax."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float
 
-from .method import AbstractMethod, unit
+from .method import AbstractMethod, max_norm_or_one
 from .solution import Status
 
 _RESULTS = {
@@ -18,11 +18,19 @@ _RESULTS = {
 }
 
 
+class _Bound(NamedTuple):
+    """A method bound to an operator, and whether that is the transpose of the one of the solve."""
+
+    operator: lx.AbstractLinearOperator
+    method: AbstractMethod
+    transpose: bool
+
+
 class AsLineax(lx.AbstractLinearSolver):
     """A method for `lineax.linear_solve(operator, vector, solver=AsLineax(CG(Multigrid())))`.
 
     `solution.stats` holds `num_steps`, `max_steps`, the true `residual` and our `status`. Where you can choose, choose
-    `solve`, for lineax sets these limits:
+    `solve`, because lineax sets these limits:
 
     - Its tangent and transposed solves always throw. So a gradient holds a host callback, cannot be exported for another
       platform, and a derivative solve that misses its tolerance raises instead of giving NaN, in one lane for a whole batch.
@@ -47,13 +55,13 @@ class AsLineax(lx.AbstractLinearSolver):
                 f"AsLineax: {type(self.method).__name__} needs a symmetric operator, {name} is not; use FGMRES(), or tag it "
                 "with lineax.symmetric_tag"
             )
-        return operator, self.method.bind(operator), False
+        return _Bound(operator, self.method.bind(operator), False)
 
     def compute(
-        self, state: Any, vector: Float[Array, "*n"], options: dict[str, Any]
+        self, state: _Bound, vector: Float[Array, "*n"], options: dict[str, Any]
     ) -> tuple[Float[Array, "*n"], lx.RESULTS, dict[str, Any]]:
         operator, method, _ = state
-        size = unit(vector)
+        size = max_norm_or_one(vector)
         r = vector / size
         tolerance = jnp.maximum(method.rtol * method.measure(r), method.atol / size)
         x, stats = method(operator, r, jnp.zeros_like(r), tolerance)
@@ -68,15 +76,13 @@ class AsLineax(lx.AbstractLinearSolver):
         }
         return x * size, result, numbers
 
-    def transpose(self, state: Any, options: dict[str, Any]):
-        operator, _, transposed = state
-        if lx.is_symmetric(operator):
+    def transpose(self, state: _Bound, options: dict[str, Any]):
+        if lx.is_symmetric(state.operator):
             return state, {}
-        turned = operator.transpose()
-        bind = self.method.bind if transposed else self.method.transposed
-        return (turned, bind(turned), not transposed), {}
+        turned, transpose = state.operator.transpose(), not state.transpose
+        return _Bound(turned, self.method.bind(turned, transpose=transpose), transpose), {}
 
-    def conj(self, state: Any, options: dict[str, Any]):
+    def conj(self, state: _Bound, options: dict[str, Any]):
         return state, {}
 
     def assume_full_rank(self) -> bool:

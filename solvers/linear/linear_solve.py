@@ -1,4 +1,4 @@
-"""The differentiable linear solve that every method runs in."""
+"""`solve`: the differentiable linear solve that every method runs in."""
 
 import dataclasses
 from typing import SupportsInt
@@ -7,14 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-import numpy as np
 from jaxtyping import Array, Float, ScalarLike, Shaped
 
-from .method import AbstractMethod, unit
+from ...core.arrays import AnyArray
+from .method import AbstractMethod, max_norm_or_one
 from .method_choice import choose
 from .solution import Solution, Stats, Status
-
-AnyArray = Array | np.ndarray
 
 
 def solve(
@@ -30,8 +28,8 @@ def solve(
 
     A ẋ = ḃ − Ȧ x gives tangents and Aᵀ λ = x̄, b̄ = λ, Ā = −λ xᵀ cotangents; both are solved by `method` too, with
     right-hand sides scaled to unit norm (inner products of a tiny cotangent would underflow in float32). For a non-symmetric
-    operator the method is bound to `operator.transpose()` for Aᵀ. A preconditioner that was bound by hand is transposed
-    (`transpose()` if it has one, else `jax.linear_transpose`); one that is not linear is left out there.
+    operator the method is set up again for Aᵀ, from `operator.transpose()`. There a preconditioner that is a fixed map is
+    transposed by `jax.linear_transpose`; one that is not linear is left out.
 
     Outside of `jit` it compiles itself, once for equal shapes, dtypes and equal numbers and functions in `operator` and
     `method`: make preconditioners modules, or reuse the same function, and give parameters that change as arrays.
@@ -73,7 +71,7 @@ def _solve(
 ) -> tuple[Float[Array, "*n"], Stats]:
     method, frozen = _constant((method, operator))
     bound = method.bind(frozen)
-    largest = unit(jax.lax.stop_gradient(b))
+    largest = max_norm_or_one(jax.lax.stop_gradient(b))
     scale = largest * bound.measure(jax.lax.stop_gradient(b) / largest)
     start = jnp.zeros_like(b) if x0 is None else jnp.where(scale == 0, 0, jax.lax.stop_gradient(x0))
 
@@ -87,7 +85,7 @@ def _solve(
     def inner(method, operator, rhs):
         r, s = rhs
         primal = s != 0
-        largest = unit(r)
+        largest = max_norm_or_one(r)
         r = r / largest
         rtol = method.rtol if adjoint_rtol is None else adjoint_rtol
         tolerance = jnp.where(primal, jnp.maximum(method.rtol * s, method.atol) / largest, rtol * method.measure(r))
@@ -103,7 +101,7 @@ def _solve(
 
     def adjoint(_, rhs):
         turned = frozen.transpose()
-        return inner(method.transposed(turned), turned, rhs)
+        return inner(method.bind(turned, transpose=True), turned, rhs)
 
     r = b if x0 is None else b - operator.mv(start)
     (x, s), stats = jax.lax.custom_linear_solve(

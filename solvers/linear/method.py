@@ -1,97 +1,80 @@
 """What every method of `solve` has in common."""
 
 import abc
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, ScalarLike
 
 from .solution import Stats
 
+T = TypeVar("T")
+
 
 class AbstractMethod(eqx.Module):
-    """An iterative or direct method `(operator, b, x0, tolerance) -> (x, Stats)`.
+    """An iterative or direct method for A x = b.
 
-    It stops at |b − A x| ≤ max(rtol |b|, atol) in its own norm `measure`, or at `tolerance` if that is given, and reports the
-    true residual. `needs_symmetric`: it is meant for symmetric operators alone.
+    `solve` and `AsLineax` bind a method to the operator once, `bound = method.bind(operator)`, and then call
+    `bound(operator, b, x0, tolerance)` as often as they need. Whoever calls a method directly does the same.
+
+    **Fields** of every method:
+
+    - `rtol`, `atol`: `solve` asks for |b − A x| ≤ max(rtol |b|, atol), with |·| the method's `measure`.
+    - `max_steps`: limit on iterations.
+    - `needs_symmetric`: whether the method is for symmetric operators alone.
     """
 
     rtol: eqx.AbstractVar[ScalarLike]
     atol: eqx.AbstractVar[ScalarLike]
-    needs_symmetric: eqx.AbstractClassVar[bool]
+    max_steps: eqx.AbstractVar[int]
+    needs_symmetric: eqx.AbstractVar[bool]
 
-    def bind(self, operator) -> "AbstractMethod":
-        """This method with everything that depends on the operator alone computed (bound preconditioners, bounds of
-        the spectrum). Binding twice changes nothing."""
-        return self
+    @abc.abstractmethod
+    def bind(self, operator, *, transpose: bool = False) -> "AbstractMethod":
+        """The same method with everything computed that depends on the operator alone: preconditioners, bounds of the
+        spectrum, reordered coefficients.
 
-    def transposed(self, operator) -> "AbstractMethod":
-        """The unbound method bound to `operator`, which is the transpose of the one it was made for: a preconditioner that was
-        bound by hand to the other is transposed."""
-        return self.bind(operator)
+        `transpose=True` says that `operator` is Aᵀ, where the method's fixed maps were made for A: they are transposed.
+        """
 
+    @abc.abstractmethod
     def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        """|r| in the norm of the stopping test, ‖r‖₂ unless the method says otherwise."""
-        return jnp.sqrt(jnp.vdot(r, r, precision="highest"))
+        """|r| in the norm of the stopping test, of a bound method."""
 
+    @abc.abstractmethod
     def describe(self) -> str:
-        """Short name for `Solution.method`."""
-        return type(self).__name__
+        """Short name for `Solution.method`, for example "CG(Multigrid)"."""
 
     @abc.abstractmethod
     def __call__(
-        self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""] | None = None
-    ) -> tuple[Float[Array, "..."], Stats]: ...
+        self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""]
+    ) -> tuple[Float[Array, "..."], Stats]:
+        """Run the bound method from `x0` until |b − A x| ≤ `tolerance`; returns x and its `Stats`."""
 
 
-@runtime_checkable
-class Bindable(Protocol):
-    """A preconditioner that is set up from the operator: `bind(operator)` gives the map r ↦ M⁻¹ r."""
-
-    def bind(self, operator): ...
-
-
-def bound(preconditioner, operator):
-    """The map r ↦ M⁻¹ r of a preconditioner: bound to the operator if it asks for that, as it is otherwise."""
-    return preconditioner.bind(operator) if isinstance(preconditioner, Bindable) else preconditioner
+def check_steps(method: AbstractMethod) -> None:
+    """Raises `ValueError` for a negative step limit."""
+    if method.max_steps < 0:
+        raise ValueError(f"{type(method).__name__}: max_steps must not be negative, got {method.max_steps}")
 
 
-def transposed(preconditioner, operator):
-    """The map r ↦ M⁻ᵀ r for the transposed `operator`.
-
-    An unbound preconditioner is bound to it. One bound by hand is transposed: by its own `transpose()` if it has one, else by
-    `jax.linear_transpose`. One that is not linear in r has no transpose, and the result is None.
-    """
-    if preconditioner is None:
-        return None
-    rebound = bound(preconditioner, operator)
-    if rebound is not preconditioner:
-        return rebound
-    if hasattr(preconditioner, "transpose"):
-        return preconditioner.transpose()
-    structure = operator.in_structure()
-    apply = jax.linear_transpose(preconditioner, structure)
-    try:
-        jax.eval_shape(apply, structure)
-    except Exception:  # what JAX raises depends on the first operation that is not linear
-        return None
-    return lambda r: apply(r)[0]
+def check_omega(name: str, omega) -> None:
+    """Raises `ValueError` for a relaxation factor outside (0, 2); a traced one has no value to check."""
+    if not isinstance(omega, Tracer) and not 0 < omega < 2:
+        raise ValueError(f"{name}: omega must lie in (0, 2), got {omega}; the iteration cannot converge outside")
 
 
-T = TypeVar("T")
-
-
-def set_up(preconditioner, part: T | None) -> T:
-    """`part`, which `bind` computes; raises `ValueError` if it is not there yet."""
+def bound_part(method: AbstractMethod, part: T | None) -> T:
+    """`part`, which `bind` computes; raises `ValueError` for a method that was called without being bound."""
     if part is None:
-        name = type(preconditioner).__name__
-        raise ValueError(f"{name}: bind(operator) comes before the first application; a method does that by itself")
+        name = type(method).__name__
+        raise ValueError(f"{name}: call bind(operator) first, and then the method that it returns; solve does both")
     return part
 
 
-def unit(r: Float[Array, "..."]) -> Float[Array, ""]:
-    """The largest |r_i|, or 1 if that is zero: divided by it, r has squares that neither underflow nor overflow."""
+def max_norm_or_one(r: Float[Array, "..."]) -> Float[Array, ""]:
+    """max |r_i|, or 1 for r = 0. Dividing by it keeps squared norms from under- or overflowing in float32."""
     largest = jnp.abs(r).max()
     return jnp.where(largest > 0, largest, 1)

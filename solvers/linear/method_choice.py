@@ -2,13 +2,16 @@
 
 import lineax as lx
 
+from .direct.fast_poisson_solve import FastPoissonSolve
 from .krylov.cg import CG
 from .krylov.fgmres import FGMRES
 from .krylov.minres import MINRES
 from .method import AbstractMethod
 from .operators.diffusion import Diffusion
-from .operators.laplacian import FastPoissonSolve, Laplacian, Spectral
+from .operators.field_operator import untagged
+from .operators.laplacian import Laplacian
 from .operators.sparse import Sparse
+from .operators.spectral import Spectral
 from .preconditioners.jacobi import Jacobi
 from .preconditioners.multigrid import Multigrid
 
@@ -25,13 +28,10 @@ def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
 
     **Arguments:** `options`: passed to the method, for example `rtol`.
     """
-    while isinstance(operator, lx.TaggedLinearOperator) and isinstance(
-        operator.operator, Diffusion | Laplacian | Spectral
-    ):
-        operator = operator.operator
-    if isinstance(operator, Laplacian | Spectral):
+    on_grid = untagged(operator)
+    if isinstance(on_grid, Laplacian | Spectral):
         return FastPoissonSolve(**options)
-    if isinstance(operator, Diffusion):
+    if isinstance(on_grid, Diffusion):
         return CG(preconditioner=Multigrid(), **options)
     if isinstance(operator, Sparse):
         return (

@@ -1,9 +1,13 @@
-"""What an iterative solve reports about itself. Every field is an array, so that each lane of a vmap has its own."""
+"""What a linear solve returns: the solution, and what the iteration reports about itself."""
 
 from enum import IntEnum
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int
+
+# What a step of an iteration may return beside a `Status` that ends it.
+RUNNING = -1
+PAUSED = -2  # the recurrence cannot go on from here: compute the true residual and start again from it
 
 
 class Status(IntEnum):
@@ -30,9 +34,16 @@ class Status(IntEnum):
 
 
 class Stats(eqx.Module):
-    """**Fields:** `status` (a `Status` value), `iterations`, `residual` (of the true b − A x, in the method's norm),
-    optional `history` of residual norms per iteration, padded with NaN, and, of methods whose directions are learned,
-    `fallbacks`: iterations in which the proposal was replaced by a safe one."""
+    """What an iteration reports. Every field is an array, so that each lane of a `vmap` has its own.
+
+    **Fields:**
+
+    - `status`: a `Status` value.
+    - `iterations`: number of iterations; of `Refinement`, of all its corrections together.
+    - `residual`: norm of the true b − A x, in the norm that the method tests.
+    - `history`: residual norm after every iteration `(max_steps,)`, NaN beyond the last one; None unless it was asked for.
+    - `fallbacks`: number of iterations in which a learned direction was replaced by a safe one; None for other methods.
+    """
 
     status: Int[Array, ""]
     iterations: Int[Array, ""]
@@ -42,7 +53,7 @@ class Stats(eqx.Module):
 
 
 class Solution(eqx.Module):
-    """**Fields:** `value` (the solution x), `stats`, `method` (what ran, for example "CG(Multigrid)")."""
+    """**Fields:** `value` (the solution x), `stats` (a `Stats`), `method` (what ran, for example "CG(Multigrid)")."""
 
     value: Float[Array, "..."]
     stats: Stats
@@ -50,8 +61,10 @@ class Solution(eqx.Module):
 
     @property
     def status(self):
+        """`stats.status`; `status_message(status)` puts it in words."""
         return self.stats.status
 
     @property
     def iterations(self):
+        """`stats.iterations`."""
         return self.stats.iterations

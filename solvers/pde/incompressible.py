@@ -10,11 +10,12 @@ import scipy.sparse.csgraph
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from ...core.domains import Grid
+from ...core.arrays import AnyArray
+from ...core.domains import Boundary, Grid
 from ..kernels import advection, staggered, stencil
 from ..kernels.staggered import Faces
 from ..linear.linear_solve import solve
-from ..linear.operators.diffusion import AnyArray, Diffusion
+from ..linear.operators.diffusion import Diffusion
 from ..linear.operators.laplacian import Laplacian
 
 SCHEMES = {"semi_lagrangian": advection.semi_lagrangian, "maccormack": advection.maccormack}
@@ -29,13 +30,13 @@ class Flow(eqx.Module):
     parts: Int[Array, "*space"]
     operator: Laplacian | Diffusion
     n_parts: int = eqx.field(static=True)
-    boundaries: tuple[stencil.Boundary, ...] = eqx.field(static=True)
+    boundaries: tuple[Boundary, ...] = eqx.field(static=True)
     spacing: tuple[float, ...] = eqx.field(static=True)
     scheme: str = eqx.field(static=True)
 
     def __init__(self, grid: Grid, solid, parts, n_parts: int, open_top: bool, scheme: str):
         self.parts, self.n_parts, self.scheme = jnp.asarray(parts), n_parts, scheme
-        conditions: list[stencil.Boundary] = ["periodic" if w == "periodic" else "neumann" for w in grid.layouts]
+        conditions: list[Boundary] = ["periodic" if w == "periodic" else "neumann" for w in grid.layouts]
         self.boundaries = (*conditions[:-1], "dirichlet" if open_top else conditions[-1])
         self.spacing = grid.spacing
         self.fluid = jnp.ones(grid.shape) if solid is None else jnp.where(solid, 0.0, 1.0)

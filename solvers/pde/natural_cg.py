@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ScalarLike
 
 from ..linear.krylov.cg import CG
-from ..linear.preconditioners.jacobi import FastPoisson
+from ..linear.preconditioners.fast_poisson import FastPoisson
 
 
 def natural_cg(preconditioner: FastPoisson, b: Array, rtol: ScalarLike | None) -> CG:

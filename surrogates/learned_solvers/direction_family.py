@@ -1,13 +1,12 @@
 """One name for the trained directions of several space dimensions."""
 
-import equinox as eqx
-
 from ...core.storage import register
+from ...solvers.linear.preconditioning import AbstractPreconditioner
 from .multilevel_direction import BoundDirection, MultilevelDirection
 
 
 @register("DirectionFamily")
-class DirectionFamily(eqx.Module):
+class DirectionFamily(AbstractPreconditioner):
     """The member of the operator's dimension: `bind(operator)` is `members[i].bind(operator)`.
 
     **Arguments:** `members`: directions of different `dim`.

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from ...solvers.linear.krylov.driver import dot, norm, ratio
-from ...solvers.linear.method import bound
+from ...solvers.linear.inner_products import dot, norm, ratio
+from ...solvers.linear.preconditioning import bound_map
 from ..task.task import Fields
 from ..training.objective import AbstractObjective, Outcome
 from .direction_systems import AbstractSystems
@@ -72,7 +72,7 @@ class DirectionObjective(AbstractObjective):
 
     def value(self, model: PyTree, points: tuple[PyTree, Lane]) -> tuple[Float[Array, ""], Outcome]:
         def of_domain(operator, lanes):
-            direction = bound(model, operator)
+            direction = bound_map(model, operator)
             return jax.vmap(lambda lane: self._step(direction, operator, lane))(lanes)
 
         losses, lanes = jax.vmap(of_domain)(*points)

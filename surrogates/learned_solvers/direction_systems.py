@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ...solvers.kernels import stencil
+from ...solvers.kernels import lanczos, stencil
 from ...solvers.kernels.trigonometric import dst1, laplacian_eigenvalues
 from ...solvers.linear.operators.diffusion import Diffusion
 
@@ -91,25 +91,20 @@ def ritz_vectors(operator, steps: int, key: Array) -> tuple[Float[Array, " steps
     """Ritz values, ascending, and unit Ritz vectors of `steps` Lanczos steps from a random start, re-orthogonalised
     twice against all previous vectors (without that, copies of converged extreme ones appear in float32).
 
-    The start is A times noise, so that a null space takes no part; of operators with fewer than `steps` distinct eigenvalues
-    the last Ritz vectors are zero. Memory: `steps` fields; the paper uses 10000, a few hundred are practical.
+    The start is A times noise, so that a null space takes no part. An operator with fewer than `steps` distinct eigenvalues
+    gets zero vectors for the rest. Memory: `steps` fields; the paper uses 10000, a few hundred are practical.
     """
     structure = operator.in_structure()
-    start = operator.mv(jax.random.normal(key, structure.shape, structure.dtype)).ravel()
-    basis = jnp.zeros((steps, start.size), start.dtype).at[0].set(_normalised(start)[0])
 
-    def step(basis, j):
-        w = operator.mv(basis[j].reshape(structure.shape)).ravel()
-        alpha = jnp.vdot(basis[j], w, precision="highest")
-        for _ in range(2):
-            w = w - jnp.matmul(basis.T, jnp.matmul(basis, w, precision="highest"), precision="highest")
-        w, beta = _normalised(w)
-        return basis.at[j + 1].set(w, mode="drop"), (alpha, beta)
+    def product(v):
+        return operator.mv(v.reshape(structure.shape)).ravel()
 
-    basis, (alpha, beta) = jax.lax.scan(step, basis, jnp.arange(steps))
-    tridiagonal = jnp.diag(alpha) + jnp.diag(beta[:-1], 1) + jnp.diag(beta[:-1], -1)
+    start = product(jax.random.normal(key, structure.shape, structure.dtype).ravel())
+    found = lanczos.lanczos(product, start, steps, keep_vectors=True)
+    tridiagonal = jnp.diag(found.diagonal) + jnp.diag(found.beside, 1) + jnp.diag(found.beside, -1)
     values, rotation = jnp.linalg.eigh(tridiagonal)
-    return values, jnp.matmul(rotation.T, basis, precision="highest").reshape(steps, *structure.shape)
+    vectors = jnp.matmul(rotation.T, found.vectors, precision="highest")
+    return values, vectors.reshape(steps, *structure.shape)
 
 
 def random_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
@@ -159,8 +154,3 @@ def _obstacle(key: Array, points: Array, side: int) -> Bool[Array, "*n"]:
 def _sine_eigenvalues(shape: tuple[int, ...]) -> Float[np.ndarray, "*n"]:
     along = [np.asarray(laplacian_eigenvalues(n, 1.0, "dirichlet")) for n in shape]
     return np.sum(np.meshgrid(*along, indexing="ij"), axis=0)
-
-
-def _normalised(v: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-    size = jnp.linalg.norm(v)
-    return v / jnp.where(size > 0, size, 1), size

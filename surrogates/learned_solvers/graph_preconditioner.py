@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...core.storage import register
-from ...solvers.linear.method import set_up
 from ...solvers.linear.operators.sparsity_pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
 from ...solvers.linear.preconditioners.incomplete_cholesky import incomplete_cholesky
 from ...solvers.linear.preconditioners.sparse_inverse import SparseInverse, polynomial_factors, scaled_inverse
 from ...solvers.linear.preconditioners.triangular_factor import TriangularFactor, TriangularPattern
+from ...solvers.linear.preconditioning import AbstractPreconditioner
 from ..trainable import AbstractTrainable
 from .graph_network import GraphNetwork
 
@@ -32,7 +32,7 @@ class GraphSystem(NamedTuple):
 
 
 @register("GraphPreconditioner")
-class GraphPreconditioner(AbstractTrainable):
+class GraphPreconditioner(AbstractPreconditioner, AbstractTrainable):
     """M from the entries of A by one pass of a graph network; `CG(GraphPreconditioner(…))`.
 
     The network adds to a classical start and sees only what does not change under A → c A:
@@ -49,7 +49,7 @@ class GraphPreconditioner(AbstractTrainable):
     solve once.
 
     **Arguments:** `factors`: K, of an inverse. `modified`: of the incomplete Cholesky start. `shift`: of an inverse, relative to
-    1/diag(A). `width`, `depth`: of the `GraphNetwork`. `applied` is made by `bind`.
+    1/diag(A). `width`, `depth`: of the `GraphNetwork`.
     """
 
     network: GraphNetwork
@@ -58,7 +58,6 @@ class GraphPreconditioner(AbstractTrainable):
     factors: int = eqx.field(static=True)
     modified: float = eqx.field(static=True)
     shift: float = eqx.field(static=True)
-    applied: TriangularFactor | SparseInverse | None = None
 
     def __init__(
         self,
@@ -76,7 +75,6 @@ class GraphPreconditioner(AbstractTrainable):
             raise ValueError(f"GraphPreconditioner: form must be 'factor' or 'inverse', got {form!r}")
         if form == "inverse" and not (factors >= 1 and shift > 0):
             raise ValueError(f"GraphPreconditioner: needs factors ≥ 1 and shift > 0, got {factors} and {shift}")
-        self.applied = None
         self.form, self.classical, self.factors, self.modified, self.shift = form, classical, factors, modified, shift
         extra = int(form == "factor") * (1 + int(classical))
         outputs = factors if form == "inverse" else 1
@@ -104,22 +102,15 @@ class GraphPreconditioner(AbstractTrainable):
             key=key,
         )
 
-    def bind(self, operator) -> "GraphPreconditioner":
-        if self.applied is not None:
-            return self
+    def bind(self, operator) -> TriangularFactor | SparseInverse:
+        """The factor or the inverse that the network writes for this operator."""
         entries = symmetric_entries(operator)
         levels = TriangularPattern(entries.pattern) if self.form == "factor" else None
         values = self.values(entries.pattern, self.system(entries, levels))
         if levels is None:
-            applied = scaled_inverse(entries, values, self.shift, operator.in_structure().shape)
-        else:
-            scale = jnp.sqrt(entries.diagonal)
-            applied = TriangularFactor(levels, values * jnp.concatenate([scale, scale[entries.pattern.rows]]))
-        return eqx.tree_at(lambda p: p.applied, self, applied, is_leaf=lambda x: x is None)
-
-    def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """M⁻¹ r, after `bind`."""
-        return set_up(self, self.applied)(r)
+            return scaled_inverse(entries, values, self.shift, operator.in_structure().shape)
+        scale = jnp.sqrt(entries.diagonal)
+        return TriangularFactor(levels, values * jnp.concatenate([scale, scale[entries.pattern.rows]]))
 
     def system(self, entries: SymmetricEntries, levels: TriangularPattern | None) -> GraphSystem:
         """Features and start of one system. `levels` of the pattern are needed for a factor alone."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...core.storage import register
+from ...solvers.linear.preconditioning import AbstractPreconditioner
 from ..trainable import AbstractTrainable
 from .direction_objective import DirectionObjective
 from .layers import convolve, initial_kernel, interpolated, pooled
@@ -16,7 +17,7 @@ from .stencil_geometry import Geometry, Units, coarsened, geometry_of
 
 
 @register("MultilevelDirection")
-class MultilevelDirection(AbstractTrainable):
+class MultilevelDirection(AbstractPreconditioner, AbstractTrainable):
     """q = N(A) r: a U-Net whose weights are the same on every level, for the operator −∇·(a∇u) + shift·u.
 
     On a level with features x of the residual, pooled to the next level as long as its shortest side exceeds `coarsest`:

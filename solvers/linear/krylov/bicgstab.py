@@ -1,14 +1,28 @@
 """Stabilised biconjugate gradients for non-symmetric operators (van der Vorst 1992)."""
 
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import ScalarLike
+from jaxtyping import Array, Float, ScalarLike
 
-from ..solution import Status
-from .driver import PAUSED, AbstractKrylov, Recurrence, dot, norm, ratio, verdict
+from ..driver import Recurrence, verdict
+from ..inner_products import dot, norm, ratio
+from ..preconditioning import Preconditioner
+from ..solution import PAUSED, Status
+from .krylov_method import AbstractKrylov
+
+
+class BiCGStabState(NamedTuple):
+    """x and its residual r; the shadow residual and its norm; the direction p; ρ = shadowᵀ r; whether no step was done yet."""
+
+    x: Array
+    r: Array
+    shadow: Array
+    p: Array
+    rho: Array
+    shadow_size: Array
+    fresh: Array | bool
 
 
 class BiCGStab(AbstractKrylov):
@@ -29,17 +43,20 @@ class BiCGStab(AbstractKrylov):
     `FGMRES`. Source: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992).
     """
 
-    preconditioner: Callable | None = None
+    preconditioner: Preconditioner | None = None
     rtol: ScalarLike = 1e-5
     atol: ScalarLike = 0.0
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)
     needs_symmetric: ClassVar[bool] = False
 
+    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
+        return norm(r)
+
     def recurrence(self, operator) -> Recurrence:
         def start(x, r):
             size = norm(r)
-            return (x, r, r, r, size**2, size, True), size
+            return BiCGStabState(x, r, r, r, size**2, size, True), size
 
         def step(state):
             x, r, shadow, p, rho, shadow_size, fresh = state
@@ -59,6 +76,7 @@ class BiCGStab(AbstractKrylov):
             ok = (sigma != 0) & (omega != 0) & parallel
             p = r + ratio(rho_new * alpha, rho * omega, ok) * (p - omega * v)
             failure = jnp.where(fresh & (sigma == 0), Status.breakdown, PAUSED)
-            return (x, r, shadow, p, rho_new, shadow_size, False), size, verdict(ok, failure, sigma, omega, size)
+            state = BiCGStabState(x, r, shadow, p, rho_new, shadow_size, False)
+            return state, size, verdict(ok, failure, sigma, omega, size)
 
-        return Recurrence(start, step, lambda state: state[0])
+        return Recurrence(start, step, lambda state: state.x)

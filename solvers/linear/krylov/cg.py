@@ -1,14 +1,28 @@
 """Preconditioned conjugate gradients (Hestenes and Stiefel 1952)."""
 
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
+from ..driver import Recurrence, verdict
+from ..inner_products import dot, ratio
+from ..preconditioning import Preconditioner
 from ..solution import Status
-from .driver import AbstractKrylov, Recurrence, dot, ratio, verdict
+from .krylov_method import AbstractKrylov
+
+
+class CGState(NamedTuple):
+    """x, its residual r by the recurrence, z = M⁻¹ r (None without a preconditioner), the last direction p, γ = rᵀ z and
+    β = γ / γ_before."""
+
+    x: Array
+    r: Array
+    z: Array | None
+    p: Array
+    gamma: Array
+    beta: Array
 
 
 class CG(AbstractKrylov):
@@ -21,7 +35,7 @@ class CG(AbstractKrylov):
 
     **Arguments:**
 
-    - `preconditioner`: symmetric positive definite map r ↦ M⁻¹ r, a callable pytree, or one that is set up from the
+    - `preconditioner`: symmetric positive definite map r ↦ M⁻¹ r, any callable pytree or one that is set up from the
       operator, as `Multigrid()` and `Jacobi()`; none by default. It gets no gradient (at convergence the solution does not
       depend on it).
     - `rtol`, `atol`: stop at |r| ≤ max(rtol |b|, atol) for r = b − A x. Good values of rtol: 1e-5 in float32, 1e-10 in
@@ -34,7 +48,7 @@ class CG(AbstractKrylov):
     A direction of zero or negative curvature ends it as `breakdown` (use `MINRES` for indefinite operators).
     """
 
-    preconditioner: Callable | None = None
+    preconditioner: Preconditioner | None = None
     rtol: ScalarLike = 1e-5
     atol: ScalarLike = 0.0
     norm: Literal["residual", "natural"] = eqx.field(static=True, default="residual")
@@ -47,7 +61,7 @@ class CG(AbstractKrylov):
             raise ValueError(f"CG: unknown norm {self.norm!r}; use 'residual' or 'natural'")
 
     def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        """|r| in the norm of the stopping test."""
+        """‖r‖₂, or √(rᵀ M⁻¹ r) with `norm="natural"`."""
         return self._measure(r, self.precondition(r) if self.norm == "natural" else r)
 
     def recurrence(self, operator) -> Recurrence:
@@ -58,7 +72,8 @@ class CG(AbstractKrylov):
         def start(x, r):
             z = self.precondition(r)
             gamma = dot(r, z)
-            return (x, r, None if plain else z, jnp.zeros_like(r), gamma, jnp.zeros_like(gamma)), self._measure(r, z)
+            state = CGState(x, r, None if plain else z, jnp.zeros_like(r), gamma, jnp.zeros_like(gamma))
+            return state, self._measure(r, z)
 
         def step_if(state, active):
             x, r, z, p, gamma, beta = state
@@ -71,10 +86,10 @@ class CG(AbstractKrylov):
             r = r - alpha * q
             z = self.precondition(r)
             gamma_new = dot(r, z)
-            state = (x, r, None if plain else z, p, gamma_new, ratio(gamma_new, gamma, ok & active))
+            state = CGState(x, r, None if plain else z, p, gamma_new, ratio(gamma_new, gamma, ok & active))
             return state, self._measure(r, z), verdict(ok, Status.breakdown, curvature, gamma_new)
 
-        return Recurrence(start, lambda state: step_if(state, True), lambda state: state[0], step_if=step_if)
+        return Recurrence(start, lambda state: step_if(state, True), lambda state: state.x, step_if=step_if)
 
     def _measure(self, r, z):
         # Rounding can make a tiny square negative. A large negative one (M is not definite) is a breakdown in `step`.

@@ -1,16 +1,35 @@
 """Conjugate directions proposed by a learned map of the residual (Kaneda et al. 2023)."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from ..method import AbstractMethod, bound
+from ..driver import Recurrence, iterate, verdict
+from ..inner_products import dot, norm, ratio
+from ..method import AbstractMethod, check_steps
+from ..preconditioning import AbstractPreconditioner, Preconditioner, applied, bound_map, bound_transpose
 from ..solution import Stats, Status
-from .driver import Recurrence, dot, iterate, norm, ratio, verdict
+
+
+class Direction(NamedTuple):
+    """A direction d, its product A d and its curvature dᵀA d."""
+
+    d: Array
+    product: Array
+    curvature: Array
+
+
+class DeepCGState(NamedTuple):
+    """x, its residual r by the recurrence, the last two directions, the number of proposals replaced so far."""
+
+    x: Array
+    r: Array
+    older: Direction
+    newer: Direction
+    fallbacks: Array | int
 
 
 class DeepCG(AbstractMethod):
@@ -30,8 +49,8 @@ class DeepCG(AbstractMethod):
 
     **Arguments:**
 
-    - `direction`: a callable pytree r ↦ q on residuals of unit norm, or an object with `bind(operator)` that gives one.
-      `surrogax.load("deepcg-poisson-64")` is one. It may compute in another dtype than the system's. It gets no
+    - `direction`: a callable pytree r ↦ q on residuals of unit norm, or an `AbstractPreconditioner`, whose `bind(operator)`
+      returns one, as `surrogax.load("deepcg-poisson-64")`. It may compute in another dtype than the system's. It gets no
       gradient.
     - `rtol`, `atol`: stop at ‖r‖₂ ≤ max(rtol ‖b‖₂, atol). In float32 the residual of a smooth solution has a floor of about
       ε ‖A‖ ‖x‖: 1e-4 is safe, 1e-6 needs a system in float64 (the direction may stay in float32).
@@ -44,7 +63,7 @@ class DeepCG(AbstractMethod):
     which has no safeguard and recomputes b − A x in every step.
     """
 
-    direction: Callable
+    direction: Preconditioner
     rtol: ScalarLike = 1e-4
     fallback: AbstractMethod | None = None
     atol: ScalarLike = 0.0
@@ -53,57 +72,60 @@ class DeepCG(AbstractMethod):
     needs_symmetric: ClassVar[bool] = True
 
     def __init__(
-        self, direction, rtol=1e-4, fallback=None, atol=0.0, max_steps: int | None = None, history: bool = False
+        self, direction: Any, rtol=1e-4, fallback=None, atol=0.0, max_steps: int | None = None, history: bool = False
     ):
         if max_steps is None:
             max_steps = 1000 if fallback is None else 100
-        if max_steps < 0:
-            raise ValueError(f"DeepCG: max_steps must not be negative, got {max_steps}")
-        if not callable(direction) and not hasattr(direction, "bind"):
+        if not callable(direction) and not isinstance(direction, AbstractPreconditioner):
             raise TypeError(
-                f"DeepCG: direction must be a map of residuals or have bind(operator), got {direction!r:.80}"
+                "DeepCG: direction must be a map of residuals or an AbstractPreconditioner, which bind(operator) turns into "
+                f"one, got {direction!r:.80}"
             )
-        self.direction, self.rtol, self.fallback, self.atol = direction, rtol, fallback, atol
+        self.direction: Preconditioner = direction
+        self.rtol, self.fallback, self.atol = rtol, fallback, atol
         self.max_steps, self.history = max_steps, history
+        check_steps(self)
 
-    def bind(self, operator) -> "DeepCG":
-        fallback = None if self.fallback is None else self.fallback.bind(operator)
-        return dataclasses.replace(self, direction=bound(self.direction, operator), fallback=fallback)
+    def bind(self, operator, *, transpose: bool = False) -> "DeepCG":
+        fallback = None if self.fallback is None else self.fallback.bind(operator, transpose=transpose)
+        make = bound_transpose if transpose else bound_map
+        return dataclasses.replace(self, direction=make(self.direction, operator), fallback=fallback)
+
+    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
+        return norm(r)
 
     def describe(self) -> str:
         inner = type(self.direction).__name__
         return f"DeepCG({inner})" if self.fallback is None else f"DeepCG({inner}, {self.fallback.describe()})"
 
     def __call__(
-        self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""] | None = None
+        self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""]
     ) -> tuple[Float[Array, "..."], Stats]:
-        """x and its `Stats`. `tolerance`, if given, is the ‖r‖₂ to reach instead of max(rtol ‖b‖₂, atol)."""
-        method = self.bind(operator)
-        if tolerance is None:
-            tolerance = jnp.maximum(self.rtol * self.measure(b), self.atol)
-        x, stats = iterate(method, method.recurrence(operator), operator, b, x0, tolerance)
-        if method.fallback is None:
+        x, stats = iterate(self, self.recurrence(operator), operator, b, x0, tolerance, self.history)
+        if self.fallback is None:
             return x, stats
-        x, rest = method.fallback(operator, b, x, tolerance)
+        x, rest = self.fallback(operator, b, x, tolerance)
         iterations, fallbacks = stats.iterations + rest.iterations, stats.fallbacks + rest.iterations
         return x, Stats(rest.status, iterations, rest.residual, stats.history, fallbacks)
 
     def recurrence(self, operator) -> Recurrence:
+        """The iteration for `operator`, of a bound method."""
+
         def start(x, r):
-            none = (jnp.zeros_like(r), jnp.zeros_like(r), jnp.zeros((), r.dtype))
-            return (x, r, none, none, 0), norm(r)
+            none = Direction(jnp.zeros_like(r), jnp.zeros_like(r), jnp.zeros((), r.dtype))
+            return DeepCGState(x, r, none, none, 0), norm(r)
 
         def conjugate(q, product, previous):
-            """q and A q made A-orthogonal to the previous directions, with their curvature and slope."""
-            for p, p_product, p_curvature in previous:
-                overlap = ratio(dot(q, p_product), p_curvature, p_curvature > 0)
-                q, product = q - overlap * p, product - overlap * p_product
+            """q and A q made A-orthogonal to the previous directions."""
+            for p in previous:
+                overlap = ratio(dot(q, p.product), p.curvature, p.curvature > 0)
+                q, product = q - overlap * p.d, product - overlap * p.product
             return q, product
 
         def step(state):
             x, r, older, newer, fallbacks = state
             unit = ratio(r, norm(r), norm(r) > 0)
-            q = self.direction(unit).astype(r.dtype)
+            q = applied(self.direction, unit).astype(r.dtype)
             q = ratio(q, norm(q), jnp.isfinite(norm(q)) & (norm(q) > 0))
             proposal, safe = (conjugate(v, operator.mv(v), (newer, older)) for v in (q, unit))
             slope, curvature, gain = _gain(*proposal, r)
@@ -115,10 +137,10 @@ class DeepCG(AbstractMethod):
             alpha = ratio(slope, curvature, ok)
             r = r - alpha * product
             size = norm(r)
-            state = (x + alpha * d, r, newer, (d, product, curvature), fallbacks + replaced)
+            state = DeepCGState(x + alpha * d, r, newer, Direction(d, product, curvature), fallbacks + replaced)
             return state, size, verdict(ok, Status.breakdown, curvature, size)
 
-        return Recurrence(start, step, lambda state: state[0], lambda state: state[-1])
+        return Recurrence(start, step, lambda state: state.x, lambda state: state.fallbacks)
 
 
 def _gain(d, product, r):

@@ -1,14 +1,31 @@
 """Flexible restarted GMRES (Saad 1993)."""
 
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from .driver import PAUSED, AbstractKrylov, Recurrence, norm, ratio, verdict
+from ..driver import Recurrence, verdict
+from ..inner_products import norm, ratio
+from ..preconditioning import Preconditioner
+from ..solution import PAUSED
+from .krylov_method import AbstractKrylov
+
+
+class FGMRESState(NamedTuple):
+    """One cycle: x at its start and |r| there, β; the orthonormal basis `(m + 1, n)` and the preconditioned vectors `(m, n)`
+    (None without a preconditioner); the triangle R `(m, m)` and the rotations that made it, multiplied together
+    `(m + 1, m + 1)`; the number of columns done."""
+
+    x: Array
+    beta: Array
+    basis: Array
+    images: Array | None
+    triangle: Array
+    rotation: Array
+    columns: Array | int
 
 
 class FGMRES(AbstractKrylov):
@@ -31,7 +48,7 @@ class FGMRES(AbstractKrylov):
     (2005), for the second orthogonalisation.
     """
 
-    preconditioner: Callable | None = None
+    preconditioner: Preconditioner | None = None
     rtol: ScalarLike = 1e-5
     atol: ScalarLike = 0.0
     restart: int = eqx.field(static=True, default=30)
@@ -43,6 +60,9 @@ class FGMRES(AbstractKrylov):
         if self.restart < 1:
             raise ValueError(f"FGMRES: restart must be at least 1, got {self.restart}")
 
+    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
+        return norm(r)
+
     def recurrence(self, operator) -> Recurrence:
         structure = operator.in_structure()
         shape, n = structure.shape, structure.size
@@ -53,7 +73,8 @@ class FGMRES(AbstractKrylov):
             basis = jnp.zeros((m + 1, n), r.dtype).at[0].set(ratio(r, beta, beta > 0).ravel())
             images = None if self.preconditioner is None else jnp.zeros((m, n), r.dtype)
             # The rotations are kept multiplied together, so that a column is turned by one small product.
-            return (x, beta, basis, images, jnp.zeros((m, m), r.dtype), jnp.eye(m + 1, dtype=r.dtype), 0), beta
+            triangle, rotation = jnp.zeros((m, m), r.dtype), jnp.eye(m + 1, dtype=r.dtype)
+            return FGMRESState(x, beta, basis, images, triangle, rotation, 0), beta
 
         def step(state):
             x, beta, basis, images, triangle, rotation, j = state
@@ -73,7 +94,7 @@ class FGMRES(AbstractKrylov):
             triangle = triangle.at[:, j].set(above.at[j].set(pivot))
             size = jnp.abs(beta * rotation[j + 1, 0])
             status = verdict((j + 1 < m) & (length > 0), PAUSED, size, pivot)
-            return (x, beta, basis, images, triangle, rotation, j + 1), size, status
+            return FGMRESState(x, beta, basis, images, triangle, rotation, j + 1), size, status
 
         def solution(state):
             x, beta, basis, images, triangle, rotation, j = state

@@ -1,15 +1,29 @@
 """Conjugate gradients for preconditioners that change or are not linear (Notay 2000; Golub and Ye 1999)."""
 
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import ScalarLike
+from jaxtyping import Array, Float, ScalarLike
 
+from ..driver import Recurrence, verdict
+from ..inner_products import dot, norm, ratio
+from ..preconditioning import Preconditioner
 from ..solution import Status
-from .driver import AbstractKrylov, Recurrence, dot, norm, ratio, verdict
+from .krylov_method import AbstractKrylov
+
+
+class FlexibleState(NamedTuple):
+    """x, its residual r by the recurrence; the last m directions p_i and products A p_i as rows `(m, n)` with their
+    curvatures p_iᵀ A p_i `(m,)`; the number of steps so far."""
+
+    x: Array
+    r: Array
+    directions: Array
+    products: Array
+    curvatures: Array
+    count: Array | int
 
 
 class FlexibleCG(AbstractKrylov):
@@ -30,7 +44,7 @@ class FlexibleCG(AbstractKrylov):
     Flexible conjugate gradients, SIAM J. Sci. Comput. 22 (2000), algorithm FCG(m).
     """
 
-    preconditioner: Callable | None = None
+    preconditioner: Preconditioner | None = None
     rtol: ScalarLike = 1e-5
     atol: ScalarLike = 0.0
     directions: int = eqx.field(static=True, default=1)
@@ -42,10 +56,13 @@ class FlexibleCG(AbstractKrylov):
         if self.directions < 1:
             raise ValueError(f"FlexibleCG: directions must be at least 1, got {self.directions}")
 
+    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
+        return norm(r)
+
     def recurrence(self, operator) -> Recurrence:
         def start(x, r):
             none = jnp.zeros((self.directions, r.size), r.dtype)
-            return (x, r, none, none, jnp.zeros(self.directions, r.dtype), 0), norm(r)
+            return FlexibleState(x, r, none, none, jnp.zeros(self.directions, r.dtype), 0), norm(r)
 
         def step(state):
             x, r, directions, products, curvatures, k = state
@@ -60,8 +77,8 @@ class FlexibleCG(AbstractKrylov):
             r = r - alpha * q
             slot = k % self.directions
             kept = (directions.at[slot].set(p.ravel()), products.at[slot].set(q.ravel()))
-            state = (x + alpha * p, r, *kept, curvatures.at[slot].set(curvature), k + 1)
+            state = FlexibleState(x + alpha * p, r, *kept, curvatures.at[slot].set(curvature), k + 1)
             size = norm(r)
             return state, size, verdict(ok, Status.breakdown, curvature, size)
 
-        return Recurrence(start, step, lambda state: state[0])
+        return Recurrence(start, step, lambda state: state.x)

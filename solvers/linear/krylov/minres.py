@@ -1,14 +1,42 @@
 """Minimal residuals for symmetric indefinite operators (Paige and Saunders 1975)."""
 
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from ..solution import Status
-from .driver import PAUSED, RUNNING, AbstractKrylov, Recurrence, dot, norm, ratio
+from ..driver import Recurrence
+from ..inner_products import dot, norm, ratio
+from ..preconditioning import Preconditioner
+from ..solution import PAUSED, RUNNING, Status
+from .krylov_method import AbstractKrylov
+
+
+class Rotation(NamedTuple):
+    """A Givens rotation."""
+
+    cos: Array
+    sin: Array
+
+
+class MINRESState(NamedTuple):
+    """x; the last two Lanczos vectors, their M⁻¹ image z and norms γ; the last two directions w; the residual r where it is
+    kept explicitly (else None); |r| up to its sign, η; the last two rotations; the largest entry of the tridiagonal matrix."""
+
+    x: Array
+    v_old: Array
+    v: Array
+    z: Array
+    w_old: Array
+    w: Array
+    r: Array | None
+    gamma_old: Array
+    gamma: Array
+    eta: Array
+    older: Rotation
+    old: Rotation
+    scale: Array
 
 
 class MINRES(AbstractKrylov):
@@ -28,7 +56,7 @@ class MINRES(AbstractKrylov):
     12 (1975); preconditioned form: Elman, Silvester and Wathen, Finite Elements and Fast Iterative Solvers, algorithm 4.1.
     """
 
-    preconditioner: Callable | None = None
+    preconditioner: Preconditioner | None = None
     rtol: ScalarLike = 1e-5
     atol: ScalarLike = 0.0
     norm: Literal["residual", "natural"] = eqx.field(static=True, default="residual")
@@ -41,7 +69,7 @@ class MINRES(AbstractKrylov):
             raise ValueError(f"MINRES: unknown norm {self.norm!r}; use 'residual' or 'natural'")
 
     def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        """|r| in the norm of the stopping test."""
+        """‖r‖₂, or √(rᵀ M⁻¹ r) with `norm="natural"`."""
         return jnp.sqrt(jnp.abs(dot(r, self.precondition(r)))) if self.norm == "natural" else norm(r)
 
     def recurrence(self, operator) -> Recurrence:
@@ -52,8 +80,9 @@ class MINRES(AbstractKrylov):
             eta = jnp.sqrt(jnp.abs(dot(r, z)))
             one, zero = jnp.ones_like(eta), jnp.zeros_like(eta)
             vectors = (jnp.zeros_like(r), r, z, jnp.zeros_like(r), jnp.zeros_like(r), r if explicit else None)
-            # gamma_old = 1 stands beside v_old = 0; the rotations are (cos, sin), the older first.
-            return (x, *vectors, one, eta, eta, (one, zero), (one, zero), zero), norm(r) if explicit else eta
+            # γ_old = 1 divides v_old = 0.
+            identity = Rotation(one, zero)
+            return MINRESState(x, *vectors, one, eta, eta, identity, identity, zero), norm(r) if explicit else eta
 
         def step(state):
             x, v_old, v, z, w_old, w, r, gamma_old, gamma, eta, older, old, scale = state
@@ -70,11 +99,11 @@ class MINRES(AbstractKrylov):
             scale = jnp.maximum(scale, jnp.abs(delta) + gamma_new)
 
             # The new column of the tridiagonal matrix, turned by the two older rotations and by a new one.
-            bulge, above = older[1] * gamma, old[1] * delta + older[0] * old[0] * gamma
-            diagonal = old[0] * delta - older[0] * old[1] * gamma
+            bulge, above = older.sin * gamma, old.sin * delta + older.cos * old.cos * gamma
+            diagonal = old.cos * delta - older.cos * old.sin * gamma
             pivot = jnp.hypot(diagonal, gamma_new)
             # ‖A r‖ of the residual before this step: nothing left means that no solution has a smaller residual.
-            least = jnp.hypot(diagonal, old[0] * gamma_new) <= 100 * jnp.finfo(square.dtype).eps * scale
+            least = jnp.hypot(diagonal, old.cos * gamma_new) <= 100 * jnp.finfo(square.dtype).eps * scale
             ok = definite & ~least & (pivot > 0)
             cos, sin = ratio(diagonal, pivot, ok), ratio(gamma_new, pivot, ok)
             w_new = ratio(jnp.ones_like(pivot), pivot, ok) * (z - bulge * w_old - above * w)
@@ -88,7 +117,7 @@ class MINRES(AbstractKrylov):
             status = jnp.where(jnp.isfinite(square) & jnp.isfinite(delta), status, Status.non_finite)
             # A vanished Lanczos vector ends the space: the residual is zero then, and the division by 1 is not used.
             gamma_new = jnp.where(gamma_new > 0, gamma_new, 1)
-            rotations = (old, (cos, sin))
-            return (x, v, v_new, z_new, w, w_new, r, gamma, gamma_new, eta, *rotations, scale), size, status
+            lanczos, rotations = (gamma, gamma_new, eta), (old, Rotation(cos, sin))
+            return MINRESState(x, v, v_new, z_new, w, w_new, r, *lanczos, *rotations, scale), size, status
 
-        return Recurrence(start, step, lambda state: state[0])
+        return Recurrence(start, step, lambda state: state.x)

@@ -5,14 +5,12 @@ from typing import Any, ClassVar, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ....core.arrays import AnyArray
 from ....core.domains import Boundary
 from ...kernels import stencil
 from .field_operator import AbstractFieldOperator
-
-AnyArray = Array | np.ndarray
 
 
 class Diffusion(AbstractFieldOperator):

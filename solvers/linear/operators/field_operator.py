@@ -1,4 +1,8 @@
-"""What operators on one field have in common, and the answers to lineax's questions about them."""
+"""`AbstractFieldOperator`: the base class of square linear operators on one real grid field.
+
+It implements lineax's `AbstractLinearOperator` (`as_matrix`, `out_structure`) and registers the answers to lineax's queries
+(`lx.is_symmetric`, `lx.diagonal`, …).
+"""
 
 import abc
 
@@ -31,6 +35,13 @@ class AbstractFieldOperator(lx.AbstractLinearOperator):
 
     def out_structure(self):
         return self.in_structure()
+
+
+def untagged(operator):
+    """The operator inside of lineax's tags."""
+    while isinstance(operator, lx.TaggedLinearOperator):
+        operator = operator.operator
+    return operator
 
 
 @lx.is_symmetric.register(AbstractFieldOperator)

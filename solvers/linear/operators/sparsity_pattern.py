@@ -6,18 +6,17 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
 import scipy.sparse
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ....core.arrays import AnyArray
 from ...kernels import stencil
 from .diffusion import Diffusion
+from .field_operator import untagged
 from .laplacian import Laplacian
 from .sparse import Sparse
-
-Indices = np.ndarray | Array
 
 
 class SymmetricPattern(eqx.Module):
@@ -27,18 +26,18 @@ class SymmetricPattern(eqx.Module):
     Values on the whole pattern are one array `(n + 2m,)`: the diagonal, the places below it in the order of `rows`, their
     mirror images in the same order. Values on the lower triangle alone are `(n + m,)`.
 
-    `neighbours` `(n, k)` lists the columns of each row other than the diagonal, `entries` `(n, k)` where in the 2m values off the
-    diagonal they stand. Short rows are filled up with the row itself and the number 2m. `slots` `(2m,)` is the way back: the
-    place of each value in the flattened `entries`.
+    `neighbours` `(n, k)` lists the columns of the entries of each row, without the diagonal. `entries` `(n, k)` are the positions
+    of these entries among the 2m values off the diagonal. Short rows are padded: with the row itself in `neighbours`, with 2m
+    in `entries`. `slots` `(2m,)` is the inverse of `entries`: value v is at position `slots[v]` of the flattened `entries`.
 
     **Arguments:** made on the host from `rows`, `columns` of the places below the diagonal (others raise `ValueError`).
     """
 
-    rows: Int[Indices, " m"]
-    columns: Int[Indices, " m"]
-    neighbours: Int[Indices, "n k"]
-    entries: Int[Indices, "n k"]
-    slots: Int[Indices, " edges"]
+    rows: Int[AnyArray, " m"]
+    columns: Int[AnyArray, " m"]
+    neighbours: Int[AnyArray, "n k"]
+    entries: Int[AnyArray, "n k"]
+    slots: Int[AnyArray, " edges"]
 
     def __init__(self, rows, columns, size: int):
         rows, columns = np.asarray(rows, np.int32), np.asarray(columns, np.int32)
@@ -75,7 +74,7 @@ class SymmetricPattern(eqx.Module):
 
 
 class SymmetricEntries(NamedTuple):
-    """The values of a symmetric matrix on its pattern: `diagonal` `(n,)` and those below it `(m,)`."""
+    """The values of a symmetric matrix on its pattern: the `diagonal` `(n,)` and the entries below it, `lower` `(m,)`."""
 
     pattern: SymmetricPattern
     diagonal: Float[Array, " n"]
@@ -96,8 +95,7 @@ def symmetric_entries(operator) -> SymmetricEntries:
 
     **Raises:** `TypeError` for other operators and for a traced pattern, `ValueError` for a `Sparse` that is not symmetric.
     """
-    while isinstance(operator, lx.TaggedLinearOperator):
-        operator = operator.operator
+    operator = untagged(operator)
     if isinstance(operator, Laplacian):
         operator = operator.as_diffusion()
     if isinstance(operator, Diffusion):
@@ -143,7 +141,7 @@ def _diffusion_entries(operator: Diffusion) -> SymmetricEntries:
     return SymmetricEntries(_grid_pattern(operator.shape, operator.boundaries), operator.diagonal().reshape(n), lower)
 
 
-def grouped(keys: Indices, groups: int) -> Int[np.ndarray, "groups k"]:
+def grouped(keys: AnyArray, groups: int) -> Int[np.ndarray, "groups k"]:
     """The positions of every key 0 … groups − 1 in `keys`, in order, filled up with `len(keys)`."""
     counts = np.bincount(keys, minlength=groups)
     order = np.argsort(keys, kind="stable")

@@ -1,16 +1,16 @@
 """Incomplete Cholesky factors without fill, IC(0), and their modified and relaxed forms."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, ScalarLike
 
 from ..operators.sparsity_pattern import grouped, symmetric_entries
+from ..preconditioning import AbstractPreconditioner
 from .triangular_factor import TriangularFactor, TriangularPattern
 
 
-class IncompleteCholesky(eqx.Module):
+class IncompleteCholesky(AbstractPreconditioner):
     """M = L Lᵀ ≈ A with L on the lower triangle of the pattern of A (Meijerink and van der Vorst 1977; modified:
     Gustafsson 1978).
 
@@ -23,22 +23,16 @@ class IncompleteCholesky(eqx.Module):
     Computed level by level in one `lax.scan`, under jit too.
 
     **Arguments:** `modified`: 0 for IC(0); 0.9 to 0.99 on grids, where it needs about two thirds of the iterations of IC(0) at
-    32² points and half at 128². `factor` is made by `bind`.
+    32² points and half at 128².
+
+    For symmetric `Diffusion`, `Laplacian` and `Sparse` operators; others raise `TypeError`.
     """
 
     modified: ScalarLike = 0.0
-    factor: TriangularFactor | None = None
 
-    def bind(self, operator) -> "IncompleteCholesky":
-        if self.factor is not None:
-            return self
+    def bind(self, operator) -> TriangularFactor:
         pattern, diagonal, lower = symmetric_entries(operator)
-        factor = incomplete_cholesky(TriangularPattern(pattern), diagonal, lower, self.modified)
-        return IncompleteCholesky(self.modified, factor)
-
-    def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """M⁻¹ r, after `bind`."""
-        return self.factor(r)
+        return incomplete_cholesky(TriangularPattern(pattern), diagonal, lower, self.modified)
 
 
 def incomplete_cholesky(
@@ -68,7 +62,7 @@ def incomplete_cholesky(
 
 
 def _tables(levels: TriangularPattern):
-    """Per level: places in (diagonal, lower, one to spare) of its unknowns `(width,)`, of the entries below them
+    """Per level: the places, in the values (diagonal, lower, one to spare), of its unknowns `(width,)`, of the entries below them
     `(width, c)` and of all products of two of these `(width, c, c)`; which products fall outside the pattern."""
     pattern, unknowns = levels.pattern, levels.forward.unknowns
     n, m = pattern.size, pattern.places

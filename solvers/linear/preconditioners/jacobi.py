@@ -1,60 +1,31 @@
-"""Approximate inverses: symmetric positive definite maps r ↦ M⁻¹ r."""
+"""The diagonal of the operator as a preconditioner."""
 
 import equinox as eqx
-import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, Float
 
-from ....core.domains import Boundary
-from ...kernels import fast_poisson
+from ..preconditioning import AbstractPreconditioner
 
 
-class FastPoisson(eqx.Module):
-    """M⁻¹ r = s · (−Δ_h + shift)⁻¹ (s · r) by sine, cosine and Fourier transforms (Concus and Golub 1973).
+class Jacobi(AbstractPreconditioner):
+    """M⁻¹ r = r / D.
 
-    Without a Dirichlet axis and with shift 0 constants are in the null space of M⁻¹ as they are in that of −∇·(a∇): the
-    mean of r is ignored and M⁻¹ r has zero mean, whatever the scaling.
-
-    **Arguments:**
-
-    - `scaling`: s, a scalar or a field `(*n)`; a^(−1/2) for the operator −∇·(a∇). Good choice: none for coefficients that
-      jump (iterations bounded by the contrast), a^(−1/2) for smooth ones. The wrong choice converges, slowly.
-    - `shift`: a number, not negative.
-    - `dtype`: "float32" makes the transforms of a float64 system in half the time, at the same number of iterations where A
-      is not M itself.
+    **Arguments:** `diagonal`: D, a field `(*n)`; by default the diagonal of the operator of the solve. Give |diag A| to
+    `MINRES` where A is indefinite.
     """
-
-    scaling: Float[Array, "..."] | None
-    shift: ScalarLike
-    spacing: tuple[float, ...] = eqx.field(static=True)
-    boundaries: tuple[Boundary, ...] = eqx.field(static=True)
-    dtype: str | None = eqx.field(static=True)
-
-    def __init__(self, spacing, boundaries, scaling=None, shift: ScalarLike = 0.0, dtype: str | None = None):
-        self.spacing, self.boundaries, self.shift, self.dtype = tuple(spacing), tuple(boundaries), shift, dtype
-        self.scaling = None if scaling is None else jnp.asarray(scaling)
-
-    def __call__(self, r):
-        scaling = 1 if self.scaling is None else self.scaling
-        rhs = (scaling * self._centred(r)).astype(self.dtype or r.dtype)
-        z = fast_poisson.solve_constant(rhs, self.spacing, self.boundaries, self.shift)
-        return self._centred(scaling * z.astype(r.dtype))
-
-    def _centred(self, r):
-        if "dirichlet" in self.boundaries:
-            return r
-        return r - jnp.where(jnp.asarray(self.shift) == 0, r.mean(), 0)
-
-
-class Jacobi(eqx.Module):
-    """M⁻¹ r = r / diag(A); `Jacobi()` takes the diagonal of the operator of the solve."""
 
     diagonal: Float[Array, "*n"] | None = None
 
-    def bind(self, operator) -> "Jacobi":
+    def bind(self, operator) -> "BoundJacobi":
         if self.diagonal is not None:
-            return self
-        return Jacobi(lx.diagonal(operator).reshape(operator.in_structure().shape))
+            return BoundJacobi(self.diagonal)
+        return BoundJacobi(lx.diagonal(operator).reshape(operator.in_structure().shape))
 
-    def __call__(self, r):
+
+class BoundJacobi(eqx.Module):
+    """`Jacobi` for one operator: r ↦ r / D."""
+
+    diagonal: Float[Array, "*n"]
+
+    def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
         return r / self.diagonal

@@ -1,17 +1,15 @@
 """Geometric multigrid as a preconditioner."""
 
-import dataclasses
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from ...kernels import multigrid, stencil_matrix
-from ..method import set_up
 from ..operators.laplacian import as_diffusion
+from ..preconditioning import AbstractPreconditioner
 
 
-class Multigrid(eqx.Module):
+class Multigrid(AbstractPreconditioner):
     """M⁻¹ r = one V-cycle for −∇·(a∇u) + shift · u: black box multigrid (Dendy 1982) with Chebyshev smoothing.
 
     `CG(Multigrid())` needs 7 to 11 iterations for a residual of 1e-8 at any size, with coefficients that jump across smooth
@@ -40,22 +38,25 @@ class Multigrid(eqx.Module):
 
     degree: int = eqx.field(static=True, default=2)
     omega: ScalarLike = 1.0
-    levels: multigrid.Hierarchy | None = None
 
     def __check_init__(self):
         if self.degree not in (1, 2, 3):
             raise ValueError(f"Multigrid: degree must be 1, 2 or 3, got {self.degree}")
 
-    def bind(self, operator) -> "Multigrid":
-        if self.levels is not None:
-            return self
+    def bind(self, operator) -> "BoundMultigrid":
         a = as_diffusion(operator, "Multigrid")
         single = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
         matrix = stencil_matrix.from_faces([single(f) for f in a.faces], a.spacing, a.boundaries, single(a.shift))
-        return dataclasses.replace(self, levels=multigrid.hierarchy(matrix, a.spacing))
+        return BoundMultigrid(multigrid.hierarchy(matrix, a.spacing), self.degree, self.omega)
+
+
+class BoundMultigrid(eqx.Module):
+    """`Multigrid` for one operator: r ↦ one V-cycle, in float32."""
+
+    levels: multigrid.Hierarchy
+    degree: int = eqx.field(static=True)
+    omega: ScalarLike
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """M⁻¹ r, after `bind`."""
-        levels = set_up(self, self.levels)
         omega = jnp.asarray(self.omega, jnp.float32)
-        return multigrid.cycle(levels, r.astype(jnp.float32), self.degree, omega).astype(r.dtype)
+        return multigrid.cycle(self.levels, r.astype(jnp.float32), self.degree, omega).astype(r.dtype)

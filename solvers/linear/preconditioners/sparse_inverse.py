@@ -1,7 +1,7 @@
 """Preconditioners M⁻¹ = G Gᵀ + shift with a sparse G: products alone, nothing sequential."""
 
-import functools
-import operator
+from functools import reduce
+from operator import matmul
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, ScalarLike
 
 from ..operators.sparsity_pattern import SymmetricEntries, square_matrix, symmetric_entries
+from ..preconditioning import AbstractPreconditioner
 
 
 class SparseInverse(eqx.Module):
@@ -32,7 +33,7 @@ class SparseInverse(eqx.Module):
         return self.factor.mv(self._transposed.mv(r)) + self.shift * r
 
 
-class PolynomialInverse(eqx.Module):
+class PolynomialInverse(AbstractPreconditioner):
     """`SparseInverse` with G = (2K + 1) D^(−1/2) Π_k (I − Â/λ_k), Â = D^(−1/2) A D^(−1/2): the start of a learned one.
 
     λ_k = 1 − cos(2πk/(2K + 1)) are the double roots of 1 − T_{2K+1}(1 − λ), Chebyshev's polynomial, so that the eigenvalues λ of
@@ -44,24 +45,17 @@ class PolynomialInverse(eqx.Module):
     - `factors`: K; 1 or 2.
     - `shift`: relative to 1/diag(A); 0.2 for one factor and 0.5 for two are good on grids of 32² to 64² points. Smaller ones
       leave tiny eigenvalues at the roots (0.01: twice the iterations), larger ones approach Jacobi.
-    - `inverse` is made by `bind`.
+
+    For symmetric `Diffusion`, `Laplacian` and `Sparse` operators; others raise `TypeError`.
     """
 
     factors: int = eqx.field(static=True, default=1)
     shift: ScalarLike = 0.2
-    inverse: SparseInverse | None = None
 
-    def bind(self, system) -> "PolynomialInverse":
-        if self.inverse is not None:
-            return self
-        entries = symmetric_entries(system)
+    def bind(self, operator) -> SparseInverse:
+        entries = symmetric_entries(operator)
         factors = polynomial_factors(entries.normalised(), entries.pattern.size, self.factors)
-        inverse = scaled_inverse(entries, factors, self.shift, system.in_structure().shape)
-        return PolynomialInverse(self.factors, self.shift, inverse)
-
-    def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """M⁻¹ r, after `bind`."""
-        return self.inverse(r)
+        return scaled_inverse(entries, factors, self.shift, operator.in_structure().shape)
 
 
 def polynomial_factors(lower: Float[Array, " m"], size: int, factors: int) -> Float[Array, "factors entries"]:
@@ -78,5 +72,5 @@ def scaled_inverse(
     pattern, scale = entries.pattern, 1 / jnp.sqrt(entries.diagonal)
     rows = np.concatenate([np.arange(pattern.size, dtype=np.int32), pattern.rows, pattern.columns])
     first = square_matrix(pattern, factors[0] * scale[rows], shape)
-    product = functools.reduce(operator.matmul, [square_matrix(pattern, f, shape) for f in factors[1:]], first)
+    product = reduce(matmul, [square_matrix(pattern, f, shape) for f in factors[1:]], first)
     return SparseInverse(product, shift * (scale**2).reshape(shape))

@@ -1,6 +1,5 @@
 """Preconditioning by elementary symmetric polynomials of the eigenvalues (Doikov and Rodomanov 2023)."""
 
-import dataclasses
 import itertools
 import math
 from functools import reduce
@@ -15,9 +14,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..operators.diffusion import Diffusion
 from ..operators.laplacian import Laplacian
+from ..preconditioning import AbstractPreconditioner
 
 
-class SymmetricPolynomial(eqx.Module):
+class SymmetricPolynomial(AbstractPreconditioner):
     """M⁻¹ = P_t(A), P_k = e_k I − A P_{k−1}, P_0 = I, with e_k the k-th elementary symmetric polynomial of all eigenvalues.
 
     P_t(A) has the eigenvectors of A; its j-th eigenvalue is the t-th elementary symmetric polynomial of all other eigenvalues,
@@ -42,17 +42,12 @@ class SymmetricPolynomial(eqx.Module):
     degree: int = eqx.field(static=True, default=2)
     key: PRNGKeyArray | None = None
     probes: int = eqx.field(static=True, default=64)
-    operator: lx.AbstractLinearOperator | None = None
-    trace: Float[Array, ""] | None = None
-    elementary: tuple[Float[Array, ""], ...] | None = None
 
     def __check_init__(self):
         if self.degree < 1:
             raise ValueError(f"SymmetricPolynomial: degree must be at least 1, got {self.degree}")
 
-    def bind(self, operator) -> "SymmetricPolynomial":
-        if self.operator is not None:
-            return self
+    def bind(self, operator) -> "BoundSymmetricPolynomial":
         trace = lx.diagonal(operator).sum()
         # Traces of A / tr(A): e_k grows like the k-th power of the number of unknowns otherwise.
         powers = self._power_traces(operator, trace)
@@ -60,14 +55,7 @@ class SymmetricPolynomial(eqx.Module):
         for k in range(1, self.degree + 1):
             terms = ((-1) ** (i - 1) * elementary[k - i] * powers[i - 1] for i in range(1, k + 1))
             elementary.append(reduce(add, terms) / k)
-        return dataclasses.replace(self, operator=operator, trace=trace, elementary=tuple(elementary))
-
-    def __call__(self, r: Float[Array, "..."]) -> Float[Array, "..."]:
-        """M⁻¹ r, up to a factor."""
-        result = r
-        for e in self.elementary[1:]:
-            result = e * r - self.operator.mv(result) / self.trace
-        return result
+        return BoundSymmetricPolynomial(operator, trace, tuple(elementary))
 
     def _power_traces(self, operator, trace) -> Float[Array, " t"]:
         """tr((A / tr A)^i) for i = 1 … t."""
@@ -97,6 +85,23 @@ class SymmetricPolynomial(eqx.Module):
         keys = jax.random.split(self.key, self.probes)
         signs = jax.lax.map(lambda k: moments(jax.random.rademacher(k, structure.shape, structure.dtype)), keys)
         return signs.mean(0).at[0].set(1)
+
+
+class BoundSymmetricPolynomial(eqx.Module):
+    """`SymmetricPolynomial` for one operator: r ↦ P_t(A / tr A) r, which is M⁻¹ r up to a factor.
+
+    **Fields:** `elementary`: e_0 … e_t of the eigenvalues of A / tr A.
+    """
+
+    operator: lx.AbstractLinearOperator
+    trace: Float[Array, ""]
+    elementary: tuple[Float[Array, ""], ...]
+
+    def __call__(self, r: Float[Array, "..."]) -> Float[Array, "..."]:
+        result = r
+        for e in self.elementary[1:]:
+            result = e * r - self.operator.mv(result) / self.trace
+        return result
 
 
 def _periods(operator, degree: int) -> list[int]:

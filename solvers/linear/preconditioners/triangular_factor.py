@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..operators.sparsity_pattern import Indices, SymmetricPattern, grouped
+from ....core.arrays import AnyArray
+from ..operators.sparsity_pattern import SymmetricPattern, grouped
 
 
 class Levels(NamedTuple):
@@ -19,10 +20,10 @@ class Levels(NamedTuple):
     the slots of the unknowns they multiply.
     """
 
-    unknowns: Int[Indices, "levels width"]
-    slots: Int[Indices, " n"]
-    entries: Int[Indices, "levels width k"]
-    sources: Int[Indices, "levels width k"]
+    unknowns: Int[AnyArray, "levels width"]
+    slots: Int[AnyArray, " n"]
+    entries: Int[AnyArray, "levels width k"]
+    sources: Int[AnyArray, "levels width k"]
 
 
 class TriangularPattern(eqx.Module):
@@ -86,11 +87,11 @@ class TriangularFactor(eqx.Module):
 
 
 class _Substitution(eqx.Module):
-    """y_i = r_i / d_i − Σ_j (L_ij / d_i) y_j, level by level; coefficients lie in the order of the levels."""
+    """y_i = r_i / d_i − Σ_j (L_ij / d_i) y_j, level by level; coefficients are stored in the order of the levels."""
 
-    unknowns: Int[Indices, "levels width"]
-    slots: Int[Indices, " n"]
-    sources: Int[Indices, "levels width k"]
+    unknowns: Int[AnyArray, "levels width"]
+    slots: Int[AnyArray, " n"]
+    sources: Int[AnyArray, "levels width k"]
     inverse: Float[Array, "levels width"]
     coefficients: Float[Array, "levels width k"]
 

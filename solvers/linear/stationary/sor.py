@@ -1,21 +1,24 @@
-"""Successive over-relaxation and Gauss-Seidel iteration."""
+"""Successive over-relaxation in red-black and in natural order."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, ScalarLike, Shaped
+from jaxtyping import Array, Float, ScalarLike
 
 from ...kernels import red_black
 from ...kernels import triangular_wavefront as wavefront
-from ..method import AbstractMethod
+from ...kernels.red_black import RedBlackOperator
+from ...kernels.triangular_wavefront import WavefrontOperator
+from ..inner_products import norm
+from ..method import bound_part, check_omega
 from ..operators.laplacian import as_diffusion
-from ..solution import Stats
-from .richardson import check_omega, check_steps, iterate
+from .stationary_method import AbstractStationary, Sweeps
 
 
-class SOR(AbstractMethod):
+class SOR(AbstractStationary):
     """Successive over-relaxation x_i ← x_i + ω (b − A x)_i / a_ii, point after point.
 
     With β = ρ(I − D⁻¹ A) the residual falls by `sor_radius(omega, beta)` per iteration in the long run. The best ω,
@@ -46,112 +49,73 @@ class SOR(AbstractMethod):
     max_steps: int = eqx.field(static=True, default=10_000)
     history: bool = eqx.field(static=True, default=False)
     order: Literal["red_black", "natural"] = eqx.field(static=True, default="red_black")
-    packed: red_black.RedBlackOperator | wavefront.WavefrontOperator | None = None
+    packed: RedBlackOperator | WavefrontOperator | None = None
     needs_symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
-        check_steps(self)
-        check_omega(self)
-        if self.order not in _KERNELS:
+        check_omega("SOR", self.omega)
+        if self.order not in _ORDERS:
             raise ValueError(f"SOR: unknown order {self.order!r}; use 'red_black' or 'natural'")
 
-    def bind(self, operator) -> "SOR":
-        return _packed(self, operator, _KERNELS[self.order])
+    def bind(self, operator, *, transpose: bool = False) -> "SOR":
+        return dataclasses.replace(self, packed=packed_faces(_ORDERS[self.order].pack, operator, "SOR"))
 
-    def __call__(
-        self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""] | None = None
-    ) -> tuple[Float[Array, "..."], Stats]:
-        """x and its `Stats`. `tolerance`, if given, is the ‖b − A x‖₂ to reach instead of max(rtol ‖b‖₂, atol)."""
-        run = _red_black_order if self.order == "red_black" else _natural_order
-        return run(self.bind(operator), self.omega, operator, b, x0, tolerance)
+    def sweeps(self, operator, b: Float[Array, "*n"]) -> Sweeps:
+        return _ORDERS[self.order].sweeps(bound_part(self, self.packed), b, self.omega)
 
 
-class GaussSeidel(AbstractMethod):
-    """Gauss-Seidel iteration in red-black order: `SOR` with ω = 1. The residual falls by ρ(I − D⁻¹ A)² per iteration.
+class RedBlackState(NamedTuple):
+    """The red and the black half of x, and the residual at the red points."""
 
-    Arguments, supported operators and errors are those of `SOR`.
-    """
-
-    rtol: ScalarLike = 1e-5
-    atol: ScalarLike = 0.0
-    max_steps: int = eqx.field(static=True, default=10_000)
-    history: bool = eqx.field(static=True, default=False)
-    packed: red_black.RedBlackOperator | None = None
-    needs_symmetric: ClassVar[bool] = True
-
-    def __check_init__(self):
-        check_steps(self)
-
-    def bind(self, operator) -> "GaussSeidel":
-        return _packed(self, operator, red_black)
-
-    def __call__(
-        self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""] | None = None
-    ) -> tuple[Float[Array, "..."], Stats]:
-        """x and its `Stats`. `tolerance`, if given, is the ‖b − A x‖₂ to reach instead of max(rtol ‖b‖₂, atol)."""
-        return _red_black_order(self.bind(operator), 1.0, operator, b, x0, tolerance)
+    halves: tuple[Array, Array]
+    r_red: Array
 
 
-def optimal_omega(beta: ScalarLike) -> Float[Array, ""]:
-    """ω* = 1 + (β / (1 + √(1 − β²)))², the ω with the smallest `sor_radius` (Young 1954).
+class NaturalState(NamedTuple):
+    """x and its residual, both as wavefronts."""
 
-    **Arguments:** `beta`: ρ(I − D⁻¹ A) in [0, 1), for example cos(π/(n + 1)) for the Laplacian on n² interior nodes.
-    """
-    beta = jnp.asarray(beta)
-    return 1 + (beta / (1 + jnp.sqrt(1 - jnp.square(beta)))) ** 2
+    x: Array
+    r: Array
 
 
-def sor_radius(omega: Shaped[ArrayLike, "..."], beta: ScalarLike) -> Float[Array, "..."]:
-    """Spectral radius of the SOR iteration, the factor by which the residual falls per iteration in the long run.
-
-    ((ω β + √(ω² β² − 4 (ω − 1))) / 2)² for ω < ω* and ω − 1 above, for symmetric positive definite operators that are
-    consistently ordered, as 5- and 7-point stencils are in red-black and in natural order (Young 1954).
-    """
-    omega = jnp.asarray(omega)
-    root = jnp.square(omega * beta) - 4 * (omega - 1)
-    below = (omega * beta + jnp.sqrt(jnp.where(root > 0, root, 1))) ** 2 / 4
-    return jnp.where(root > 0, below, omega - 1)
+def packed_faces(pack: Callable[..., Any], operator, method: str) -> Any:
+    """The coefficients of a `Diffusion` or `Laplacian` in the order of the sweeps."""
+    operator = as_diffusion(operator, method)
+    return pack(operator.faces, operator.spacing, operator.boundaries, operator.shift)
 
 
-def _packed(method, operator, kernel):
-    if method.packed is not None:
-        return method
-    operator = as_diffusion(operator, type(method).__name__)
-    packed = kernel.pack(operator.faces, operator.spacing, operator.boundaries, operator.shift)
-    return dataclasses.replace(method, packed=packed)
+def red_black_sweeps(packed: RedBlackOperator, b: Float[Array, "*n"], omega: ScalarLike) -> Sweeps:
+    """All red points at once, then all black ones, by `kernels.red_black`."""
+    b_halves, omega = red_black.split(b), jnp.asarray(omega, b.dtype)
 
+    def start(x, r):
+        halves = red_black.split(x)
+        return RedBlackState(halves, red_black.residual_red(packed, *halves, b_halves[0]))
 
-def _red_black_order(method, omega, operator, b, x0, tolerance):
-    packed, halves = method.packed, red_black.split(b)
-    omega = jnp.asarray(omega, b.dtype)
+    def step(state: RedBlackState):
+        halves, r_red, square = red_black.sor_sweep(packed, state.halves, b_halves, state.r_red, omega)
+        return RedBlackState(halves, r_red), jnp.sqrt(square)
 
-    def step(state, _):
-        x, r_red, square = red_black.sor_sweep(packed, state[0], halves, state[1], omega)
-        return (x, r_red), jnp.sqrt(square)
-
-    def solution(state):
-        red, black = state[0]
+    def solution(state: RedBlackState):
+        red, black = state.halves
         return red_black.merge(red, black, b.shape)
 
-    x = red_black.split(x0)
-    start = (x, red_black.residual_red(packed, *x, halves[0]))
-    return iterate(method, operator, b, start, step, solution, tolerance, _window(omega))
+    return Sweeps(start, step, solution, _window(omega))
 
 
-def _natural_order(method, omega, operator, b, x0, tolerance):
-    packed = method.packed
-    fronts = packed.skew(b)
-    omega = jnp.asarray(omega, b.dtype)
+def natural_sweeps(packed: WavefrontOperator, b: Float[Array, "*n"], omega: ScalarLike) -> Sweeps:
+    """From the first point to the last, by `kernels.triangular_wavefront`."""
+    fronts, omega = packed.skew(b), jnp.asarray(omega, b.dtype)
 
-    def step(state, _):
-        x, r = state
-        x = x + omega * wavefront.solve_lower(packed, r, omega)
+    def start(x, r):
+        return NaturalState(packed.skew(x), packed.skew(r))
+
+    def step(state: NaturalState):
+        x = state.x + omega * wavefront.solve_lower(packed, state.r, omega)
         r = fronts - wavefront.apply(packed, x)
-        return (x, r), method.measure(r)
+        return NaturalState(x, r), norm(r)
 
-    x = packed.skew(x0)
-    start = (x, fronts - wavefront.apply(packed, x))
-    return iterate(method, operator, b, start, step, lambda state: packed.unskew(state[0]), tolerance, _window(omega))
+    return Sweeps(start, step, lambda state: packed.unskew(state.x), _window(omega))
 
 
 def _window(omega):
@@ -159,4 +123,12 @@ def _window(omega):
     return 100 + 20 / abs(2 - omega)
 
 
-_KERNELS = {"red_black": red_black, "natural": wavefront}
+class _Order(NamedTuple):
+    pack: Callable[..., Any]
+    sweeps: Callable[..., Sweeps]
+
+
+_ORDERS = {
+    "red_black": _Order(red_black.pack, red_black_sweeps),
+    "natural": _Order(wavefront.pack, natural_sweeps),
+}

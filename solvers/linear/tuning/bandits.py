@@ -43,6 +43,7 @@ def unit_context(context: Context, interval: tuple[float, float], who: str) -> S
 
 
 def checked_interval(interval: tuple[float, float], who: str) -> tuple[float, float]:
+    """The interval (low, high) of a context as floats; raises `ValueError`, naming `who`, unless low < high."""
     low, high = map(float, interval)
     if not low < high:
         raise ValueError(f"{who}: context={tuple(interval)} is no interval (low, high) with low < high")

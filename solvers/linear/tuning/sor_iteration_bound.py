@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from ..stationary.sor import sor_radius
+from ..stationary.sor_spectral_radius import sor_radius
 
 
 class RelaxationBound(NamedTuple):

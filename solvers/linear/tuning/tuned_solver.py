@@ -86,8 +86,7 @@ class TunedSolver:
         if values.ndim != 1 or values.size == 0:
             raise ValueError(f"TunedSolver: {name} needs a list of values, got shape {values.shape}")
         for value in values:
-            owner = _at(_with(method, path, float(value)), path[:-1])
-            getattr(owner, "__check_init__", lambda: None)()
+            _check(_at(_with(method, path, float(value)), path[:-1]))
         policy = TsallisINF() if policy is None else policy
         parts = {"method": method, "policy": policy, "values": jnp.asarray(values), "path": path, "cost": cost}
         for field, part in parts.items():
@@ -115,7 +114,7 @@ class TunedSolver:
         return TunedSolution(solution.value, solution.stats, parameter, jnp.asarray(arm), cost, solution.method)
 
     def _charged(self, stats: Stats):
-        limit = jnp.maximum(stats.iterations, getattr(self.method, "max_steps", 0))
+        limit = jnp.maximum(stats.iterations, self.method.max_steps)
         return jnp.where(stats.status == Status.converged, stats.iterations, limit)
 
 
@@ -156,11 +155,20 @@ def _is_number(value) -> bool:
     return isinstance(value, int | float | np.generic | np.ndarray | jax.Array) and jnp.ndim(value) == 0
 
 
+def _check(module: eqx.Module) -> None:
+    """Run the checks that equinox runs when a module is made, for a value that was put in later."""
+    for cls in type(module).__mro__:
+        if "__check_init__" in vars(cls):
+            vars(cls)["__check_init__"](module)
+
+
 def _at(tree, path: tuple[Any, ...]):
+    """The part of the tree at a path of `_unique_path`."""
     for step in path:
         tree = tree[step] if isinstance(step, int) else getattr(tree, step)
     return tree
 
 
 def _with(method, path: tuple[Any, ...], value):
+    """The method with another value at the path."""
     return eqx.tree_at(lambda m: _at(m, path), method, value, is_leaf=lambda x: x is None)

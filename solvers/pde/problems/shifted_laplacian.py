@@ -9,7 +9,7 @@ from ....core.domains import Box, Grid
 from ...kernels import stencil
 from ...linear.linear_solve import solve
 from ...linear.operators.diffusion import Diffusion
-from ...linear.preconditioners.jacobi import FastPoisson
+from ...linear.preconditioners.fast_poisson import FastPoisson
 from ...random import Distribution
 from ..boundary_nodes import interior, on_grid, with_zero_boundary
 from ..declaration import Fields, Problem

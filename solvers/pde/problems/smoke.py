@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
+from ....core.arrays import AnyArray
 from ....core.domains import Axis, Box, Grid
 from ...kernels.exponential import Instants, checked_instants
 from ...linear.method import AbstractMethod
 from ...linear.method_choice import choose
-from ...linear.operators.diffusion import AnyArray
 from ...random import Distribution
 from ..conditions import Free
 from ..declaration import Fields, Problem

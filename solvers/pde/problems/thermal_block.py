@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, ScalarLike
 from ....core.domains import Box, Grid
 from ...linear.linear_solve import solve
 from ...linear.operators.diffusion import Diffusion
-from ...linear.preconditioners.jacobi import FastPoisson
+from ...linear.preconditioners.fast_poisson import FastPoisson
 from ...random import Distribution, LogUniform
 from ..affine import AffineSystem, Constants, Stacked
 from ..boundary_nodes import interior, with_zero_boundary

@@ -18,7 +18,7 @@ from ....core.precision import in_double
 from ....solvers.linear.krylov.cg import CG
 from ....solvers.linear.linear_solve import solve, status_message
 from ....solvers.linear.operators.diffusion import Diffusion
-from ....solvers.linear.preconditioners.jacobi import FastPoisson
+from ....solvers.linear.preconditioners.fast_poisson import FastPoisson
 from ....solvers.linear.solution import Status
 from ....solvers.pde.affine import AffineSystem
 

@@ -11,10 +11,9 @@ import scipy.linalg
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Inexact, Int
 
+from ....core.arrays import AnyArray
 from ....core.precision import in_double
 from ....core.storage import register
-
-AnyArray = Array | np.ndarray
 
 
 @register("EIM")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, DeepCG, Diffusion, Laplacian, Status, solve
+from surrogax.solvers.linear import CG, AbstractPreconditioner, DeepCG, Diffusion, Laplacian, Status, solve
 
 SHAPE, SPACING, BOUNDARIES = (7, 6), (1 / 8, 1 / 6), ("dirichlet", "neumann")
 A = np.random.default_rng(0).uniform(0.5, 3.0, (9, 6))
@@ -20,13 +20,17 @@ def diffusion(a):
     return Diffusion(stencil.face_means(a, BOUNDARIES, "harmonic"), SHAPE, SPACING, BOUNDARIES)
 
 
-class Inverse(eqx.Module):
-    """The exact direction, in single precision, set up from the operator."""
-
-    matrix: jax.Array | None = None
+class Inverse(AbstractPreconditioner):
+    """The exact direction, set up from the operator."""
 
     def bind(self, operator):
-        return self if self.matrix is not None else Inverse(jnp.linalg.inv(operator.as_matrix()).astype(jnp.float32))
+        return BoundInverse(jnp.linalg.inv(operator.as_matrix()).astype(jnp.float32))
+
+
+class BoundInverse(eqx.Module):
+    """The exact direction of one operator, in single precision."""
+
+    matrix: jax.Array
 
     def __call__(self, r):
         return (self.matrix @ r.astype(jnp.float32).ravel()).reshape(r.shape)

@@ -105,7 +105,7 @@ def test_convergence_factor_is_that_of_the_theory(x64):
     @functools.partial(jax.vmap, in_axes=(None, None, 0))
     def history(a, x0, omega):
         method = SOR(omega, max_steps=60, history=True)
-        return method(diffusion(a), 0 * x0, x0, jnp.zeros(()))[1].history
+        return method.bind(diffusion(a))(diffusion(a), 0 * x0, x0, jnp.zeros(()))[1].history
 
     norms = np.asarray(history(*map(jnp.asarray, (A, B, omegas))))
     factors = (norms[:, 59] / norms[:, 29]) ** (1 / 30)

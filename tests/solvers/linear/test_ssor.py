@@ -70,5 +70,3 @@ def test_wrong_use_is_named():
         SSOR().bind(Laplacian((4, 4), (0.25, 0.25), ("periodic", "dirichlet")))
     with pytest.raises(TypeError, match="SSOR works on grids and supports Diffusion and Laplacian"):
         SSOR().bind(lx.MatrixLinearOperator(jnp.eye(3), lx.symmetric_tag))
-    bound = SSOR(1.2).bind(Laplacian((2, 2), (1.0, 1.0), ("dirichlet", "dirichlet")))
-    assert bound.bind(None) is bound

@@ -6,7 +6,19 @@ import lineax as lx
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import JacobiIteration, Laplacian, Status, solve
+from surrogax.solvers.linear import (
+    CG,
+    SOR,
+    Chebyshev,
+    GaussSeidel,
+    Jacobi,
+    JacobiIteration,
+    Laplacian,
+    Multigrid,
+    Richardson,
+    Status,
+    solve,
+)
 
 MATRIX = np.random.default_rng(0).uniform(-0.3, 0.3, (6, 6)) + np.diag([2.0, 3, 1.5, 2, 4, 2.5])
 B = np.random.default_rng(1).normal(size=6)
@@ -84,3 +96,26 @@ def test_wrong_use_is_named():
         JacobiIteration(-1)
     with pytest.raises(ValueError, match="JacobiIteration: max_steps must not be negative, got -1"):
         JacobiIteration(max_steps=-1)
+
+
+def test_methods_are_bound_before_they_are_called():
+    operator, b = Laplacian((4, 5), (0.2, 0.2), ("dirichlet",) * 2), jnp.ones((4, 5))
+    for method, name in (
+        (SOR(), "SOR"),
+        (GaussSeidel(), "GaussSeidel"),
+        (Chebyshev(), "Chebyshev"),
+        (Richardson(Multigrid()), "Multigrid"),
+        (CG(Jacobi()), "Jacobi"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}: call bind\(operator\)"):
+            method(operator, b, 0 * b, jnp.asarray(1e-3))
+        bound = method.bind(operator)
+        x, stats = bound.bind(operator)(operator, b, 0 * b, jnp.asarray(1e-3))
+        assert stats.status == Status.converged and jnp.abs(b - operator.mv(x)).max() < 2e-3
+
+
+def test_richardson_needs_a_linear_map_for_the_adjoint():
+    operator = lx.MatrixLinearOperator(jnp.asarray(MATRIX, jnp.float32))
+    method = Richardson(lambda r: r / (2 + 0 * jnp.abs(r)))
+    with pytest.raises(TypeError, match="Richardson: the preconditioner function is not linear"):
+        jax.grad(lambda b: solve(operator, b, method).value.sum())(jnp.ones(6))

@@ -8,8 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import CG, SOR, SSOR, Laplacian, Status, System, TsallisINF, TunedSolver, solve
-from surrogax.solvers.linear.stationary.richardson import JacobiIteration
+from surrogax.solvers.linear import (
+    CG,
+    SOR,
+    SSOR,
+    JacobiIteration,
+    Laplacian,
+    Status,
+    System,
+    TsallisINF,
+    TunedSolver,
+    solve,
+)
 
 OPERATOR = Laplacian((5, 4), (1.0, 1.0), ("dirichlet",) * 2)
 B = np.random.default_rng(0).normal(size=(6, 5, 4)).astype(np.float32)

@@ -1,0 +1,20 @@
+"""Inner products, norms and safe divisions of fields, as iterative methods need them."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def dot(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, ""]:
+    """Σ_i a_i b_i over all entries, in the highest matmul precision."""
+    return jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def norm(a: Float[Array, "..."]) -> Float[Array, ""]:
+    """‖a‖₂ over all entries. It under- or overflows where the square does: scale by `max_norm_or_one` first."""
+    return jnp.sqrt(dot(a, a))
+
+
+def ratio(a: Float[Array, "..."], b: Float[Array, "..."], safe: Bool[Array, "..."]) -> Float[Array, "..."]:
+    """a / b where that is safe, 0 elsewhere, without a division by zero on the way."""
+    return jnp.where(safe, a / jnp.where(safe, b, 1), 0)
