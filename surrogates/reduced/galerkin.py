@@ -17,7 +17,7 @@ from ..task.task import Fields, Task
 from ..trainable import Buffer
 from ..training.result import DirectFit
 from .basis.pod import pod
-from .certified.full_order import FullOrder
+from .certified.full_order import full_order
 from .certified.greedy import CertifiedBasis, weak_greedy
 from .certified.reduced_space import ReducedSpace
 
@@ -64,7 +64,7 @@ class GalerkinRB(DirectFit):
         if self.basis == "greedy":
             basis = weak_greedy(system, parameters, tolerance=self.tolerance, max_basis=self.rank)
         else:
-            full = FullOrder.of(system)
+            full = full_order(system)
             rows = self._unknowns(train)
             modes = pod(rows, full.product_of_columns, rank=min(self.rank, *rows.shape)).modes
             space = ReducedSpace.empty(full)
@@ -106,8 +106,8 @@ class FittedGalerkinRB(AbstractSurrogate):
     @property
     def ranges(self) -> Buffer:
         """Least and greatest value of every training parameter."""
-        model = self.model.value
-        return Buffer({name: np.stack([model.lower[name], model.upper[name]]) for name in self.task.parameters})
+        known = self.model.value.training_range
+        return Buffer({name: np.stack([known.lower[name], known.upper[name]]) for name in self.task.parameters})
 
     def bound(self, fields: Fields) -> Float[Array | np.ndarray, ""]:
         """Bound of ‖u − u_N‖_μ against the solution of the discrete problem on the task's grid, for one sample, in float64

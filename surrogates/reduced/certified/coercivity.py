@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ....core.storage import register
-from .full_order import FullOrder
+from .abstract_full_order import AbstractFullOrder
 
 _DENSE = 800  # unknowns up to which eigenvalues come from dense matrices
 
@@ -71,7 +71,7 @@ class SuccessiveConstraints:
 
 
 def successive_constraints(
-    full: FullOrder, thetas: Float[np.ndarray, "n q"], *, tolerance: float = 0.25, max_constraints: int = 50
+    full: AbstractFullOrder, thetas: Float[np.ndarray, "n q"], *, tolerance: float = 0.25, max_constraints: int = 50
 ) -> SuccessiveConstraints:
     """Lower bounds of α from a few eigenvalue problems (Huynh, Rozza, Sen and Patera 2007).
 
@@ -112,7 +112,7 @@ def successive_constraints(
     return SuccessiveConstraints(box, thetas[chosen], alphas, rays, gap)
 
 
-def _smallest(full: FullOrder, theta) -> tuple[float, Float[np.ndarray, " m"]]:
+def _smallest(full: AbstractFullOrder, theta) -> tuple[float, Float[np.ndarray, " m"]]:
     """Smallest λ of A(θ) v = λ X v, a little lowered, and v with ‖v‖_X = 1."""
     m = full.size
     if m <= _DENSE:

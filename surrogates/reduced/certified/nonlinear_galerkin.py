@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from ....solvers.linear.solution import Stats, Status
+from ..interpolation.cubature import Cubature
 from ..interpolation.eim import EIM, AnyArray, current
-from ..interpolation.hyper_reduction import Cubature
 
 ElementResidual = Callable[[Array, PyTree, PyTree], Array]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from .full_order import FullOrder
+from .abstract_full_order import AbstractFullOrder
 
 _SPAN = 1e-13  # a vector this small against the one it is left of lies in the span, up to rounding
 _PASSES = 3  # of Gram-Schmidt: two are enough for vectors far from the span, a third for the nearly dependent
@@ -23,7 +23,7 @@ class ReducedSpace:
     `factor` F `(k, R + QN)`.
     """
 
-    full: FullOrder
+    full: AbstractFullOrder
     basis: Float[np.ndarray, "n m"]
     matrices: Float[np.ndarray, "q n n"]
     rhs: Float[np.ndarray, "r n"]
@@ -31,7 +31,7 @@ class ReducedSpace:
     factor: Float[np.ndarray, "k p"]
 
     @classmethod
-    def empty(cls, full: FullOrder) -> "ReducedSpace":
+    def empty(cls, full: AbstractFullOrder) -> "ReducedSpace":
         parts, terms = len(full.reference), len(full.rhs)
         nothing = np.zeros((0, full.size))
         space = cls(full, nothing, np.zeros((parts, 0, 0)), np.zeros((terms, 0)), nothing, np.zeros((0, 0)))
@@ -97,7 +97,7 @@ class ReducedSpace:
         return replace(self, residuals=residuals, factor=factor)
 
 
-def _orthonormalised(full: FullOrder, basis, vector) -> tuple[np.ndarray, np.ndarray, float]:
+def _orthonormalised(full: AbstractFullOrder, basis, vector) -> tuple[np.ndarray, np.ndarray, float]:
     """Unit vector q ⟂ basis, projection h and size s with vector = basisᵀ h + s q; s = 0 if it lies in the span."""
     projection, rest = np.zeros(len(basis)), vector
     for _ in range(_PASSES):

@@ -6,6 +6,7 @@ sum goes to zero with the error: the direct evaluation has the floor √ε ‖b�
 """
 
 import warnings
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -47,7 +48,12 @@ class OrthonormalResidual(eqx.Module):
     """‖F x̂‖ with the coefficients F of the functionals in an orthonormal basis of their Riesz representers
     (Buhr, Engwer, Ohlberger and Rave 2014). The floor is about ε ‖b‖_X', in float32 about 1e-7 ‖b‖_X'."""
 
+    floor: ClassVar[float] = 0.0  # no tolerance is refused; the bound says itself where it stops
     factor: Matrix
+
+    @classmethod
+    def of(cls, space: ReducedSpace) -> "OrthonormalResidual":
+        return cls(space.factor)
 
     def __call__(self, x: Values):
         return _root((contract("kp,...p->...k", self.factor, x) ** 2).sum(-1))
@@ -62,6 +68,7 @@ class GramResidual(eqx.Module):
     **Raises:** `ValueError` in float32.
     """
 
+    floor: ClassVar[float] = float(np.finfo(np.float64).eps) ** 0.5
     gram: Float[Array | np.ndarray, "p p"]
 
     @classmethod
@@ -74,7 +81,7 @@ class GramResidual(eqx.Module):
 
     def __call__(self, x: Values):
         if x.dtype != np.float64:
-            raise ValueError("the Gram form of the residual has a floor of 3e-4 in float32; use residual='orthonormal'")
+            raise ValueError("the Gram form of the residual has a floor of 3e-4 in float32; use OrthonormalResidual")
         xp = jnp if isinstance(x, jax.Array) else np
         square, scale = self.square(x), abs(x) @ self.gram.diagonal() ** 0.5
         rounding = 2 * len(self.gram) * np.finfo(np.float64).eps * scale**2

@@ -11,12 +11,10 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from surrogax.core.precision import in_double
-from surrogax.surrogates.reduced.interpolation.matrix_eim import (
-    Coefficient,
+from surrogax.surrogates.reduced.interpolation.matrix_eim import Coefficient, matrix_eim, matrix_eim_from_entries
+from surrogax.surrogates.reduced.interpolation.matrix_function_eim import (
     inverse_eim,
     logdet_eim,
-    matrix_eim,
-    matrix_eim_from_entries,
     power_eim,
     spectral_box,
 )
@@ -137,7 +135,7 @@ def test_coefficients_are_traceable_and_independent_of_the_mesh():
 def test_warns_outside_the_training_range():
     separated = matrix_eim(Coefficient(diffusion, MIDPOINTS), TRAIN, lambda mu: np.ones(2), rank=6)
     separated.coefficients(0.8)
-    with pytest.warns(UserWarning, match=r"parameter 3.0 is outside the training range \[0.2, 0.8\]"):
+    with pytest.warns(UserWarning, match=r"the parameter = 3.0 is outside the training range \[0.2, 0.8\]"):
         separated.coefficients(3.0)
     with pytest.warns(UserWarning, match="outside the training range"):
         separated(0.1)

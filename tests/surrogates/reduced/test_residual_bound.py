@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from surrogax.solvers.pde.affine import AffineSystem
-from surrogax.surrogates.reduced.certified.full_order import FullOrder
+from surrogax.surrogates.reduced.certified.full_order import full_order
 from surrogax.surrogates.reduced.certified.reduced_space import ReducedSpace
 from surrogax.surrogates.reduced.certified.residual_bound import (
     GramResidual,
@@ -34,7 +34,7 @@ def reaction_diffusion(cells=CELLS):
 @pytest.fixture(scope="module")
 def spaces():
     """Spaces of 4, 6, 7, 8 snapshots chosen by the true error over 1000 parameters; test coefficients and solutions."""
-    full = FullOrder.of(reaction_diffusion())
+    full = full_order(reaction_diffusion())
     train = full.coefficients(np.geomspace(1, 1000, 1000))
     test = full.coefficients(np.exp(np.random.default_rng(0).uniform(0, np.log(1000), 200)))
     solutions, truth = (np.stack([full.solve(*c) for c in zip(*part, strict=True)]) for part in (train, test))
@@ -107,7 +107,7 @@ def test_the_gram_form_is_refused_where_it_would_deceive(spaces):
     with pytest.warns(UserWarning, match="has reached its floor"):
         values = gram(x)
     assert (values >= OrthonormalResidual(space.factor)(x)).all() and 1e-8 < np.median(values) < 1e-7
-    with pytest.raises(ValueError, match=r"floor of 3e-4 in float32; use residual='orthonormal'"):
+    with pytest.raises(ValueError, match=r"floor of 3e-4 in float32; use OrthonormalResidual"):
         gram(jnp.asarray(x, jnp.float32))
     _, x = online(spaces[0][4], theta, phi)
     above = GramResidual.of(spaces[0][4])(x)  # without a warning
