@@ -79,12 +79,16 @@ class GramResidual(eqx.Module):
         """x̂ᵀ G x̂ as it comes: below the floor it is noise of either sign."""
         return (contract("...p,pq->...q", x, self.gram) * x).sum(-1)
 
+    def rounding(self, x: Values):
+        """2pε s², the bound of the rounding of `square` in its precision."""
+        scale = abs(x) @ self.gram.diagonal() ** 0.5
+        return 2 * len(self.gram) * float(jnp.finfo(x.dtype).eps) * scale**2
+
     def __call__(self, x: Values):
         if x.dtype != np.float64:
             raise ValueError("the Gram form of the residual has a floor of 3e-4 in float32; use OrthonormalResidual")
         xp = jnp if isinstance(x, jax.Array) else np
-        square, scale = self.square(x), abs(x) @ self.gram.diagonal() ** 0.5
-        rounding = 2 * len(self.gram) * np.finfo(np.float64).eps * scale**2
+        square, rounding = self.square(x), self.rounding(x)
         if xp is np and (square < rounding).any():
             warnings.warn("the Gram form of the residual has reached its floor, which it returns", stacklevel=2)
         return _root(xp.maximum(square, 0) + rounding)
