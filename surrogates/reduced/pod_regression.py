@@ -123,6 +123,7 @@ class FittedPODRegression(AbstractSurrogate):
 
 
 def check_reducible(task: Task, name: str):
+    """**Raises:** `ValueError`, which names the surrogate, unless the task is steady, on a grid, and has an input."""
     if task.grid is None or task.history:
         raise ValueError(f"{name} serves steady tasks on grids")
     if not task.inputs + task.parameters:

@@ -26,6 +26,7 @@ class OneDevice:
     """All points are on one device."""
 
     def run(self, kernel: Callable, system: MeasuredRows, arrays: dict, distributed: bool):
+        """`kernel(rows, weights, duals, …)` as it is."""
         return kernel(*system, **arrays, axis_name=None)
 
 

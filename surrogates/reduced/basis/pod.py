@@ -1,4 +1,4 @@
-"""Proper orthogonal decomposition: one entry, four algorithms."""
+"""Proper orthogonal decomposition: one entry, four algorithms (stream, traced, randomised, Gram matrix)."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -56,6 +56,7 @@ class POD(eqx.Module):
 
     @property
     def rank(self) -> int:
+        """Number of modes."""
         return self.modes.shape[1]
 
 
@@ -85,21 +86,22 @@ def pod(
         - "two_grams": a second pass resolves what the first leaves under rounding, down to √n 2e-16 σ₁, at two to three times
           the cost (`thin_svd.refine_spectrum`).
         - "randomized": Gaussian sketch with two power steps (Halko, Martinsson & Tropp 2011); needs `rank`. Near-optimal: where
-          the singular values decay slowly the last ones come out some per cent too small.
+          the singular values decay slowly the last ones are some per cent too small.
         - "auto": "gram", and the second pass if a wanted mode lies below √(n ε) σ₁, where the first is no longer accurate;
           "randomized" if only a rank is asked for that is far below n > 1000.
     - `gram`: S M Sᵀ in float64 if it is known already (`dissimilarity.gram`); saves the first pass.
     - `key`: of the sketch; fixed by default.
 
     Gram matrices are accumulated in float64, also from float32 snapshots, whose own rounding is about 1e-8 σ₁, and the
-    modes are re-orthonormalised once. They come back as NumPy arrays in the precision of the snapshots, fewer than
+    modes are re-orthonormalised once. They are returned as NumPy arrays in the precision of the snapshots, fewer than
     `rank` where the rest is rounding.
 
     Under jit, vmap and grad `rank` must be given, the product is None or weights, the arithmetic is that of the
     snapshots, modes below the floor are zero, and "auto" is "two_grams" in float32, "gram" in float64.
 
     **Raises:** `ValueError` for snapshots with NaN or infinity (naming the row), for zero snapshots only, for more modes than
-    snapshots or points, and for a product that is not symmetric positive definite or has another size.
+    snapshots or points, for a product that is not symmetric positive definite or has another size, and for
+    arguments that would be ignored (a `gram` for a sketch, `energy` under jit).
     """
     m, wanted = inner_product(product), Truncation(rank, energy, tail)
     key = jax.random.key(0) if key is None else key
@@ -131,7 +133,7 @@ def _of_stream(blocks: Iterable[np.ndarray], product: AbstractInnerProduct, want
 
 
 def _traced(rows, product: AbstractInnerProduct, wanted: Truncation, method: Method, key) -> POD:
-    """Of static shape and in the precision of the rows, so that it can be transformed."""
+    """With static shapes and in the precision of the rows, so that JAX can transform it."""
     if wanted.rank is None:
         raise ValueError("pod: under jit, vmap or grad the number of modes must be given as `rank`")
     system = product.measured(rows)

@@ -29,6 +29,7 @@ class Truncation:
 
     @property
     def rank_alone(self) -> bool:
+        """Whether a rank is the only criterion."""
         return self.rank is not None and self.energy is None and self.tail is None
 
     def count(self, values: Float[Array | np.ndarray, " n"], floor: float) -> int:

@@ -8,6 +8,8 @@ from .abstract_full_order import AbstractFullOrder
 
 
 class FullOrderOfMatrices(AbstractFullOrder):
+    """Products and solves with sparse matrices A_q, `matrices`; X is factorised once, A(θ) for every solve."""
+
     def __init__(self, system, reference):
         super().__init__(system, reference)
         self.matrices = [sp.csc_array(a) for a in system.operators]

@@ -23,6 +23,8 @@ _ACCEPTED = 1e-9  # a solve that ends above this is an error, and so is a repres
 
 
 class FullOrderOfOperators(AbstractFullOrder):
+    """Products and solves with lineax operators A_q: conjugate gradients for A(θ), `inverse` or conjugate gradients for X."""
+
     def __init__(self, system, reference, inverse):
         super().__init__(system, reference)
         self._preconditioner, self._inverse = (

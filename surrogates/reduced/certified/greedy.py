@@ -40,7 +40,7 @@ class ErrorBound:
 
 @dataclass(frozen=True, eq=False)
 class CertifiedBasis:
-    """A reduced basis with what it takes to make it larger; made by `weak_greedy`.
+    """A reduced basis in its offline form, which can be made larger; made by `weak_greedy`.
 
     **Fields:** `space`; `training`, parameters as a pytree whose leaves have a leading axis; `bound`, what is bounded and how;
     `coercivity`, θ ↦ lower bound of α; `functionals` and `dual_norms`, the outputs ⟨ℓ, u⟩ and ‖ℓ‖_X'; `solved`, the positions in
@@ -92,9 +92,9 @@ class CertifiedBasis:
         return self._errors(theta, phi, np.asarray(self.coercivity(theta)))
 
     def enriched(self, parameters: Any, tolerance: float) -> "CertifiedBasis":
-        """Go through `parameters` (leaves with a leading axis) in their order, and where the bound exceeds `tolerance` solve in
-        full and add the snapshot, so that later ones profit: an adaptive model drives itself with this, its error indicator
-        being the bound. Those added join `training`.
+        """The basis with more snapshots: go through `parameters` (leaves with a leading axis) in their order, and where the
+        bound of the basis so far exceeds `tolerance`, solve in full and add the solution. An adaptive model improves itself
+        this way while it is used, with the bound as its error indicator. The parameters of added snapshots join `training`.
 
         **Warns** when a snapshot adds nothing, the space being at its floor at this tolerance; nothing is solved after it.
         """

@@ -67,8 +67,8 @@ class ReducedBasis(eqx.Module):
     def __call__(self, parameters: Any) -> ReducedSolution:
         """The reduced solution at one parameter.
 
-        **Warns** outside jit when a parameter lies outside the range of the training set, where the bound still holds but
-        is not known to be small.
+        **Warns** outside jit when a parameter is outside the range of the training set by more than 5 % of it; there the
+        bound still holds but is not known to be small.
         """
         self.training_range.warn_outside(parameters, "see the bound")
         theta, phi = self.coefficients(parameters), self.rhs_coefficients(parameters)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from .abstract_full_order import AbstractFullOrder
 
-_SPAN = 1e-13  # a vector this small against the one it is left of lies in the span, up to rounding
+_SPAN = 1e-13  # a vector is in the span, up to rounding, if what is left of it is this small
 _PASSES = 3  # of Gram-Schmidt: two are enough for vectors far from the span, a third for the nearly dependent
 
 
@@ -32,6 +32,7 @@ class ReducedSpace:
 
     @classmethod
     def empty(cls, full: AbstractFullOrder) -> "ReducedSpace":
+        """The space of no snapshot, whose residuals are the right-hand sides."""
         parts, terms = len(full.reference), len(full.rhs)
         nothing = np.zeros((0, full.size))
         space = cls(full, nothing, np.zeros((parts, 0, 0)), np.zeros((terms, 0)), nothing, np.zeros((0, 0)))
@@ -41,7 +42,7 @@ class ReducedSpace:
         return len(self.basis)
 
     def extended(self, snapshot: Float[np.ndarray, " m"]) -> "ReducedSpace":
-        """With one more snapshot; the same object if the snapshot lies in the space already, up to rounding."""
+        """The space with one more snapshot; the same object if the snapshot is in the space already, up to rounding."""
         if not np.isfinite(snapshot).all():
             raise ValueError("a snapshot holds NaN or infinity")
         rest, _, size = _orthonormalised(self.full, self.basis, snapshot)
@@ -98,7 +99,7 @@ class ReducedSpace:
 
 
 def _orthonormalised(full: AbstractFullOrder, basis, vector) -> tuple[np.ndarray, np.ndarray, float]:
-    """Unit vector q ⟂ basis, projection h and size s with vector = basisᵀ h + s q; s = 0 if it lies in the span."""
+    """Unit vector q ⟂ basis, projection h and size s with vector = basisᵀ h + s q; s = 0 if it is in the span."""
     projection, rest = np.zeros(len(basis)), vector
     for _ in range(_PASSES):
         h = basis @ full.product(rest)

@@ -53,6 +53,7 @@ class OrthonormalResidual(eqx.Module):
 
     @classmethod
     def of(cls, space: ReducedSpace) -> "OrthonormalResidual":
+        """The form for the solutions of a reduced space."""
         return cls(space.factor)
 
     def __call__(self, x: Values):
@@ -61,9 +62,9 @@ class OrthonormalResidual(eqx.Module):
 
 @register("GramResidual")
 class GramResidual(eqx.Module):
-    """√(x̂ᵀ G x̂ + 2pε s²), s = Σ_i |x̂_i| √G_ii: the form usual in text books, and a bound of its rounding, which the second
-    term covers (p products each to form G, G x̂ and x̂ᵀ(G x̂), all with terms of at most s² in sum). That is the floor, at
-    which it warns on the host. In float32 it is above 3e-4, which serves nobody.
+    """√(x̂ᵀ G x̂ + 2pε s²), s = Σ_i |x̂_i| √G_ii. The first term is the form of text books; the second bounds its rounding (p
+    products each to form G, G x̂ and x̂ᵀ(G x̂), all with terms of at most s² in sum), and its root is the floor, at which the
+    form warns on the host. In float32 the floor is above 3e-4, too high to be of use.
 
     **Raises:** `ValueError` in float32.
     """
@@ -73,10 +74,11 @@ class GramResidual(eqx.Module):
 
     @classmethod
     def of(cls, space: ReducedSpace) -> "GramResidual":
+        """The form for the solutions of a reduced space."""
         return cls(space.factor.T @ space.factor)
 
     def square(self, x: Values):
-        """x̂ᵀ G x̂ as it comes: below the floor it is noise of either sign."""
+        """x̂ᵀ G x̂ without a correction; below the floor it is noise of either sign."""
         return (contract("...p,pq->...q", x, self.gram) * x).sum(-1)
 
     def rounding(self, x: Values):
@@ -113,7 +115,7 @@ class EIMResidual(eqx.Module):
     squares: Float[Array | np.ndarray, " d"]
 
     def square(self, x: Values):
-        """Σ_k λ_k ‖r(μ_k)‖² as it comes."""
+        """Σ_k λ_k ‖r(μ_k)‖² without a correction; rounding can make it negative."""
         return (self._terms(x)).sum(-1)
 
     def __call__(self, x: Values):

@@ -22,8 +22,8 @@ def chordal_sine(
     """δ² = (Σ_k sin² θ_k)/min(p, q) of the principal angles θ_k between the POD spaces, of dimensions p and q, of two blocks.
 
     Zero where one space contains the other; the sine for blocks of one snapshot. Every direction counts the same, so that
-    directions of noise must be cut off by `rank` or `energy`; `projection_error` weighs them by size. A generalisation
-    made here from the one-vector case; that of the paper of `sine` was not available to us.
+    directions of noise must be cut off by `rank` or `energy`; `projection_error` weighs them by size. This is our own
+    generalisation of `sine` to several snapshots.
 
     **Arguments:** `blocks`: arrays `(snapshots, points)`, of any lengths; `product`, `rank`, `energy` as for `pod`.
 
@@ -42,7 +42,7 @@ def projection_error(
     one block projected onto the POD space of the other.
 
     The sine for blocks of one snapshot; zero only if the spaces are equal, apart from what `rank` and `energy` cut off. The
-    diagonal is set to zero. A definition made here. Arguments and what is raised as for `chordal_sine`.
+    diagonal is set to zero. The definition is ours. Arguments and errors raised are those of `chordal_sine`.
     """
     m = inner_product(product)
     modes = _modes(blocks, m, rank, energy)

@@ -75,7 +75,7 @@ def sine(
 def normalized_l2(
     snapshots: Snapshots, product: Products = None, *, gram: Float[np.ndarray, "_ _"] | None = None
 ) -> Float[np.ndarray, "n n"]:
-    """‖u/‖u‖ − v/‖v‖‖ in [0, 2]; blind to sizes but not to signs. Arguments, accuracy and what is raised as for `sine`."""
+    """‖u/‖u‖ − v/‖v‖‖ in [0, 2]; blind to sizes but not to signs. Arguments, accuracy and errors raised are those of `sine`."""
 
     def squared(system, g):
         size = _norms(g)
@@ -89,7 +89,7 @@ def l2(
 ) -> Float[np.ndarray, "n n"]:
     """‖u − v‖; of several fields √(mean of ‖u − v‖²/mean_i ‖u_i‖²), each measured by its mean size over the snapshots.
 
-    Arguments, accuracy and what is raised as for `sine`; zero snapshots are allowed.
+    Arguments, accuracy and errors raised are those of `sine`; zero snapshots are allowed.
     """
     several = isinstance(snapshots, Mapping)
 

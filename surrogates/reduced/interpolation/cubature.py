@@ -84,7 +84,7 @@ def _nnls(g, b, tolerance: float, limit: int) -> tuple[np.ndarray, int]:
     w, chosen, iterations = np.zeros(g.shape[1]), [], 0
     q, r = np.zeros((len(g), 0)), np.zeros((0, 0))
     residual, refused = b, scale == 0
-    # Every column is taken up about once; ten rounds stand for a cycle that rounding has made.
+    # Every column is chosen about once; ten times as many steps mean a cycle caused by rounding.
     while np.linalg.norm(residual) > tolerance and len(chosen) < limit and iterations < 10 * len(w):
         gain = np.where(refused, 0.0, residual @ g / np.where(scale > 0, scale, 1))
         gain[chosen] = 0.0
@@ -94,7 +94,7 @@ def _nnls(g, b, tolerance: float, limit: int) -> tuple[np.ndarray, int]:
         iterations += 1
         coordinates, rest = _orthogonal(q, g[:, new])
         height = np.linalg.norm(rest)
-        # Dependent on the chosen ones, or of positive gain by rounding alone: no descent this way.
+        # The column depends on the chosen ones, or its gain is positive by rounding alone: it lowers nothing.
         if height <= 1e-12 * scale[new] or rest @ residual <= 0:
             refused[new] = True
             continue
@@ -110,7 +110,7 @@ def _nnls(g, b, tolerance: float, limit: int) -> tuple[np.ndarray, int]:
 
 
 def _step_to_bound(w, trial, chosen, q, r):
-    """As far from w to the trial as all weights stay non-negative; the columns whose weight becomes zero leave the set."""
+    """Move from w towards the trial as far as all weights stay non-negative; columns whose weight becomes zero leave the set."""
     old = w[chosen]
     falling = trial <= 0
     ratios = np.where(falling, old / np.where(falling, np.maximum(old - trial, np.finfo(float).tiny), 1), np.inf)

@@ -60,7 +60,7 @@ def gappy_pod(
 def _oversampled(modes, count: int) -> Int[np.ndarray, " m"]:
     if not modes.shape[1] <= count <= len(modes):
         raise ValueError(
-            f"gappy_pod: count must lie between {modes.shape[1]} modes and {len(modes)} points, got {count}"
+            f"gappy_pod: count must be between {modes.shape[1]} modes and {len(modes)} points, got {count}"
         )
     points = list(q_deim(modes).points)
     while len(points) < count:

@@ -42,7 +42,8 @@ class MatrixEIM(eqx.Module):
         """β(μ), at a cost that does not depend on the size of A; works under jit, vmap and grad if g does. Σ|β| (compare
         it to 1) multiplies the errors of the A(μ_m).
 
-        **Warns** outside jit when a parameter lies outside the range of the training values: the error is unknown there.
+        **Warns** outside jit when a parameter is outside the range of the training values by more than 5 % of it: the
+        error is unknown there.
         """
         self.training_range.warn_outside(mu, "compare the result with A(μ) itself")
         return self.eim.interpolate(self.evaluate(mu))

@@ -38,8 +38,8 @@ def inverse_eim(
     **Arguments:** `alpha`, `μ -> (α_1, …, α_Q)`; `spectrum`, see `spectral_box`; `inverse`, `μ -> A(μ)⁻¹`, as a matrix, a
     function b ↦ A(μ)⁻¹ b, or the solution for one right-hand side. Σ_i α_i λ_i must not vanish.
 
-    Source of the method: Casenave, Nonintrusive approximation of parametrized limits of matrix power algorithms, where
-    β comes from the monomials of a power series (see `power_eim`); the resolvent instead is ours, for conditioning.
+    Source of the method: Casenave, Nonintrusive approximation of parametrized limits of matrix power algorithms, which
+    interpolates the monomials of a power series (see `power_eim`). To interpolate the resolvent is ours, for conditioning.
     """
     resolvent = Coefficient(lambda mu, x: 1 / (alpha(mu) @ x), spectrum)
     return matrix_eim(resolvent, parameters, inverse, rank=rank, rtol=rtol, relative=True)

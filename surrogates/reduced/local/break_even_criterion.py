@@ -1,7 +1,7 @@
 """When local bases pay: a criterion from projections alone, before a reduced model or a classifier is built.
 
-The *break-even criterion* is derived here. It stands in the place of the a priori efficiency criterion of Daniel et al.
-(arXiv 2103.13683) but is not their formula.
+The *break-even criterion* is our own; it has the purpose of the a priori efficiency criterion of Daniel et al. (arXiv
+2103.13683) but another formula.
 """
 
 from collections.abc import Callable, Sequence
@@ -122,7 +122,7 @@ def recommend(
     budget: float = np.inf,
     cost: Callable[[int, int], float] = lambda k, rank: k * rank,
 ) -> BreakEven | None:
-    """The K and N of the smallest expected error whose cost lies within the budget; None if no candidate within it beats the
+    """The K and N of the smallest expected error whose cost is within the budget; None if no candidate within it beats the
     global basis of N modes.
 
     **Arguments:**

@@ -51,6 +51,7 @@ class SoftmaxNetwork(eqx.Module):
         return jnp.exp(self.log_shares(x))
 
     def log_shares(self, x: Float[Array, "*n d"]) -> Float[Array, "*n k"]:
+        """Logarithms of the probabilities, of many inputs at once."""
         return jax.nn.log_softmax(self.network(x))
 
 
@@ -86,8 +87,8 @@ def fit_classifier(
     - `kind`: "network" (two layers of 32 tanh units, AdamW; with `errors` least squares on log p_k, otherwise
       cross-entropy), "logistic" (linear logits, L-BFGS), "nearest" (mean over 5 neighbours; z with few features that all
       matter).
-    - `z`: parameters, time, coefficients of input fields in a POD basis; of quantities that spread over decades
-      the logarithm.
+    - `z`: parameters, time, coefficients of input fields in a POD basis; take the logarithm of quantities that spread
+      over decades.
     - `labels`: cluster of every snapshot, for example `LocalBases.labels`; not used where `errors` are given.
     - `k`: number of bases.
     - `key`: of the network's first weights.
@@ -128,8 +129,8 @@ def _shares(errors: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
 
 
 def _relevance(z: Float[np.ndarray, "n d"], targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " d"]:
-    """How much better than by chance the targets of neighbours along one feature alone agree, between 0.01 and 1: distances
-    must not be dominated by features such as an amplitude, to which normalised bases are blind."""
+    """Weight of every feature in the distance, between 0.01 and 1: how much better than by chance the targets of two
+    neighbours along that feature alone agree. Without it an amplitude, to which normalised bases are blind, could dominate."""
     chance = np.sum(targets.mean(0) ** 2)
     agreement = []
     for feature in z.T:

@@ -44,8 +44,8 @@ class LocalBases(eqx.Module):
     measure: str = eqx.field(static=True, default="sine")
 
     def assign(self, snapshots: Float[Array | np.ndarray, "n points"]) -> Int[np.ndarray, " n"]:
-        """The cluster of the nearest representative. This needs the solution: an oracle, for which a classifier of the
-        parameters stands in where the solution is wanted."""
+        """The cluster of the nearest representative. It needs the solution itself; before that is known, a classifier
+        chooses from the parameters (`fit_classifier`)."""
         return np.argmin(_distances(snapshots, self.representatives, self.product, self.measure), axis=1)
 
     def projection_errors(self, snapshots: Float[Array | np.ndarray, "n points"]) -> Float[np.ndarray, "n k"]:
@@ -85,15 +85,15 @@ def local_bases(
 
     **Arguments:**
 
-    - `k`: clusters; 5 to 20, with at least five times `rank` snapshots in each (`break_even` recommends both).
+    - `k`: clusters; 5 to 20, with at least five times `rank` snapshots in each (`recommend` chooses both).
     - `rank`: modes per basis at most, N. A cluster with fewer members is dissolved into the nearest others, so that there may
-      be fewer than `k` bases, as also where fewer snapshots differ.
+      be fewer than `k` bases; so may there be where snapshots repeat.
     - `product`: as for `pod`.
     - `clustering`: "sine" (k-medoids; the mean dissimilarity to the medoids is the mean relative error of one-vector local
-      bases), "l2", "normalized_l2" (k-medoids), "kmeans", "normalized_kmeans"; or a `Clustering` of these snapshots, with
-      medoids to which the sine, or centres to which the distance of normalised snapshots is measured afterwards.
-      The sine suits sets with amplitudes and signs of their own. It joins u and −u, which for bases of many modes can be
-      worse than "normalized_kmeans" where the set is not symmetric under change of sign.
+      bases), "l2", "normalized_l2" (k-medoids), "kmeans", "normalized_kmeans"; or a `Clustering` of these snapshots, whose
+      medoids (then by the sine) or centres (by the distance of normalised snapshots) later assign new snapshots.
+      The sine suits sets with amplitudes and signs of their own. It puts u and −u into one cluster, which for
+      bases of many modes can be worse than "normalized_kmeans" where the set is not symmetric under change of sign.
     - `energy`: bases of fewer modes where Σ_{j≤r} σ_j² ≥ energy · Σσ_j² of their cluster, for example 0.9999.
     - `key`: of the random starts of k-means.
 
@@ -173,7 +173,7 @@ def _different(points: Float[np.ndarray, "n r"]) -> int:
 
 
 def _leading(members: Float[np.ndarray, "m r"], rank: int, energy: float | None) -> Float[np.ndarray, "r p"]:
-    """POD of coordinates that have few entries, by a dense singular value decomposition."""
+    """POD modes `(r, p)` of short coordinate rows, by a dense singular value decomposition."""
     _, values, right = np.linalg.svd(members, full_matrices=False)
     kept = values > max(members.shape) * np.finfo(members.dtype).eps * values[0]
     if energy is not None:

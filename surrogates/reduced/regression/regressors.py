@@ -34,7 +34,7 @@ class Regressor(Protocol):
 def fit_regressor(
     kind: str, z: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n m"], key: Array | None = None
 ) -> Regressor:
-    """A regressor of `c` on `z`, all of whose choices are made on these samples alone.
+    """A regressor of `c` on `z`. Its own choices (ridge, smoothing, lengths) use these samples only.
 
     - "gp": `fit_gaussian_process`; the most accurate, O(n³), with variance.
     - "rbf": cubic radial functions with a linear tail; few inputs, no noise.
@@ -56,7 +56,8 @@ def fit_regressor(
     return _fit_linear(z, c) if kind == "linear" else _fit_network(z, c, key)
 
 
-def check_kind(kind: str):
+def check_kind(kind: str) -> None:
+    """**Raises:** `ValueError` unless `kind` is one of `KINDS`."""
     if kind not in KINDS:
         raise ValueError(f"unknown regressor {kind!r}; use one of {KINDS}")
 
