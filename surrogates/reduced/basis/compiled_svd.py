@@ -50,8 +50,7 @@ class AlongAxis:
             return kernel(*system, **arrays, axis_name=self.axis)
 
         mapped = jax.shard_map(local, mesh=self.mesh, in_specs=(inputs, _EVERYWHERE), out_specs=out, check_vma=False)
-        weights = None if system.weights is None else jnp.asarray(system.weights)
-        return mapped(system._replace(weights=weights), arrays)
+        return mapped(system, arrays)
 
 
 Placement = OneDevice | AlongAxis

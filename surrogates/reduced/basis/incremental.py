@@ -35,7 +35,7 @@ def incremental_svd(
         size, seen = max(size, len(block)), seen + len(block)
         # Blocks are filled up to one size, so that one program serves all of them.
         rows = np.concatenate([held, block, np.zeros((size - len(block), block.shape[1]))])
-        svd, total = _update(product.measured(rows), rank=min(len(held), rows.shape[1]))
+        svd, total = _update(rows, product, rank=min(len(held), rows.shape[1]))
         if not np.isfinite(total):
             raise ValueError("pod: a block of the stream holds NaN or infinity")
         held[: len(svd.right)] = svd.values[:, None] * svd.right
@@ -50,8 +50,8 @@ def incremental_svd(
 
 
 @in_double(promote=False)
-def _update(system: MeasuredRows, rank: int):
-    return _compiled(system, rank)
+def _update(rows, product: AbstractInnerProduct, rank: int):
+    return _compiled(product.measured(rows), rank)
 
 
 @jax.jit(static_argnums=1)

@@ -28,9 +28,9 @@ class MeasuredRows(NamedTuple):
     """Rows S `(n, points)` with what the Gram kernels (`solvers.kernels.gram`) need to know of M: nothing for M = I, the
     `weights` `(points,)` of a diagonal M, or the `duals` S M `(n, points)` of any other."""
 
-    rows: Float[Array | np.ndarray, "n points"]
-    weights: Float[Array | np.ndarray, " points"] | None = None
-    duals: Float[Array | np.ndarray, "n points"] | None = None
+    rows: Float[Array, "n points"]
+    weights: Float[Array, " points"] | None = None
+    duals: Float[Array, "n points"] | None = None
 
     def squared_norms(self, dtype=None) -> Float[Array, " n"]:
         """⟨s, s⟩ of every row, summed in `dtype`, by default that of the rows."""
@@ -56,15 +56,15 @@ class AbstractInnerProduct(eqx.Module):
 
     @abc.abstractmethod
     def measured(self, rows: Float[Array | np.ndarray, "n points"]) -> MeasuredRows:
-        """The rows in the form that the kernels take, without a check of M. Works on traced rows for `Euclidean` and
-        `Weights`.
+        """The rows in the form that the kernels take, without a check of M; NumPy arrays become float64 while x64 is on.
+        Works on traced rows for `Euclidean` and `Weights`.
 
         **Raises:** `ValueError` for traced rows under another product, which needs the host."""
 
     def checked(self, rows: Float[Array | np.ndarray, "n points"]) -> MeasuredRows:
         """`measured`, after a check of M against the rows."""
         self.check(rows.shape[1])
-        return self.measured(jnp.asarray(rows))
+        return self.measured(rows)
 
     @abc.abstractmethod
     def isometric(self, rows: Float[Array | np.ndarray, "n points"]) -> tuple[Float[Array, "n points"], "Back"]:
@@ -85,7 +85,7 @@ class AbstractInnerProduct(eqx.Module):
     def normalized(self, rows: Float[Array | np.ndarray, "n points"]) -> Float[np.ndarray, "n points"]:
         """Rows of norm one; rows of zeros stay zero."""
         norms = self.norms(rows)[:, None]
-        return rows / np.where(norms > 0, norms, 1)
+        return np.asarray(rows) / np.where(norms > 0, norms, 1)
 
 
 @register("Euclidean")
@@ -99,7 +99,7 @@ class Euclidean(AbstractInnerProduct):
         return columns
 
     def measured(self, rows):
-        return MeasuredRows(rows)
+        return MeasuredRows(jnp.asarray(rows))
 
     def isometric(self, rows):
         return rows, lambda directions, combinations: directions
@@ -121,7 +121,7 @@ class Weights(AbstractInnerProduct):
         return np.asarray(self.values)[:, None] * columns
 
     def measured(self, rows):
-        return MeasuredRows(rows, weights=self.values)
+        return MeasuredRows(jnp.asarray(rows), weights=jnp.asarray(self.values))
 
     def isometric(self, rows):
         def back(directions, combinations):
@@ -142,10 +142,11 @@ class MatrixProduct(AbstractInnerProduct):
     matrix: Num[Array | np.ndarray, "_ _"] | scipy.sparse.sparray | scipy.sparse.spmatrix
 
     def check(self, points):
-        if self.matrix.shape != (points, points):
-            raise ValueError(f"product: a matrix of shape {self.matrix.shape} for {points} points")
+        shape = self.matrix.shape  # pyright: ignore[reportAttributeAccessIssue]
+        if shape != (points, points):
+            raise ValueError(f"product: a matrix of shape {shape} for {points} points")
         _check_by_vectors(self.apply, points)
-        _check_positive(self.matrix.diagonal())
+        _check_positive(self.matrix.diagonal())  # pyright: ignore[reportAttributeAccessIssue]
 
     def apply(self, columns):
         return self.matrix @ columns
@@ -187,7 +188,7 @@ def inner_product(product: Product) -> AbstractInnerProduct:
         return product
     if product is None:
         return Euclidean()
-    if scipy.sparse.issparse(product):
+    if isinstance(product, scipy.sparse.sparray | scipy.sparse.spmatrix):
         return MatrixProduct(product)
     if not isinstance(product, np.ndarray | jax.Array):
         return OperatorProduct(product)
@@ -199,7 +200,8 @@ def inner_product(product: Product) -> AbstractInnerProduct:
 def _with_duals(apply: Callable, rows) -> MeasuredRows:
     if isinstance(rows, Tracer):
         raise ValueError("pod: under jit, vmap or grad the product is None or weights")
-    return MeasuredRows(rows, duals=np.ascontiguousarray(np.asarray(apply(np.asarray(rows).T)).T))
+    duals = np.ascontiguousarray(np.asarray(apply(np.asarray(rows).T)).T)
+    return MeasuredRows(jnp.asarray(rows), duals=jnp.asarray(duals))
 
 
 def _by_cholesky(apply: Callable, rows):

@@ -1,6 +1,7 @@
 """Proper orthogonal decomposition: one entry, four algorithms (stream, traced, randomised, Gram matrix)."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Literal
 
 import equinox as eqx
@@ -170,13 +171,12 @@ def _by_gram_matrix(snapshots, product: AbstractInnerProduct, wanted: Truncation
     n, points = snapshots.shape
     if gram is not None and gram.shape != (n, n):
         raise ValueError(f"pod: a Gram matrix of shape {gram.shape} for {n} snapshots")
-    turned = n > points and gram is None
-    if turned:
+    if n > points and gram is None:
         product.check(points)
         isometric, back = product.isometric(jnp.asarray(snapshots))
-        system, placement = MeasuredRows(isometric.T), OneDevice()
+        system, placement, finish = MeasuredRows(isometric.T), OneDevice(), partial(_turned_back, back=back)
     else:
-        system = product.checked(snapshots)
+        system, finish = product.checked(snapshots), lambda svd: svd
         placement = placement_of(system.rows)
     dtype = jnp.asarray(snapshots).dtype
     spectrum = spectrum_of(gram_matrix(system, placement) if gram is None else jnp.asarray(gram))
@@ -194,9 +194,7 @@ def _by_gram_matrix(snapshots, product: AbstractInnerProduct, wanted: Truncation
     kept = wanted.count(values, floor)
     # Ranks that depend on the data are rounded up, so that one compiled program serves many data sets.
     static = kept if kept == wanted.rank else min(-(-kept // _RANK_STEP) * _RANK_STEP, count)
-    svd = _leading(triplets(system, spectrum, static, floor, placement), kept)
-    if turned:
-        svd = _turned_back(svd, back)
+    svd = finish(_leading(triplets(system, spectrum, static, floor, placement), kept))
     left_out = np.sqrt((np.maximum(values[kept:], 0) ** 2).sum())
     return _result(svd, left_out, floor, "two_grams" if method == "two_grams" else "gram", reason, dtype)
 

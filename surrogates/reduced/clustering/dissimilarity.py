@@ -106,6 +106,8 @@ def l2(
 def _over_fields(squared: Callable, snapshots: Snapshots, product: Products, gram) -> Float[np.ndarray, "n n"]:
     """√ of the mean over the fields of `squared(system, Gram matrix)`."""
     if not isinstance(snapshots, Mapping):
+        if isinstance(product, Mapping):
+            raise ValueError(f"product: fields {sorted(product)}, but the snapshots are one array")
         return np.sqrt(_one_field(squared, snapshots, product, gram))
     if gram is not None:
         raise ValueError("gram: one matrix cannot serve several fields; leave it out")
