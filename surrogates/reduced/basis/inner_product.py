@@ -93,7 +93,7 @@ class Euclidean(AbstractInnerProduct):
     """⟨u, v⟩ = uᵀ v."""
 
     def check(self, points):
-        pass
+        return
 
     def apply(self, columns):
         return columns
