@@ -33,7 +33,7 @@ def test_gappy_pod_bad_input():
     for arguments, options, message in [
         ((MODES, np.arange(5)), {}, "5 points do not determine 6"),
         ((MODES, np.zeros(8, int)), {}, "8 points do not determine 6"),
-        ((MODES,), {"count": 4}, "count must lie between"),
+        ((MODES,), {"count": 4}, "count must be between"),
         ((MODES,), {}, "either points or count"),
         ((np.where(MODES > 0.1, np.nan, MODES), np.arange(9)), {}, "gappy_pod: the functions hold NaN"),
     ]:
