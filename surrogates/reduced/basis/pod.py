@@ -194,7 +194,9 @@ def _by_gram_matrix(snapshots, product: AbstractInnerProduct, wanted: Truncation
     kept = wanted.count(values, floor)
     # Ranks that depend on the data are rounded up, so that one compiled program serves many data sets.
     static = kept if kept == wanted.rank else min(-(-kept // _RANK_STEP) * _RANK_STEP, count)
-    svd = finish(_leading(triplets(system, spectrum, static, floor, placement), kept))
+    svd = triplets(system, spectrum, static, floor, placement)
+    kept = max(min(kept, int((np.asarray(svd.values) > 0).sum())), 1)
+    svd = finish(_leading(svd, kept))
     left_out = np.sqrt((np.maximum(values[kept:], 0) ** 2).sum())
     return _result(svd, left_out, floor, "two_grams" if method == "two_grams" else "gram", reason, dtype)
 

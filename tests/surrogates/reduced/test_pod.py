@@ -255,6 +255,17 @@ def test_traced_needs_static_shapes():
             jax.jit(call)(ROWS)
 
 
+@pytest.mark.parametrize("method", ["gram", "two_grams"])
+@pytest.mark.parametrize("shape", [(27, 12), (12, 40), (27, 200)], ids=str)
+def test_rounding_gives_no_modes(method, shape):
+    """Rank 3, over many draws: in some the noise of the Gram matrix lies above its floor."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        rows = rng.standard_normal((shape[0], 3)) @ rng.standard_normal((3, shape[1]))
+        basis = pod(rows / np.linalg.norm(rows, axis=1, keepdims=True), method=method)
+        assert basis.rank == 3 and np.isfinite(basis.modes).all() and np.isfinite(basis.coefficients).all()
+
+
 def test_duplicates_and_low_rank_give_fewer_modes():
     basis = pod(np.repeat(ROWS[:3], 4, 0), rank=8)
     assert basis.rank == 3 and error(np.repeat(ROWS[:3], 4, 0), basis)[0] < 1e-12
