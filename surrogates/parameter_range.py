@@ -30,7 +30,7 @@ class ParameterRange(eqx.Module):
         arrays = jax.tree.map(np.asarray, parameters)
         return cls(jax.tree.map(lambda x: x.min(0), arrays), jax.tree.map(lambda x: x.max(0), arrays))
 
-    def warn_outside(self, parameters: PyTree, advice: str, *, stacklevel: int = 3) -> None:
+    def warn_outside(self, parameters: PyTree, advice: str) -> None:
         """Warn of parameters that are outside the range by more than 5 % of its width; say nothing where they are traced,
         as under jit.
 
@@ -38,7 +38,6 @@ class ParameterRange(eqx.Module):
 
         - `parameters`: a tree like `lower`, of one sample, or of many along a first axis.
         - `advice`: the end of the warning, what to do about it or what it means.
-        - `stacklevel`: of `warnings.warn`; 3 is the caller of the method that calls this one.
         """
         named = jax.tree_util.tree_leaves_with_path(parameters)
         ends = jax.tree.leaves(self.lower), jax.tree.leaves(self.upper)
@@ -54,4 +53,4 @@ class ParameterRange(eqx.Module):
                 worst = samples[np.argmax(outside)]
                 many = f"{outside.sum()} of {len(samples)} samples have " if value.ndim > low.ndim else ""
                 found = f"{many}{name} outside" if many else f"{name} = {worst} is outside"
-                warnings.warn(f"{found} the training range [{low}, {high}]; {advice}", stacklevel=stacklevel)
+                warnings.warn(f"{found} the training range [{low}, {high}]; {advice}", stacklevel=3)

@@ -199,7 +199,7 @@ def _over(
     task.check(data, targets=False)
     if isinstance(surrogate, AbstractRanged):
         parameters = {name: data[name] for name in task.parameters}
-        surrogate.ranges.warn_outside(parameters, "the prediction extrapolates", stacklevel=4)
+        surrogate.ranges.warn_outside(parameters, "the prediction extrapolates")
     at = output_place(task, data) if at is None else at
     frames = task.mode.history if task.mode.ahead else None
     return over_batches(lambda batch: run(batch, at), data, task.input_names(), batch_size, frames)

@@ -74,7 +74,7 @@ def right_vectors(
     """The `rank` leading triplets: right vectors orthonormalised by Cholesky QR, then Rayleigh-Ritz in the space of `spectrum`.
 
     Values and vectors become more accurate than in `spectrum`: errors of first order in its vectors cancel. Triplets whose
-    singular value in `spectrum` is at most `floor` times the first are zero.
+    singular value in `spectrum` is at most `floor` times the first, or turns out to be rounding, are zero and the last.
     """
     dtype = rows.dtype if dtype is None else dtype
     sigma, vectors = spectrum.values[:rank], spectrum.vectors[:, :rank]
@@ -83,11 +83,14 @@ def right_vectors(
     raw = combine((vectors * inverse).T, rows, dtype=dtype)
     raw_duals = None if duals is None else combine((vectors * inverse).T, duals, dtype=dtype)
     product = gram(raw, weights, raw_duals, axis_name=axis_name)
+    # Vectors of a value that is rounding come out much shorter than one. They depend on the others, where Cholesky fails.
+    kept &= jnp.diagonal(product) > 0.25
     factor = jnp.linalg.cholesky(jnp.where(kept[:, None] & kept, product, jnp.eye(rank, dtype=dtype)))
     # S = V Σ raw and raw = L Q with orthonormal rows Q, so the SVD of Σ L gives that of S.
     rotation, values, small = _square_svd(jnp.where(kept, sigma, 0)[:, None] * factor)
-    right = combine(jax.scipy.linalg.solve_triangular(factor, small.T, lower=True, trans=1).T, raw)
-    values = jnp.where(kept, values, 0)
+    combinations = jax.scipy.linalg.solve_triangular(factor, small.T, lower=True, trans=1).T
+    right = combine(jnp.where(kept, combinations, 0), raw)
+    values = jnp.where(jnp.arange(rank) < kept.sum(), values, 0)
     return ThinSVD(jnp.matmul(vectors, rotation * values, precision="highest"), values, right)
 
 

@@ -18,7 +18,7 @@ from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
 from .basis.pod import pod
-from .certified.full_order import FullOrder
+from .certified.full_order import full_order
 from .certified.greedy import CertifiedBasis, weak_greedy
 from .certified.reduced_space import ReducedSpace
 
@@ -64,7 +64,7 @@ class GalerkinRB(AbstractDirectFit):
         if self.basis == "greedy":
             basis = weak_greedy(system, parameters, tolerance=self.tolerance, max_basis=self.rank)
         else:
-            full = FullOrder.of(system)
+            full = full_order(system)
             rows = self._unknowns(train)
             modes = pod(rows, full.product_of_columns, rank=min(self.rank, *rows.shape)).modes
             space = ReducedSpace.empty(full)
@@ -110,10 +110,10 @@ class FittedGalerkinRB(AbstractRanged):
     @property
     def ranges(self) -> ParameterRange:
         """Least and greatest value of every training parameter."""
-        model = self.model.value
+        known = self.model.value.training_range
         return ParameterRange(
-            {name: model.lower[name] for name in self.task.parameters},
-            {name: model.upper[name] for name in self.task.parameters},
+            {name: known.lower[name] for name in self.task.parameters},
+            {name: known.upper[name] for name in self.task.parameters},
         )
 
     def bound(self, fields: Fields) -> Float[Array | np.ndarray, ""]:

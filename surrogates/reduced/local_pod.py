@@ -153,7 +153,7 @@ class FittedLocalPOD(AbstractProbabilistic, AbstractRanged):
         return expand(self.task, self.blended(self._reduced(fields)), fields, at)
 
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
-        """Of the mixture: √Σ p_k (diag Φ_k C_k(z) Φ_kᵀ + τ_k² + (u_k − u)²)."""
+        """Standard deviation of the mixture, √Σ_k p_k (diag Φ_k C_k(z) Φ_kᵀ + τ_k² + (u_k − u)²)."""
         z = self._reduced(fields)
         shares, candidates = self.shares(z), self.candidates(z)
         signal, truncation = self.variances.value

@@ -125,6 +125,7 @@ class FittedPODRegression(AbstractProbabilistic, AbstractRanged):
 
 
 def check_reducible(task: Task, name: str):
+    """**Raises:** `ValueError`, which names the surrogate, unless the task is steady, on a grid, and has an input."""
     task.domain.as_grid(name)
     if task.mode.ahead:
         raise ValueError(f"{name} serves steady tasks, not {task!r}")

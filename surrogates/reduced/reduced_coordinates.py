@@ -1,4 +1,4 @@
-"""What surrogates on reduced coefficients share: inputs to short vectors, targets to rows, rows to named fields."""
+"""Fields as short vectors and back, for surrogates that predict reduced coefficients."""
 
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ def fit_reduction(task: Task, train: Dataset, rank: int) -> Reduction:
 @register("ReducedErrors")
 @dataclass(frozen=True)
 class ReducedErrors:
-    """Where the error on validation data comes from; each over the spread of the normalised targets about their mean
+    """The parts of the error on validation data, each over the spread of the normalised targets about their mean
     field, √(Σ‖error‖²/Σ‖u − ū‖²), so that 1 is no better than the mean field.
 
     - `projection`: of the targets on the basis (with several, on the best one of each sample): more modes or data help.

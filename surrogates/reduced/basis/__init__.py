@@ -1,0 +1,1 @@
+"""Bases of snapshots: inner products, truncation, proper orthogonal decomposition."""

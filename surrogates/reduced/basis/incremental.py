@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from ....core.precision import in_double
 from ....solvers.kernels import thin_svd
-from .inner_product import Product, metric
+from .inner_product import AbstractInnerProduct, MeasuredRows
 
 
 def incremental_svd(
-    blocks: Iterable[np.ndarray], product: Product, rank: int
+    blocks: Iterable[np.ndarray], product: AbstractInnerProduct, rank: int
 ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r points"], Float[np.ndarray, ""]]:
     """Singular values, right singular vectors, and a bound of ‖S − S M VᵀV‖_F for rows S given in blocks `(rows, points)`.
 
@@ -27,6 +27,7 @@ def incremental_svd(
     for block in blocks:
         block = np.asarray(block)
         if held is None:
+            product.check(block.shape[1])
             held = np.zeros((2 * rank + 20, block.shape[1]))
             dtype = block.dtype if block.dtype == np.float32 else dtype
         if block.shape[1] != held.shape[1]:
@@ -34,7 +35,7 @@ def incremental_svd(
         size, seen = max(size, len(block)), seen + len(block)
         # Blocks are filled up to one size, so that one program serves all of them.
         rows = np.concatenate([held, block, np.zeros((size - len(block), block.shape[1]))])
-        svd, total = _update(rows, *metric(product, rows), rank=min(len(held), rows.shape[1]))
+        svd, total = _update(rows, product, rank=min(len(held), rows.shape[1]))
         if not np.isfinite(total):
             raise ValueError("pod: a block of the stream holds NaN or infinity")
         held[: len(svd.right)] = svd.values[:, None] * svd.right
@@ -49,13 +50,12 @@ def incremental_svd(
 
 
 @in_double(promote=False)
-def _update(rows, weights, duals, rank: int):
-    return _compiled(jnp.asarray(rows), weights, duals, rank)
+def _update(rows, product: AbstractInnerProduct, rank: int):
+    return _compiled(product.measured(rows), rank)
 
 
-@jax.jit(static_argnums=3)
-def _compiled(rows, weights, duals, rank: int):
-    svd = thin_svd.gram_svd(rows, weights, duals, rank=rank, dtype=jnp.float64)
-    other = rows if duals is None else duals
-    terms = rows.astype(jnp.float64) * other
-    return svd, (terms if weights is None else terms * weights).sum()
+@jax.jit(static_argnums=1)
+def _compiled(system: MeasuredRows, rank: int):
+    """The triplets of held and new rows, and the sum of the squares of all rows."""
+    svd = thin_svd.gram_svd(*system, rank=rank, dtype=jnp.float64)
+    return svd, system.squared_norms(jnp.float64).sum()

@@ -13,9 +13,9 @@ from scipy.optimize import linprog
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ....core.storage import register
-from .full_order import FullOrder
+from .abstract_full_order import AbstractFullOrder
 
-_DENSE = 800  # unknowns up to which eigenvalues come from dense matrices
+_DENSE = 800  # unknowns up to which eigenvalues are those of dense matrices
 
 
 @register("MinTheta")
@@ -39,8 +39,8 @@ class MinTheta(eqx.Module):
 
 @dataclass(frozen=True, eq=False)
 class SuccessiveConstraints:
-    """What `successive_constraints` returns. Every call solves one linear program per coefficient vector on the host, so
-    that it serves the offline stage and single queries, not traced code; there, take `MinTheta`.
+    """What `successive_constraints` returns. Every call solves one linear program per coefficient vector on the host, for
+    the offline stage and single queries. It cannot be traced; take `MinTheta` where that is needed.
 
     **Fields:** `box` `(2, Q)` the range of ⟨v, A_q v⟩/‖v‖²_X, `thetas` `(K, Q)` where α is known, `alphas` `(K,)`, `rays`
     `(K, Q)` the values ⟨v, A_q v⟩/‖v‖²_X of its minimisers, `gap`, the largest (upper − lower)/upper bound over the training set.
@@ -71,11 +71,11 @@ class SuccessiveConstraints:
 
 
 def successive_constraints(
-    full: FullOrder, thetas: Float[np.ndarray, "n q"], *, tolerance: float = 0.25, max_constraints: int = 50
+    full: AbstractFullOrder, thetas: Float[np.ndarray, "n q"], *, tolerance: float = 0.25, max_constraints: int = 50
 ) -> SuccessiveConstraints:
     """Lower bounds of α from a few eigenvalue problems (Huynh, Rozza, Sen and Patera 2007).
 
-    α(μ) is the minimum of Σ_q θ_q(μ) y_q over the set of y_q = ⟨v, A_q v⟩/‖v‖²_X. That set lies in a box and in the half
+    α(μ) is the minimum of Σ_q θ_q(μ) y_q over the set of y_q = ⟨v, A_q v⟩/‖v‖²_X. That set is inside a box and inside the half
     spaces Σ_q θ_q(μ_k) y_q ≥ α(μ_k) of parameters where α has been computed; the minimum over box and half spaces is a
     linear program. Parameters are chosen where upper and lower bound are furthest apart. Works for coefficients of any
     sign. All constraints are used at once, without the neighbourhoods of the paper.
@@ -112,7 +112,7 @@ def successive_constraints(
     return SuccessiveConstraints(box, thetas[chosen], alphas, rays, gap)
 
 
-def _smallest(full: FullOrder, theta) -> tuple[float, Float[np.ndarray, " m"]]:
+def _smallest(full: AbstractFullOrder, theta) -> tuple[float, Float[np.ndarray, " m"]]:
     """Smallest λ of A(θ) v = λ X v, a little lowered, and v with ‖v‖_X = 1."""
     m = full.size
     if m <= _DENSE:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,50 +11,66 @@ import numpy as np
 from jaxtyping import Float
 
 from ....solvers.pde.affine import AffineSystem
-from ..parameter_range import training_range
+from ...parameter_range import ParameterRange
 from .coercivity import MinTheta
-from .full_order import FullOrder
+from .full_order import full_order
 from .reduced_basis import Norm, ReducedBasis
 from .reduced_space import ReducedSpace
 from .residual_bound import GramResidual, OrthonormalResidual
 
-Form = Literal["orthonormal", "gram"]
+
+@dataclass(frozen=True, eq=False)
+class ErrorBound:
+    """What the error bound of a reduced basis measures, and how.
+
+    **Arguments:**
+
+    - `norm`: "energy" or "X", the norm of the error; see `ReducedBasis`.
+    - `relative`: over the norm of the reduced solution.
+    - `residual`: the form of ‖r‖_X', `OrthonormalResidual`; `GramResidual` for comparison, refused below its floor.
+    - `coercivity`: θ ↦ lower bound of α, for example `successive_constraints(…)`; by default `MinTheta(reference)`, for
+      positive coefficients of positive semidefinite parts.
+    """
+
+    norm: Norm = "energy"
+    relative: bool = True
+    residual: type[OrthonormalResidual] | type[GramResidual] = OrthonormalResidual
+    coercivity: Callable | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class CertifiedBasis:
-    """A reduced basis with what it takes to make it larger; made by `weak_greedy`.
+    """A reduced basis in its offline form, which can be made larger; made by `weak_greedy`.
 
-    **Fields:** `space`; `training`, parameters as a pytree whose leaves have a leading axis; `solved`, the positions in it of
-    the snapshots in their order; `bounds`, the largest bound over it with 0, 1, … snapshots; the options of `weak_greedy`.
+    **Fields:** `space`; `training`, parameters as a pytree whose leaves have a leading axis; `bound`, what is bounded and how;
+    `coercivity`, θ ↦ lower bound of α; `functionals` and `dual_norms`, the outputs ⟨ℓ, u⟩ and ‖ℓ‖_X'; `solved`, the positions in
+    `training` of the snapshots in their order; `bounds`, the largest bound over it with 0, 1, … snapshots.
     """
 
     space: ReducedSpace
     training: Any
+    bound: ErrorBound
     coercivity: Callable
     functionals: Float[np.ndarray, "l m"]
     dual_norms: Float[np.ndarray, " l"]
-    norm: Norm = "energy"
-    relative: bool = True
-    residual: Form = "orthonormal"
     solved: tuple[int, ...] = ()
     bounds: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, space: ReducedSpace, training: Any, *, coercivity: Callable | None = None, functionals: Sequence[Any] = (),
-           **options) -> "CertifiedBasis":  # fmt: skip
-        """From a space, however its vectors were found; see `weak_greedy` for the options."""
+    def of(
+        cls, space: ReducedSpace, training: Any, bound: ErrorBound = ErrorBound(), functionals: Sequence[Any] = ()
+    ) -> "CertifiedBasis":
+        """A basis of a space, however its vectors were found; see `weak_greedy` for the arguments."""
         full = space.full
-        coercivity = MinTheta(full.reference) if coercivity is None else coercivity
+        coercivity = MinTheta(full.reference) if bound.coercivity is None else bound.coercivity
         rows = np.reshape([np.asarray(f, np.float64) for f in functionals], (-1, full.size))
         dual_norms = np.array([(row @ full.riesz(row[None])[0]) ** 0.5 for row in rows])
         training = jax.tree.map(lambda x: np.asarray(x, np.float64), training)
-        return cls(space, training, coercivity, rows, dual_norms, **options)
+        return cls(space, training, bound, coercivity, rows, dual_norms)
 
     def model(self, n: int | None = None) -> ReducedBasis:
         """The online model of the first n snapshots, all by default; its arrays are float64 on the host, see `astype`."""
         space = self.space if n is None else self.space.truncated(n)
-        lower, upper = training_range(self.training)
         system = space.full.system
         return ReducedBasis(
             basis=space.basis.reshape(len(space), *space.full.shape),
@@ -62,24 +78,23 @@ class CertifiedBasis:
             rhs=space.rhs,
             functionals=self.functionals @ space.basis.T,
             dual_norms=self.dual_norms,
-            residual=OrthonormalResidual(space.factor) if self.residual == "orthonormal" else GramResidual.of(space),
+            residual=self.bound.residual.of(space),
             coercivity=self.coercivity,
             coefficients=system.coefficients,
             rhs_coefficients=system.rhs_coefficients,
-            lower=lower,
-            upper=upper,
-            norm=self.norm,
+            training_range=ParameterRange.of(self.training),
+            norm=self.bound.norm,
         )
 
     def errors(self, parameters: Any) -> Float[np.ndarray, " n"]:
-        """Bounds at many parameters, relative to the norm of the reduced solution if `relative`."""
+        """Bounds at many parameters, relative to the norm of the reduced solution if `bound.relative`."""
         theta, phi = self.space.full.coefficients(parameters)
         return self._errors(theta, phi, np.asarray(self.coercivity(theta)))
 
     def enriched(self, parameters: Any, tolerance: float) -> "CertifiedBasis":
-        """Go through `parameters` (leaves with a leading axis) in their order, and where the bound exceeds `tolerance` solve in
-        full and add the snapshot, so that later ones profit: an adaptive model drives itself with this, its error indicator
-        being the bound. Those added join `training`.
+        """The basis with more snapshots: go through `parameters` (leaves with a leading axis) in their order, and where the
+        bound of the basis so far exceeds `tolerance`, solve in full and add the solution. An adaptive model improves itself
+        this way while it is used, with the bound as its error indicator. The parameters of added snapshots join `training`.
 
         **Warns** when a snapshot adds nothing, the space being at its floor at this tolerance; nothing is solved after it.
         """
@@ -113,7 +128,7 @@ class CertifiedBasis:
             warnings.simplefilter("ignore", UserWarning)
             solution = model.at(theta, phi)
         # Without a snapshot, and for a solution of zero, there is nothing to compare with.
-        compared = self.relative & (solution.norm > 0)
+        compared = self.bound.relative & (solution.norm > 0)
         return solution.bound / np.where(compared, solution.norm, 1)
 
 
@@ -123,10 +138,7 @@ def weak_greedy(
     *,
     tolerance: float = 1e-6,
     max_basis: int = 50,
-    norm: Norm = "energy",
-    relative: bool = True,
-    residual: Form = "orthonormal",
-    coercivity: Callable | None = None,
+    bound: ErrorBound = ErrorBound(),
     reference: Sequence[float] | np.ndarray | None = None,
     inverse: Callable | None = None,
     functionals: Sequence[Any] = (),
@@ -143,31 +155,31 @@ def weak_greedy(
     **Arguments:**
 
     - `training`: parameters, a pytree whose leaves have a leading axis; thousands are affordable.
-    - `tolerance`, `relative`, `norm`: of the bound, relative to the norm of the reduced solution; see `ReducedBasis`.
-    - `residual`: "orthonormal"; "gram" for comparison, refused below its floor.
-    - `coercivity`: θ ↦ lower bound of α; by default `MinTheta(reference)`, for positive coefficients of positive semidefinite
-      parts.
+    - `tolerance`: of the bound, 1e-3 to 1e-9; by default relative, in the energy norm.
+    - `max_basis`: largest number of snapshots.
+    - `bound`: another norm, coercivity bound or form of the residual; see `ErrorBound`.
     - `reference`: θ̄ of the product X = Σ_q θ̄_q A_q, ones by default; the middle of the parameter range is a good choice.
-    - `inverse`: X⁻¹, see `FullOrder`.
+    - `inverse`: X⁻¹, see `full_order`.
     - `functionals`: outputs ⟨ℓ, u⟩, arrays of the shape of the unknowns.
 
     **Warns** when `max_basis` snapshots do not reach the tolerance, or the bound stops at its floor before. **Raises**
-    `ValueError` for residual="gram" with a tolerance below its floor, and where the coercivity bound is positive at no
+    `ValueError` for `GramResidual` with a tolerance below its floor, and where the coercivity bound is positive at no
     training parameter; `RuntimeError` where a full solve or X⁻¹ fails.
     """
-    if residual == "gram" and tolerance < np.finfo(float).eps ** 0.5:
+    if tolerance < bound.residual.floor:
         raise ValueError(
-            f"weak_greedy: tolerance={tolerance} is below the floor 1.5e-8 of the Gram form; take residual='orthonormal'"
+            f"weak_greedy: tolerance={tolerance} is below the floor {bound.residual.floor:.1e} of the Gram form; "
+            "take residual=OrthonormalResidual"
         )
-    full = FullOrder.of(system, reference, inverse)
-    options = {"norm": norm, "relative": relative, "residual": residual}
-    empty = ReducedSpace.empty(full)
-    basis = CertifiedBasis.of(empty, training, coercivity=coercivity, functionals=functionals, **options)
+    full = full_order(system, reference, inverse)
+    basis = CertifiedBasis.of(ReducedSpace.empty(full), training, bound, functionals)
     theta, phi = full.coefficients(basis.training)
     alpha = np.asarray(basis.coercivity(theta))
     if not (alpha > 0).any():
-        raise ValueError(f"weak_greedy: the coercivity bound is positive at no training parameter, {alpha.max():.3g} at most; "
-                         "pass coercivity=successive_constraints(…), or a function of θ that can be traced")  # fmt: skip
+        raise ValueError(
+            f"weak_greedy: the coercivity bound is positive at no training parameter, {alpha.max():.3g} at most; "
+            "pass bound=ErrorBound(coercivity=successive_constraints(…)), or a function of θ that can be traced"
+        )
     while True:
         errors = basis._errors(theta, phi, alpha)
         worst = int(errors.argmax())

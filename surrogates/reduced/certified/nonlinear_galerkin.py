@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from ....solvers.linear.solution import Stats, Status
+from ..interpolation.cubature import Cubature
 from ..interpolation.eim import EIM, AnyArray, current
-from ..interpolation.hyper_reduction import Cubature
 
 ElementResidual = Callable[[Array, PyTree, PyTree], Array]
 
@@ -18,8 +18,8 @@ ElementResidual = Callable[[Array, PyTree, PyTree], Array]
 class NonlinearGalerkin(eqx.Module):
     """The reduced equation Σ_e w_e W_eᵀ r_e(V_e c; μ) = 0 for u ≈ V c, where r_e is the residual of one element.
 
-    V_e and W_e are the rows of the trial and test basis that belong to the degrees of freedom of element e. Of the
-    full problem only the kept elements are stored, so that a solution costs nothing that depends on the size of the mesh.
+    V_e and W_e are the rows of the trial and test basis that belong to the degrees of freedom of element e. Only the
+    kept elements of the full problem are stored, so that the cost of a solution does not depend on the size of the mesh.
     `nonlinear_galerkin`, `with_cubature` and `with_interpolation` build it.
 
     **Fields:** `residual`, `(u_e (local,), data_e, μ) -> (local,)`; `trial`, `test` `(elements, local, r)`; `data`, a tree
@@ -98,7 +98,7 @@ def with_interpolation(
     """The assembled residual R interpolated by its own modes U: Vᵀ R ≈ Vᵀ U (Pᵀ U)⁻¹ Pᵀ R (DEIM).
 
     It is the equation with the test basis P (Pᵀ U)⁻ᵀ Uᵀ V, which vanishes off the points, so that the elements around
-    the points are kept. `interpolation` comes from `deim` or `q_deim` of modes of R along Newton iterations, or of its
+    the points are kept. `interpolation` is the `deim` or `q_deim` of modes of R along Newton iterations, or of modes of its
     nonlinear part and the data (R itself vanishes at solutions). The result is not symmetric, even if R is a gradient.
     """
     nodal = np.linalg.solve(np.asarray(interpolation.lower).T, np.asarray(interpolation.basis).T @ np.asarray(basis))

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ....core.storage import register
-from ..parameter_range import warn_outside
+from ...parameter_range import ParameterRange
 from .residual_bound import contract, reduced_coefficients, residual_coefficients
 
 Norm = Literal["energy", "X"]
@@ -46,8 +46,8 @@ class ReducedBasis(eqx.Module):
     float64 where x64 is on, else in float32, with a floor of the bound near 1e-7 of the right-hand side.
 
     **Fields:** `basis` φ `(N, *space)`, which only `field` touches; `matrices` A_q^N, `rhs` b_r^N, `functionals` ⟨ℓ, φ_i⟩ and
-    their `dual_norms` ‖ℓ‖_X'; `residual`, x̂ ↦ ‖r‖_X'; `coercivity`, θ ↦ α; the functions θ and φ; `lower`, `upper`, the
-    training range.
+    their `dual_norms` ‖ℓ‖_X'; `residual`, x̂ ↦ ‖r‖_X'; `coercivity`, θ ↦ α; the functions θ and φ; the `training_range` of
+    the parameters.
 
     Made by `weak_greedy(…).model()` or `CertifiedBasis.of(…).model()`.
     """
@@ -61,17 +61,16 @@ class ReducedBasis(eqx.Module):
     coercivity: Callable
     coefficients: Callable
     rhs_coefficients: Callable
-    lower: PyTree
-    upper: PyTree
+    training_range: ParameterRange
     norm: Norm = eqx.field(static=True)
 
     def __call__(self, parameters: Any) -> ReducedSolution:
         """The reduced solution at one parameter.
 
-        **Warns** outside jit when a parameter lies outside the range of the training set, where the bound still holds but
-        is not known to be small.
+        **Warns** outside jit when a parameter is outside the range of the training set by more than 5 % of it; there the
+        bound still holds but is not known to be small.
         """
-        warn_outside(parameters, self.lower, self.upper, "see the bound")
+        self.training_range.warn_outside(parameters, "see the bound")
         theta, phi = self.coefficients(parameters), self.rhs_coefficients(parameters)
         return self.at(theta, phi)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from .full_order import FullOrder
+from .abstract_full_order import AbstractFullOrder
 
-_SPAN = 1e-13  # a vector this small against the one it is left of lies in the span, up to rounding
+_SPAN = 1e-13  # a vector is in the span, up to rounding, if what is left of it is this small
 _PASSES = 3  # of Gram-Schmidt: two are enough for vectors far from the span, a third for the nearly dependent
 
 
@@ -23,7 +23,7 @@ class ReducedSpace:
     `factor` F `(k, R + QN)`.
     """
 
-    full: FullOrder
+    full: AbstractFullOrder
     basis: Float[np.ndarray, "n m"]
     matrices: Float[np.ndarray, "q n n"]
     rhs: Float[np.ndarray, "r n"]
@@ -31,7 +31,8 @@ class ReducedSpace:
     factor: Float[np.ndarray, "k p"]
 
     @classmethod
-    def empty(cls, full: FullOrder) -> "ReducedSpace":
+    def empty(cls, full: AbstractFullOrder) -> "ReducedSpace":
+        """The space of no snapshot, whose residuals are the right-hand sides."""
         parts, terms = len(full.reference), len(full.rhs)
         nothing = np.zeros((0, full.size))
         space = cls(full, nothing, np.zeros((parts, 0, 0)), np.zeros((terms, 0)), nothing, np.zeros((0, 0)))
@@ -41,7 +42,7 @@ class ReducedSpace:
         return len(self.basis)
 
     def extended(self, snapshot: Float[np.ndarray, " m"]) -> "ReducedSpace":
-        """With one more snapshot; the same object if the snapshot lies in the space already, up to rounding."""
+        """The space with one more snapshot; the same object if the snapshot is in the space already, up to rounding."""
         if not np.isfinite(snapshot).all():
             raise ValueError("a snapshot holds NaN or infinity")
         rest, _, size = _orthonormalised(self.full, self.basis, snapshot)
@@ -97,8 +98,8 @@ class ReducedSpace:
         return replace(self, residuals=residuals, factor=factor)
 
 
-def _orthonormalised(full: FullOrder, basis, vector) -> tuple[np.ndarray, np.ndarray, float]:
-    """Unit vector q ⟂ basis, projection h and size s with vector = basisᵀ h + s q; s = 0 if it lies in the span."""
+def _orthonormalised(full: AbstractFullOrder, basis, vector) -> tuple[np.ndarray, np.ndarray, float]:
+    """Unit vector q ⟂ basis, projection h and size s with vector = basisᵀ h + s q; s = 0 if it is in the span."""
     projection, rest = np.zeros(len(basis)), vector
     for _ in range(_PASSES):
         h = basis @ full.product(rest)

@@ -6,6 +6,7 @@ sum goes to zero with the error: the direct evaluation has the floor √ε ‖b�
 """
 
 import warnings
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -47,7 +48,13 @@ class OrthonormalResidual(eqx.Module):
     """‖F x̂‖ with the coefficients F of the functionals in an orthonormal basis of their Riesz representers
     (Buhr, Engwer, Ohlberger and Rave 2014). The floor is about ε ‖b‖_X', in float32 about 1e-7 ‖b‖_X'."""
 
+    floor: ClassVar[float] = 0.0  # no tolerance is refused; the bound says itself where it stops
     factor: Matrix
+
+    @classmethod
+    def of(cls, space: ReducedSpace) -> "OrthonormalResidual":
+        """The form for the solutions of a reduced space."""
+        return cls(space.factor)
 
     def __call__(self, x: Values):
         return _root((contract("kp,...p->...k", self.factor, x) ** 2).sum(-1))
@@ -55,29 +62,35 @@ class OrthonormalResidual(eqx.Module):
 
 @register("GramResidual")
 class GramResidual(eqx.Module):
-    """√(x̂ᵀ G x̂ + 2pε s²), s = Σ_i |x̂_i| √G_ii: the form usual in text books, and a bound of its rounding, which the second
-    term covers (p products each to form G, G x̂ and x̂ᵀ(G x̂), all with terms of at most s² in sum). That is the floor, at
-    which it warns on the host. In float32 it is above 3e-4, which serves nobody.
+    """√(x̂ᵀ G x̂ + 2pε s²), s = Σ_i |x̂_i| √G_ii. The first term is the form of text books; the second bounds its rounding (p
+    products each to form G, G x̂ and x̂ᵀ(G x̂), all with terms of at most s² in sum), and its root is the floor, at which the
+    form warns on the host. In float32 the floor is above 3e-4, too high to be of use.
 
     **Raises:** `ValueError` in float32.
     """
 
+    floor: ClassVar[float] = float(np.finfo(np.float64).eps) ** 0.5
     gram: Float[Array | np.ndarray, "p p"]
 
     @classmethod
     def of(cls, space: ReducedSpace) -> "GramResidual":
+        """The form for the solutions of a reduced space."""
         return cls(space.factor.T @ space.factor)
 
     def square(self, x: Values):
-        """x̂ᵀ G x̂ as it comes: below the floor it is noise of either sign."""
+        """x̂ᵀ G x̂ without a correction; below the floor it is noise of either sign."""
         return (contract("...p,pq->...q", x, self.gram) * x).sum(-1)
+
+    def rounding(self, x: Values):
+        """2pε s², the bound of the rounding of `square` in its precision."""
+        scale = abs(x) @ self.gram.diagonal() ** 0.5
+        return 2 * len(self.gram) * float(jnp.finfo(x.dtype).eps) * scale**2
 
     def __call__(self, x: Values):
         if x.dtype != np.float64:
-            raise ValueError("the Gram form of the residual has a floor of 3e-4 in float32; use residual='orthonormal'")
+            raise ValueError("the Gram form of the residual has a floor of 3e-4 in float32; use OrthonormalResidual")
         xp = jnp if isinstance(x, jax.Array) else np
-        square, scale = self.square(x), abs(x) @ self.gram.diagonal() ** 0.5
-        rounding = 2 * len(self.gram) * np.finfo(np.float64).eps * scale**2
+        square, rounding = self.square(x), self.rounding(x)
         if xp is np and (square < rounding).any():
             warnings.warn("the Gram form of the residual has reached its floor, which it returns", stacklevel=2)
         return _root(xp.maximum(square, 0) + rounding)
@@ -102,7 +115,7 @@ class EIMResidual(eqx.Module):
     squares: Float[Array | np.ndarray, " d"]
 
     def square(self, x: Values):
-        """Σ_k λ_k ‖r(μ_k)‖² as it comes."""
+        """Σ_k λ_k ‖r(μ_k)‖² without a correction; rounding can make it negative."""
         return (self._terms(x)).sum(-1)
 
     def __call__(self, x: Values):

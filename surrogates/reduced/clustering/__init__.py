@@ -1,0 +1,1 @@
+"""Clusters of snapshots: dissimilarities, k-medoids, k-means, silhouettes."""

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from ....core.precision import in_double
 from ....solvers.kernels.gram import cross_gram
-from ..basis.inner_product import Product, apply
+from ..basis.inner_product import AbstractInnerProduct, Product, inner_product
 from ..basis.pod import pod
 
 Blocks = Sequence[Float[np.ndarray, "_ points"] | Float[Array, "_ points"]]
@@ -22,15 +22,16 @@ def chordal_sine(
     """δ² = (Σ_k sin² θ_k)/min(p, q) of the principal angles θ_k between the POD spaces, of dimensions p and q, of two blocks.
 
     Zero where one space contains the other; the sine for blocks of one snapshot. Every direction counts the same, so that
-    directions of noise must be cut off by `rank` or `energy`; `projection_error` weighs them by size. A generalisation
-    made here from the one-vector case; that of the paper of `sine` was not available to us.
+    directions of noise must be cut off by `rank` or `energy`; `projection_error` weighs them by size. This is our own
+    generalisation of `sine` to several snapshots.
 
     **Arguments:** `blocks`: arrays `(snapshots, points)`, of any lengths; `product`, `rank`, `energy` as for `pod`.
 
     **Raises:** `ValueError` as `pod` does, naming the block.
     """
-    modes = _modes(blocks, product, rank, energy)
-    squared = _left_over(modes, modes, product)
+    m = inner_product(product)
+    modes = _modes(blocks, m, rank, energy)
+    squared = _left_over(modes, modes, m)
     return _zero_diagonal(np.minimum(squared, squared.T))  # the smaller space projected onto the larger
 
 
@@ -41,14 +42,17 @@ def projection_error(
     one block projected onto the POD space of the other.
 
     The sine for blocks of one snapshot; zero only if the spaces are equal, apart from what `rank` and `energy` cut off. The
-    diagonal is set to zero. A definition made here. Arguments and what is raised as for `chordal_sine`.
+    diagonal is set to zero. The definition is ours. Arguments and errors raised are those of `chordal_sine`.
     """
-    modes = _modes(blocks, product, rank, energy)
-    squared = _left_over([np.asarray(block, np.float64) for block in blocks], modes, product)
+    m = inner_product(product)
+    modes = _modes(blocks, m, rank, energy)
+    squared = _left_over([np.asarray(block, np.float64) for block in blocks], modes, m)
     return _zero_diagonal((squared + squared.T) / 2)
 
 
-def _modes(blocks: Blocks, product: Product, rank: int | None, energy: float) -> list[Float[np.ndarray, "r points"]]:
+def _modes(
+    blocks: Blocks, product: AbstractInnerProduct, rank: int | None, energy: float
+) -> list[Float[np.ndarray, "r points"]]:
     modes = []
     for i, block in enumerate(blocks):
         try:
@@ -60,25 +64,26 @@ def _modes(blocks: Blocks, product: Product, rank: int | None, energy: float) ->
 
 
 @in_double
-def _left_over(parts: list, modes: list, product: Product):
+def _left_over(parts: list, modes: list, product: AbstractInnerProduct):
     """e_ij² = ‖S_i − P_j S_i‖²/‖S_i‖² for rows S_i of `parts`, P_j the projection onto the rows of `modes`."""
-    duals = [apply(product, np.asarray(m).T).T for m in modes]
+    duals = [product.dual(m) for m in modes]
     rows = jnp.concatenate(parts)
     coefficients = np.asarray(cross_gram(rows, jnp.concatenate(duals)))
     own = [np.asarray(part) for part in parts]
-    size = np.array([_square(part, product) for part in own])
+    size = np.array([_square(product, part) for part in own])
     begin_rows = np.cumsum([0, *map(len, parts)])
     begin_modes = np.cumsum([0, *map(len, modes)])
     kept = np.add.reduceat(np.add.reduceat(coefficients**2, begin_rows[:-1], 0), begin_modes[:-1], 1)
     squared = np.maximum(1 - kept / size[:, None], 0)
     for i, j in zip(*np.nonzero(squared < _CLOSE), strict=True):
         c = coefficients[begin_rows[i] : begin_rows[i + 1], begin_modes[j] : begin_modes[j + 1]]
-        squared[i, j] = _square(own[i] - c @ np.asarray(modes[j]), product) / size[i]
+        squared[i, j] = _square(product, own[i] - c @ np.asarray(modes[j])) / size[i]
     return squared
 
 
-def _square(rows: Float[np.ndarray, "r points"], product: Product) -> float:
-    return float((rows * apply(product, rows.T).T).sum())
+def _square(product: AbstractInnerProduct, rows: Float[np.ndarray, "r points"]) -> float:
+    """Σ ⟨s, s⟩ over the rows."""
+    return float((rows * product.dual(rows)).sum())
 
 
 def _zero_diagonal(squared: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:

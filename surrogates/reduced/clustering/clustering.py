@@ -1,4 +1,4 @@
-"""What a clustering is, and how well it separates: silhouettes."""
+"""The result of a clustering, and how well its clusters are separated: silhouettes."""
 
 import functools
 
@@ -33,7 +33,7 @@ class Clustering(eqx.Module):
 
 
 def on_host(clustering: Clustering) -> Clustering:
-    """Arrays as NumPy, single numbers as Python's."""
+    """The clustering with NumPy arrays, and Python numbers in place of arrays of one number."""
     return jax.tree.map(lambda x: np.asarray(x) if np.ndim(x) else np.asarray(x).item(), clustering)
 
 

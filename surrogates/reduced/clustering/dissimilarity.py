@@ -1,6 +1,5 @@
 """Dissimilarities between snapshots, from one Gram matrix: sine, L2 distance, normalised L2 distance."""
 
-import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -9,8 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ....core.precision import in_double
-from ....solvers.kernels.gram import gram as gram_kernel
-from ..basis.inner_product import Product, metric
+from ..basis.compiled_svd import OneDevice, gram_matrix
+from ..basis.inner_product import MeasuredRows, Product, inner_product
+
+Products = Product | Mapping[str, Product]
+"""One product for all fields, or a mapping with the names of the fields."""
 
 Snapshots = Float[Array | np.ndarray, "n points"] | Mapping[str, Array | np.ndarray]
 """Rows `(n, points)`, or such arrays of several fields by name, with points of their own."""
@@ -33,11 +35,11 @@ def gram(snapshots: Float[Array | np.ndarray, "n points"], product: Product = No
     **Raises:** `ValueError` for snapshots with NaN or infinity (naming the row), a product of the wrong size, one that is not
     symmetric, or under which a snapshot has a negative square.
     """
-    return _gram(jnp.asarray(snapshots), *metric(product, snapshots))
+    return _gram(inner_product(product).checked(snapshots))
 
 
 def sine(
-    snapshots: Snapshots, product: Product = None, *, gram: Float[np.ndarray, "_ _"] | None = None
+    snapshots: Snapshots, product: Products = None, *, gram: Float[np.ndarray, "_ _"] | None = None
 ) -> Float[np.ndarray, "n n"]:
     """δ(u, v) = √(1 − ⟨u, v⟩²/(‖u‖²‖v‖²)), the sine of the angle between the lines through two snapshots.
 
@@ -71,9 +73,9 @@ def sine(
 
 
 def normalized_l2(
-    snapshots: Snapshots, product: Product = None, *, gram: Float[np.ndarray, "_ _"] | None = None
+    snapshots: Snapshots, product: Products = None, *, gram: Float[np.ndarray, "_ _"] | None = None
 ) -> Float[np.ndarray, "n n"]:
-    """‖u/‖u‖ − v/‖v‖‖ in [0, 2]; blind to sizes but not to signs. Arguments, accuracy and what is raised as for `sine`."""
+    """‖u/‖u‖ − v/‖v‖‖ in [0, 2]; blind to sizes but not to signs. Arguments, accuracy and errors raised are those of `sine`."""
 
     def squared(system, g):
         size = _norms(g)
@@ -83,11 +85,11 @@ def normalized_l2(
 
 
 def l2(
-    snapshots: Snapshots, product: Product = None, *, gram: Float[np.ndarray, "_ _"] | None = None
+    snapshots: Snapshots, product: Products = None, *, gram: Float[np.ndarray, "_ _"] | None = None
 ) -> Float[np.ndarray, "n n"]:
     """‖u − v‖; of several fields √(mean of ‖u − v‖²/mean_i ‖u_i‖²), each measured by its mean size over the snapshots.
 
-    Arguments, accuracy and what is raised as for `sine`; zero snapshots are allowed.
+    Arguments, accuracy and errors raised are those of `sine`; zero snapshots are allowed.
     """
     several = isinstance(snapshots, Mapping)
 
@@ -101,9 +103,11 @@ def l2(
     return _over_fields(squared, snapshots, product, gram)
 
 
-def _over_fields(squared: Callable, snapshots: Snapshots, product: Product, gram) -> Float[np.ndarray, "n n"]:
+def _over_fields(squared: Callable, snapshots: Snapshots, product: Products, gram) -> Float[np.ndarray, "n n"]:
     """√ of the mean over the fields of `squared(system, Gram matrix)`."""
     if not isinstance(snapshots, Mapping):
+        if isinstance(product, Mapping):
+            raise ValueError(f"product: fields {sorted(product)}, but the snapshots are one array")
         return np.sqrt(_one_field(squared, snapshots, product, gram))
     if gram is not None:
         raise ValueError("gram: one matrix cannot serve several fields; leave it out")
@@ -121,24 +125,21 @@ def _over_fields(squared: Callable, snapshots: Snapshots, product: Product, gram
 
 @in_double(promote=False)
 def _one_field(squared: Callable, snapshots, product: Product, gram):
-    system = (jnp.asarray(snapshots), *metric(product, snapshots))
+    system = inner_product(product).checked(snapshots)
     n = len(snapshots)
     if gram is not None and gram.shape != (n, n):
         raise ValueError(f"gram: shape {gram.shape} for {n} snapshots")
-    return squared(system, _gram(*system) if gram is None else gram)
+    return squared(system, _gram(system) if gram is None else gram)
 
 
-def _gram(rows, weights, duals) -> Float[np.ndarray, "n n"]:
-    g = np.asarray(_compiled_gram(rows, weights, duals))
+def _gram(system: MeasuredRows) -> Float[np.ndarray, "n n"]:
+    g = np.asarray(gram_matrix(system, OneDevice()))
     bad = np.flatnonzero(~np.isfinite(g.diagonal()))
     if len(bad):
         raise ValueError(f"snapshot {bad[0]} holds NaN, infinity or values whose squares overflow")
     if g.diagonal().min() < 0:
         raise ValueError(f"product: not positive definite, snapshot {g.diagonal().argmin()} has a negative square")
     return (g + g.T) / 2
-
-
-_compiled_gram = jax.jit(functools.partial(gram_kernel, dtype=np.float64))
 
 
 def _norms(g) -> Float[np.ndarray, " n"]:
@@ -159,14 +160,16 @@ def _refined(system, squared, scale, factor, close=None) -> Float[np.ndarray, "n
         pairs = np.stack([i[begin : begin + _PAIRS], j[begin : begin + _PAIRS]], 1)
         f = factor[pairs[:, 0], pairs[:, 1]]
         padding = _PAIRS - len(pairs)  # one shape, one compilation
-        values = _differences(*system, scale, np.pad(pairs, ((0, padding), (0, 0))), np.pad(f, (0, padding)))
+        values = _differences(system, scale, np.pad(pairs, ((0, padding), (0, 0))), np.pad(f, (0, padding)))
         values = np.asarray(values)[: len(pairs)]
         squared[pairs[:, 0], pairs[:, 1]] = squared[pairs[:, 1], pairs[:, 0]] = values
     return squared
 
 
 @jax.jit
-def _differences(rows, weights, duals, scale, pairs, factor):
+def _differences(system: MeasuredRows, scale, pairs, factor):
+    rows, weights, duals = system
+
     def of_pair(pair_and_factor):
         (i, j), f = pair_and_factor
         difference, dual = (

@@ -52,9 +52,9 @@ def kmedoids(
     - `block`: candidates evaluated together; None takes 8 on a CPU, 1024 elsewhere.
     - `max_passes`: over all candidates; 3 to 6 are usual. `converged` says whether they sufficed.
 
-    Returns a `Clustering` with `medoids`, `iterations` the number of swaps. Of duplicates only one becomes the medoid
-    unless fewer than k points differ; then the labels still leave no cluster empty. Works under jit, and under vmap over
-    matrices, keys or given medoids; there the values are not checked and non-finite ones give a NaN cost.
+    Returns a `Clustering` with `medoids`, `iterations` the number of swaps. One of several equal points
+    becomes the medoid, not two, unless fewer than k points differ; no cluster is empty even then. Works under jit, and
+    under vmap over matrices, keys or given medoids; there the values are not checked and non-finite ones give a NaN cost.
 
     **Raises:** `ValueError` for a matrix that is not square, or has negative or non-finite entries; k outside 1 … n; medoids
     that are repeated or no indices; "random" without a key, restarts without "random".
@@ -95,7 +95,7 @@ def choose_k(
 
 
 def _starts(start, n: int, k: int, key, restarts: int) -> Array | np.ndarray | None:
-    """Rows of medoids to start from; None stands for BUILD."""
+    """Medoids to start from, a row `(k,)` per start; None if BUILD is to choose them inside the compiled program."""
     if isinstance(start, str) and start == "random":
         if key is None or restarts < 1:
             raise ValueError(f"kmedoids: start='random' needs a key and restarts of 1 or more, not {restarts}")
@@ -141,7 +141,7 @@ def _build(d, k: int) -> Int[Array, " k"]:
 
 
 class _Nearest(NamedTuple):
-    """What the medoids make of the points: the dissimilarities to the nearest medoid and to the second nearest (infinite if
+    """How the points see the medoids: the dissimilarities to the nearest medoid and to the second nearest (infinite if
     there is one), and the membership as a matrix."""
 
     medoids: Int[Array, " k"]
@@ -205,6 +205,6 @@ def _search(d, medoids, block: int, max_passes) -> Clustering:
 
     zero = jnp.zeros((), jnp.int32)
     (found, swaps, fruitless), _ = jax.lax.while_loop(unfinished, one_pass, ((_nearest(d, medoids), zero, zero), zero))
-    # Of medoids that coincide each keeps itself, so that no cluster is empty.
+    # A medoid belongs to its own cluster, also where two medoids are equal points, so that no cluster is empty.
     labels = found.labels.at[found.medoids].set(jnp.arange(k, dtype=jnp.int32))
     return Clustering(labels, found.first.sum(), swaps, fruitless >= blocks, found.medoids)

@@ -1,0 +1,1 @@
+"""Empirical interpolation of functions and matrices, empirical cubature, gappy POD."""

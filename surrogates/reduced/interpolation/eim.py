@@ -1,4 +1,4 @@
-"""Empirical interpolation: a space of functions and the points at which its members are read off."""
+"""Empirical interpolation: functions approximated in a small space by their values at a few points."""
 
 import warnings
 from functools import partial
@@ -66,7 +66,7 @@ def eim(
 
     **Arguments:**
 
-    - `rank`: largest number of functions. Fewer come back when the rest is rounding or zero.
+    - `rank`: largest number of functions; fewer are returned when the rest is rounding or zero.
     - `rtol`: stop at a residual of `rtol` times the largest value of all; by default, and at least, 100 times the
       rounding unit of the functions (2.2e-14 in float64, 1.2e-5 in float32).
     - `relative`: compare residuals (and report `errors`) relative to the largest value of each function, for families
@@ -119,8 +119,8 @@ def q_deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
 
 
 def current(x: AnyArray) -> Array:
-    """As a JAX array in the precision of the moment. The explicit type is needed: a NumPy constant that one compilation has
-    met with x64 on stays in float64 for a later one with x64 off, and fails there (jax 0.10)."""
+    """`x` as a JAX array, float64 while x64 is on, else float32. The explicit type is needed: a NumPy constant that one
+    compilation has met with x64 on stays in float64 for a later one with x64 off, and fails there (jax 0.10)."""
     return jnp.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype))
 
 
@@ -163,7 +163,7 @@ def _compiled(functions, rank, rtol, capacity: int):
 
 
 def _of_modes(modes, candidates, floor: float, caller: str) -> EIM:
-    """By modes at points among the candidates, ordered by the pivots of modes = Pᵀ L U there."""
+    """The interpolation by modes at d of the candidate points, the pivots of modes = Pᵀ L U at the candidates."""
     d = modes.shape[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)  # a zero pivot is reported below
@@ -180,7 +180,7 @@ def _of_modes(modes, candidates, floor: float, caller: str) -> EIM:
 
 
 def _assembled(points, snapshots, basis, functions, errors) -> EIM:
-    """With the factors of the functions in columns, which the basis spans, and the Lebesgue constant."""
+    """The `EIM` of points and basis, with the triangular factors of the functions (columns) and the Lebesgue constant."""
     lower = np.tril(basis[points])
     upper = np.triu(scipy.linalg.solve_triangular(lower, functions[points], lower=True, unit_diagonal=True))
     nodal = scipy.linalg.solve_triangular(lower, basis.T, lower=True, unit_diagonal=True, trans=1)
@@ -188,6 +188,9 @@ def _assembled(points, snapshots, basis, functions, errors) -> EIM:
 
 
 def checked_modes(modes, caller: str) -> tuple[np.ndarray, float]:
+    """Modes `(points, d)` in double precision, and 100 times the rounding unit that they were given in.
+
+    **Raises:** `ValueError`, which begins with `caller`, for NaN, zeros only, or more modes than points."""
     modes, floor = _checked(modes, caller)
     if modes.shape[1] > len(modes):
         raise ValueError(f"{caller}: {modes.shape[1]} modes on {len(modes)} points are dependent; modes are columns")
@@ -195,7 +198,7 @@ def checked_modes(modes, caller: str) -> tuple[np.ndarray, float]:
 
 
 def _checked(functions, caller: str) -> tuple[np.ndarray, float]:
-    """The functions in double precision, and 100 times the rounding unit that they came with."""
+    """The functions in double precision, and 100 times the rounding unit that they were given in."""
     functions = np.asarray(functions)
     if not np.isfinite(functions).all():
         raise ValueError(f"{caller}: the functions hold NaN or infinity; leave those snapshots out")

@@ -1,7 +1,7 @@
 """When local bases pay: a criterion from projections alone, before a reduced model or a classifier is built.
 
-The *break-even criterion* is derived here. It stands in the place of the a priori efficiency criterion of Daniel et al.
-(arXiv 2103.13683) but is not their formula.
+The *break-even criterion* is our own; it has the purpose of the a priori efficiency criterion of Daniel et al. (arXiv
+2103.13683) but another formula.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,32 +83,26 @@ def break_even(
     return BreakEven(k, local.bases.shape[2], float(on_whole.mean()), float(errors[own].mean()), float(wrong.mean()))
 
 
-def recommend(
+def compare_dictionaries(
     train: Float[Array | np.ndarray, "n points"],
     unseen: Float[Array | np.ndarray, "m points"],
     clusters: Sequence[int],
     ranks: Sequence[int],
     product: Product = None,
     *,
-    cost: Callable[[int, int], float] = lambda k, rank: k * rank,
-    budget: float = np.inf,
-    accuracy: float = 0.9,
     members: int = 5,
     clustering: str = "sine",
     key: Array | None = None,
-) -> tuple[BreakEven | None, list[BreakEven]]:
-    """The K and N of the smallest expected error whose cost lies within the budget, and all candidates.
+) -> list[BreakEven]:
+    """`break_even` for all pairs of a number of clusters K and a rank N, each against the global basis of N modes, which has
+    the same online cost. `recommend` chooses among them.
 
     **Arguments:**
 
-    - `train`, `unseen`: other trajectories in `unseen` than in `train`.
-    - `cost`: of (K, N): by default the K·N stored modes. With n solutions to be computed at c each, hyper-reduction h(N) per
-      cluster and online cost N³ for q queries: `lambda k, r: n * c + k * h(r) + q * r**3`.
-    - `accuracy`: expected of the classifier, where it errs a random basis is taken.
-    - `members`: K and N are left out unless every cluster has `members`·N snapshots on average.
-
-    **Returns:** None in the first place if no pair within the budget beats the global basis of N modes, which has the same
-    online cost.
+    - `train`: snapshots that bases are made of. `unseen`: those that errors are measured on, from other trajectories.
+    - `clusters`, `ranks`: the K and N to try.
+    - `members`: a pair is left out unless a cluster has `members`·N snapshots on average.
+    - `product`, `clustering`, `key`: as for `local_bases`.
     """
     whole = local_bases(train, 1, max(ranks), product)
     rows = []
@@ -118,5 +112,26 @@ def recommend(
         for r, local in zip(enough, found, strict=True):
             if len(local.bases) > 1:
                 rows.append(break_even(local, whole.truncated(r), unseen))
-    affordable = [row for row in rows if cost(row.clusters, row.rank) <= budget and row.expected(accuracy) < row.whole]
-    return min(affordable, key=lambda row: row.expected(accuracy), default=None), rows
+    return rows
+
+
+def recommend(
+    candidates: Sequence[BreakEven],
+    *,
+    accuracy: float = 0.9,
+    budget: float = np.inf,
+    cost: Callable[[int, int], float] = lambda k, rank: k * rank,
+) -> BreakEven | None:
+    """The K and N of the smallest expected error whose cost is within the budget; None if no candidate within it beats the
+    global basis of N modes.
+
+    **Arguments:**
+
+    - `candidates`: from `compare_dictionaries`.
+    - `accuracy`: expected of the classifier; where it errs a random basis is taken.
+    - `budget`, `cost`: the cost of (K, N), by default the K·N stored modes. With n solutions to be computed at c each,
+      hyper-reduction h(N) per cluster and online cost N³ for q queries: `lambda k, r: n * c + k * h(r) + q * r**3`.
+    """
+    affordable = [row for row in candidates if cost(row.clusters, row.rank) <= budget]
+    better = [row for row in affordable if row.expected(accuracy) < row.whole]
+    return min(better, key=lambda row: row.expected(accuracy), default=None)

@@ -1,6 +1,8 @@
 """Classifiers that choose a local basis from parameters or reduced inputs, before the solution is known."""
 
-from typing import Any, cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,6 +13,8 @@ from jaxtyping import Array, Float, Int
 
 from ....core.minimize import minimize
 from ....core.storage import register
+from ...networks.layers import PointwiseMLP
+from ..regression.tanh_network import tanh_network
 
 _SHARPNESS = 2.0  # shares fall with this power of the errors
 _WIDTHS = (32, 32)
@@ -39,14 +43,16 @@ class Classifier(eqx.Module):
 
 @register("SoftmaxNetwork")
 class SoftmaxNetwork(eqx.Module):
-    """softmax of a flax network with tanh layers of these `widths`; of a linear map without any."""
+    """softmax of a network with tanh layers; of a linear map if it has no hidden layer."""
 
-    params: Any
-    widths: tuple[int, ...] = eqx.field(static=True)
-    classes: int = eqx.field(static=True)
+    network: PointwiseMLP
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, " k"]:
-        return jnp.exp(_log_shares(self.params, self.widths, self.classes, x))
+        return jnp.exp(self.log_shares(x))
+
+    def log_shares(self, x: Float[Array, "*n d"]) -> Float[Array, "*n k"]:
+        """Logarithms of the probabilities, of many inputs at once."""
+        return jax.nn.log_softmax(self.network(x))
 
 
 @register("NearestNeighbours")
@@ -78,11 +84,11 @@ def fit_classifier(
 
     **Arguments:**
 
-    - `kind`: "network" (flax, two layers of 32 tanh units, AdamW; with `errors` least squares on log p_k, otherwise
+    - `kind`: "network" (two layers of 32 tanh units, AdamW; with `errors` least squares on log p_k, otherwise
       cross-entropy), "logistic" (linear logits, L-BFGS), "nearest" (mean over 5 neighbours; z with few features that all
       matter).
-    - `z`: parameters, time, coefficients of input fields in a POD basis; of quantities that spread over decades
-      the logarithm.
+    - `z`: parameters, time, coefficients of input fields in a POD basis; take the logarithm of quantities that spread
+      over decades.
     - `labels`: cluster of every snapshot, for example `LocalBases.labels`; not used where `errors` are given.
     - `k`: number of bases.
     - `key`: of the network's first weights.
@@ -107,10 +113,13 @@ def fit_classifier(
     if kind == "nearest":
         relevance = jnp.asarray(_relevance(z, np.asarray(targets)), jnp.float32)
         return Classifier(mean, scale / relevance, NearestNeighbours(x * relevance, targets, min(_NEIGHBOURS, len(z))))
-    widths = _WIDTHS if kind == "network" else ()
-    start = _layers(widths, k).init(jax.random.key(0) if key is None else key, x[0])
-    params = _trained(start, x, targets, widths, kind == "network" and errors is not None)
-    return Classifier(mean, scale, SoftmaxNetwork(params, widths, k))
+    key, features = jax.random.key(0) if key is None else key, x.shape[1]
+    if kind == "logistic":
+        start = SoftmaxNetwork(tanh_network(features, k, energy=features, key=key))
+        return Classifier(mean, scale, _logistic(start, x, targets))
+    start = SoftmaxNetwork(tanh_network(features, *_WIDTHS, k, energy=features, key=key))
+    loss = _cross_entropy if errors is None else _squared_error_of_logarithms
+    return Classifier(mean, scale, _trained(start, x, targets, loss))
 
 
 def _shares(errors: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
@@ -120,8 +129,8 @@ def _shares(errors: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
 
 
 def _relevance(z: Float[np.ndarray, "n d"], targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " d"]:
-    """How much better than by chance the targets of neighbours along one feature alone agree, between 0.01 and 1: distances
-    must not be dominated by features such as an amplitude, to which normalised bases are blind."""
+    """Weight of every feature in the distance, between 0.01 and 1: how much better than by chance the targets of two
+    neighbours along that feature alone agree. Without it an amplitude, to which normalised bases are blind, could dominate."""
     chance = np.sum(targets.mean(0) ** 2)
     agreement = []
     for feature in z.T:
@@ -130,31 +139,26 @@ def _relevance(z: Float[np.ndarray, "n d"], targets: Float[np.ndarray, "n k"]) -
     return np.clip((np.array(agreement) - chance) / max(np.mean(np.sum(targets**2, axis=1)) - chance, 1e-3), 0.01, 1)
 
 
-def _layers(widths: tuple[int, ...], classes: int):
-    from flax import linen  # heavy to import
-
-    hidden = [layer for width in widths for layer in (linen.Dense(width), linen.tanh)]
-    return linen.Sequential([*hidden, linen.Dense(classes)])
+def _cross_entropy(log_shares, targets):
+    return -jnp.mean(jnp.sum(targets * log_shares, axis=1))
 
 
-def _log_shares(params, widths: tuple[int, ...], classes: int, x) -> Float[Array, "*n k"]:
-    return jax.nn.log_softmax(cast(Array, _layers(widths, classes).apply(params, x)))
+def _squared_error_of_logarithms(log_shares, targets):
+    """Least squares weigh a bad basis as much as the best one; cross-entropy hears of the best alone."""
+    difference = log_shares - jnp.log(targets)
+    difference -= jnp.mean(difference, axis=1, keepdims=True)
+    return jnp.mean(difference**2) / _SHARPNESS**2
 
 
-@eqx.filter_jit
-def _trained(start, x, targets, widths: tuple[int, ...], regress: bool):
-    def loss(params):
-        outputs = _log_shares(params, widths, targets.shape[1], x)
-        if regress:
-            # Least squares weigh a bad basis as much as the best one; cross-entropy hears of the best alone.
-            wanted = jnp.log(targets)
-            difference = outputs - wanted
-            difference -= jnp.mean(difference, axis=1, keepdims=True)
-            return jnp.mean(difference**2) / _SHARPNESS**2
-        penalty = 0 if widths else 1e-4 * optax.tree.norm(params, squared=True)  # AdamW has its own
-        return penalty - jnp.mean(jnp.sum(targets * outputs, axis=1))
+@jax.jit
+def _logistic(start: SoftmaxNetwork, x, targets) -> SoftmaxNetwork:
+    def loss(rule):
+        return _cross_entropy(rule.log_shares(x), targets) + 1e-4 * optax.tree.norm(rule, squared=True)
 
-    if not widths:
-        return minimize(loss, start, optax.lbfgs(), 200)[0]
+    return minimize(loss, start, optax.lbfgs(), 200)[0]
+
+
+@partial(jax.jit, static_argnames="loss")
+def _trained(start: SoftmaxNetwork, x, targets, loss: Callable) -> SoftmaxNetwork:
     optimizer = optax.adamw(optax.cosine_decay_schedule(1e-2, _STEPS), weight_decay=0.1)
-    return minimize(loss, start, optimizer, _STEPS)[0]
+    return minimize(lambda rule: loss(rule.log_shares(x), targets), start, optimizer, _STEPS)[0]

@@ -1,7 +1,6 @@
 """A dictionary of local reduced bases: snapshots in clusters, one POD basis per cluster."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ....core.storage import register
-from ..basis.inner_product import Product, apply, metric
+from ..basis.inner_product import AbstractInnerProduct, Euclidean, Product, inner_product
 from ..basis.pod import pod
 from ..clustering.clustering import Clustering
 from ..clustering.dissimilarity import l2, normalized_l2, sine
@@ -32,7 +31,7 @@ class LocalBases(eqx.Module):
     - `ranks`: `(K,)`.
     - `labels`: cluster of every snapshot of the fit, `(n,)`.
     - `representatives`: medoid or centre of every cluster, `(K, points)`.
-    - `product`: as given to `local_bases`.
+    - `product`: the inner product that was given to `local_bases`.
     - `measure`: "sine", "l2" or "normalized_l2", the distance to the representatives by which `assign` chooses.
     """
 
@@ -41,19 +40,19 @@ class LocalBases(eqx.Module):
     ranks: Int[Array | np.ndarray, " k"]
     labels: Int[Array | np.ndarray, " n"]
     representatives: Float[Array | np.ndarray, "k points"]
-    product: Any = None
+    product: AbstractInnerProduct = Euclidean()
     measure: str = eqx.field(static=True, default="sine")
 
     def assign(self, snapshots: Float[Array | np.ndarray, "n points"]) -> Int[np.ndarray, " n"]:
-        """The cluster of the nearest representative. This needs the solution: an oracle, for which a classifier of the
-        parameters stands in where the solution is wanted."""
+        """The cluster of the nearest representative. It needs the solution itself; before that is known, a classifier
+        chooses from the parameters (`fit_classifier`)."""
         return np.argmin(_distances(snapshots, self.representatives, self.product, self.measure), axis=1)
 
     def projection_errors(self, snapshots: Float[Array | np.ndarray, "n points"]) -> Float[np.ndarray, "n k"]:
         """‖u − P_k u‖ / ‖u‖ of every snapshot u on every basis, from the residual itself (no floor at √ε); 0 for u = 0."""
-        unit = _normalized(snapshots, self.product)
+        unit = self.product.normalized(snapshots)
         pairs = zip(self.bases, self.duals, strict=True)
-        return np.stack([_norms(unit - (unit @ dual) @ basis.T, self.product) for basis, dual in pairs], axis=1)
+        return np.stack([self.product.norms(unit - (unit @ dual) @ basis.T) for basis, dual in pairs], axis=1)
 
     def project(self, u: Float[Array | np.ndarray, " points"], label: Int[Array | np.ndarray, ""] | int):
         """Coefficients Φ_kᵀ M u `(N,)` of one field in basis k = `label`; under jit, vmap and grad."""
@@ -86,15 +85,15 @@ def local_bases(
 
     **Arguments:**
 
-    - `k`: clusters; 5 to 20, with at least five times `rank` snapshots in each (`break_even` recommends both).
+    - `k`: clusters; 5 to 20, with at least five times `rank` snapshots in each (`recommend` chooses both).
     - `rank`: modes per basis at most, N. A cluster with fewer members is dissolved into the nearest others, so that there may
-      be fewer than `k` bases, as also where fewer snapshots differ.
+      be fewer than `k` bases; so may there be where snapshots repeat.
     - `product`: as for `pod`.
     - `clustering`: "sine" (k-medoids; the mean dissimilarity to the medoids is the mean relative error of one-vector local
-      bases), "l2", "normalized_l2" (k-medoids), "kmeans", "normalized_kmeans"; or a `Clustering` of these snapshots, with
-      medoids to which the sine, or centres to which the distance of normalised snapshots is measured afterwards.
-      The sine suits sets with amplitudes and signs of their own. It joins u and −u, which for bases of many modes can be
-      worse than "normalized_kmeans" where the set is not symmetric under change of sign.
+      bases), "l2", "normalized_l2" (k-medoids), "kmeans", "normalized_kmeans"; or a `Clustering` of these snapshots, whose
+      medoids (then by the sine) or centres (by the distance of normalised snapshots) later assign new snapshots.
+      The sine suits sets with amplitudes and signs of their own. It puts u and −u into one cluster, which for
+      bases of many modes can be worse than "normalized_kmeans" where the set is not symmetric under change of sign.
     - `energy`: bases of fewer modes where Σ_{j≤r} σ_j² ≥ energy · Σσ_j² of their cluster, for example 0.9999.
     - `key`: of the random starts of k-means.
 
@@ -126,9 +125,10 @@ def local_bases_of_ranks(
             raise ValueError(f"local_bases: k={k} clusters and rank={rank} of {n} snapshots; expected both in 1 … {n}")
     if not isinstance(clustering, Clustering) and clustering not in _MEASURES:
         raise ValueError(f"local_bases: unknown clustering {clustering!r}; use {sorted(_MEASURES)} or a Clustering")
-    metric(product, snapshots[:1])  # refuses a product that does not fit
-    unit, norms = _normalized(snapshots, product), _norms(snapshots, product)
-    whole = pod(unit, product, method="gram")
+    m = inner_product(product)
+    m.check(snapshots.shape[1])
+    unit, norms = m.normalized(snapshots), m.norms(snapshots)
+    whole = pod(unit, m, method="gram")
     modes, rank_of_all = np.asarray(whole.modes), whole.rank
     # Zero columns up to the largest rank, so that what is compiled for these shapes serves other snapshots.
     directions = np.pad(np.asarray(whole.coefficients), ((0, 0), (0, min(unit.shape) - rank_of_all)))
@@ -138,7 +138,7 @@ def local_bases_of_ranks(
         measure = _MEASURES[clustering]
     points = directions * norms[:, None] if measure == "l2" else directions
     labels, representatives = _clustered(points, k, clustering, key)
-    distances, dual_modes = _distances(points, representatives, None, measure), apply(product, modes)
+    distances, dual_modes = _distances(points, representatives, Euclidean(), measure), m.apply(modes)
     dtype = np.result_type(snapshots.dtype, np.float32)
 
     def of_rank(rank: int) -> LocalBases:
@@ -148,7 +148,7 @@ def local_bases_of_ranks(
         parts = [np.pad(part, ((0, 0), (0, found.max() - part.shape[1]))) for part in parts]
         bases, duals = (np.stack([m @ part for part in parts]).astype(dtype) for m in (modes, dual_modes))
         centres = (representatives[kept, :rank_of_all] @ modes.T).astype(dtype)
-        return LocalBases(bases, duals, found, members, centres, product, measure)
+        return LocalBases(bases, duals, found, members, centres, m, measure)
 
     return [of_rank(rank) for rank in ranks]
 
@@ -168,12 +168,12 @@ def _clustered(points: Float[np.ndarray, "n r"], k: int, clustering: str | Clust
 
 def _different(points: Float[np.ndarray, "n r"]) -> int:
     """How many points are left without repetitions, up to the rounding of `_distances`."""
-    close = _distances(points, points, None, "l2") <= 1e-7 * _norms(points, None).max()
+    close = _distances(points, points, Euclidean(), "l2") <= 1e-7 * Euclidean().norms(points).max()
     return int(np.sum(~np.tril(close, -1).any(axis=1)))
 
 
 def _leading(members: Float[np.ndarray, "m r"], rank: int, energy: float | None) -> Float[np.ndarray, "r p"]:
-    """POD of coordinates that have few entries, by a dense singular value decomposition."""
+    """POD modes `(r, p)` of short coordinate rows, by a dense singular value decomposition."""
     _, values, right = np.linalg.svd(members, full_matrices=False)
     kept = values > max(members.shape) * np.finfo(members.dtype).eps * values[0]
     if energy is not None:
@@ -196,26 +196,12 @@ def _merged(distances: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], 
     return kept, np.searchsorted(kept, labels)
 
 
-def _distances(snapshots, representatives, product: Product, measure: str) -> Float[np.ndarray, "n k"]:
+def _distances(snapshots, representatives, product: AbstractInnerProduct, measure: str) -> Float[np.ndarray, "n k"]:
     """Sine of the angle between snapshot and representative, or the distance (of the normalised snapshot)."""
     if measure == "sine":
-        cosines = _normalized(snapshots, product) @ _dual(_normalized(representatives, product), product).T
+        cosines = product.normalized(snapshots) @ product.dual(product.normalized(representatives)).T
         return np.sqrt(np.maximum(1 - cosines**2, 0))
-    points = _normalized(snapshots, product) if measure == "normalized_l2" else np.asarray(snapshots, np.float64)
-    cross = points @ _dual(representatives, product).T
-    squared = _norms(points, product)[:, None] ** 2 - 2 * cross + _norms(representatives, product) ** 2
+    points = product.normalized(snapshots) if measure == "normalized_l2" else np.asarray(snapshots, np.float64)
+    cross = points @ product.dual(representatives).T
+    squared = product.norms(points)[:, None] ** 2 - 2 * cross + product.norms(representatives) ** 2
     return np.sqrt(np.maximum(squared, 0))
-
-
-def _normalized(rows, product: Product) -> Float[np.ndarray, "n points"]:
-    """Rows of norm one; zero rows stay."""
-    norms = _norms(rows, product)[:, None]
-    return rows / np.where(norms > 0, norms, 1)
-
-
-def _norms(rows, product: Product) -> Float[np.ndarray, " n"]:
-    return np.sqrt(np.maximum(np.sum(rows * _dual(rows, product), axis=1), 0))
-
-
-def _dual(rows, product: Product) -> Float[np.ndarray, "n points"]:
-    return np.asarray(apply(product, np.asarray(rows, np.float64).T)).T

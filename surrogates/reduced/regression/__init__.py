@@ -1,0 +1,1 @@
+"""Regression of reduced coefficients: Gaussian process, radial functions, ridge, network."""

@@ -80,7 +80,7 @@ def _dot(a, b):
 
 
 def _order(trend) -> int:
-    """Of the remainder that goes with a trend: `(1 or d + 1, m)`."""
+    """Order of `matern52_remainder` for trend coefficients `(1, m)` (constant) or `(d + 1, m)` (linear)."""
     return min(len(trend), 2)
 
 
@@ -96,7 +96,7 @@ def fit_gaussian_process(
     """Lengths and noise by the restricted likelihood; trend, weights and Σ in closed form; all in float64.
 
     L-BFGS on the logarithms from `restarts` common lengths, on at most `subset` samples (evenly spaced); the rest with all
-    of them. Inputs should come on one scale on which all lengths may start alike. O(n³) once and O(subset³) per
+    of them. Inputs should be on one scale, so that all lengths can start alike. O(n³) once and O(subset³) per
     evaluation.
 
     **Arguments:**

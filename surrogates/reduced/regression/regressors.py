@@ -11,7 +11,9 @@ from jaxtyping import Array, Float
 
 from ....core.minimize import minimize
 from ....core.storage import register
+from ...networks.layers import PointwiseMLP
 from .gaussian_process import fit_gaussian_process
+from .tanh_network import tanh_network
 
 KINDS = ("gp", "rbf", "linear", "network")
 _RIDGES = 10.0 ** np.arange(-14, 1, 2)  # over the largest eigenvalue
@@ -32,7 +34,7 @@ class Regressor(Protocol):
 def fit_regressor(
     kind: str, z: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n m"], key: Array | None = None
 ) -> Regressor:
-    """A regressor of `c` on `z`, all of whose choices are made on these samples alone.
+    """A regressor of `c` on `z`. Its own choices (ridge, smoothing, lengths) use these samples only.
 
     - "gp": `fit_gaussian_process`; the most accurate, O(n³), with variance.
     - "rbf": cubic radial functions with a linear tail; few inputs, no noise.
@@ -54,7 +56,8 @@ def fit_regressor(
     return _fit_linear(z, c) if kind == "linear" else _fit_network(z, c, key)
 
 
-def check_kind(kind: str):
+def check_kind(kind: str) -> None:
+    """**Raises:** `ValueError` unless `kind` is one of `KINDS`."""
     if kind not in KINDS:
         raise ValueError(f"unknown regressor {kind!r}; use one of {KINDS}")
 
@@ -136,20 +139,15 @@ def _fit_rbf(z, c) -> RadialBasis:
 
 @register("NetworkRegressor")
 class NetworkRegressor(eqx.Module):
-    """c = linear(z) + scale · W₃ tanh(W₂ tanh(W₁ x + b₁) + b₂), x = (z − centre)/spread."""
+    """c = linear(z) + scale · network(x) with x = (z − centre)/spread."""
 
     linear: LinearRegressor
-    layers: list[Array]
+    network: PointwiseMLP
     spread: Float[Array | np.ndarray, ""]
     scale: Float[Array | np.ndarray, ""]
 
     def __call__(self, z: Float[Array, " d"]) -> Float[Array, " m"]:
-        return self.linear(z) + self.scale * _layers(self.layers, (z - self.linear.centre) / self.spread)
-
-
-def _layers(layers, x):
-    first, bias, second, shift, last = layers
-    return jnp.tanh(jnp.tanh(x @ first + bias) @ second + shift) @ last
+        return self.linear(z) + self.scale * self.network((z - self.linear.centre) / self.spread)
 
 
 def _fit_network(z, c, key: Array | None) -> NetworkRegressor:
@@ -159,18 +157,14 @@ def _fit_network(z, c, key: Array | None) -> NetworkRegressor:
     scale = np.sqrt((rest**2).sum(1).mean()) or 1.0
     spread = z.std(0).max() or 1.0
     x, y = (jnp.asarray(v, jnp.float32) for v in ((z - linear.centre) / spread, rest / scale))
-    k1, k2 = jax.random.split(jax.random.key(0) if key is None else key)
-    start = [
-        jax.random.normal(k1, (x.shape[1], _WIDTH)) / np.sqrt(max((x**2).sum(1).mean(), 1e-12)),
-        jnp.zeros(_WIDTH),
-        jax.random.normal(k2, (_WIDTH, _WIDTH)) / _WIDTH**0.5,
-        jnp.zeros(_WIDTH),
-        jnp.zeros((_WIDTH, y.shape[1])),
-    ]
-    return NetworkRegressor(linear, list(_train(start, x, y)), np.asarray(spread), np.asarray(scale))
+    sizes = (x.shape[1], _WIDTH, _WIDTH, y.shape[1])
+    energy = max(float((x**2).sum(1).mean()), 1e-12)
+    start = tanh_network(*sizes, energy=energy, key=jax.random.key(0) if key is None else key)
+    start = eqx.tree_at(lambda n: n.layers[-1].weight, start, replace_fn=jnp.zeros_like)
+    return NetworkRegressor(linear, _trained(start, x, y), np.asarray(spread), np.asarray(scale))
 
 
 @jax.jit
-def _train(start, x, y):
+def _trained(start: PointwiseMLP, x, y) -> PointwiseMLP:
     optimizer = optax.adamw(optax.cosine_decay_schedule(1e-2, _STEPS), weight_decay=1e-2)
-    return minimize(lambda layers: ((_layers(layers, x) - y) ** 2).sum(1).mean(), start, optimizer, _STEPS)[0]
+    return minimize(lambda network: ((network(x) - y) ** 2).sum(1).mean(), start, optimizer, _STEPS)[0]

@@ -39,6 +39,7 @@ def matern52_remainder(squared: Float[Array, "..."], order: int) -> Float[Array,
 
 
 def squared_distances(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
+    """‖x_i − x_j‖² of all pairs of rows, by one matrix product; good to rounding of the largest ‖x_i‖²."""
     norms = (x**2).sum(1)
     return jnp.maximum(norms[:, None] + norms - 2 * x @ x.T, 0)
 

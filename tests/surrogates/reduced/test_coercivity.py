@@ -11,7 +11,7 @@ from surrogax.solvers.pde import problem
 from surrogax.solvers.pde.affine import AffineSystem
 from surrogax.surrogates.reduced.certified import coercivity
 from surrogax.surrogates.reduced.certified.coercivity import MinTheta, successive_constraints
-from surrogax.surrogates.reduced.certified.full_order import FullOrder
+from surrogax.surrogates.reduced.certified.full_order import full_order
 
 M = 30
 
@@ -23,7 +23,7 @@ def shifted(c):
         (laplacian, sp.eye_array(M)), (np.ones(M),), lambda c: jnp.stack([1.0, c]), lambda c: jnp.ones(1)
     )
     smallest = 4 * np.sin(np.pi / (2 * (M + 1))) ** 2
-    return FullOrder.of(system, (1.0, 0.0)), np.stack([np.ones_like(c), c * smallest], 1)
+    return full_order(system, (1.0, 0.0)), np.stack([np.ones_like(c), c * smallest], 1)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def block():
     p = problem("thermal_block")
     parts = p.affine(p.box.grid(7))
     matrices = [np.asarray(a.as_matrix(), np.float64) for a in parts.operators]
-    full = FullOrder.of(AffineSystem(tuple(matrices), (np.ones(25),), parts.coefficients, parts.rhs_coefficients))
+    full = full_order(AffineSystem(tuple(matrices), (np.ones(25),), parts.coefficients, parts.rhs_coefficients))
     theta = 10 ** np.random.default_rng(0).uniform(-1, 1, (60, 4))
     return full, theta, exact(matrices, theta)
 

@@ -10,7 +10,12 @@ import scipy.sparse
 
 from surrogax.core.storage import load, save
 from surrogax.surrogates.reduced.clustering.clustering import Clustering
-from surrogax.surrogates.reduced.local.break_even_criterion import BreakEven, break_even, recommend
+from surrogax.surrogates.reduced.local.break_even_criterion import (
+    BreakEven,
+    break_even,
+    compare_dictionaries,
+    recommend,
+)
 from surrogax.surrogates.reduced.local.local_bases import LocalBases, local_bases, local_bases_of_ranks
 
 
@@ -240,9 +245,11 @@ def test_mistakes_by_a_confusion_matrix():
 def test_recommendation_keeps_the_budget():
     train, unseen = moving_gaussians(0), moving_gaussians(1)
     train = train[:150]  # fewer than five times 4·8
-    best, rows = recommend(train, unseen, clusters=(2, 4), ranks=(3, 8), budget=12, accuracy=0.95)
+    rows = compare_dictionaries(train, unseen, clusters=(2, 4), ranks=(3, 8))
+    best = recommend(rows, budget=12, accuracy=0.95)
     assert {(row.clusters, row.rank) for row in rows} == {(2, 3), (2, 8), (4, 3)}
     affordable = [row for row in rows if row.clusters * row.rank <= 12]
     assert best.expected(0.95) == min(row.expected(0.95) for row in affordable) < best.whole
     assert best.clusters * best.rank <= 12
-    assert recommend(train, unseen, (4,), (3,), accuracy=0.05)[0] is None
+    assert recommend(rows, budget=12, accuracy=0.05) is None and recommend(rows, budget=1) is None
+    assert recommend(rows, accuracy=0.95, cost=lambda k, rank: -rank, budget=-8).rank == 8

@@ -1,13 +1,12 @@
-"""Hyper-reduction: sums over few elements (empirical cubature) and fields from few entries (gappy POD)."""
+"""Empirical cubature: sums over all elements replaced by weighted sums over few."""
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Float, Int
 from scipy.linalg import solve_triangular
 
 from ....core.storage import register
-from .eim import AnyArray, checked_modes, current, q_deim
+from .eim import AnyArray
 
 
 @register("Cubature")
@@ -85,7 +84,7 @@ def _nnls(g, b, tolerance: float, limit: int) -> tuple[np.ndarray, int]:
     w, chosen, iterations = np.zeros(g.shape[1]), [], 0
     q, r = np.zeros((len(g), 0)), np.zeros((0, 0))
     residual, refused = b, scale == 0
-    # Every column is taken up about once; ten rounds stand for a cycle that rounding has made.
+    # Every column is chosen about once; ten times as many steps mean a cycle caused by rounding.
     while np.linalg.norm(residual) > tolerance and len(chosen) < limit and iterations < 10 * len(w):
         gain = np.where(refused, 0.0, residual @ g / np.where(scale > 0, scale, 1))
         gain[chosen] = 0.0
@@ -95,7 +94,7 @@ def _nnls(g, b, tolerance: float, limit: int) -> tuple[np.ndarray, int]:
         iterations += 1
         coordinates, rest = _orthogonal(q, g[:, new])
         height = np.linalg.norm(rest)
-        # Dependent on the chosen ones, or of positive gain by rounding alone: no descent this way.
+        # The column depends on the chosen ones, or its gain is positive by rounding alone: it lowers nothing.
         if height <= 1e-12 * scale[new] or rest @ residual <= 0:
             refused[new] = True
             continue
@@ -111,7 +110,7 @@ def _nnls(g, b, tolerance: float, limit: int) -> tuple[np.ndarray, int]:
 
 
 def _step_to_bound(w, trial, chosen, q, r):
-    """As far from w to the trial as all weights stay non-negative; the columns whose weight becomes zero leave the set."""
+    """Move from w towards the trial as far as all weights stay non-negative; columns whose weight becomes zero leave the set."""
     old = w[chosen]
     falling = trial <= 0
     ratios = np.where(falling, old / np.where(falling, np.maximum(old - trial, np.finfo(float).tiny), 1), np.inf)
@@ -130,69 +129,3 @@ def _orthogonal(q, column):
     rest = column - q @ first
     second = q.T @ rest
     return first + second, rest - q @ second
-
-
-@register("GappyPOD")
-class GappyPOD(eqx.Module):
-    """u ≈ Φ c with c = argmin ‖P Φ c − u(points)‖₂: a field in the span of modes from some of its entries.
-
-    Works under jit, vmap and grad. **Fields:** `modes` `(points, r)`, `points` `(m,)` with m ≥ r, `inverse` `(r, m)` the
-    pseudo-inverse of P Φ, `amplification` its norm: for orthonormal modes, errors of the entries are multiplied by at
-    most that, and the error is at most `amplification` times that of the projection.
-    """
-
-    modes: Inexact[AnyArray, "points r"]
-    points: Int[AnyArray, " m"]
-    inverse: Inexact[AnyArray, "r m"]
-    amplification: float
-
-    def __call__(self, values: Inexact[AnyArray, " m"]) -> Inexact[Array, " points"]:
-        """The whole field from its entries at `points`."""
-        return jnp.matmul(current(self.modes), self.coefficients(values), precision="highest")
-
-    def coefficients(self, values: Inexact[AnyArray, " m"]) -> Inexact[Array, " r"]:
-        """Coefficients c in the modes."""
-        return jnp.matmul(current(self.inverse), current(values), precision="highest")
-
-
-def gappy_pod(
-    modes: Inexact[AnyArray, "points r"], points: Int[AnyArray, " m"] | None = None, *, count: int | None = None
-) -> GappyPOD:
-    """Gappy POD at given `points`, or at `count` ≥ r points chosen here: those of `q_deim`, then one after the other the
-    point that raises the smallest singular value of P Φ most, by the lower bound of its eigenvalue update (2 r are good).
-
-    **Raises:** `ValueError` for NaN, if the points do not determine the coefficients, or unless one of `points`, `count` is
-    given.
-
-    Source: Everson and Sirovich (1995); choice of points: Peherstorfer, Drmač, Gugercin (2020), Stability of discrete
-    empirical interpolation and gappy proper orthogonal decomposition with randomized and deterministic sampling points.
-    """
-    modes, _ = checked_modes(modes, "gappy_pod")
-    if points is None and count is not None:
-        points = _oversampled(modes, count)
-    elif points is None or count is not None:
-        raise ValueError("gappy_pod: give either points or count")
-    u, sigma, vh = np.linalg.svd(modes[points], full_matrices=False)
-    if len(points) < modes.shape[1] or not sigma[-1] > 1e-13 * sigma[0]:
-        raise ValueError(
-            f"gappy_pod: {len(points)} points do not determine {modes.shape[1]} coefficients; take more or other points"
-        )
-    return GappyPOD(modes, points, (vh.conj().T / sigma) @ u.conj().T, float(1 / sigma[-1]))
-
-
-def _oversampled(modes, count: int) -> Int[np.ndarray, " m"]:
-    if not modes.shape[1] <= count <= len(modes):
-        raise ValueError(
-            f"gappy_pod: count must lie between {modes.shape[1]} modes and {len(modes)} points, got {count}"
-        )
-    points = list(q_deim(modes).points)
-    while len(points) < count:
-        _, sigma, vh = np.linalg.svd(modes[points], full_matrices=False)
-        along = np.abs(modes @ vh.conj().T) ** 2
-        # Smaller root of the secular equation with all other singular values moved to the second smallest one.
-        gap = (sigma[-2] ** 2 if len(sigma) > 1 else 1e100) - sigma[-1] ** 2
-        total = gap + along.sum(1)
-        raised = 2 * gap * along[:, -1] / (total + np.sqrt(total**2 - 4 * gap * along[:, -1]) + 1e-300)
-        raised[points] = -1
-        points.append(int(np.argmax(raised)))
-    return np.array(points)

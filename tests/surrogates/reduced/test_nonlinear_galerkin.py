@@ -1,116 +1,20 @@
-"""Empirical cubature, gappy POD, and a nonlinear diffusion problem solved with all elements and with few."""
+"""A nonlinear diffusion problem on a reduced basis, with all elements and with few (cubature, interpolation)."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.optimize
 from scipy.linalg import solve_banded
 
 from surrogax.core.precision import in_double
-from surrogax.core.storage import load, save
 from surrogax.solvers.linear.solution import Status
 from surrogax.surrogates.reduced.certified.nonlinear_galerkin import (
     nonlinear_galerkin,
     with_cubature,
     with_interpolation,
 )
+from surrogax.surrogates.reduced.interpolation.cubature import empirical_cubature
 from surrogax.surrogates.reduced.interpolation.eim import q_deim
-from surrogax.surrogates.reduced.interpolation.hyper_reduction import empirical_cubature, gappy_pod
-
-# Cubature -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rows, elements", [(30, 60), (60, 30)])
-def test_without_tolerance_it_is_non_negative_least_squares(rows, elements):
-    rng = np.random.default_rng(0)
-    g, b = rng.normal(size=(rows, elements)), rng.normal(size=rows)
-    exact, residual = scipy.optimize.nnls(g, b)
-    error = residual / np.linalg.norm(b)
-    ours = empirical_cubature(g, b, rtol=error * (1 + 1e-12))
-    weights = np.zeros(elements)
-    weights[ours.elements] = ours.weights
-    np.testing.assert_allclose(weights, exact, atol=1e-6)
-    assert ours.error == pytest.approx(error, rel=1e-10)
-    with pytest.raises(ValueError, match=f"the best error is {error:.1e}"):
-        empirical_cubature(g, b, rtol=0.99 * error)
-
-
-def test_polynomials_need_at_most_as_many_points_as_monomials():
-    x = (np.arange(500) + 0.5) / 500
-    monomials = x ** np.arange(8)[:, None] / 500
-    rule = empirical_cubature(monomials, rtol=1e-9)
-    assert len(rule.elements) <= 8 and rule.weights.min() > 0 and rule.error <= 1e-9
-    np.testing.assert_allclose(monomials[:, rule.elements] @ rule.weights, 1 / np.arange(1, 9), rtol=1e-5)
-    counts = [len(empirical_cubature(monomials, rtol=10.0**-k).elements) for k in (1, 2, 4, 6)]
-    assert counts == sorted(counts) and counts[0] < counts[-1]
-
-
-def test_volume_and_limit():
-    rng = np.random.default_rng(1)
-    g, volumes = rng.normal(size=(10, 200)) + 0.05, rng.uniform(0.5, 2, 200)
-    rule = empirical_cubature(g, rtol=1e-3, volumes=volumes)
-    assert rule.weights @ volumes[rule.elements] == pytest.approx(volumes.sum(), rel=2e-3)
-    plain = empirical_cubature(g, rtol=1e-3)
-    assert abs(plain.weights @ volumes[plain.elements] / volumes.sum() - 1) > 0.1
-    few = empirical_cubature(g, rtol=1e-3, volumes=volumes, max_elements=4)
-    assert len(few.elements) == 4 and few.error > 1e-3
-    for r in (rule, few):
-        assert r.error == pytest.approx(
-            np.linalg.norm(g[:, r.elements] @ r.weights - g.sum(1)) / np.linalg.norm(g.sum(1))
-        )
-    assert rule.error <= 1e-3
-    with pytest.raises(ValueError, match="no non-negative weights"):  # the rows alone are met, not the volume
-        empirical_cubature(np.array([[1.0, 1.0]]), np.array([2e-3]), volumes=np.ones(2))
-
-
-def test_cubature_bad_input(tmp_path):
-    g = np.ones((2, 3))
-    for arguments, message in [
-        ((np.where(np.eye(2, 3), np.nan, g),), "NaN"),
-        ((g * [1, 1, -2],), "all sums are zero"),
-        ((-g, np.ones(2)), "no non-negative weights reach rtol"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            empirical_cubature(*arguments)
-    save(tmp_path / "rule", rule := empirical_cubature(g))
-    np.testing.assert_array_equal(load(tmp_path / "rule").weights, rule.weights)
-
-
-# Gappy POD ------------------------------------------------------------------------------------------------------------
-
-MODES = np.linalg.qr(np.cos(np.arange(1, 7) * np.linspace(0, 3, 300)[:, None] + 0.3))[0]
-
-
-def test_gappy_pod_reconstructs_and_bounds_its_error():
-    c = np.arange(1.0, 7.0)
-    noise = 1e-3 * np.random.default_rng(0).normal(size=300)
-    amplifications = []
-    for count in (6, 12, 24):
-        gappy = gappy_pod(MODES, count=count)
-        assert len(set(gappy.points.tolist())) == count
-        np.testing.assert_allclose(in_double(gappy)((MODES @ c)[gappy.points]), MODES @ c, atol=1e-10)
-        error = in_double(gappy.coefficients)(noise[gappy.points])
-        assert np.linalg.norm(error) <= gappy.amplification * np.linalg.norm(noise[gappy.points])
-        amplifications.append(gappy.amplification)
-    assert amplifications[0] > 1.3 * amplifications[1] > 1.5 * amplifications[2]
-    random = [gappy_pod(MODES, np.random.default_rng(s).choice(300, 12, replace=False)).amplification for s in range(9)]
-    assert amplifications[1] < np.median(random)
-    slope = jax.grad(lambda t: gappy(t * jnp.ones(24)).sum())(2.0)
-    assert slope == pytest.approx(float(gappy(jnp.ones(24)).sum()), rel=1e-4)
-
-
-def test_gappy_pod_bad_input():
-    for arguments, options, message in [
-        ((MODES, np.arange(5)), {}, "5 points do not determine 6"),
-        ((MODES, np.zeros(8, int)), {}, "8 points do not determine 6"),
-        ((MODES,), {"count": 4}, "count must lie between"),
-        ((MODES,), {}, "either points or count"),
-        ((np.where(MODES > 0.1, np.nan, MODES), np.arange(9)), {}, "gappy_pod: the functions hold NaN"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            gappy_pod(*arguments, **options)
-
 
 # −((1 + μ₀ u²) u')' = 50 exp(−(x − μ₁)² / 0.02), u = 0 at both ends, P1 elements --------------------------------------
 
