@@ -42,9 +42,13 @@ def test_reaches_float64_by_float32_corrections(x64):
     np.testing.assert_allclose(2 * (to_a * step).sum(), up - down, rtol=1e-7)
     assert solution.status == Status.converged
     # Of the last iterate the residual is rounding noise; of a rough one it is known to many digits.
-    rounding = 4 * np.finfo(float).eps * np.linalg.norm(np.abs(matrix) @ np.abs(solution.value.ravel()) + np.abs(B.ravel()))
+    rounding = (
+        4 * np.finfo(float).eps * np.linalg.norm(np.abs(matrix) @ np.abs(solution.value.ravel()) + np.abs(B.ravel()))
+    )
     assert residual_norm(matrix, solution) <= rounding and solution.stats.residual <= rounding
-    rough = jax.jit(lambda a, b: solve(diffusion(a), b, Refinement(method.inner, rtol=1e-5)))(jnp.asarray(A), jnp.asarray(B))
+    rough = jax.jit(lambda a, b: solve(diffusion(a), b, Refinement(method.inner, rtol=1e-5)))(
+        jnp.asarray(A), jnp.asarray(B)
+    )
     np.testing.assert_allclose(rough.stats.residual, residual_norm(matrix, rough), rtol=1e-6)
     history = np.asarray(solution.stats.history)
     corrections = int(np.isfinite(history).sum())
