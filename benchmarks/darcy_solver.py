@@ -27,8 +27,7 @@ import numpy as np
 from common import LINEAR_PEER, PeerProcess, options, record
 
 import surrogax as sx
-from surrogax.solvers.linear import CG, FastPoisson, Multigrid, Refinement
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FastPoisson, Multigrid, Refinement, solve
 
 TARGET = 1e-6
 TOLERANCES = 10.0 ** -np.arange(3, 11.5, 0.5)

@@ -36,8 +36,7 @@ from common import options, record
 import surrogax as sx
 from surrogax.core import storage
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Multigrid
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Multigrid, solve
 from surrogax.solvers.linear.operators.sparsity_pattern import symmetric_entries
 from surrogax.solvers.linear.preconditioners.incomplete_cholesky import IncompleteCholesky
 from surrogax.surrogates.learned_solvers import MultilevelDirection, ritz_mix, ritz_vectors, sine_mix

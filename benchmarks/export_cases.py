@@ -11,8 +11,7 @@ import scipy.sparse
 
 import surrogax as sx
 from surrogax.solvers.kernels import exponential, gaussian_field, gram, interpolate, norms, stencil
-from surrogax.solvers.linear import CG, FGMRES, SOR, SSOR, BiCGStab, DeepCG, Diffusion, Multigrid, Sparse
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FGMRES, SOR, SSOR, BiCGStab, DeepCG, Diffusion, Multigrid, Sparse, solve
 from surrogax.surrogates.operators import FourierNetwork
 
 

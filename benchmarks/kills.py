@@ -33,7 +33,7 @@ import orbax.checkpoint as ocp
 from common import options, record
 
 import surrogax as sx
-from surrogax.datasets import generation as generate
+from surrogax.datasets import generate
 from surrogax.surrogates.training import batches
 
 N = 16

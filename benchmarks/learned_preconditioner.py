@@ -19,8 +19,7 @@ from common import options, record
 
 import surrogax as sx
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Jacobi
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, Jacobi, solve
 from surrogax.solvers.linear.preconditioners.incomplete_cholesky import IncompleteCholesky
 from surrogax.solvers.linear.preconditioners.sparse_inverse import PolynomialInverse
 from surrogax.surrogates.learned_solvers.graph_preconditioner import GraphPreconditioner

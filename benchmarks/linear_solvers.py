@@ -36,8 +36,7 @@ from common import LINEAR_PEER, PeerProcess, options, record
 
 import surrogax as sx
 from surrogax.solvers.kernels import stencil, stencil_matrix
-from surrogax.solvers.linear import CG, Diffusion, Laplacian
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, Laplacian, solve
 
 TARGETS = (1e-6, 1e-10)
 FLOOR = 1e-7  # a tolerance that float32 cannot meet: it ends at its floor, as stagnated

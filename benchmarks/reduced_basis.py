@@ -35,8 +35,7 @@ from scipy.sparse.linalg import splu
 
 import surrogax as sx
 from surrogax.solvers.kernels.interpolate import apply_along_axes
-from surrogax.solvers.linear import CG, FastPoisson
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FastPoisson, solve
 from surrogax.solvers.pde.affine import interior
 from surrogax.surrogates.reduced.certified.greedy import CertifiedBasis, weak_greedy
 from surrogax.surrogates.surrogate import interpolation

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from surrogax.core.domains import Box, Grid
-from surrogax.datasets import generation as generate
+from surrogax.datasets import generate
 from surrogax.solvers import random
 from surrogax.solvers.linear import Stats
 from surrogax.solvers.pde import Problem, elliptic

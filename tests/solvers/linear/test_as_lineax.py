@@ -6,8 +6,7 @@ import lineax as lx
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import CG, FGMRES, MINRES, AsLineax, Jacobi, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FGMRES, MINRES, AsLineax, Jacobi, Status, solve
 
 RNG = np.random.default_rng(0)
 SYMMETRIC = np.diag(np.arange(1.0, 9.0)) + 0.1 * np.ones((8, 8))

@@ -8,8 +8,7 @@ import pytest
 from numpy.polynomial import chebyshev
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Chebyshev, ChebyshevPolynomial, Diffusion, Laplacian, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Chebyshev, ChebyshevPolynomial, Diffusion, Laplacian, Status, solve
 from surrogax.solvers.linear.operators.eigenvalue_bounds import gershgorin, lanczos
 
 SHAPE, BOUNDARIES, SPACING = (5, 4), ("dirichlet", "neumann"), (1 / 6, 1 / 4)

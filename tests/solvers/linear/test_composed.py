@@ -8,8 +8,7 @@ import pytest
 import scipy.sparse
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, FGMRES, Diffusion, Jacobi, Laplacian, Sparse, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FGMRES, Diffusion, Jacobi, Laplacian, Sparse, Status, solve
 
 SHAPE, SPACING, BOUNDARIES = (4, 3), (0.5, 0.4), ("dirichlet", "neumann")
 RNG = np.random.default_rng(0)

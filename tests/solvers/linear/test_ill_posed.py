@@ -8,8 +8,7 @@ import lineax as lx
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, FlexibleCG, Jacobi, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, FlexibleCG, Jacobi, Status, solve
 
 N = 12
 RNG = np.random.default_rng(0)

@@ -9,8 +9,7 @@ import pytest
 import scipy.sparse.linalg as sparse_linalg
 
 import surrogax as sx
-from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, FlexibleCG, Jacobi, Status, status_message
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, FlexibleCG, Jacobi, Status, solve, status_message
 
 N = 40
 RNG = np.random.default_rng(0)

@@ -6,8 +6,7 @@ import lineax as lx
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import CG, FastPoissonSolve, Laplacian, Spectral, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FastPoissonSolve, Laplacian, Spectral, Status, solve
 
 SPACING = (0.3, 0.2, 0.5)
 CASES = [

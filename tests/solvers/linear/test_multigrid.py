@@ -8,8 +8,7 @@ import scipy.ndimage
 import scipy.sparse
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Multigrid, Richardson, Sparse, Status, System, TunedSolver
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, Multigrid, Richardson, Sparse, Status, System, TunedSolver, solve
 
 WALLS = ("dirichlet", "dirichlet")
 METHOD = CG(Multigrid(), rtol=1e-8)

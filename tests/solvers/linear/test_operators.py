@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, Status, solve
 
 BOUNDARIES = ("dirichlet", "neumann", "periodic")
 SPACING = (0.5, 0.25, 0.4)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, FGMRES, Diffusion, Jacobi, Refinement, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FGMRES, Diffusion, Jacobi, Refinement, Status, solve
 
 SHAPE, SPACING, BOUNDARIES = (7, 6), (1 / 8, 1 / 6), ("dirichlet", "neumann")
 A = np.random.default_rng(0).uniform(0.5, 3.0, (9, 6))

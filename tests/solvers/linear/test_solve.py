@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, FastPoisson, Jacobi, Status, status_message
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, FastPoisson, Jacobi, Status, solve, status_message
 
 SHAPE, BOUNDARIES, SPACING = (5, 4), ("dirichlet", "neumann"), (1 / 6, 1 / 4)
 A = np.random.default_rng(0).uniform(0.5, 3.0, (7, 4))

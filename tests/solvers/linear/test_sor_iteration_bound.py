@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import SOR, Laplacian, near_asymptotic_bound
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import SOR, Laplacian, near_asymptotic_bound, solve
 
 OMEGA = np.array([1.0, 1.2, 1.4, 1.5, 1.5604, 1.6, 1.7, 1.8, 1.9, 1.95])
 BETA = np.cos(np.pi / 11)

@@ -8,8 +8,7 @@ import pytest
 import scipy.sparse
 from jax.experimental import sparse as jax_sparse
 
-from surrogax.solvers.linear import CG, FGMRES, Jacobi, Sparse, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, FGMRES, Jacobi, Sparse, Status, solve
 from surrogax.solvers.linear.operators.sparse import _Diagonals, _Rows
 
 RNG = np.random.default_rng(0)

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Jacobi, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, Jacobi, Status, solve
 from surrogax.solvers.linear.operators.sparsity_pattern import square_matrix, symmetric_entries
 from surrogax.solvers.linear.preconditioners.sparse_inverse import PolynomialInverse, SparseInverse
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, SSOR, Diffusion, Laplacian, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, SSOR, Diffusion, Laplacian, Status, solve
 
 
 @pytest.mark.parametrize(

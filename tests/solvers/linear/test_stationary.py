@@ -6,8 +6,7 @@ import lineax as lx
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import JacobiIteration, Laplacian, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import JacobiIteration, Laplacian, Status, solve
 
 MATRIX = np.random.default_rng(0).uniform(-0.3, 0.3, (6, 6)) + np.diag([2.0, 3, 1.5, 2, 4, 2.5])
 B = np.random.default_rng(1).normal(size=6)

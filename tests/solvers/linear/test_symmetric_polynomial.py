@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Laplacian, SymmetricPolynomial
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, Laplacian, SymmetricPolynomial, solve
 
 
 def elementary(values, degree):

@@ -8,8 +8,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve_triangular
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Sparse, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, Sparse, Status, solve
 from surrogax.solvers.linear.operators.sparsity_pattern import SymmetricPattern, square_matrix, symmetric_entries
 from surrogax.solvers.linear.preconditioners.incomplete_cholesky import IncompleteCholesky, incomplete_cholesky
 from surrogax.solvers.linear.preconditioners.triangular_factor import TriangularFactor, TriangularPattern

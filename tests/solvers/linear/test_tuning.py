@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.solvers.linear import CG, SOR, SSOR, Laplacian, Status, System, TsallisINF, TunedSolver
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, SOR, SSOR, Laplacian, Status, System, TsallisINF, TunedSolver, solve
 from surrogax.solvers.linear.stationary.richardson import JacobiIteration
 
 OPERATOR = Laplacian((5, 4), (1.0, 1.0), ("dirichlet",) * 2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from surrogax.core.domains import Box, Grid
-from surrogax.datasets import generation as generate
+from surrogax.datasets import generate
 from surrogax.solvers import random
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import evolution

@@ -10,8 +10,7 @@ import pytest
 import surrogax as sx
 from surrogax.core import storage
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Laplacian, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Laplacian, Status, solve
 from surrogax.surrogates.learned_solvers import (
     DirectionNetwork,
     DirectionObjective,

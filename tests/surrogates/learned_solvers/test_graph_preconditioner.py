@@ -12,8 +12,7 @@ import scipy.sparse as sp
 
 from surrogax.core import storage
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import CG, Diffusion, Sparse, Status
-from surrogax.solvers.linear import linear_solve as solve
+from surrogax.solvers.linear import CG, Diffusion, Sparse, Status, solve
 from surrogax.solvers.linear.operators.sparsity_pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
 from surrogax.surrogates.learned_solvers.graph_network import GraphNetwork
 from surrogax.surrogates.learned_solvers.graph_preconditioner import GraphPreconditioner

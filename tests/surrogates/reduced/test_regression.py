@@ -38,8 +38,8 @@ def test_every_regressor_predicts_one_sample_under_jit_vmap_and_grad_and_can_be_
     differences = [(fitted(z + h) - fitted(z - h)) / 0.04 for h in 0.02 * jnp.eye(2)]
     np.testing.assert_allclose(jacobian, np.stack(differences, 1), rtol=2e-2, atol=2e-2)
     assert np.isfinite(jax.jacobian(fitted)(jnp.float32(TRAIN[0]))).all()
-    sx.solvers.storage.save(tmp_path / "regressor", fitted)
-    again = sx.solvers.storage.load(tmp_path / "regressor")
+    sx.core.storage.save(tmp_path / "regressor", fitted)
+    again = sx.core.storage.load(tmp_path / "regressor")
     np.testing.assert_array_equal(jax.vmap(again)(jnp.float32(TEST)), jax.vmap(fitted)(jnp.float32(TEST)))
 
 
