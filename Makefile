@@ -1,40 +1,125 @@
-# surrogax: `make test` and `make demo` work on a fresh machine with Python 3.11 and nothing else.
-PYTHON ?= python3.11
+# surrogax: `make demo` and `make test` work on a fresh machine with one of Python 3.11 to 3.13 and nothing else.
+#
+#   make test               the suite with the versions of requirements.lock; TESTS="tests/core" a part of it
+#   make test JAX=newest    with the newest packages on the newest of these Pythons, in an environment of its own
+#   make ci                 what every change must pass
+#   make nightly            what takes longer
+#   PYTHON=... make ...     with another interpreter
+
+# The first of these versions of Python that runs, on the path or among pyenv's.
+find_python = $(firstword $(foreach version,$(1),$(shell \
+	for python in python$(version) $(HOME)/.pyenv/versions/$(version).*/bin/python; do \
+		"$$python" -c "import ensurepip" 2>/dev/null && echo "$$python" && break; done)))
+
+ifeq ($(JAX),newest)
+VENV := .venv-newest
+VERSIONS := 3.13 3.12 3.11
+PACKAGES := --editable ".[test]"
+else
 VENV := .venv
+VERSIONS := 3.11 3.12 3.13
+PACKAGES := --requirement requirements.lock
+endif
+ifndef PYTHON
+PYTHON := $(call find_python,$(VERSIONS))
+endif
 BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
+INSTALL := -m pip --disable-pip-version-check install --quiet
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 # XLA's TPU compiler is large and nothing else needs it.
 TPU := .venv-tpu
 
-.PHONY: demo test lint bench smoke tpu-check notebooks wheel clean
+.PHONY: demo test lint types bench smoke tpu-check notebooks wheel clean
+.PHONY: ci nightly test-default-flags test-newest test-wheel test-processors
 
 $(ENV): pyproject.toml requirements.lock
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@test -n "$(PYTHON)" || { echo "surrogax: found no Python 3.11, 3.12 or 3.13; give one as PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python $(INSTALL) $(PACKAGES)
+	$(BIN)/python $(INSTALL) --no-deps --editable .
 	touch $@
 
 demo: $(ENV)  ## generate data, train an FNO, write the report: runs/demo/report.html
 	$(BIN)/surrogax train darcy-fno --folder runs/demo
 
 test: $(ENV)
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --durations 15
+	$(PYTEST) --durations 15 $(TESTS)
 
 lint: $(ENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(ENV)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-$(TPU)/.installed: pyproject.toml requirements.lock
-	$(PYTHON) -m venv $(TPU)
-	$(TPU)/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable ".[tpu]"
-	touch $@
+# ---- Every processor, every jax -------------------------------------------------------------------------------------------
+
+# The flags of users: tests/conftest.py has XLA compile faster and optimise less. Eight devices for the tests of meshes.
+USERS_FLAGS := --xla_force_host_platform_device_count=8
+
+# Code that only optimised XLA compiles wrongly or slowly: fused kernels, multigrid, whole training steps.
+test-default-flags: $(ENV)  ## a selection under XLA's default flags
+	XLA_FLAGS="$(USERS_FLAGS)" $(PYTEST) tests/solvers/kernels/test_stencil.py tests/solvers/kernels/test_stencil_matrix.py \
+		tests/solvers/kernels/test_fourier.py tests/solvers/kernels/test_spectral_product.py \
+		tests/solvers/linear/test_multigrid.py tests/solvers/linear/test_refinement.py \
+		tests/solvers/linear/test_ill_posed.py tests/surrogates/operators tests/surrogates/training/test_devices.py
+
+test-newest:  ## a selection with the newest packages on Python 3.13: solvers, training on meshes and in processes, files
+	@if [ -z "$(call find_python,3.13)" ]; then echo "test-newest: skipped, there is no Python 3.13"; else \
+		$(MAKE) --no-print-directory test JAX=newest PYTHON="$(call find_python,3.13)" TESTS="tests/core \
+			tests/solvers/kernels/test_stencil.py tests/solvers/linear/test_ill_posed.py \
+			tests/solvers/linear/test_refinement.py tests/surrogates/operators \
+			tests/surrogates/training/test_devices.py tests/surrogates/training/test_processes.py"; fi
+
+test-wheel: wheel  ## install the wheel into a fresh environment and use it in an empty folder
+	rm -rf .venv-wheel
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python $(INSTALL) --constraint requirements.lock dist/*.whl
+	folder=$$(mktemp -d) && python="$(CURDIR)/.venv-wheel/bin/python" && script="$(CURDIR)/.ci/use_wheel.py" && \
+		cd "$$folder" && "$$python" "$$script" && rm -r "$$folder"
+
+# An old processor with 4 floats per vector, one with 16, and another LAPACK. What falls here asserts how one of them rounds.
+NUMERICAL := tests/core tests/solvers tests/surrogates
+test-processors: $(ENV)
+	XLA_FLAGS="$(USERS_FLAGS) --xla_cpu_max_isa=SSE4_2" OPENBLAS_CORETYPE=Nehalem $(PYTEST) $(NUMERICAL)
+	XLA_FLAGS="$(USERS_FLAGS) --xla_cpu_max_isa=AVX512" $(PYTEST) $(NUMERICAL)
+	$(PYTEST) --perturb-rounding 1 $(NUMERICAL)
+
+# ---- Continuous integration -----------------------------------------------------------------------------------------------
+
+# Runs targets one after the other, prints a line with the seconds of each, and fails at the end if one failed.
+define in_turn
+@failed=0; summary=""; for target in $(1); do \
+	echo "== $$target"; start=$$(date +%s); \
+	$(MAKE) --no-print-directory $$target && result=passed || { result=FAILED; failed=1; }; \
+	summary="$$summary$$(printf '%-20s %6s s  %s' $$target $$(($$(date +%s) - start)) $$result)\n"; \
+done; printf "$$summary"; exit $$failed
+endef
+
+ci:  ## under 20 minutes on 2 cores
+	$(call in_turn,lint types test test-default-flags smoke test-newest test-wheel)
+
+nightly:  ## the whole suite with the newest packages, other processors, all benchmarks
+	$(call in_turn,test-everything-newest test-processors bench notebooks tpu-check)
+
+test-everything-newest:
+	$(MAKE) --no-print-directory test JAX=newest
+
+# ---- Benchmarks, notebooks, packaging -------------------------------------------------------------------------------------
+
+BENCHMARKS := $(filter-out benchmarks/common.py benchmarks/export_cases.py benchmarks/tpu_check.py, $(wildcard benchmarks/*.py))
+
+smoke: $(ENV)  ## the smallest case of every benchmark
+	for script in $(BENCHMARKS); do $(BIN)/python $$script --smoke || exit 1; done
 
 bench: $(ENV)  ## every benchmark, quick; peers are skipped where their environment is missing
 	for script in $(filter-out benchmarks/tpu_check.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script --quick || exit 1; done
 
-smoke: $(ENV)  ## the smallest case of every benchmark, without peers: does each still run?
-	$(BIN)/python benchmarks/tools/run_all.py
+$(TPU)/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(TPU)
+	$(TPU)/bin/python $(INSTALL) --constraint requirements.lock --editable ".[tpu]"
+	touch $@
 
 tpu-check: $(TPU)/.installed  ## compile kernels and training steps for a TPU, without one
 	$(TPU)/bin/python benchmarks/tpu_check.py
@@ -43,7 +128,8 @@ notebooks: $(ENV)  ## run all notebooks in place
 	$(BIN)/python -m jupyter execute --inplace notebooks/*.ipynb
 
 wheel: $(ENV)
-	$(BIN)/python -m build --wheel
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --no-isolation
 
 clean:
-	rm -rf $(VENV) $(TPU) build dist *.egg-info
+	rm -rf .venv .venv-newest .venv-wheel $(TPU) build dist *.egg-info src/*.egg-info

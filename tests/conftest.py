@@ -1,23 +1,35 @@
-"""Fixtures of the whole suite, and the run-time check of every annotation of the library."""
+"""Fixtures of the whole suite, the run-time check of every annotation of the library, and the option `--perturb-rounding`."""
 
+import functools
+import gc
+import importlib.metadata
 import os
 import sys
 import types
+import zlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Compilation is two thirds of the suite; without LLVM's optimisation it takes a third less, without XLA's newer emitters of
-# fused loops half of that. Eight devices for the tests of meshes.
+# fused loops (an option of jaxlib 0.10 alone; XLA aborts on flags it does not know) half of that. Eight devices for the
+# tests of meshes.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_force_host_platform_device_count=8",
+    "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
+    + " --xla_cpu_use_fusion_emitters=false" * importlib.metadata.version("jaxlib").startswith("0.10."),
 )
 
 import jax
 import jaxtyping
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import scipy.linalg
+import scipy.sparse.linalg
 from beartype import BeartypeConf, beartype
+
+# Traced programs are many long-lived objects; looking through them for garbage less often saves 6 % of the suite.
+gc.set_threshold(50_000, 20, 20)
 
 # The hook takes the checker by name: beartype with an int standing wherever a float is asked for.
 _checker = types.ModuleType("surrogax_test_typechecker")
@@ -42,3 +54,54 @@ def x64():
 def _close_figures():
     yield
     plt.close("all")
+
+
+# Another processor, or another LAPACK, rounds differently inside a factorisation: it returns the exact factors of a matrix
+# a few units of rounding away. With `--perturb-rounding SEED` every function below gets such a matrix, so that a test which
+# asserts the sign of rounding noise or the winner of a tie falls. Zeros stay zero, and equal matrices give equal results.
+_FACTORISATIONS = {
+    np.linalg: "cholesky cond det eig eigh eigvals eigvalsh inv lstsq matrix_rank pinv qr slogdet solve svd svdvals",
+    scipy.linalg: "cho_factor cho_solve cholesky eig eigh eigh_tridiagonal eigvals eigvalsh expm inv ldl lstsq lu lu_factor "
+    "lu_solve null_space orth pinv qr schur solve solve_banded solve_triangular sqrtm subspace_angles svd svdvals",
+    scipy.sparse.linalg: "eigsh factorized spilu splu spsolve spsolve_triangular svds",
+}
+_UNITS = 4
+
+
+def rounded_otherwise(x, seed: int):
+    """`x` with every entry moved by up to 4 units of rounding if it is an array of floating-point numbers, else as it is."""
+    if scipy.sparse.issparse(x) and x.format in ("csr", "csc", "bsr", "coo", "dia"):
+        moved = x.copy()
+        moved.data = rounded_otherwise(x.data, seed)
+        return moved
+    if not isinstance(x, np.ndarray | jax.Array) or not np.issubdtype(x.dtype, np.inexact):
+        return x
+    x = np.asarray(x)
+    noise = np.random.default_rng([seed, zlib.crc32(x.tobytes())]).uniform(-_UNITS, _UNITS, x.shape)
+    return (x * (1 + np.finfo(x.dtype).eps * noise)).astype(x.dtype)
+
+
+def perturbed(function, seed: int):
+    @functools.wraps(function)
+    def call(*args, **options):
+        args = [rounded_otherwise(x, seed) for x in args]
+        return function(*args, **{name: rounded_otherwise(x, seed) for name, x in options.items()})
+
+    return call
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--perturb-rounding",
+        type=int,
+        metavar="SEED",
+        help="let the factorisations of NumPy and SciPy round otherwise: their matrices move by 4 units of rounding",
+    )
+
+
+def pytest_configure(config):
+    seed = config.getoption("perturb_rounding")
+    if seed is not None:
+        for module, names in _FACTORISATIONS.items():
+            for name in names.split():
+                setattr(module, name, perturbed(getattr(module, name), seed))

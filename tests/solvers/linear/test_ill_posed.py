@@ -76,9 +76,12 @@ def test_every_status_of_every_method(name):
     np.testing.assert_allclose(SINGULAR @ np.asarray(consistent.value), SINGULAR @ B, atol=1e-4)
     inconsistent, (_, to_b) = run(SINGULAR, B)
     assert inconsistent.status in (Status.stagnated, Status.breakdown, Status.max_steps)
-    residual = np.linalg.norm(B - SINGULAR @ np.asarray(inconsistent.value))
-    np.testing.assert_allclose(inconsistent.stats.residual, residual, rtol=1e-3)
-    assert residual <= np.linalg.norm(B) * (1 + 1e-6) and np.isnan(to_b).all(), "no adjoint without a solution"
+    # The iterate may be large along the null space; its residual is known up to the rounding of A x in float32 alone.
+    x = np.asarray(inconsistent.value, np.float64)
+    residual = np.linalg.norm(B - SINGULAR @ x)
+    rounding = 4 * np.finfo(np.float32).eps * np.linalg.norm(np.abs(SINGULAR) @ np.abs(x) + np.abs(B))
+    np.testing.assert_allclose(inconsistent.stats.residual, residual, rtol=1e-6, atol=rounding)
+    assert residual <= np.linalg.norm(B) + rounding and np.isnan(to_b).all(), "no adjoint without a solution"
     if name in ("MINRES", "FGMRES"):
         assert inconsistent.status == Status.stagnated
         np.testing.assert_allclose(residual, abs(B.mean()) * N**0.5, rtol=1e-3)
