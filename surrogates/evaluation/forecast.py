@@ -82,9 +82,17 @@ class SampleForecast(AbstractForecast):
         return jnp.abs(self.samples - reference).mean(0) - pairs
 
     def interval(self, level: float):
-        ends = jnp.array([0.5 - level / 2, 0.5 + level / 2])
-        low, high = jnp.quantile(self.samples, ends, axis=0)
-        return low, high
+        """Between order statistics at p (n + 1): the truth is as likely there as any draw, so that the interval holds it with
+        probability `level` for every n ≥ (1 + level)/(1 − level), 19 draws at 90 %; fewer draws give their range."""
+        n, ranked = len(self.samples), jnp.sort(self.samples, 0)
+
+        def quantile(p: float):
+            place = min(max(p * (n + 1) - 1, 0), n - 1)
+            below = min(int(place), max(n - 2, 0))
+            above = min(below + 1, n - 1)
+            return ranked[below] + (place - below) * (ranked[above] - ranked[below])
+
+        return quantile(0.5 - level / 2), quantile(0.5 + level / 2)
 
     def spread(self):
         return self.samples.std(0, ddof=1)

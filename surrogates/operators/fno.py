@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -29,6 +29,11 @@ ORIGINAL: Mapping[str, Any] = dict(
 NEURALOPERATOR: Mapping[str, Any] = dict(
     lifting=2.0, projection=2.0, channel_mlp=0.5, skip_bias=False, spectral_bias=True, norm=None,
     activation="gelu", init="normal", padding_side="both",
+)  # fmt: skip
+
+_CHOICES: Mapping[str, tuple] = dict(
+    norm=("batch", "group", None), activation=tuple(ACTIVATIONS), init=("normal", "uniform"),
+    padding_side=("end", "both"), method=get_args(Method),
 )  # fmt: skip
 
 
@@ -111,8 +116,9 @@ class FNOConfig(AbstractNetworkConfig):
     kept: tuple[int, ...] | None = None
 
     def __post_init__(self):
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"FNO: unknown activation {self.activation!r}; use one of {list(ACTIVATIONS)}")
+        for name, known in _CHOICES.items():
+            if vars(self)[name] not in known:
+                raise ValueError(f"FNO: unknown {name} {vars(self)[name]!r}; use one of {list(known)}")
         modes = (self.modes,) if isinstance(self.modes, int) else tuple(self.modes)
         if min((*modes, *(self.kept or ()), self.width, self.depth)) < 1:
             raise ValueError(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.core.domains import Box, Grid, PointCloud
+from surrogax.core.domains import Box, Grid, PointCloud, PointCloudLayout
 from surrogax.datasets import Dataset, FieldSpec, MemorySource, from_arrays
 from surrogax.datasets.source import Source
 from surrogax.solvers import random
@@ -77,7 +77,7 @@ def test_one_read_per_field_and_none_before_values_are_asked_for(data):
 
         def __init__(self, inner):
             self.inner, self.reads = inner, []
-            self.fields, self.domain, self.times = inner.fields, inner.domain, inner.times
+            self.fields, self.domains, self.times = inner.fields, inner.domains, inner.times
             self.attributes = inner.attributes
 
         def __len__(self):
@@ -159,7 +159,7 @@ def test_subsamples_are_nested(data):
 def test_parameters_that_vary_in_time_are_subsampled_too():
     inflow, u = RNG.random((4, 7)), RNG.random((4, 7, 9))
     specs = {"inflow": FieldSpec("parameter", time=True, dtype="float64"), "u": FieldSpec(time=True, dtype="float64")}
-    source = MemorySource({"inflow": inflow, "u": u}, specs, Grid.unit_interval(9), TIMES, {})
+    source = MemorySource({"inflow": inflow, "u": u}, specs, {"": Grid.unit_interval(9)}, TIMES, {})
     coarse = Dataset.of(source).subsample(4, 2)
     np.testing.assert_array_equal(coarse["inflow"], inflow[:, ::2])
     np.testing.assert_array_equal(coarse["u"], u[:, ::2, ::4])
@@ -176,7 +176,7 @@ def test_snapshots_are_blocks_of_the_array(data):
         np.testing.assert_array_equal(np.concatenate(blocks), ARRAYS[name].reshape(rows, -1))
     coarse = np.concatenate(list(data.subsample(4, 3).snapshots("u")))
     np.testing.assert_array_equal(coarse, ARRAYS["u"][:, ::3, ::4, ::4].reshape(30, -1))
-    with pytest.raises(ValueError, match=r"snapshots\('nu'\): needs a field on a grid, this is a parameter"):
+    with pytest.raises(ValueError, match=r"snapshots\('nu'\): needs a field, this is a parameter"):
         next(data.snapshots("nu"))
 
 
@@ -232,14 +232,21 @@ def test_point_clouds():
     cloud = PointCloud.stack([PointCloud(RNG.random((n, 2), np.float32)) for n in (3, 5, 4)])
     values = RNG.random((3, 5), np.float32)
     data = from_arrays({"u": values}, points=cloud)
-    assert data.grid is None and data.spec("points") == FieldSpec("domain", (2,)) and "point clouds" in repr(data)
+    assert data.domain == PointCloudLayout(2, 5) and not data.domain.fixed and "point clouds" in repr(data)
+    assert data.spec("points") == FieldSpec("domain", (2,))
+    with pytest.raises(ValueError, match=r"`Dataset.grid` needs a uniform grid; these data live on point clouds"):
+        _ = data.grid
     back = data.clouds([2, 0])
     np.testing.assert_array_equal(back.points, np.asarray(cloud.points)[[2, 0]])
     assert back.mask.sum(1).tolist() == [4, 3]
     np.testing.assert_array_equal(data[1:]["u"], values[1:])
-    for refused in (lambda: next(data.snapshots("u")), lambda: data.subsample(2), data.to_xarray, steady().clouds):
-        with pytest.raises(ValueError, match=r"grid|point clouds"):
+    with pytest.raises(ValueError, match=r"snapshots\('u'\): needs a field at the same points in all samples"):
+        next(data.snapshots("u"))
+    for refused in (lambda: data.subsample(2), data.to_xarray):
+        with pytest.raises(ValueError, match="needs a uniform grid; these data live on point clouds"):
             refused()
+    with pytest.raises(ValueError, match="lives on a grid, see `.grid`"):
+        steady().clouds()
 
 
 @pytest.mark.parametrize(

@@ -252,15 +252,15 @@ def unit_square(n):
 def test_open_darcy(path):
     x, y = darcy(path)
     source = open_pt(path)
-    assert source.domain == unit_square(4) and len(source) == 3 and list(source.fields) == ["a", "u"]
-    assert source.domain.spacing == (0.25, 0.25) and source.domain.subsample(2) == unit_square(2)
+    assert source.domains[""] == unit_square(4) and len(source) == 3 and list(source.fields) == ["a", "u"]
+    assert source.domains[""].spacing == (0.25, 0.25) and source.domains[""].subsample(2) == unit_square(2)
     assert source.fields["a"].dtype == "float32" and source.fields["u"].dtype == "float64"
     np.testing.assert_array_equal(source.read("a", np.array([2, 0])), x[[2, 0]].astype(np.float32), strict=True)
     np.testing.assert_array_equal(source.read("u", np.array([1]), (slice(1, 2),)), y[[1], 1:2])
 
     cells = Grid.unit_square(4, "cells")
     renamed = open_pt(path, {"y": "pressure"}, cells)
-    assert list(renamed.fields) == ["pressure"] and renamed.domain == cells
+    assert list(renamed.fields) == ["pressure"] and renamed.domains[""] == cells
     with pytest.raises(KeyError, match=r"no tensor 'z'; it has \['x', 'y'\]"):
         open_pt(path, {"z": "a"})
     with pytest.raises(StorageError, match=r"'a' has shape \(3, 4, 4\), expected \(3, 5, 5\)"):
@@ -275,7 +275,7 @@ def test_the_files_of_neuraloperator():
     folder = Path(os.environ["SURROGAX_DARCY_DATA"])
     train, coarse, fine = (open_pt(folder / f"darcy_{name}.pt") for name in ("train_16", "test_16", "test_32"))
     assert (len(train), len(coarse), len(fine)) == (1000, 50, 50)
-    assert train.domain == coarse.domain == fine.domain.subsample(2) == unit_square(16) and len(fine) == 50
+    assert train.domains[""] == coarse.domains[""] == fine.domains[""].subsample(2) == unit_square(16) and len(fine) == 50
     for name in ("a", "u"):  # the two resolutions were written separately: equal only if all strides are honoured
         every = fine.read(name, np.arange(50))[:, ::2, ::2]
         np.testing.assert_array_equal(coarse.read(name, np.arange(50)), every, strict=True)

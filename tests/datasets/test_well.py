@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from surrogax.core.domains import Box, Grid
+from surrogax.core.domains import Box, Grid, PointCloudLayout
 from surrogax.core.files import StorageError
 from surrogax.datasets.concat import ConcatSource
 from surrogax.datasets.dataset import Dataset
@@ -26,7 +26,7 @@ RNG = np.random.default_rng(0)
 def memory(grid, times=None, attributes=None, **fields):
     arrays = {name: values for name, (values, _) in fields.items()}
     specs = {name: replace(spec, dtype=str(arrays[name].dtype)) for name, (_, spec) in fields.items()}
-    return MemorySource(arrays, specs, grid, times, attributes or {})
+    return MemorySource(arrays, specs, {"": grid}, times, attributes or {})
 
 
 def steady():
@@ -70,7 +70,7 @@ def test_round_trip(path, name, chunk):
     back = WellSource(path)
     assert isinstance(back, Source) and len(back) == len(source)
     assert dict(back.fields) == source.fields and list(back.fields) == list(source.fields)
-    assert back.domain == source.domain and back.attributes == source.attributes
+    assert back.domains[""] == source.domains[""] and back.attributes == source.attributes
     if source.times is None:
         assert back.times is None
     else:
@@ -146,15 +146,15 @@ def test_the_file_obeys_the_specification(path, name):
     write_well(path, source, name="toy")
     with h5py.File(path) as file:
         assert file.attrs["dataset_name"] == "toy" and file.attrs["grid_type"] == "cartesian"
-        assert file.attrs["n_spatial_dims"] == source.domain.ndim and file.attrs["n_trajectories"] == len(source)
+        assert file.attrs["n_spatial_dims"] == source.domains[""].ndim and file.attrs["n_trajectories"] == len(source)
         assert isinstance(file.attrs["n_spatial_dims"], np.integer) and list(file.attrs["simulation_parameters"]) == []
         dimensions = file["dimensions"]
-        assert list(dimensions.attrs["spatial_dims"]) == list(source.domain.names)
+        assert list(dimensions.attrs["spatial_dims"]) == list(source.domains[""].names)
         assert dimensions["time"].shape == (1 if source.times is None else len(source.times),)
         for key, data in dimensions.items():
             flags = data.attrs["sample_varying"], data.attrs["time_varying"]
             assert all(isinstance(flag, np.bool_) for flag in flags) and flags == (False, key == "time")
-        for axis, coordinates in zip(source.domain.names, source.domain.coordinates, strict=True):
+        for axis, coordinates in zip(source.domains[""].names, source.domains[""].coordinates, strict=True):
             np.testing.assert_allclose(dimensions[axis], coordinates, rtol=1e-6)
 
         sizes = {"sample": len(source), "time": dimensions["time"].shape[0]}
@@ -165,13 +165,13 @@ def test_the_file_obeys_the_specification(path, name):
             for data in file[group].values():
                 expected = [sizes[axis] for axis in sizes if data.attrs[f"{axis}_varying"]]
                 if group != "scalars":
-                    assert data.attrs["dim_varying"].tolist() == [True] * source.domain.ndim
-                    expected += [*source.domain.shape, *[source.domain.ndim] * order]
+                    assert data.attrs["dim_varying"].tolist() == [True] * source.domains[""].ndim
+                    expected += [*source.domains[""].shape, *[source.domains[""].ndim] * order]
                 assert list(data.shape) == expected
 
         kinds = {"dirichlet": "WALL", "neumann": "OPEN", "periodic": "PERIODIC"}
-        assert len(file["boundary_conditions"]) == source.domain.ndim
-        for axis, n in zip(source.domain.box.axes, source.domain.shape, strict=True):
+        assert len(file["boundary_conditions"]) == source.domains[""].ndim
+        for axis, n in zip(source.domains[""].box.axes, source.domains[""].shape, strict=True):
             group = file[f"boundary_conditions/{axis.name}_{kinds[axis.boundary].lower()}"]
             assert group.attrs["bc_type"] == kinds[axis.boundary]
             assert list(group.attrs["associated_dims"]) == [axis.name] and len(group.attrs["associated_fields"]) == 0
@@ -202,12 +202,12 @@ def test_a_file_without_our_attribute(path, name):
     back = WellSource(foreign(path, source))
     assert back.attributes == {"name": "toy"}
     if name == "steady":  # cell centres of a box that does not start at 0 cannot be told from nodes
-        assert back.domain.layouts == ("nodes", "nodes") and back.domain.box.boundaries == ("dirichlet", "neumann")
+        assert back.domains[""].layouts == ("nodes", "nodes") and back.domains[""].box.boundaries == ("dirichlet", "neumann")
     else:
         assert (
-            back.domain.layouts == source.domain.layouts and back.domain.box.boundaries == source.domain.box.boundaries
+            back.domains[""].layouts == source.domains[""].layouts and back.domains[""].box.boundaries == source.domains[""].box.boundaries
         )
-        np.testing.assert_allclose(back.domain.box.extent, source.domain.box.extent, rtol=1e-5)
+        np.testing.assert_allclose(back.domains[""].box.extent, source.domains[""].box.extent, rtol=1e-5)
     if name == "trajectories":
         assert back.fields["v"] == source.fields["v"] and back.fields["nu"] == source.fields["nu"]
         np.testing.assert_array_equal(back.read("q_2", np.array([1])), source.arrays["q"][[1], ..., 2])
@@ -255,10 +255,10 @@ def test_boundaries_as_the_well_sees_them(path):
             group = file.create_group(f"boundary_conditions/{key}")
             group.attrs.update(bc_type=kind, associated_dims=dims, sample_varying=mask.ndim == 3, time_varying=False)
             group["mask"] = mask
-    assert WellSource(path).domain.box.boundaries == ("dirichlet", "neumann", "dirichlet")
+    assert WellSource(path).domains[""].box.boundaries == ("dirichlet", "neumann", "dirichlet")
     with h5py.File(path, "r+") as file:
         file["boundary_conditions/wall/mask"][0, 1, -1] = False
-    assert WellSource(path).domain.box.boundaries == ("dirichlet", "neumann", "neumann")
+    assert WellSource(path).domains[""].box.boundaries == ("dirichlet", "neumann", "neumann")
 
 
 # Processes, threads, folders ------------------------------------------------------------------------------------------
@@ -476,7 +476,14 @@ def test_a_source_that_fails_leaves_the_old_file(path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (replace(steady(), domain=None), "holds grids only"),
+        (
+            memory(
+                PointCloudLayout(1, 4),
+                u=(np.zeros((1, 4)), FieldSpec()),
+                points=(np.zeros((1, 4, 1)), FieldSpec("domain", (1,))),
+            ),
+            "The Well's layout needs a uniform grid; these data live on point clouds",
+        ),
         (memory(Grid.unit_interval(4), u=(np.zeros((0, 4)), FieldSpec())), "at least one sample"),
         (
             memory(

@@ -21,12 +21,9 @@ from surrogax.surrogates.learned_solvers import (
     ritz_mix,
     ritz_vectors,
     sine_mix,
-    train_direction,
 )
-from surrogax.surrogates.learned_solvers.direction_training import Candidate
 from surrogax.surrogates.learned_solvers.layers import convolve
 from surrogax.surrogates.learned_solvers.stencil_geometry import coarsened, geometry_of
-from surrogax.surrogates.training.objectives import States
 
 DIRICHLET = ("dirichlet", "dirichlet")
 
@@ -178,6 +175,11 @@ def test_sine_systems_hold_the_exact_error(key):
 # Losses and training --------------------------------------------------------------------------------------------------
 
 
+def loss_of(objective, direction, key):
+    """The loss of a direction on fresh systems, which an objective with `renew=0` makes in every step."""
+    return objective.value(direction, objective.draw(None, None, key))[0]
+
+
 class Scaled(eqx.Module):
     factor: jax.Array
 
@@ -192,7 +194,7 @@ def test_losses_do_not_depend_on_the_length_of_the_direction(key):
             DirectionObjective(SineSystems((4, 5)), kind, domains=1, lanes=2, renew=0)
             for kind in ("residual", "energy")
         ]
-        return jnp.stack([o.loss(Candidate(Scaled(factor)), States(None, None), None, key)[0] for o in kinds])
+        return jnp.stack([loss_of(o, Scaled(factor), key) for o in kinds])
 
     for factor in (1e3, -1e-3):
         np.testing.assert_allclose(losses(jnp.asarray(factor)), losses(jnp.asarray(1.0)), rtol=1e-4)
@@ -202,7 +204,7 @@ def test_the_exact_direction_has_the_least_loss(key):
     exact = FastPoisson((1.0, 1.0), DIRICHLET)
     for kind, least in (("residual", 0.0), ("energy", -np.log(1.02))):
         objective = DirectionObjective(SineSystems((7, 6)), kind, domains=1, lanes=3, renew=0)
-        value = jax.jit(lambda k, o=objective: o.loss(Candidate(exact), States(None, None), None, k)[0])(key)
+        value = jax.jit(lambda k, o=objective: loss_of(o, exact, k))(key)
         assert float(value) == pytest.approx(least, abs=1e-4)
 
 
@@ -215,10 +217,38 @@ def test_training_lowers_the_loss_and_keeps_the_best_by_the_measure(key):
         seen.append(np.asarray(direction.kernels))
         return next(measures)
 
-    options = {"iterations": iterations, "check_every": 40, "report": lambda line: None}
-    trained, log = train_direction(direction, objective, optax.adam(3e-3), 120, jax.random.key(2), **options)
-    assert [step for step, _, _ in log] == [40, 80, 120] and log[-1][1] < log[0][1] - 0.02
-    np.testing.assert_array_equal(trained.kernels, seen[1])
+    result = sx.fit(
+        direction,
+        objective=objective,
+        optimizer=optax.adam(3e-3),
+        steps=120,
+        val=iterations,
+        check_every=40,
+        key=jax.random.key(2),
+        progress=False,
+    )
+    loss = [losses[0] for losses in result.history.loss]
+    assert result.history.val == [[2.0], [1.0], [3.0]] and loss[-1] < loss[0] - 0.02
+    np.testing.assert_array_equal(result.best.kernels, seen[1])
+    np.testing.assert_array_equal(result.last.kernels, seen[2])
+
+
+def test_an_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match="use 'residual' or 'energy'"):
+        DirectionObjective(SineSystems((4, 5)), "energie")
+
+
+def test_directions_need_systems_and_a_measure_for_validation(key):
+    direction = MultilevelDirection(2, 2, 2, key=key)
+    options = {"optimizer": optax.adam(1e-3), "steps": 2, "progress": False}
+    with pytest.raises(TypeError, match="systems"):
+        sx.fit(direction, **options)
+    data = sx.from_arrays({"u": np.zeros((2, 4, 5))}, grid=sx.Grid.unit((4, 5)))
+    with pytest.raises(ValueError, match="MultilevelDirection learns from its objective alone"):
+        sx.fit(direction, val=data, systems=SineSystems((4, 5)), **options)
+    objective = DirectionObjective(SineSystems((4, 5)))
+    with pytest.raises(ValueError, match=r"fit\(renew=…\).*DirectionObjective"):
+        sx.fit(direction, objective=objective, renew=3, **options)
 
 
 # Shipped weights ------------------------------------------------------------------------------------------------------

@@ -10,18 +10,18 @@ import optax
 import pytest
 import scipy.sparse as sp
 
+import surrogax as sx
 from surrogax.core import storage
 from surrogax.solvers.kernels import stencil
 from surrogax.solvers.linear import CG, Diffusion, Sparse, Status, solve
 from surrogax.solvers.linear.operators.sparsity_pattern import SymmetricEntries, SymmetricPattern, symmetric_entries
 from surrogax.surrogates.learned_solvers.graph_network import GraphNetwork
 from surrogax.surrogates.learned_solvers.graph_preconditioner import GraphPreconditioner
-from surrogax.surrogates.learned_solvers.graph_training import (
+from surrogax.surrogates.learned_solvers.preconditioner_objective import (
     frobenius_loss,
     inverse_loss,
     solution_loss,
     stacked_entries,
-    train_preconditioner,
 )
 
 SHAPE, SIDES = (9, 8), ("dirichlet", "neumann")
@@ -117,8 +117,13 @@ def test_wrong_use_is_refused():
         make("inverse", shift=0.0)
     operators = [diffusion(jnp.asarray(A[0], jnp.float32))]
     with pytest.raises(ValueError, match="not for the form"):
-        train_preconditioner(
-            make("factor"), operators, jnp.ones((1, 1, *SHAPE)), loss="inverse", optimizer=optax.sgd(1.0), steps=1
+        sx.fit(
+            make("factor"),
+            operators=operators,
+            vectors=jnp.ones((1, 1, *SHAPE)),
+            loss="inverse",
+            optimizer=optax.sgd(1.0),
+            steps=1,
         )
     with pytest.raises(ValueError, match="different patterns"):
         stacked_entries([operators[0], Sparse.from_scipy(sp.csr_array(np.eye(72, dtype=np.float32)))])
@@ -177,6 +182,8 @@ def test_training_lowers_the_loss_and_the_iterations_on_unseen_systems():
     matrix = jax.jit(lambda o: o.as_matrix())
     exact = [np.linalg.solve(matrix(o), RNG.normal(size=(B.size, 2))).T for o in operators]
     vectors = jnp.asarray(np.stack(exact), jnp.float32).reshape(3, 2, *SHAPE)
-    result = train_preconditioner(model, operators, vectors, optimizer=optax.adam(1e-2), steps=steps)
-    assert result.losses.shape == (steps,) and result.losses[-1] < 0.3 * result.losses[0]
-    assert iterations(result.preconditioner, A[3]) < 0.8 * iterations(model, A[3])
+    options = {"optimizer": optax.adam(1e-2), "steps": steps, "check_every": 1, "progress": False}
+    result = sx.fit(model, operators=operators, vectors=vectors, **options)
+    losses = [loss for (loss,) in result.history.loss]
+    assert len(losses) == steps and losses[-1] < 0.3 * losses[0]
+    assert iterations(result.best, A[3]) < 0.8 * iterations(model, A[3])

@@ -1,5 +1,6 @@
 """FNO: parity with neuraloperator 2.0 by ported weights, published sizes, resolution, padding, batch statistics."""
 
+import inspect
 import itertools
 from pathlib import Path
 
@@ -151,11 +152,21 @@ def test_remat_changes_nothing():
 
 @pytest.mark.parametrize(
     "options, message",
-    [(dict(activation="swish"), "activation"), (dict(init="zero"), "init"), (dict(width=0), "positive")],
+    [
+        (dict(activation="swish"), r"unknown activation 'swish'; use one of \['gelu'"),
+        (dict(init="zero"), r"unknown init 'zero'; use one of \['normal', 'uniform'\]"),
+        (dict(norm="layer"), "unknown norm 'layer'"),
+        (dict(padding_side="start"), "unknown padding_side 'start'"),
+        (dict(method="table"), "unknown method 'table'"),
+        (dict(width=0), "positive"),
+        (dict(kept=(0,)), "positive"),
+    ],
 )
 def test_wrong_options(options, message):
+    # The unchecked constructor, as users run it: the annotations that the tests check would speak first.
+    config = object.__new__(FNOConfig)
     with pytest.raises(ValueError, match=message):
-        network_for(1, 1, 1, **{"width": 4, "modes": 3, **options})
+        inspect.unwrap(FNOConfig.__init__)(config, **{"width": 4, "modes": 3, **options})
 
 
 def test_needs_a_grid_and_matching_modes(key):

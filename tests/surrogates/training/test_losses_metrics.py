@@ -171,7 +171,10 @@ def test_h1_needs_a_grid():
 
 
 def test_probabilistic_metrics_of_a_calibrated_forecast():
-    """For y ~ N(m, s²): E crps = s/√π, coverage 90 %, spread = rmse = s; from the density and from draws."""
+    """For y ~ N(m, s²): E crps = s/√π, coverage 90 %, spread = rmse = s; from the density and from draws.
+
+    A coverage of 0.9 over 4000 points has the standard error 0.0047.
+    """
     rng = np.random.default_rng(0)
     n, s = 4000, np.float32([0.5, 3.0])
     mean, weights = jnp.float32(rng.normal(size=(n, 2))), jnp.full(n, 1 / n)
@@ -180,7 +183,7 @@ def test_probabilistic_metrics_of_a_calibrated_forecast():
     for forecast in (GaussianForecast(mean, jnp.broadcast_to(s, (n, 2))), SampleForecast(mean, draws)):
         value = lambda name, f=forecast: measure(name, f, truth, weights, CLOUD)  # noqa: E731
         np.testing.assert_allclose(value("crps"), s / np.sqrt(np.pi), rtol=0.03)
-        np.testing.assert_allclose(value("coverage_90"), 0.9, atol=0.025)
+        np.testing.assert_allclose(value("coverage_90"), 0.9, atol=0.015)
         np.testing.assert_allclose(value("spread"), s, rtol=0.02)
         np.testing.assert_allclose(value("rmse"), s, rtol=0.04)
 
@@ -195,6 +198,19 @@ def test_the_crps_of_samples_is_its_definition_and_that_of_no_spread_the_absolut
     )
     sure = GaussianForecast(jnp.array(x[0]), jnp.zeros((5, 1)))
     np.testing.assert_allclose(sure.crps(jnp.array(y)), np.abs(x[0] - y), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 19, 32])
+def test_intervals_of_few_draws_are_those_of_exchangeable_ranks(n):
+    """NumPy's method "weibull"; a truth like the draws is inside with probability 0.9, or (n − 1)/(n + 1) for few draws."""
+    rng = np.random.default_rng(2)
+    draws = rng.normal(size=(n, 4000, 1)).astype(np.float32)
+    forecast = SampleForecast(jnp.zeros((4000, 1)), jnp.array(draws))
+    expected = np.quantile(draws, [0.05, 0.95], axis=0, method="weibull")
+    np.testing.assert_allclose(jnp.stack(forecast.interval(0.9)), expected, rtol=1e-4, atol=1e-5)
+    truth = jnp.array(rng.normal(size=(4000, 1)).astype(np.float32))
+    covered = measure("coverage_90", forecast, truth, jnp.full(4000, 1 / 4000), CLOUD)
+    np.testing.assert_allclose(covered, min(0.9, (n - 1) / (n + 1)), atol=0.025)
 
 
 def test_a_value_alone_has_no_uncertainty():
