@@ -64,7 +64,7 @@ def generate(
     problem.needs("solve", "generate")
     if n < 1:
         raise ValueError(f"generate: n={n} samples; expected at least one")
-    grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
+    grid = problem.box.grid(grid)
     label_samples = 0 if "cells" in grid.layouts else min(label_samples, n)
     times = None if times is None else np.asarray(times, np.float64)
 

@@ -69,7 +69,7 @@ class Systems(eqx.Module):
         context: str | Sequence[str] | None = None,
     ) -> "Systems":
         """The systems of `generate(problem, n, grid, key)`, without solving any of them."""
-        grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
+        grid = problem.box.grid(grid)
         draw = jax.vmap(lambda i: problem.sample_inputs(jax.random.fold_in(key, i), grid))
         return cls.of(problem, grid, draw(jnp.arange(n)), context)
 

@@ -1,12 +1,16 @@
 """The rules of the house: imports point down, every file loads once, what must exist once does."""
 
 import ast
+import importlib
+import inspect
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import equinox as eqx
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +118,119 @@ def test_nothing_takes_the_name_of_hugging_face_datasets():
 def test_exists_once(what, pattern, home):
     found = [str(f.relative_to(ROOT)) for f in FILES.values() if re.search(pattern, f.read_text())]
     assert found == [home], f"{what} belongs into {home}, found in {found}"
+
+
+def calls(module: str, matches) -> int:
+    """How many calls of a file match."""
+    nodes = ast.walk(ast.parse(FILES[module].read_text()))
+    return sum(isinstance(node, ast.Call) and matches(node.func) for node in nodes)
+
+
+def counted(floors: tuple[str, ...], matches) -> dict[str, int]:
+    """The files of some floors with calls that match, and how many."""
+    found = {module: calls(module, matches) for module in FILES if module.startswith(floors)}
+    return {module: number for module, number in found.items() if number}
+
+
+def test_scans_above_the_solvers_are_counted():
+    """One scan over optimiser steps, one rollout; whoever adds a scan says here what it is for."""
+    found = counted(("core", "datasets", "surrogates"), lambda f: isinstance(f, ast.Attribute) and f.attr == "scan")
+    assert found == {
+        "core.minimize": 1,  # plain functions: a likelihood, a classifier
+        "surrogates.training.loop": 1,  # optimiser steps
+        "surrogates.training.runner": 1,  # validation batches
+        "surrogates.rollout": 1,  # predictions fed back
+        "surrogates.baselines.solver": 1,  # time steps of the classical solver within one prediction
+        "surrogates.reduced.clustering.kmedoids": 1,  # swaps
+    }
+
+
+def test_the_optimiser_steps_at_two_places_and_batches_are_filled_up_at_one():
+    steps = counted(("",), lambda f: isinstance(f, ast.Name) and f.id == "optimizer_step")
+    assert steps == {"core.minimize": 1, "surrogates.training.steps": 1}
+    filled = counted(("",), lambda f: isinstance(f, ast.Attribute) and f.attr == "resize")
+    assert filled == {
+        "surrogates.batching": 1,
+        "surrogates.reduced.regression.gaussian_process": 1,  # length scales of the restarts
+    }
+
+
+def test_nothing_is_found_by_the_name_of_an_attribute():
+    """`getattr` and `hasattr` are no protocol. They ask objects of other libraries, and fields by their names."""
+    found = counted(("",), lambda f: isinstance(f, ast.Name) and f.id in ("getattr", "hasattr"))
+    assert found == {
+        "core.registry": 1,  # is a class a named tuple?
+        "core.storage": 2,  # the fields of a registered class by name; the dtype of a leaf
+        "solvers.linear.operators.sparse": 4,  # SciPy's and JAX's sparse matrices
+        "solvers.linear.tuning.tuned_solver": 2,  # the tuned field of a method, by its name
+        "surrogates.training.identity": 3,  # fields of any object, by name
+    }
+
+
+def test_nobody_asks_which_kind_a_domain_is():
+    pattern = re.compile(r"isinstance\([^()]*\b(Grid|PointCloud|PointCloudLayout|Mesh|MeshLayout)\b")
+    found = {module: len(pattern.findall(file.read_text())) for module, file in FILES.items()}
+    assert {module: number for module, number in found.items() if number} == {
+        "core.domains.grid": 2,  # `matches`, and a grid given where one is made
+        "core.domains.point_cloud": 1,
+        "core.domains.mesh": 1,
+        "solvers.pde.problems.smoke": 1,  # a grid or its shape
+    }
+
+
+def test_no_python_loop_runs_over_steps():
+    """Loops over the steps of a rollout, an optimiser or a solver are compiled."""
+    for module, file in FILES.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
+                text = ast.unparse(node.iter)
+                assert not re.match(r"range\((self\.|model\.)?(steps|n_steps|max_steps|calls)\)", text), (
+                    f"{module}: {text}"
+                )
+
+
+def test_no_module_is_hidden_by_a_name_of_its_package():
+    for module, file in FILES.items():
+        if file.name == "__init__.py":
+            package = importlib.import_module(f"surrogax.{module}".rstrip("."))
+            for inner in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{package.__name__}.{inner.name}")
+                found = getattr(package, inner.name)
+                assert inspect.ismodule(found), f"{package.__name__}.{inner.name} is a {type(found).__name__}"
+
+
+def overrides(cls: type) -> list[str]:
+    """Methods of a class that replace a concrete one of a base class of this library."""
+    found = []
+    for name, value in vars(cls).items():
+        special = name.startswith("__") and name != "__call__"
+        if special or not (callable(value) or isinstance(value, property | classmethod | staticmethod)):
+            continue
+        for base in cls.__mro__[1:]:
+            held = vars(base).get(name) if base.__module__.startswith("surrogax") else None
+            if held is not None and not getattr(held, "__isabstractmethod__", False):
+                found.append(f"{cls.__qualname__}.{name} of {base.__qualname__}")
+    return found
+
+
+def test_a_class_is_abstract_or_final():
+    """No class replaces a concrete method of another one."""
+    for module in FILES:
+        for value in vars(importlib.import_module(f"surrogax.{module}".rstrip("."))).values():
+            if inspect.isclass(value) and value.__module__.startswith("surrogax"):
+                assert not overrides(value)
+
+    class Base(eqx.Module):
+        def method(self):
+            return 1
+
+    Base.__module__ = "surrogax.toy"
+
+    class Derived(Base):
+        def method(self):
+            return 2
+
+    assert len(overrides(Derived)) == 1, "the rule sees what breaks it"
 
 
 def test_nothing_read_from_a_file_can_execute_code():

@@ -44,7 +44,7 @@ class SolverSurrogate(AbstractSurrogate):
         task: Task | None = None,
     ):
         problem.needs("solve", "SolverSurrogate")
-        self.grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
+        self.grid = problem.box.grid(grid)
         self.task = Task.of(problem, self.grid) if task is None else task
         self.problem, self.rtol = problem, rtol
         given, starts = {*self.task.inputs, *self.task.parameters}, set()

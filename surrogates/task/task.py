@@ -103,7 +103,7 @@ class Task(eqx.Module):
 
         **Arguments:** `mode`: for a problem in time by default `SpaceTime(33)`, instants of its whole time interval.
         """
-        grid = grid if isinstance(grid, Grid) else problem.box.grid(grid)
+        grid = problem.box.grid(grid)
         if mode is None:
             mode = Steady() if problem.time is None else SpaceTime(33)
         dt = problem.time.length / (mode.ahead - 1) if problem.time is not None and mode.ahead > 1 else None

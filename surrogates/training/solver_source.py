@@ -46,7 +46,7 @@ class SolverSource:
     ):
         problem.needs("solve", "SolverSource")
         object.__setattr__(self, "problem", problem)
-        object.__setattr__(self, "grid", grid if isinstance(grid, Grid) else problem.box.grid(grid))
+        object.__setattr__(self, "grid", problem.box.grid(grid))
         object.__setattr__(self, "key", key)
         object.__setattr__(self, "times", None if times is None else np.asarray(times, np.float64))
         object.__setattr__(self, "round", round)

@@ -245,7 +245,7 @@ def test_point_clouds():
     for refused in (lambda: data.subsample(2), data.to_xarray):
         with pytest.raises(ValueError, match="needs a uniform grid; these data live on point clouds"):
             refused()
-    with pytest.raises(ValueError, match="lives on a grid, see `.grid`"):
+    with pytest.raises(ValueError, match=r"lives on a grid, see `.grid`"):
         steady().clouds()
 
 

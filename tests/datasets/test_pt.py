@@ -275,7 +275,9 @@ def test_the_files_of_neuraloperator():
     folder = Path(os.environ["SURROGAX_DARCY_DATA"])
     train, coarse, fine = (open_pt(folder / f"darcy_{name}.pt") for name in ("train_16", "test_16", "test_32"))
     assert (len(train), len(coarse), len(fine)) == (1000, 50, 50)
-    assert train.domains[""] == coarse.domains[""] == fine.domains[""].subsample(2) == unit_square(16) and len(fine) == 50
+    assert (
+        train.domains[""] == coarse.domains[""] == fine.domains[""].subsample(2) == unit_square(16) and len(fine) == 50
+    )
     for name in ("a", "u"):  # the two resolutions were written separately: equal only if all strides are honoured
         every = fine.read(name, np.arange(50))[:, ::2, ::2]
         np.testing.assert_array_equal(coarse.read(name, np.arange(50)), every, strict=True)

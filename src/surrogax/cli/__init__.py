@@ -1,1 +1,1 @@
-from .main import main as main
+from .entry_point import main as main

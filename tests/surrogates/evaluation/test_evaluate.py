@@ -154,7 +154,9 @@ def test_without_rollout_the_next_frame_is_measured(timed):
 
 def test_what_cannot_be_evaluated_is_named(timed, steady):
     data, task = timed
-    with pytest.raises(ValueError, match=r"unknown metrics \['mape'\]; known: \['coverage_90', 'crps', 'max_error', 'rel_h1'"):
+    with pytest.raises(
+        ValueError, match=r"unknown metrics \['mape'\]; known: \['coverage_90', 'crps', 'max_error', 'rel_h1'"
+    ):
         sx.evaluate({"half": Scaled(task, 0.5)}, data, metrics=("rel_l2", "mape"))
     with pytest.raises(ValueError, match="rollout=5 needs 7 instants, the dataset has 6"):
         sx.evaluate({"half": Scaled(task, 0.5)}, data, rollout=5)

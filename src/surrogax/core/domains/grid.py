@@ -99,9 +99,16 @@ class Box:
     def extent(self) -> tuple[float, ...]:
         return tuple(axis.length for axis in self.axes)
 
-    def grid(self, shape: int | tuple[int, ...]) -> "Grid":
+    def grid(self, shape: "int | tuple[int, ...] | Grid") -> "Grid":
         """The grid that suits the boundary conditions: Dirichlet and time axes get nodes including both ends, Neumann
-        axes cell centres, periodic axes nodes without the right end."""
+        axes cell centres, periodic axes nodes without the right end. A grid on this box is returned as it is.
+
+        **Raises:** `ValueError` for a grid on another box.
+        """
+        if isinstance(shape, Grid):
+            if shape.box != self:
+                raise ValueError(f"{shape} is not on {self}")
+            return shape
         shape = (shape,) * len(self.axes) if isinstance(shape, int) else tuple(shape)
         return Grid(self, shape, tuple(_LAYOUT_OF[b] for b in self.boundaries))
 
