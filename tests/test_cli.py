@@ -187,7 +187,7 @@ def test_files_that_cannot_be_read_are_named(data, capsys):
     assert "short.hdf5" in fails(capsys, "describe", short)
     assert "short.hdf5" in fails(capsys, "convert", short, "--out", "never.hdf5")
     (data.parent / "notes.txt").write_text("no data at all")
-    assert "neither HDF5 nor" in fails(capsys, "describe", "notes.txt")
+    assert "of no known format" in fails(capsys, "describe", "notes.txt")
     assert "absent/out.hdf5" in fails(capsys, "convert", data, "--out", "absent/out.hdf5")
 
 

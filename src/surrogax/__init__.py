@@ -13,8 +13,11 @@ from .core.domains import PointCloud as PointCloud
 from .core.storage import register as register
 from .datasets.arrays import from_arrays as from_arrays
 from .datasets.dataset import Dataset as Dataset
+from .datasets.formats.registry import AbstractFormat as AbstractFormat
+from .datasets.formats.registry import register_format as register_format
 from .datasets.generation import generate as generate
 from .datasets.opening import open_dataset as open  # noqa: F401
+from .datasets.opening import open_splits as open_splits
 from .datasets.source import FieldSpec as FieldSpec
 from .solvers import linear as linear
 from .solvers import pde as pde

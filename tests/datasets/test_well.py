@@ -17,7 +17,7 @@ from surrogax.datasets.concat import ConcatSource
 from surrogax.datasets.dataset import Dataset
 from surrogax.datasets.formats.well import WellSource
 from surrogax.datasets.formats.well_writer import write_well
-from surrogax.datasets.opening import open_well_folder
+from surrogax.datasets.opening import open_dataset, open_splits
 from surrogax.datasets.source import FieldSpec, MemorySource, Source
 
 RNG = np.random.default_rng(0)
@@ -312,7 +312,7 @@ def test_folder_of_splits(tmp_path):
     for file, rows in {"train/a": [0, 1, 2], "train/b": [3, 4], "valid/a": [5], "test/a": [6, 7, 8]}.items():
         (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
         write_well(tmp_path / "data" / f"{file}.hdf5", data.select(rows), name="toy")
-    splits = open_well_folder(tmp_path)
+    splits = {name: part.source for name, part in open_splits(tmp_path).items()}
     assert {split: len(part) for split, part in splits.items()} == {"train": 5, "valid": 1, "test": 3}
     assert isinstance(splits["train"], ConcatSource) and isinstance(splits["train"], Source)
     for rows in ([4, 0, 3, 3, -4, 2], [1], [4], []):
@@ -325,9 +325,11 @@ def test_folder_of_splits(tmp_path):
     )
     assert Dataset.of(splits["train"]).ids.tolist() == [0, 1, 2, 3, 4]
     assert Dataset.of(ConcatSource((splits["test"], splits["valid"]))).ids.tolist() == [6, 7, 8, 5]
-    assert open_well_folder(tmp_path / "data").keys() == splits.keys()
-    with pytest.raises(FileNotFoundError, match=r"found no \.hdf5"):
-        open_well_folder(tmp_path / "data" / "train")
+    assert open_splits(tmp_path / "data").keys() == splits.keys()
+    with pytest.raises(ValueError, match="a folder of no known format; known: The Well's HDF5"):
+        open_splits(tmp_path / "data" / "train")
+    with pytest.raises(ValueError, match=r"holds the splits \['test', 'train', 'valid'\]; open them with open_splits"):
+        open_dataset(tmp_path)
     with pytest.raises(ValueError, match="differ in fields, grid or times"):
         ConcatSource((source, replace(source, times=source.times + 1)))
 

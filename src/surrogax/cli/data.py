@@ -5,22 +5,22 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
+import numpy as np
 import tyro
 
-from ..datasets.dataset import Dataset
 from ..datasets.formats.well_writer import write_well
 from ..datasets.generation import generate
-from ..datasets.opening import open_dataset
+from ..datasets.opening import open_dataset, open_splits
 from ..solvers import random
-from ..solvers.pde import problem
+from ..solvers.pde import problem, registered_problems
 
 
 @dataclass
 class Generate:
     """Solve a problem for random parameters and write the samples to an HDF5 file in The Well's layout."""
 
-    problem: Annotated[Literal["darcy", "poisson"], tyro.conf.Positional]
-    """Which problem: darcy (random coefficient a) or poisson (random right-hand side f)."""
+    problem: Annotated[str, tyro.conf.Positional]
+    """A registered problem with its default laws, for example darcy, poisson, heat, burgers, kuramoto_sivashinsky."""
     out: Path
     """File to write."""
     n: int = 100
@@ -31,15 +31,23 @@ class Generate:
     """Solve on a grid this many times finer and restrict."""
     coefficient: Literal["threshold", "lognormal"] = "threshold"
     """Law of the Darcy coefficient: two values 12 and 3, or smooth."""
+    frames: int = 0
+    """Stored instants of a problem in time, the first one included."""
+    until: float = 1.0
+    """The last instant."""
     seed: int = 0
     """Seed of the random parameters."""
 
     def run(self) -> None:
+        if self.problem not in registered_problems():
+            raise ValueError(f"unknown problem {self.problem!r}; known: {', '.join(registered_problems())}")
         law = random.Threshold(12, 3) if self.coefficient == "threshold" else random.Lognormal()
-        parameter = {"darcy": {"a": law}, "poisson": {"f": random.GaussianField()}}[self.problem]
-        data = generate(
-            problem(self.problem, **parameter), self.n, self.grid, jax.random.key(self.seed), refine=self.refine
-        )
+        laws = {"darcy": {"a": law}, "poisson": {"f": random.GaussianField()}}
+        declared = problem(self.problem, **laws.get(self.problem, {}))
+        if declared.time is not None and self.frames < 2:
+            raise ValueError(f"{self.problem} is a problem in time: give --frames, 2 or more, and --until")
+        times = np.linspace(0, self.until, self.frames) if declared.time is not None else None
+        data = generate(declared, self.n, self.grid, jax.random.key(self.seed), refine=self.refine, times=times)
         write_well(self.out, data, name=self.problem)
         print(f"{self.out}: {data.describe()}")
 
@@ -54,9 +62,7 @@ class Describe:
     """How many samples to look at for ranges."""
 
     def run(self) -> None:
-        opened = open_dataset(self.file)
-        splits = {"": opened} if isinstance(opened, Dataset) else opened
-        for name, data in splits.items():
+        for name, data in open_splits(self.file).items():
             print((f"{name}: " if name else "") + data.describe(self.samples))
 
 
@@ -71,7 +77,5 @@ class Convert:
 
     def run(self) -> None:
         data = open_dataset(self.file)
-        if not isinstance(data, Dataset):
-            raise ValueError(f"{self.file} holds the splits {sorted(data)}; convert one file at a time")
         write_well(self.out, data, name=self.file.stem)
         print(f"{self.out}: {data.describe()}")

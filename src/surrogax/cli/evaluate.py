@@ -6,7 +6,6 @@ from typing import Annotated
 
 import tyro
 
-from ..datasets.dataset import Dataset
 from ..datasets.opening import open_dataset
 from ..surrogates.evaluation.evaluate import evaluate
 from ..surrogates.saving import load
@@ -29,8 +28,6 @@ class Evaluate:
 
     def run(self) -> None:
         data = open_dataset(self.data)
-        if not isinstance(data, Dataset):
-            raise ValueError(f"{self.data} holds the splits {sorted(data)}; name one file")
         table = evaluate(
             {str(path): load(path) for path in self.models}, data, metrics=self.metrics, rollout=self.rollout
         )

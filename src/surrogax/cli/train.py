@@ -101,7 +101,8 @@ class DarcyFNO:
         k_data, k_split, _, _ = _keys(self)
         darcy = problem("darcy", a=random.Threshold(12, 3) if self.coefficient == "threshold" else random.Lognormal())
         data = generate(darcy, self.train + self.val + self.test, self.grid, k_data, refine=self.refine)
-        return data.split(train=self.train, val=self.val, test=self.test, key=k_split)
+        train, val, test = data.split(train=self.train, val=self.val, test=self.test, key=k_split)
+        return train, val, test
 
 
 PRESETS = {
@@ -128,6 +129,7 @@ def _train(s: DarcyFNO, folder: Path) -> None:
     _, _, k_model, k_fit = _keys(s)
     train, val, test = s.datasets()
     darcy = train.problem
+    assert darcy is not None  # the data are generated
     coarse_train, coarse_val = train.subsample(s.subsample), val.subsample(s.subsample)
     task = Task.fit(coarse_train, inputs="a", targets="u")
     details = ORIGINAL if s.network == "original" else {}

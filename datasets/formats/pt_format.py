@@ -1,0 +1,24 @@
+"""neuraloperator's `.pt` archives as a format of `surrogax.open`."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ..source import Source
+from .pt import open_pt
+from .registry import AbstractFormat, register_format
+
+
+class PtFormat(AbstractFormat):
+    """A zip archive of `torch.save`."""
+
+    name = "PyTorch's .pt archives"
+
+    def recognises(self, path: Path) -> bool:
+        return path.is_file() and zipfile.is_zipfile(path)
+
+    def read(self, path: Path, **options: Any) -> dict[str, Source]:
+        return {"": open_pt(path, **options)}
+
+
+register_format(PtFormat())

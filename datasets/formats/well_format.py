@@ -1,0 +1,56 @@
+"""The Well's HDF5 files and folders as a format of `surrogax.open`."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from ..concat import ConcatSource
+from ..source import Source
+from .registry import AbstractFormat, register_format
+from .well import WellSource
+
+_SPLITS = ("train", "valid", "test")
+
+
+class WellFormat(AbstractFormat):
+    """One HDF5 file in The Well's layout, as this library writes it too."""
+
+    name = "The Well's HDF5"
+
+    def recognises(self, path: Path) -> bool:
+        # Files that are damaged further inside are still ours to explain.
+        return path.is_file() and h5py.is_hdf5(path)
+
+    def read(self, path: Path, **options: Any) -> dict[str, Source]:
+        return {"": WellSource(path, **options)}
+
+
+class WellFolder(AbstractFormat):
+    """The published splits of a dataset of The Well: the folders train, valid and test below a folder or its `data`."""
+
+    name = "a folder of The Well (train, valid, test)"
+
+    def recognises(self, path: Path) -> bool:
+        return path.is_dir() and any(_files(path).values())
+
+    def read(self, path: Path, **options: Any) -> dict[str, Source]:
+        splits: dict[str, Source] = {}
+        for split, files in _files(path).items():
+            sources = tuple(WellSource(file, **options) for file in files)
+            if sources:
+                splits[split] = sources[0] if len(sources) == 1 else ConcatSource(sources)
+        return splits
+
+
+def _files(path: Path) -> dict[str, list[Path]]:
+    """The HDF5 files of every split."""
+    folder = path / "data" if (path / "data").is_dir() else path
+    return {
+        split: sorted(file for pattern in ("*.hdf5", "*.h5") for file in (folder / split).glob(pattern))
+        for split in _SPLITS
+    }
+
+
+register_format(WellFormat())
+register_format(WellFolder())
