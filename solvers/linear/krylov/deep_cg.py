@@ -1,7 +1,7 @@
 """Conjugate directions proposed by a learned map of the residual (Kaneda et al. 2023)."""
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -72,17 +72,12 @@ class DeepCG(AbstractMethod):
     needs_symmetric: ClassVar[bool] = True
 
     def __init__(
-        self, direction: Any, rtol=1e-4, fallback=None, atol=0.0, max_steps: int | None = None, history: bool = False
+        self, direction, rtol=1e-4, fallback=None, atol=0.0, max_steps: int | None = None, history: bool = False
     ):
         if max_steps is None:
             max_steps = 1000 if fallback is None else 100
-        if not callable(direction) and not isinstance(direction, AbstractPreconditioner):
-            raise TypeError(
-                "DeepCG: direction must be a map of residuals or an AbstractPreconditioner, which bind(operator) turns into "
-                f"one, got {direction!r:.80}"
-            )
-        self.direction: Preconditioner = direction
-        self.rtol, self.fallback, self.atol = rtol, fallback, atol
+        _check_direction(direction)
+        self.direction, self.rtol, self.fallback, self.atol = direction, rtol, fallback, atol
         self.max_steps, self.history = max_steps, history
         check_steps(self)
 
@@ -147,3 +142,11 @@ def _gain(d, product, r):
     """dᵀr, dᵀA d and the decrease (dᵀr)²/dᵀA d of the energy, 0 where the curvature is not positive."""
     slope, curvature = dot(d, r), dot(d, product)
     return slope, curvature, ratio(slope**2, curvature, curvature > 0)
+
+
+def _check_direction(direction) -> None:
+    if not callable(direction) and not isinstance(direction, AbstractPreconditioner):
+        raise TypeError(
+            "DeepCG: direction must be a map of residuals or an AbstractPreconditioner, which bind(operator) turns into "
+            f"one, got {direction!r:.80}"
+        )
