@@ -79,14 +79,14 @@ def test_single_precision_snapshots(method):
 
 def test_truncation_criteria():
     squares = SIGMA**2
-    for energy in (0.9, 0.999, 0.9999999):
+    for energy in (0.95, 0.9995, 0.99999995):  # not at 1 − 10⁻ʳ, where the criterion is met with equality
         r = pod(ROWS, energy=energy).rank
         assert squares[:r].sum() >= energy * squares.sum() > squares[: r - 1].sum()
     for tail in (0.5, 1e-3, 1e-10):
         basis = pod(ROWS, tail=tail)
         assert basis.tail <= tail < np.sqrt((SIGMA[basis.rank - 1 :] ** 2).sum())
     assert pod(ROWS, rank=3, energy=0.9999999).rank == 3
-    assert pod(ROWS, rank=9, energy=0.9).rank == 1
+    assert pod(ROWS, rank=9, energy=0.85).rank == 1
 
 
 @pytest.mark.parametrize(
