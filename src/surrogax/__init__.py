@@ -25,12 +25,14 @@ from .solvers import random as random
 from .solvers.pde import Dihedral as Dihedral
 from .solvers.pde import Problem as Problem
 from .solvers.pde import problem as problem
+from .solvers.pde import register_problem as register_problem
 from .surrogates import learned_solvers as learned_solvers
 from .surrogates import reduced as reduced
 from .surrogates.baselines import LinearSpectral as LinearSpectral
 from .surrogates.baselines import MeanField as MeanField
 from .surrogates.baselines import Persistence as Persistence
 from .surrogates.baselines import SolverSurrogate as SolverSurrogate
+from .surrogates.batching import Batch as Batch
 from .surrogates.contract import check_surrogate as check_surrogate
 from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics

@@ -97,6 +97,7 @@ def evaluate(
                                 ms_per_sample=times[1],
                                 parameters=member.parameters,
                                 label_error=(data.attributes.get("label_error") or {}).get(field),
+                                time=None if member.task.dt is None else (step + 1) * member.task.dt,
                             )
                         )
     return Table(rows, missing, errors)

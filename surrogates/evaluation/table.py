@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Row:
     ms_per_sample: float | None
     parameters: int
     label_error: float | None
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,29 +80,38 @@ class Table:
             )
         return records
 
-    def to_markdown(self) -> str:
-        """A table for people: a row per surrogate, a column per dataset and metric, then time and size."""
+    def cells(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and rows of a table for people: a row per surrogate, a column per dataset and metric, then time and size."""
         records = self.summary()
         columns = list(dict.fromkeys((r["dataset"], r["field"], r["metric"]) for r in records))
         one_field = len({c[1] for c in columns}) == 1
         heads = [f"{m}{'' if one_field else f' {f}'} @ {d}" for d, f, m in columns]
-        lines = [
-            "| surrogate | " + " | ".join(heads) + " | ms/sample, batch 1 | ms/sample, full batch | parameters |",
-            "| --- |" + " ---: |" * (len(columns) + 3),
-        ]
+        rows = []
         for name in dict.fromkeys(r["surrogate"] for r in records):
             mine = {(r["dataset"], r["field"], r["metric"]): r for r in records if r["surrogate"] == name}
-            cells = [_cell(mine[c]) if c in mine else "–" for c in columns]
             first = next(iter(mine.values()))
-            cells += [_number(first["ms_per_sample_1"]), _number(first["ms_per_sample"]), f"{first['parameters']:,}"]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        labels = {(r["dataset"], r["field"]): r["label_error"] for r in records if r["label_error"] is not None}
+            measured = [_cell(mine[c]) if c in mine else "–" for c in columns]
+            costs = [_number(first["ms_per_sample_1"]), _number(first["ms_per_sample"]), f"{first['parameters']:,}"]
+            rows.append([name, *measured, *costs])
+        return ["surrogate", *heads, "ms/sample, batch 1", "ms/sample, full batch", "parameters"], rows
+
+    def notes(self) -> list[str]:
+        """Sentences below the table: errors of the labels, what was left out and why."""
+        labels = {(r.dataset, r.field): r.label_error for r in self.rows if r.label_error is not None}
+        notes = []
         if labels:
             text = ", ".join(f"{_number(100 * v)} % ({f} @ {d})" for (d, f), v in labels.items())
-            lines += ["", f"Error of the labels themselves: {text}."]
+            notes.append(f"Error of the labels themselves: {text}.")
         if self.missing:
-            lines += ["", "Not run: " + "; ".join(self.missing) + "."]
-        return "\n".join(lines)
+            notes.append("Not run: " + "; ".join(self.missing) + ".")
+        return notes
+
+    def to_markdown(self) -> str:
+        """`cells` and `notes` as Markdown."""
+        heads, rows = self.cells()
+        lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
+        lines += [f"| {' | '.join(row)} |" for row in rows]
+        return "\n".join([*lines, *(f"\n{note}" for note in self.notes())])
 
     def to_json(self, path: str | Path):
         """Write the rows; numbers that are not finite become null."""
@@ -142,18 +153,26 @@ class Table:
         axes.grid(alpha=0.3)
         return figure
 
-    def plot(self, y: str = "rel_l2", x: str = "t"):
-        """Error per rollout step, one line per surrogate."""
+    def plot(self, y: str = "rel_l2", x: Literal["t", "step"] = "t"):
+        """The metric `y` per predicted frame, one line per surrogate. `x` is "t", the time behind the last frame given (the
+        frame's number where the data have no time step), or "step", the frame's number."""
         import matplotlib.pyplot as plt
 
+        if x not in ("t", "step"):
+            raise ValueError(f"plot(x={x!r}): expected 't' or 'step'")
+        rows = [r for r in self.rows if r.metric == y and r.step is not None]
+        if not rows:
+            raise ValueError(f"plot: no row has a frame and y={y!r}; evaluate with rollout=… and metrics=({y!r},)")
+        timed = x == "t" and all(r.time is not None for r in rows)
         figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
-        for name in dict.fromkeys(r.surrogate for r in self.rows):
-            rows = [r for r in self.rows if r.surrogate == name and r.metric == y and r.step is not None]
-            steps = sorted({r.step for r in rows if r.step is not None})
-            axes.semilogy(
-                [s + 1 for s in steps], [np.mean([r.mean for r in rows if r.step == s]) for s in steps], label=name
-            )
-        axes.set(xlabel="step" if x == "t" else x, ylabel=y)
+        for name in dict.fromkeys(r.surrogate for r in rows):
+            groups: dict[float, list[float]] = {}
+            for r in rows:
+                if r.surrogate == name and r.step is not None:
+                    groups.setdefault(r.time if timed and r.time is not None else r.step + 1, []).append(r.mean)
+            places = sorted(groups)
+            axes.semilogy(places, [np.mean(groups[place]) for place in places], label=name)
+        axes.set(xlabel="t" if timed else "step", ylabel=y)
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
         return figure

@@ -5,7 +5,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ...core.domains import AbstractDomain, Grid, PointCloud, Sites
@@ -13,11 +12,12 @@ from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
 from ...solvers.pde.declaration import Fields, Problem
-from .checks import check_fields, finite
+from .checks import check_fields
 from .inputs import FieldValues, Inputs
 from .modes import AbstractMode, SpaceTime, Steady
-from .normalization import Moments, Normalizer
+from .normalization import Normalizer
 from .signature import Signature, SourceSignature
+from .statistics import statistics, time_step
 
 Place = Grid | PointCloud
 
@@ -81,7 +81,7 @@ class Task(eqx.Module):
         domains = {name: train.domains[name] for name in dict.fromkeys(s.domain for s in specs.values())}
         place = specs[targets[0]].domain
         means = not mode.ahead and domains[place].fixed
-        normalizers, mean_fields = _statistics(
+        normalizers, mean_fields = statistics(
             train, specs, domains, targets if mode.increments else (), targets if means else ()
         )
         return cls(
@@ -91,7 +91,7 @@ class Task(eqx.Module):
             mode=mode,
             domains=tuple(domains.items()),
             place=place,
-            dt=_time_step(train.times),
+            dt=time_step(train.times),
             specs=tuple(specs.items()),
             normalizers=normalizers,
             means=mean_fields,
@@ -358,40 +358,3 @@ def _mean(normalizer: Normalizer):
 
 def _std(normalizer: Normalizer):
     return normalizer.std
-
-
-def _time_step(times: np.ndarray | None) -> float | None:
-    """The distance of the instants, None without two or if they are not evenly spaced."""
-    if times is None or len(times) < 2:
-        return None
-    steps = np.diff(np.asarray(times, np.float64))
-    return float(steps[0]) if np.allclose(steps, steps[0], rtol=1e-4, atol=0) else None
-
-
-def _statistics(
-    train: Dataset,
-    specs: Mapping[str, FieldSpec],
-    domains: Mapping[str, AbstractDomain],
-    increments: tuple[str, ...],
-    averaged: tuple[str, ...],
-) -> tuple[dict[str, Normalizer], dict[str, Array]]:
-    """Normalisers of all fields and of the `increments` of some, and the mean fields of the `averaged` ones, in one pass."""
-    moments = {name: Moments(len(spec.components) and spec.channels) for name, spec in specs.items()}
-    moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
-    sums = dict.fromkeys(averaged, np.zeros(()))
-    geometry = tuple(array for domain in domains.values() for array in domain.arrays)
-    for positions, block in train.blocks((*specs, *geometry)):
-        masks = {name: domain.sites(block).mask for name, domain in domains.items()}
-        for name, spec in specs.items():
-            values = finite(name, block[name], positions)
-            valid = masks[spec.domain] if spec.role == "field" else None
-            if valid is not None:
-                valid = np.asarray(valid)
-                valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1])) if spec.time else valid
-            moments[name].add(values, valid)
-            if name in increments:
-                moments[f"Δ{name}"].add(np.diff(values, axis=1), None if valid is None else valid[:, 1:])
-            if name in sums:
-                sums[name] = sums[name] + values.sum(0, np.float64)
-    means = {name: jnp.asarray(total / len(train), jnp.float32) for name, total in sums.items()}
-    return {label: m.normalizer() for label, m in moments.items()}, means

@@ -18,7 +18,7 @@ from ..solvers.pde import problem
 from ..surrogates.baselines import LinearSpectral, MeanField, SolverSurrogate
 from ..surrogates.evaluation import plots
 from ..surrogates.evaluation.evaluate import evaluate
-from ..surrogates.evaluation.report import write_report
+from ..surrogates.evaluation.report import Heading, Paragraph, Picture, Results, Settings, write_report
 from ..surrogates.operators.fno import FNO, ORIGINAL
 from ..surrogates.reduced.pod_regression import PODRegression
 from ..surrogates.task.task import Task
@@ -170,28 +170,30 @@ def _report(folder: Path, s: DarcyFNO, result, table, datasets, metrics) -> None
     l2 = replace(table, rows=[r for r in table.rows if r.metric == "rel_l2"])
     names = {"FNO": result.best}
     parts = [
-        f"Fourier neural operator on Darcy flow, −∇·(a∇u) = 1 on the unit square, u = 0 on its boundary: "
-        f"{s.train} training samples, {result.parameters:,} parameters, {metrics['seconds_train']:.0f} s of training.",
-        "# Test errors",
-        table.to_markdown(),
-        "# Samples",
-        (
+        Paragraph(
+            f"Fourier neural operator on Darcy flow, −∇·(a∇u) = 1 on the unit square, u = 0 on its boundary: "
+            f"{s.train} training samples, {result.parameters:,} parameters, {metrics['seconds_train']:.0f} s of training."
+        ),
+        Heading("Test errors"),
+        Results(table),
+        Heading("Samples"),
+        Picture(
             f"Test samples at {here}: input, solution, prediction, error.",
             plots.plot_predictions(result.best, datasets[here]),
         ),
-        (f"The same at {fine}, a resolution never seen.", plots.plot_predictions(result.best, datasets[fine])),
-        "# Training",
-        ("Mean relative L2 error per epoch.", result.history.plot()),
-        "# Errors",
-        (
+        Picture(f"The same at {fine}, a resolution never seen.", plots.plot_predictions(result.best, datasets[fine])),
+        Heading("Training"),
+        Picture("Mean relative L2 error per epoch.", result.history.plot()),
+        Heading("Errors"),
+        Picture(
             "Error against time per sample in full batches; the grey front is beaten by nothing.",
             l2.pareto(dataset=here),
         ),
-        ("Distribution over test samples.", plots.plot_error_histogram(l2, dataset=here)),
-        ("Energy spectrum.", plots.plot_spectrum(names, datasets[fine])),
-        "# Settings",
-        {k: v for k, v in asdict(s).items()},
-        environment(),
+        Picture("Distribution over test samples.", plots.plot_error_histogram(l2, dataset=here)),
+        Picture("Energy spectrum.", plots.plot_spectrum(names, datasets[fine])),
+        Heading("Settings"),
+        Settings(asdict(s)),
+        Settings(environment()),
     ]
     write_report(folder / "report.html", "Darcy flow with a Fourier neural operator", parts)
 

@@ -11,7 +11,7 @@ import pytest
 import surrogax as sx
 from surrogax.solvers.pde import Solved
 from surrogax.surrogates.evaluation import plots
-from surrogax.surrogates.evaluation.report import write_report
+from surrogax.surrogates.evaluation.report import Heading, Paragraph, Picture, Results, Settings, write_report
 from surrogax.surrogates.training.history import History
 
 N, SAMPLES = 9, 5
@@ -265,7 +265,8 @@ def test_the_spectrum_of_a_wave_stands_at_its_wavenumber(steady, timed):
 
 
 def test_the_report_is_one_file_that_loads_nothing(table, tmp_path):
-    parts = ["# Head & tail", "a < b", table.to_markdown(), ("picture", table.pareto(dataset="here")), {"width": 4}]
+    picture = Picture("picture", table.pareto(dataset="here"))
+    parts = [Heading("Head & tail"), Paragraph("a < b"), Results(table), picture, Settings({"width": 4})]
     write_report(tmp_path / "report.html", "Title <1>", parts)
     page = (tmp_path / "report.html").read_text()
     assert "http" not in page and " src=" in page and page.count("src=") == page.count('src="data:image/png;base64,')

@@ -1,0 +1,50 @@
+"""Statistics of training data, read in blocks: normalisers, mean fields, the time step."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ...core.domains import AbstractDomain
+from ...datasets.dataset import Dataset
+from ...datasets.source import FieldSpec
+from .checks import finite
+from .normalization import Moments, Normalizer
+
+
+def time_step(times: np.ndarray | None) -> float | None:
+    """The distance of the instants, None without two or if they are not evenly spaced."""
+    if times is None or len(times) < 2:
+        return None
+    steps = np.diff(np.asarray(times, np.float64))
+    return float(steps[0]) if np.allclose(steps, steps[0], rtol=1e-4, atol=0) else None
+
+
+def statistics(
+    train: Dataset,
+    specs: Mapping[str, FieldSpec],
+    domains: Mapping[str, AbstractDomain],
+    increments: tuple[str, ...],
+    averaged: tuple[str, ...],
+) -> tuple[dict[str, Normalizer], dict[str, Array]]:
+    """Normalisers of all fields and of the `increments` of some, and the mean fields of the `averaged` ones, in one pass."""
+    moments = {name: Moments(len(spec.components) and spec.channels) for name, spec in specs.items()}
+    moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
+    sums = dict.fromkeys(averaged, np.zeros(()))
+    geometry = tuple(array for domain in domains.values() for array in domain.arrays)
+    for positions, block in train.blocks((*specs, *geometry)):
+        masks = {name: domain.sites(block).mask for name, domain in domains.items()}
+        for name, spec in specs.items():
+            values = finite(name, block[name], positions)
+            valid = masks[spec.domain] if spec.role == "field" else None
+            if valid is not None:
+                valid = np.asarray(valid)
+                valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1])) if spec.time else valid
+            moments[name].add(values, valid)
+            if name in increments:
+                moments[f"Δ{name}"].add(np.diff(values, axis=1), None if valid is None else valid[:, 1:])
+            if name in sums:
+                sums[name] = sums[name] + values.sum(0, np.float64)
+    means = {name: jnp.asarray(total / len(train), jnp.float32) for name, total in sums.items()}
+    return {label: m.normalizer() for label, m in moments.items()}, means
