@@ -60,7 +60,7 @@ class SolverSource:
             raise ValueError(
                 f"SolverSource has {instants} instants; one training sample of {task!r} has {task.mode.window(calls)}"
             )
-        return Whole(Solved(self.key, self, batch_size), self.round, batch_size)
+        return Whole(Solved(self, batch_size), self.round, batch_size)
 
     def samples(self, numbers: Int[Array, " n"]) -> Fields:
         """The inputs and solutions of the samples of these numbers."""
@@ -75,7 +75,6 @@ class SolverSource:
 class Solved(AbstractChunk):
     """Batches of a `SolverSource`; a row is the numbers of its samples."""
 
-    key: Array
     source: SolverSource = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
 
