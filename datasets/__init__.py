@@ -1,3 +1,5 @@
+"""Data: named fields over domains, read from memory, files or a problem's own solver."""
+
 from .arrays import from_arrays as from_arrays
 from .dataset import Dataset as Dataset
 from .generation import generate as generate

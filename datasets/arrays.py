@@ -19,19 +19,23 @@ def from_arrays(
     times: np.ndarray | None = None,
     elsewhere: Mapping[str, Grid | PointCloud | Mesh] | None = None,
 ) -> Dataset:
-    """A dataset from arrays; `inputs` and `targets` are treated alike, a `Task` decides the roles.
+    """Make a dataset from arrays in memory.
+
+    `inputs` and `targets` are treated alike; a `Task` decides later which fields are inputs and which are targets.
 
     **Arguments:**
 
     - `inputs`, `targets`: fields by name, `(sample, *space)` or `(sample, *space, component)`; with `times` also
-      `(sample, time, *space[, component])`.
-    - `grid` or `points`: where the values live; `points` is a `PointCloud` or a `Mesh`, one for all samples or batched, and
-      then `space` is its one point axis.
+      `(sample, time, *space)` or `(sample, time, *space, component)`. `*space` is one axis per dimension of a grid, or the one
+      point axis of a cloud or mesh.
+    - `grid` or `points` (exactly one of them): the points at which the fields have values. `points` is a `PointCloud` or a
+      `Mesh`: a single one that all samples share, or a batch with one per sample.
     - `parameters`: numbers per sample, `(sample,)` or `(sample, component)`.
-    - `times`: the instants of the time axis.
-    - `elsewhere`: where single fields live if not there, for example `{"p": sensors}`.
+    - `times`: the instants of the time axis, `(time,)`.
+    - `elsewhere`: the domains of the fields that have values at other points, for example `{"p": sensors}`.
 
-    **Raises:** `ValueError` for shapes that do not fit, naming the field and what was expected.
+    **Raises:** `ValueError` for a field whose shape does not fit (naming the field and the expected shape), for different
+    numbers of samples, and for `elsewhere` naming an unknown field.
     """
     if (grid is None) == (points is None):
         raise ValueError("from_arrays needs exactly one of grid=… and points=…")
@@ -44,7 +48,7 @@ def from_arrays(
     domains: dict[str, AbstractDomain] = {"": main.layout("")}
     held = {"": main}
     for name, values in fields.items():
-        # Fields at the same object share one domain, named after the first of them.
+        # Fields given the same domain object share one domain, which is named after the first of them.
         domain = next((d for d, place in held.items() if place is places.get(name, main)), name)
         if domain not in domains:
             domains[domain], held[domain] = places[name].layout(domain), places[name]

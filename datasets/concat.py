@@ -1,4 +1,4 @@
-"""Several sources one after the other as one source."""
+"""Concatenation of several sources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from .source import FieldSpec, Source
 
 @dataclass(frozen=True)
 class ConcatSource:
-    """The samples of several sources one after the other; all have the same fields, domains and times."""
+    """The samples of several sources, one source after the other.
+
+    **Raises:** `ValueError` for sources that differ in fields, domains or times.
+    """
 
     parts: tuple[Source, ...]
 
@@ -36,7 +39,7 @@ class ConcatSource:
 
     @property
     def attributes(self) -> Mapping:
-        """Those of the first part; the samples' `ids`, if any part has them, are those of all parts."""
+        """The attributes of the first part. If any part has `ids`, the `ids` of all parts are concatenated."""
         first = self.parts[0].attributes
         if not any("ids" in part.attributes for part in self.parts):
             return first
@@ -46,7 +49,7 @@ class ConcatSource:
         return sum(map(len, self.parts))
 
     def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
-        """See `Source.read`; one read per part that holds any of the samples."""
+        """See `Source.read`. Each part that holds any of the samples is read once."""
         edges = np.cumsum([0, *map(len, self.parts)])
         indices = np.arange(len(self))[indices]
         owner = np.searchsorted(edges, indices, side="right") - 1

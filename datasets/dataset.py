@@ -1,4 +1,4 @@
-"""The dataset interface: named fields over a domain with per-sample parameters, read from any `Source`."""
+"""`Dataset`: named fields over a domain and parameters per sample, read from any `Source`."""
 
 import itertools
 import operator
@@ -17,18 +17,24 @@ from .systems import Systems
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A view of some samples of a source. Nothing is read until values are asked for.
+    """Samples of a simulation or measurement: named fields over a domain, and parameters per sample.
 
-    - `len(ds)`; `ds[3]` one sample, a dict of arrays without sample axis (so any Dataset is a grain source);
-      `ds[10:20]`, `ds[[1, 5]]` those samples as a Dataset in memory, read at once; `ds["u"]` one field of all samples.
-    - A field is `(sample, [time], *space, [component])`, a parameter `(sample, [component])`.
+    A dataset comes from `surrogax.open`, `surrogax.generate` or `surrogax.from_arrays`. It is a view of some samples of a
+    source; values are read when they are asked for.
+
+    - `len(ds)` is the number of samples.
+    - `ds["u"]` is one field of all samples, `(sample, [time], *space, [component])`, or one parameter, `(sample, [component])`.
+      Axes in brackets exist for some fields only; `*space` is one axis per dimension of a grid, or one point axis.
+    - `ds[3]` is one sample, a dict of arrays without sample axis.
+    - `ds[10:20]` and `ds[[1, 5]]` are Datasets of these samples, read into memory at once. `select` does the same lazily.
 
     **Arguments:**
 
-    - `source`: what to read from.
-    - `indices`: which samples of it, in which order; they are the samples' ids.
-    - `space`, `time`: stride of the view in space (per axis) and slice of the time axis.
-    - `problem`: the PDE it was generated from, if known.
+    - `source`: where the samples are read from.
+    - `indices` `(sample,)`: the numbers of the samples in the source, in the order of this dataset.
+    - `space`: stride per space axis; `()` reads every point.
+    - `time`: slice of the source's time axis.
+    - `problem`: the PDE that the samples solve, if known.
     """
 
     source: Source
@@ -39,6 +45,7 @@ class Dataset:
 
     @classmethod
     def of(cls, source: Source, problem: Problem | None = None) -> "Dataset":
+        """All samples of a source in order."""
         return cls(source, np.arange(len(source)), problem=problem)
 
     # What it holds ---------------------------------------------------------------------------------------------------
@@ -48,39 +55,43 @@ class Dataset:
 
     @property
     def fields(self) -> Mapping[str, FieldSpec]:
+        """The form of every array by name: fields, parameters, and arrays that describe domains."""
         return self.source.fields
 
     @property
     def domains(self) -> Mapping[str, AbstractDomain]:
-        """The domains of the fields by name, `""` being the main one."""
+        """The domains of the fields by name; the main domain has the name ""."""
         return {**self.source.domains, "": self.domain}
 
     @property
     def domain(self) -> AbstractDomain:
-        """Where the values of the fields live: a grid, or the layout of clouds or meshes that differ by sample."""
+        """The main domain, at whose points the fields have values: a grid, or the layout of point clouds or meshes."""
         domain = self.source.domains[""]
         return domain.as_grid("subsample").subsample(self.space) if self.space else domain
 
     @property
     def grid(self) -> Grid:
-        """The grid of every sample. **Raises:** `ValueError` for data on point clouds or meshes."""
+        """The grid that all samples share. **Raises:** `ValueError` for data on point clouds or meshes."""
         return self.domain.as_grid("`Dataset.grid`")
 
     @property
     def times(self) -> np.ndarray | None:
+        """The instants of the time axis, or None for steady data."""
         times = self.source.times
         return None if times is None else times[self.time]
 
     @property
     def instants(self) -> int:
-        """Length of the time axis, 0 without one."""
+        """Length of the time axis; 0 for steady data."""
         return 0 if self.times is None else len(self.times)
 
     @property
     def attributes(self) -> Mapping:
+        """Metadata of the source, for example "label_error" of generated data."""
         return self.source.attributes
 
     def spec(self, name: str) -> FieldSpec:
+        """The form of one array. **Raises:** `KeyError` for an unknown name."""
         if name not in self.fields:
             raise KeyError(f"no field {name!r} in this dataset; it has {sorted(self.fields)}")
         return self.fields[name]
@@ -106,8 +117,14 @@ class Dataset:
         return self.select(item).in_memory()
 
     def read(self, names=None, positions=None, *, frames: range | None = None) -> dict[str, np.ndarray]:
-        """The named fields (all by default) of the samples at `positions` (all by default), one read per field; of timed
-        ones the instants `frames` (all by default)."""
+        """Read arrays by name, each with a leading sample axis. The source is read once per name.
+
+        **Arguments:**
+
+        - `names`: the arrays to read, all by default.
+        - `positions`: positions of the samples in this dataset, all by default.
+        - `frames`: which instants of time-dependent fields to read, all by default.
+        """
         indices = self.indices if positions is None else self.indices[np.asarray(positions)]
         names = list(self.fields) if names is None else names
         time = self.time
@@ -118,7 +135,10 @@ class Dataset:
         return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
 
     def blocks(self, names=None, nbytes: int = 2**26) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Positions and named fields of all samples in order, as many at a time as fit into `nbytes`."""
+        """Yield `(positions, arrays)` for consecutive blocks of samples, each block at most `nbytes` large (64 MiB by default).
+
+        `names` are the arrays to read, all by default.
+        """
         one = sum(values.nbytes for values in self.read(names, [0]).values())
         size = max(1, nbytes // max(one, 1))
         for start in range(0, len(self), size):
@@ -131,7 +151,10 @@ class Dataset:
         return time + tuple(slice(None, None, step) for step in self.space if here)
 
     def clouds(self, positions=None) -> PointCloud:
-        """The points, weights and masks of the samples, batched. **Raises:** `ValueError` for data on a grid."""
+        """The points, weights and masks of the samples at `positions` (all by default), as one batched `PointCloud`.
+
+        **Raises:** `ValueError` for data on a grid.
+        """
         if not self.domain.arrays:
             raise ValueError("clouds: this dataset lives on a grid, see `.grid`")
         sites = self.domain.sites(self.read(list(self.domain.arrays), positions))
@@ -140,13 +163,16 @@ class Dataset:
     # Views -----------------------------------------------------------------------------------------------------------
 
     def select(self, samples) -> "Dataset":
-        """The samples given by a slice, positions or a boolean array, not read yet."""
+        """A view of the samples given by a slice, positions or a boolean array. Nothing is read."""
         return replace(self, indices=np.atleast_1d(self.indices[samples]))
 
     def split(self, key: jax.Array | None = None, **sizes: int) -> tuple["Dataset", ...]:
-        """Disjoint parts of the given sizes, `train, val = ds.split(train=900, val=100, key=key)`.
+        """Split into disjoint parts of the given sizes: `train, val = ds.split(train=900, val=100, key=key)`.
 
-        Whole samples (so whole trajectories) go to one part. Without `key` the parts are consecutive, in file order.
+        A sample, and so a whole trajectory, belongs to one part. With `key` the samples are shuffled first; without it the parts
+        are consecutive, in file order.
+
+        **Raises:** `ValueError` without sizes, or if they ask for more samples than there are.
         """
         if not sizes:
             raise ValueError("split needs named sizes, for example split(train=900, val=100)")
@@ -157,7 +183,11 @@ class Dataset:
         return tuple(self.select(order[a:b]) for a, b in itertools.pairwise(edges))
 
     def subsample(self, space: int | tuple[int, ...] = 1, time: int = 1) -> "Dataset":
-        """Every `space`-th grid point (nested grids only) and every `time`-th instant."""
+        """A view of every `space`-th grid point (one stride, or one per axis) and every `time`-th instant.
+
+        **Raises:** `ValueError` if the coarse points are no grid on the same box (see `Grid.subsample`), for data that are not on
+        a grid, and for `time` of steady data.
+        """
         if time != 1 and self.times is None:
             raise ValueError("subsample(time=…) needs a time axis; this dataset is steady")
         steps = self.space
@@ -170,15 +200,18 @@ class Dataset:
         return replace(self, space=steps, time=slice(start, stop, (step or 1) * time))
 
     def in_memory(self) -> "Dataset":
-        """The same samples read into memory."""
+        """The same samples, read into memory at once."""
         arrays = self.read()
         specs = {k: replace(spec, dtype=str(arrays[k].dtype)) for k, spec in self.fields.items()}
         source = MemorySource(arrays, specs, self.domains, self.times, {**self.attributes, "ids": self.ids.tolist()})
         return Dataset.of(source, self.problem)
 
     def with_fields(self, fields: Mapping[str, np.ndarray], times: np.ndarray | None = None) -> "Dataset":
-        """Other values of some fields at the same points, in memory: `(sample, [time], *space, [component])` by name; with
-        `times` they have a time axis of these instants."""
+        """A dataset in memory with the given values of some fields, at the same points as here.
+
+        `fields` are arrays `(sample, [time], *space, [component])` by name, in the form of the fields of that name here. With
+        `times` they have a time axis of these instants.
+        """
         geometry = self.read([name for name, spec in self.fields.items() if spec.role == "domain"])
         arrays = {**geometry, **{name: np.asarray(values) for name, values in fields.items()}}
         specs = {
@@ -190,14 +223,20 @@ class Dataset:
 
     @property
     def ids(self) -> np.ndarray:
-        """Number of every sample in the data it first came from; kept by views and by `ds[indices]`."""
+        """Number of every sample in the original data, `(sample,)`. Views and `ds[indices]` keep it."""
         origin = self.attributes.get("ids")
         return self.indices if origin is None else np.asarray(origin)[self.indices]
 
     # Consumers -------------------------------------------------------------------------------------------------------
 
     def snapshots(self, name: str, block: int = 256) -> Iterator[np.ndarray]:
-        """Row blocks `(rows, points · components)` of all snapshots of a field, samples outermost, times inside."""
+        """Yield the snapshots of a field as rows of blocks `(rows, points · components)`, for the bases of `surrogax.reduced`.
+
+        A row is one sample, or one instant of one sample; the instants of a sample are consecutive. A block holds `block`
+        samples.
+
+        **Raises:** `ValueError` for a parameter, and for a field whose points differ from sample to sample.
+        """
         spec = self.spec(name)
         if spec.role != "field":
             raise ValueError(f"snapshots({name!r}): needs a field, this is a {spec.role}")
@@ -209,17 +248,20 @@ class Dataset:
             yield values.reshape(rows, -1)
 
     def systems(self, context: str | Sequence[str] | None = None) -> Systems:
-        """The linear system of every sample by the problem's `operator`, as a sequence to scan or vmap over.
+        """The linear system A x = b of every sample, from the problem's `operator`, as a sequence for `lax.scan` or `vmap`.
 
-        **Arguments:** `context`: name or names of the parameters that are known before a solve; by default all that are one
-        number per sample.
+        **Arguments:** `context`: name or names of the parameters that a policy of `linear.TunedSolver` sees before a solve; by
+        default all parameters that are one number per sample.
+
+        **Raises:** `ValueError` for data whose problem is unknown or declares no `operator`.
         """
         if self.problem is None:
             raise ValueError("systems: this dataset does not know its problem; it must come from generate(problem, …)")
         return Systems.of(self.problem, self.grid, self.read(list(self.problem.laws)), context)
 
     def describe(self, samples: int = 64) -> str:
-        """What it holds: named axes, shapes, types, range of values of up to `samples` samples, anything suspicious."""
+        """A text that lists the domain, the instants and, per field, role, shape, dtype, range of values and what is suspicious
+        (constant or non-finite values). Ranges are found from up to `samples` samples."""
         lines = [f"{len(self)} samples on {self.domain!r}"]
         if self.times is not None:
             lines.append(f"{len(self.times)} instants, t = {self.times[0]:g} … {self.times[-1]:g}")
@@ -241,7 +283,7 @@ class Dataset:
         return "\n".join(lines)
 
     def to_xarray(self):
-        """An `xarray.Dataset` with named axes (needs xarray)."""
+        """An `xarray.Dataset` with named axes. It needs xarray, and data on a grid."""
         import xarray
 
         grid = self.domain.as_grid("to_xarray")
@@ -256,7 +298,11 @@ class Dataset:
         return xarray.Dataset(variables, coordinates, attrs=dict(self.attributes))
 
     def plot(self, *names: str, n: int = 3):
-        """A matplotlib figure of `n` samples, a row per sample and a column per field; see `datasets.plots`."""
+        """A matplotlib figure of the first `n` samples: a row per sample, a column per field (by default all fields).
+
+        A time-dependent field gets two columns, its first and last frame. 1D fields are lines, 2D fields images; a 3D field is
+        shown by its middle slice. It needs data on a grid.
+        """
         from .plots import plot_samples
 
         return plot_samples(self, names, n)

@@ -1,4 +1,4 @@
-"""Data from a problem's own solver: chunked, cached by recipe, resumable, with the error of the labels."""
+"""`generate`: data from a problem's own solver, in chunks, cached on disk, resumable, with an estimate of their error."""
 
 import hashlib
 import os
@@ -24,8 +24,8 @@ from .formats.well import WellSource
 from .formats.well_writer import write_well
 from .source import FieldSpec, MemorySource, Source
 
-_CHUNK = 50  # samples per file: seconds of work lost by an interruption, and few enough files
-_VERSION = 1  # part of the recipe: raise it when generated numbers change
+_CHUNK = 50  # samples per file: an interruption loses only seconds of work, and there are not too many files
+_VERSION = 1  # part of the recipe: increase it when the generated numbers change
 
 
 def generate(
@@ -40,26 +40,30 @@ def generate(
     cache: str | os.PathLike | bool = True,
     progress: bool = True,
 ) -> Dataset:
-    """Draw `n` parameters, solve, and keep inputs and solutions at the points of `grid`.
+    """Draw `n` random inputs of a problem, solve it for each, and return inputs and solutions at the points of `grid`.
 
-    Solves run in float64 where the platform has it; values are stored in float32.
-    Sample i depends on `fold_in(key, i)` only: a longer dataset starts with the shorter one, and an interrupted run goes on
-    where it was.
+    Solves run in float64 (in float32 on TPUs, which have no float64); values are stored in float32. Sample i depends on
+    `fold_in(key, i)` only, so a larger `n` extends the same dataset. Finished chunks are kept in the cache: an interrupted
+    call, repeated, continues with the first missing chunk.
 
     **Arguments:**
 
+    - `problem`: a registered problem, for example `surrogax.problem("darcy")`, or any `Problem` that declares `solve`.
+    - `n`: number of samples.
     - `grid`: points per axis, or a `Grid` on the problem's box.
-    - `refine`: solve on a grid this many times finer and restrict to its every `refine`-th point. 2 or more where labels
-      should be better than a solve on `grid` itself.
-    - `times`: instants to store, for time-dependent problems. Inputs whose law depends on time (`TimedDistribution`, such
-      as a forcing) are sampled and stored at the same instants.
-    - `label_samples`: on so many samples the solve is repeated at twice the resolution, and the mean relative L2
-      difference on `grid` recorded as `attributes["label_error"]`; 0 for none. Cell centres have no finer grid that holds
-      them, so there is none on grids with the layout "cells", and no `refine`.
-    - `cache`: folder for generated data; True is `$SURROGAX_CACHE` or `~/.cache/surrogax`, False keeps everything in memory.
+    - `key`: random key of the inputs.
+    - `refine`: solve on a grid this many times finer and store every `refine`-th point. 2 or more makes the stored solutions
+      (labels) more accurate than a solve on `grid` itself. Grids with the layout "cells" need 1.
+    - `times`: increasing instants to store, for time-dependent problems. Inputs that depend on time, such as a forcing, are
+      sampled and stored at the same instants.
+    - `label_samples`: number of samples on which the error of the labels is estimated. Their solve is repeated at twice the
+      resolution, and the mean relative L2 difference on `grid` is stored as `attributes["label_error"]`, a dict by unknown. 0
+      switches this off, as does a grid with the layout "cells".
+    - `cache`: folder for generated data. True means `$SURROGAX_CACHE` or `~/.cache/surrogax`; False keeps everything in memory.
+    - `progress`: whether to show a progress bar.
 
-    **Raises:** `ValueError` if the problem has no solver, or if it is hand-made and `cache` is on; `RuntimeError` with the
-    sample's number and the solver's status if a solve does not converge.
+    **Raises:** `ValueError` if the problem declares no `solve`, or if it is not registered and `cache` is on; `RuntimeError` with
+    the sample's number and the solver's status if a solve does not converge.
     """
     problem.needs("solve", "generate")
     if n < 1:
@@ -86,7 +90,7 @@ def generate(
         return arrays, solution.status
 
     run = jax.jit(lambda ids, factor: jax.vmap(lambda i: sample(i, factor))(ids), static_argnums=1)
-    if jax.default_backend() != "tpu":  # which has no float64
+    if jax.default_backend() != "tpu":  # TPUs have no float64
         run = in_double(run)
 
     def compute(start: int, stop: int, factor: int) -> dict[str, np.ndarray]:
@@ -144,13 +148,13 @@ def _folder(cache: str | os.PathLike | bool, attributes: dict) -> Path:
 
 
 def _numbers(sources: list[Source], n: int) -> np.ndarray:
-    """Where the samples 0 … n−1 stand in the sources one after the other; a cached chunk may hold more than asked for."""
+    """Positions of the samples 0 … n−1 in the concatenated sources; a cached chunk may hold more samples than needed."""
     starts = np.cumsum([0, *map(len, sources)])
     return np.concatenate([starts[i] + np.arange(min(_CHUNK, n - i * _CHUNK)) for i in range(len(sources))])
 
 
 def recipe(problem: Problem, grid: Grid, key: jax.Array, refine: int, times) -> str:
-    """Everything that the generated numbers depend on, as text; its hash names the cache folder."""
+    """A text of everything on which the generated numbers depend; its hash names the cache folder."""
     numbers = np.asarray(jax.random.key_data(key)).tolist()
     instants = None if times is None else hashlib.sha256(times.tobytes()).hexdigest()[:16]
     points = f"{grid.box} {grid.shape} {grid.layouts}"
@@ -158,7 +162,8 @@ def recipe(problem: Problem, grid: Grid, key: jax.Array, refine: int, times) -> 
 
 
 def _batches(start: int, stop: int, grid: Grid, factor: int) -> Iterator[np.ndarray]:
-    """Sample numbers in batches of one fixed size (one compilation) whose fields fit the cache of a core."""
+    """Yield sample numbers in batches of one fixed size, so that one compiled program serves all of them; a batch is small
+    enough for its fields to fit into a core's cache. The last batch repeats the last number."""
     points = int(np.prod(grid.shape)) * factor**grid.ndim
     size = max(1, min(_CHUNK, 2_000_000 // points))
     for first in range(start, stop, size):
@@ -166,7 +171,7 @@ def _batches(start: int, stop: int, grid: Grid, factor: int) -> Iterator[np.ndar
 
 
 def _label_error(ours: dict[str, np.ndarray], finer: dict[str, np.ndarray], grid: Grid) -> dict[str, float]:
-    """Mean over samples of the relative L2 difference, per field `(sample, *space, …)`."""
+    """Mean over samples of the relative L2 difference of `ours` and `finer`, by field; arrays are `(sample, *space, …)`."""
     weights = jnp.asarray(grid.weights, jnp.float32)
     error = jax.vmap(lambda u, v: relative_l2(u.reshape(*grid.shape, -1), v.reshape(*grid.shape, -1), weights))
     return {name: float(error(u, finer[name]).mean()) for name, u in ours.items()}

@@ -1,4 +1,4 @@
-"""Open data files by what is in them."""
+"""Opening of data files, whose format is recognised by their content."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,13 @@ from .formats.registry import format_of
 
 
 def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
-    """The dataset in a file. Its format is recognised by content.
+    """Open the dataset in a file. The format is recognised by the content, and values are read when they are asked for.
 
-    Known formats: HDF5 in The Well's layout (this library's own files) and neuraloperator's `.pt` archives; more by
-    `register_format`. `options` go to the reader, for example `grid=`.
+    Known formats are HDF5 in The Well's layout (this library's own files too) and neuraloperator's `.pt` archives, which are
+    read at once. `register_format` adds others. `options` are passed to the reader of the format, for example `grid=` for `.pt`.
 
-    **Raises:** `FileNotFoundError`; `ValueError` for a folder of published splits, which `open_splits` opens, and for an
-    unknown or damaged file, saying what was found.
+    **Raises:** `FileNotFoundError` for a missing file; `ValueError` for a folder of several splits (use `open_splits`), and for a
+    file of an unknown format or a damaged one, saying what was found.
     """
     splits = open_splits(path, **options)
     if len(splits) != 1:
@@ -25,9 +25,9 @@ def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
 
 
 def open_splits(path: str | os.PathLike, **options: Any) -> dict[str, Dataset]:
-    """The published splits in a folder by name, for example "train", "valid" and "test"; a single file is a split "".
+    """Open the published splits in a folder: a dict of datasets by name, for example "train", "valid" and "test".
 
-    **Raises:** as `open_dataset`.
+    A single file is returned as the one split "". `options` and errors are those of `open`.
     """
     path = Path(path)
     if not path.exists():

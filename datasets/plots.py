@@ -1,11 +1,10 @@
-"""Pictures of samples."""
+"""Figures of samples."""
 
 import numpy as np
 
 
 def plot_samples(dataset, names: tuple[str, ...] = (), n: int = 3):
-    """A matplotlib figure: a row per sample, a column per field (all by default); of trajectories the first and last
-    frame. 1D fields as lines, 2D as images, of 3D ones the middle slice."""
+    """A matplotlib figure of the first `n` samples; see `Dataset.plot`. `names` are the fields to show, by default all."""
     import matplotlib.pyplot as plt
 
     grid = dataset.domain.as_grid("plot")
@@ -25,7 +24,10 @@ def plot_samples(dataset, names: tuple[str, ...] = (), n: int = 3):
 
 
 def draw_field(axes, values: np.ndarray, grid, *, limits: tuple[float, float] | None = None, cmap: str = "viridis"):
-    """One scalar field on `axes`, with a colour bar; returns the image (None in 1D)."""
+    """Draw one scalar field `(*space)` on matplotlib `axes`: a line in 1D, an image in 2D, an image of the middle slice in 3D.
+
+    `limits` are the ends of the colour scale (in 1D of the y axis). Returns the image, None in 1D.
+    """
     if grid.ndim == 1:
         axes.plot(grid.coordinates[0], values)
         if limits:

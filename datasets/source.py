@@ -1,4 +1,4 @@
-"""What a dataset is read from: a table of fields and one method that reads some samples of one of them."""
+"""`Source`, from which a dataset reads: a table of fields and one method that reads some samples of one field."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ Role = Literal["field", "parameter", "domain"]
 @register("FieldSpec")
 @dataclass(frozen=True)
 class FieldSpec:
-    """What one named array of a dataset means.
-
-    Stored layout of one field: `(sample, [time], *space, *components)`.
+    """The form of one named array `(sample, [time], *space, *components)` of a dataset.
 
     **Arguments:**
 
-    - `role`: "field" (values over a domain), "parameter" (numbers per sample, no space axes) or "domain" (an array that
-      describes a domain, for example the `points` of a cloud).
-    - `components`: `()` for a scalar, `(c,)` for a vector; the shape of one value.
-    - `time`: whether there is a time axis behind the sample axis.
-    - `domain`: name of the domain that a field lives on; "" is the dataset's main one.
+    - `role`: "field" (values at the points of a domain), "parameter" (numbers per sample, without space axes) or "domain" (an
+      array that describes a domain, for example the `points` of a cloud).
+    - `components`: the shape of one value, `()` for a scalar, `(c,)` for a vector with c components.
+    - `time`: whether the array has a time axis after the sample axis.
+    - `dtype`: the NumPy dtype of the values.
+    - `domain`: for a field, the name of its domain; "" is the dataset's main domain.
+
+    **Raises:** `ValueError` for more than one component axis.
     """
 
     role: Role = "field"
@@ -40,16 +41,21 @@ class FieldSpec:
 
     @property
     def channels(self) -> int:
+        """Numbers per point: c for a vector with c components, 1 for a scalar."""
         return self.components[0] if self.components else 1
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything samples can be read from: memory, a file, a generator.
+    """Anything from which samples can be read: memory, a file, several files.
 
-    `domains` gives the domains of the fields by name; the main one has the name "". The arrays that a domain needs (the
-    points of a cloud) are fields of role "domain". `times` are the instants of the time axis, or None. `attributes` is
-    JSON-like metadata.
+    **Fields:**
+
+    - `fields`: the form of every array by name. Arrays that describe a domain (such as the points of a cloud) are included, with
+      the role "domain".
+    - `domains`: the domains of the fields by name; the main one has the name "".
+    - `times`: the instants of the time axis, or None.
+    - `attributes`: metadata of JSON types.
     """
 
     @property
@@ -67,14 +73,17 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
-        """Samples `indices` of field `name`, `(len(indices), [time], *space, *components)`, in the order asked for
-        (repeats allowed). `window` slices the axes behind the sample axis, leading ones first."""
+        """The samples `indices` of the array `name`, `(len(indices), [time], *space, *components)`.
+
+        The samples have the order of `indices`, which may repeat. `window` holds slices of the axes after the sample axis, in
+        order; axes without a slice are read completely.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class MemorySource:
-    """NumPy arrays in memory."""
+    """A source of NumPy arrays in memory. The fields are those of `Source`, and `arrays` by name, with a leading sample axis."""
 
     arrays: Mapping[str, np.ndarray]
     fields: Mapping[str, FieldSpec]

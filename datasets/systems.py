@@ -1,4 +1,4 @@
-"""A sequence of linear systems, assembled where it is used."""
+"""`Systems`: a sequence of linear systems, each of which is assembled when it is needed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,20 +14,22 @@ from ..solvers.pde.declaration import Problem
 
 
 class Systems(eqx.Module):
-    """The systems A x = b of the samples of a dataset, kept as the parameters that they are assembled from.
+    """The linear systems A x = b of the samples of a dataset, stored as the inputs from which they are assembled.
 
-    A pytree with a leading sample axis, so `lax.scan(step, state, systems)` and `vmap` hand out one system at a time, whose
-    operator exists only there. On a sequence `operator` and `b` assemble all systems at once, `A, b = systems.assembled()` both.
+    A sequence of systems is a pytree whose arrays have a leading sample axis. `lax.scan(step, state, systems)` and `vmap` pass
+    one system at a time to a function, and only this one is assembled, by `system.operator` and `system.b`. On a sequence,
+    `operator`, `b` and `A, b = systems.assembled()` assemble all systems at once.
 
-    - `len(systems)`, `systems[3]` one system, `systems[:100]` and `systems[[1, 5]]` a shorter sequence; a Python loop
-      `for system in systems` goes over the systems.
+    `len(systems)` is the number of systems, `systems[3]` one system, `systems[:100]` and `systems[[1, 5]]` are shorter
+    sequences, and a Python loop `for system in systems` visits one system after the other.
 
     **Fields:**
 
-    - `fields`: the problem's inputs by name, each with a leading sample axis, or without in one system.
-    - `grid`, `assemble`: the problem's `operator(fields, grid) -> (A, b)` and its grid.
-    - `context_names`: the parameters that make up the context, see `Dataset.systems`.
-    - `ranks`: number of axes of every field in one system.
+    - `fields`: the problem's random inputs by name, with a leading sample axis in a sequence and without it in one system.
+    - `grid`: the grid of all systems.
+    - `assemble`: the problem's `operator(fields, grid) -> (A, b)`.
+    - `context_names`: the parameters that make up `context`; see `Dataset.systems`.
+    - `ranks`: name and number of axes, without the sample axis, of every field.
     """
 
     fields: Mapping[str, Float[Array, "..."]]
@@ -44,9 +46,13 @@ class Systems(eqx.Module):
         fields: Mapping[str, Float[AnyArray, "..."]],
         context: str | Sequence[str] | None = None,
     ) -> "Systems":
-        """The systems of a problem for given inputs `fields`, with a leading sample axis each.
+        """The systems of a problem for the inputs `fields`, arrays with a leading sample axis by name.
 
-        Numbers are in the precision of the caller: float64 with x64 on. `context` as in `Dataset.systems`.
+        The arrays are converted to JAX's default floating-point type, float64 if x64 is on. `context` is that of
+        `Dataset.systems`.
+
+        **Raises:** `ValueError` if the problem declares no `operator` or has no random inputs, and if `context` names anything
+        but parameters with one number per sample.
         """
         problem.needs("operator", "systems")
         if not fields:
@@ -68,24 +74,25 @@ class Systems(eqx.Module):
         key: jax.Array,
         context: str | Sequence[str] | None = None,
     ) -> "Systems":
-        """The systems of `generate(problem, n, grid, key)`, without solving any of them."""
+        """The systems of the samples of `generate(problem, n, grid, key)`, without solving any of them."""
         grid = problem.box.grid(grid)
         draw = jax.vmap(lambda i: problem.sample_inputs(jax.random.fold_in(key, i), grid))
         return cls.of(problem, grid, draw(jnp.arange(n)), context)
 
     @property
     def operator(self):
-        """The operator of this system, or those of all systems with a leading axis on every array in it."""
+        """The operator A of this system; for a sequence, one operator whose arrays have a leading sample axis."""
         return self.assembled()[0]
 
     @property
     def b(self) -> Float[Array, "..."]:
-        """The right-hand side."""
+        """The right-hand side of this system; for a sequence with a leading sample axis."""
         return self.assembled()[1]
 
     @property
     def context(self) -> Float[Array, "..."] | None:
-        """What is known of a system before its solve: a number, the vector `(k,)` of several, None without any."""
+        """The parameters that a policy sees before the solve: a number, or a vector `(k,)` of k parameters, or None if there are
+        none. A sequence has a leading sample axis."""
         values = [self.fields[name] for name in self.context_names]
         if not values:
             return None
@@ -93,6 +100,7 @@ class Systems(eqx.Module):
 
     @property
     def is_sequence(self) -> bool:
+        """Whether this is a sequence of systems; False for one system."""
         name, rank = self.ranks[0]
         return jnp.ndim(self.fields[name]) > rank
 
@@ -113,7 +121,7 @@ class Systems(eqx.Module):
         return (self[i] for i in range(len(self)))
 
     def assembled(self) -> tuple[Any, Float[Array, "..."]]:
-        """A and b of this system, or those of all systems with a leading axis on every array in them."""
+        """`(A, b)` of this system; for a sequence, with a leading sample axis on every array in them."""
 
         def one(fields):
             return self.assemble(fields, self.grid)

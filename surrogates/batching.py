@@ -1,4 +1,4 @@
-"""Samples of a dataset in batches of one size, so that one compiled program serves all of them."""
+"""Batches of equal size from a dataset, so that one compiled program serves all of them."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,8 +16,8 @@ class Batch(eqx.Module):
 
     **Fields:**
 
-    - `fields`: arrays with a leading sample axis; none if the task has no inputs.
-    - `numbers` `(n,)`: the samples' positions in their dataset, which also say how many there are.
+    - `fields`: arrays by name, with a leading sample axis; an empty dict if the task has no inputs.
+    - `numbers` `(n,)`: positions of the samples in their dataset. Their number is the batch size, with or without fields.
     """
 
     fields: Fields
@@ -35,8 +35,12 @@ class Batch(eqx.Module):
 def batches(
     data: Dataset, names: tuple[str, ...], batch_size: int, frames: int | None = None
 ) -> Iterator[tuple[int, Batch]]:
-    """The number of real samples and a batch of the named arrays, until every sample was seen once in order. The last batch
-    is filled up with repetitions. Of time-dependent arrays the first `frames` instants are read, or all of them."""
+    """Yield `(real, batch)` until every sample was seen once, in order.
+
+    All batches have `batch_size` samples (all samples of a smaller dataset). The last one is filled up with repeated samples;
+    only its first `real` samples count. `names` are the arrays to read. `frames` cuts time-dependent arrays to their first
+    `frames` instants; None reads all.
+    """
     instants = None if frames is None else range(frames)
     for start in range(0, len(data), batch_size):
         positions = np.arange(start, min(start + batch_size, len(data)))
@@ -51,7 +55,12 @@ def over_batches(
     batch_size: int,
     frames: int | None = None,
 ) -> PyTree:
-    """The arrays that `run` makes of every batch, on the host, concatenated along the sample axis without the padding."""
+    """Apply `run` to every batch and concatenate the results along the sample axis, as NumPy arrays without the padding.
+
+    The other arguments are those of `batches`.
+
+    **Raises:** `ValueError` for an empty dataset or a `batch_size` below 1.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
     if not len(data):

@@ -1,4 +1,4 @@
-"""The contract that every surrogate keeps, checked: ours in our tests, yours in yours."""
+"""`check_surrogate` checks the contract that every surrogate keeps. Call it in the tests of your own surrogates."""
 
 import tempfile
 from pathlib import Path
@@ -19,20 +19,29 @@ from .training.result import FitResult, members_of
 
 
 def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | None = None) -> None:
-    """Raise `AssertionError` naming the first part of the contract that `surrogate` breaks on samples of `data`, or on
-    synthetic ones (`synthetic_dataset`) without it.
+    """Check that a surrogate keeps the contract of this library.
 
-    - every target is predicted, in its shape, finite, also for one sample, under jit, vmap and for a batch of one;
-    - the same sample gives the same prediction alone and in a batch, and twice the same;
-    - `needs_input`: another input gives another prediction; without it, the same;
-    - gradients with respect to input fields are finite, and agree with finite differences (`differentiable`);
-    - `resolution_free`: predicts on another grid; `any_points`: predicts at single points what it predicts at all of them;
-    - `autoregressive`: rolls out, its first frames being the prediction;
-    - `has_std`: the standard deviation has the prediction's shapes, is not negative, finite and depends on the input;
-    - `has_samples`: draws have the prediction's shapes, are finite, differ, and depend on key and sample alone;
-    - saved and loaded it predicts the same numbers, bit for bit.
+    The checks are:
 
-    A part is skipped only where `surrogate.capabilities` says so.
+    - Every target is predicted with the right shape and finite values, for a batch and for one sample under jit.
+    - A sample has the same prediction alone and in a batch, and the same every time.
+    - `needs_input`: different samples have different predictions. Without the flag, changed inputs do not change the prediction.
+    - `differentiable`: the gradient with respect to an input field is finite and agrees with finite differences.
+    - `resolution_free`: it predicts on a finer grid.
+    - `any_points`: the prediction at single points equals the prediction at all points, there.
+    - `autoregressive`: it rolls out, and the first frames are those of `predict`.
+    - `has_std`: the standard deviation has the shapes of the prediction, is finite and not negative, and depends on the input.
+    - `has_samples`: draws have the shapes of the prediction, are finite, differ, and depend on the key and the sample only.
+    - `savable`: a saved and loaded surrogate predicts the same numbers bit for bit.
+
+    A named check is skipped only if `surrogate.capabilities` lacks the flag.
+
+    **Arguments:**
+
+    - `surrogate`: a surrogate or a result of `fit`, of which the first seed is checked.
+    - `data`: samples to check on, two or more; by default synthetic ones (`synthetic_dataset`).
+
+    **Raises:** `AssertionError` that names the first broken part of the contract.
     """
     surrogate = members_of(surrogate)[0]
     task, can = surrogate.task, surrogate.capabilities
@@ -85,7 +94,7 @@ def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | No
 
 
 def _expected_shape(task, shape: tuple[int, ...], timed: bool) -> tuple[int, ...]:
-    """Shape of the predictions of a target of which the dataset has an array of `shape`."""
+    """Shape of the prediction of a target whose array in the dataset has the given `shape`."""
     if not timed:
         return shape
     n, _, *rest = shape
@@ -100,7 +109,7 @@ def _check_gradient(surrogate, one, name):
     run = jax.jit(energy)
     gradient = jax.jit(jax.grad(energy))(x)
     assert np.isfinite(gradient).all(), f"the gradient with respect to {name} is not finite"
-    # Along the gradient and the field itself: a part of the gradient that is missing shows along the field.
+    # The direction combines the gradient and the field: a missing part of the gradient shows along the field only.
     scale = float(jnp.linalg.norm(x)) or 1.0
     along = float(jnp.linalg.norm(gradient))
     field = x / scale * jnp.where(jnp.vdot(gradient, x) < 0, -1, 1)
@@ -110,7 +119,7 @@ def _check_gradient(surrogate, one, name):
     unit = abs(slope) or float(run(x)) / scale or 1.0
     estimates = [float(run(x + h * scale * direction) - run(x - h * scale * direction)) / (2 * h * scale)
                  for h in (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)]  # fmt: skip
-    # In float32 the best step is unknown beforehand: the closest of several decides.
+    # The best step size in float32 is not known in advance, so the closest of several estimates decides.
     error = min(abs(e - slope) for e in estimates) / unit
     assert error < 0.05, f"the gradient with respect to {name} is {slope:.4g}, finite differences say {estimates}"
 
@@ -127,7 +136,7 @@ def _check_resolution(surrogate, one, call):
 
 
 def _check_points(surrogate, one, call):
-    """The prediction at some of the task's own points agrees with that at all of them."""
+    """Check that the prediction at some of the task's own points agrees with the prediction at all of them."""
     task, first = surrogate.task, 0 if surrogate.task.mode.single else 1
     sites = task.domain_of(one).sites(one)
     points = np.asarray(sites.points).reshape(-1, task.domain.ndim)
@@ -174,7 +183,7 @@ def _check_std(surrogate, samples, predicted):
     std = surrogate.predict_std(samples)
     for name, value in predicted.items():
         assert std[name].shape == value.shape, f"has_std: std of {name} has shape {std[name].shape}"
-        # Zero is right where the value is known, as on a Dirichlet side.
+        # A standard deviation of zero is right where the value is known, for example on a Dirichlet side.
         positive = np.isfinite(std[name]).all() and (std[name] >= 0).all() and std[name].any()
         assert positive, f"has_std: std of {name} is not positive"
     if surrogate.capabilities.needs_input:
@@ -185,7 +194,7 @@ def _check_saved(surrogate, samples, predicted):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "surrogate"
         surrogate.save(path)
-        # Zeros in every array: what the file does not hold is then missing.
+        # `like` has zeros in every array: an array that the file lacks then changes the prediction.
         like = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x, surrogate)
         again = load(path, like=None if surrogate.capabilities.self_contained else like)
     _same(again.predict(samples), predicted, "before and after saving", exact=True)

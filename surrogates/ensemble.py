@@ -1,4 +1,4 @@
-"""Several surrogates of one task as one: their mean, their spread, and themselves as samples."""
+"""Several surrogates of one task as one probabilistic surrogate."""
 
 import math
 
@@ -14,10 +14,13 @@ from .task.task import Fields, Place, Task
 
 @register("Ensemble")
 class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
-    """The mean of the members' predictions; `std` is their standard deviation (with Bessel's correction), and `samples` are
-    predictions of the members in random order, each as often as the others.
+    """Several surrogates of one task as one surrogate.
 
-    **Arguments:** `members`, two or more surrogates with the same roles and mode, for example `fit(…, seeds=5).members`.
+    Its prediction is the mean of the members' predictions, its `std` their standard deviation (with Bessel's correction). Its
+    `samples` are predictions of the members in random order, each member equally often.
+
+    **Arguments:** `members`: two or more surrogates with the same targets, mode and form of fields, for example
+    `fit(…, seeds=5).members`.
 
     **Raises:** `ValueError` for fewer than two members or members of different tasks.
     """
@@ -67,11 +70,11 @@ class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
         return jax.tree.map(lambda x: x.std(0, ddof=1), self._all(fields, at))
 
     def samples(self, fields: Fields, n: int, *, key: Array, at: Place | None = None) -> dict[str, Array]:
-        # Every member equally often, as far as n allows: the spread of the samples is then that of the members.
+        # Each round uses every member once, so that the spread of the samples is that of the members.
         rounds = math.ceil(n / len(self.members))
         order = jax.vmap(lambda k: jax.random.permutation(k, len(self.members)))(jax.random.split(key, rounds))
         return jax.tree.map(lambda x: x[order.ravel()[:n]], self._all(fields, at))
 
     def _all(self, fields: Fields, at: Place | None) -> dict[str, Array]:
-        """Predictions of all members along a leading axis."""
+        """The predictions of all members, with a leading member axis on every array."""
         return jax.tree.map(lambda *xs: jnp.stack(xs), *(member(fields, at) for member in self.members))

@@ -1,4 +1,4 @@
-"""The range of the parameters that a surrogate was trained on, and the one warning outside it."""
+"""The range of the parameters on which a surrogate was trained, and the warning for parameters outside it."""
 
 import warnings
 
@@ -10,15 +10,16 @@ from jaxtyping import PyTree
 
 from ..core.storage import register
 
-_MARGIN = 0.05  # of the width of the range: new draws from the law of the training set exceed it by a little
-_ROUNDING = 1e-6  # of the size of the ends: parameters come in float32
+_MARGIN = 0.05  # relative to the width of the range, which new draws from the same law exceed a little
+_ROUNDING = 1e-6  # relative to the ends of the range, because parameters are float32
 
 
 @register("ParameterRange")
 class ParameterRange(eqx.Module):
     """Smallest and largest value of every parameter over a training set.
 
-    **Fields:** `lower`, `upper`: trees of arrays like the parameters of ONE sample (a number, an array, a dict by name, …).
+    **Fields:** `lower`, `upper`: pytrees with the structure and shapes of the parameters of one sample (a number, an array, a
+    dict by name, …).
     """
 
     lower: PyTree
@@ -26,18 +27,17 @@ class ParameterRange(eqx.Module):
 
     @classmethod
     def of(cls, parameters: PyTree) -> "ParameterRange":
-        """The range of a tree of arrays with the training samples along the first axis."""
+        """The range over the first axis, the sample axis, of every array of a pytree."""
         arrays = jax.tree.map(np.asarray, parameters)
         return cls(jax.tree.map(lambda x: x.min(0), arrays), jax.tree.map(lambda x: x.max(0), arrays))
 
     def warn_outside(self, parameters: PyTree, advice: str) -> None:
-        """Warn of parameters that are outside the range by more than 5 % of its width; say nothing where they are traced,
-        as under jit.
+        """Warn if parameters are outside the range by more than 5 % of its width. Traced parameters (under jit) are not checked.
 
         **Arguments:**
 
-        - `parameters`: a tree like `lower`, of one sample, or of many along a first axis.
-        - `advice`: the end of the warning, what to do about it or what it means.
+        - `parameters`: the parameters of one sample, a pytree like `lower`; or of many samples, with a leading sample axis.
+        - `advice`: the end of the warning: what it means, or what to do.
         """
         named = jax.tree_util.tree_leaves_with_path(parameters)
         ends = jax.tree.leaves(self.lower), jax.tree.leaves(self.upper)

@@ -1,4 +1,4 @@
-"""Fields of one grid on another by multilinear interpolation."""
+"""Multilinear interpolation of fields from one grid to another."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,9 @@ from .task.task import Fields, Place, Task
 
 
 def resample(task: Task, fields: Fields, at: Place | None) -> Fields:
-    """The input fields of a sample on grid `at` by multilinear interpolation; unchanged if they are there already.
+    """Interpolate the input fields of one sample to the grid `at`. Parameters and other arrays are unchanged.
+
+    The sample is returned unchanged if `at` is None or the grid of the fields, or if the task has no input fields.
 
     **Raises:** `ValueError` if `at` is not a grid on the task's box.
     """
@@ -27,7 +29,7 @@ def resample(task: Task, fields: Fields, at: Place | None) -> Fields:
 
 
 def interpolation(source: Grid, target: Grid) -> list[np.ndarray]:
-    """Per axis the matrix of linear interpolation from one grid to another on the same box."""
+    """One matrix `(target points, source points)` per axis: linear interpolation between two grids on the same box."""
     return [
         linear_matrix(x, y, axis.length if layout == "periodic" else None)
         for x, y, axis, layout in zip(

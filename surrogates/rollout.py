@@ -1,4 +1,4 @@
-"""The one rollout of the library: predictions fed back as inputs. Forecasts, tables and training use it."""
+"""Rollouts: predictions that are fed back as inputs. Forecasts, tables and training all use `unroll`."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,17 +24,22 @@ Predict = Callable[[PyTree, Fields, Array | int], tuple[PyTree, Frames]]
 def unroll(
     predict: Predict, task: Task, fields: Fields, calls: int, carry: PyTree = None, *, through: bool = True
 ) -> tuple[PyTree, Float[Array, "calls batch frames *space c"]]:
-    """`calls` predictions in a row, each from the frames before it, in one `lax.scan`.
+    """Make `calls` predictions in a row, each from the frames before it, in one `lax.scan`.
 
     **Arguments:**
 
-    - `predict`: `(carry, fields, call) -> (carry, frames)` on a batch: frames of the targets with channels in physical
-      units, `(batch, frames, *space, c)`.
-    - `fields`: a batch in physical units. Of the targets the first `history` frames are read; other time-dependent inputs
-      (forcings) must reach over all calls.
+    - `predict`: a function `(carry, fields, call) -> (carry, frames)`. It predicts a batch; `frames` are the targets with
+      channels in physical units, `(batch, frames, *space, c)`.
+    - `task`: says which fields are fed back and how many frames a prediction reads (`history`) and yields.
+    - `fields`: a batch in physical units, arrays by name. The first `history` frames of the targets are read. Other
+      time-dependent inputs (forcings) must have frames for all calls.
+    - `calls`: number of predictions.
+    - `carry`: first value of what `predict` hands from call to call, for example a network's state.
     - `through`: whether derivatives flow through the frames that are fed back.
 
-    **Raises:** `ValueError` for forcings that are too short and for tasks that cannot be rolled out.
+    **Returns:** the last carry, and the frames of every call.
+
+    **Raises:** `ValueError` for forcings that are too short, and for several calls of a task that cannot be rolled out.
     """
     mode = task.mode
     if calls == 1:
@@ -70,8 +75,10 @@ def unroll(
 def forecast(
     surrogate: "AbstractSurrogate", batch: Batch, frames: int | None = None, at: Place | None = None
 ) -> Frames:
-    """Predicted frames of a batch with channels, `(batch, frames, *space, c)`: those of one call of the surrogate, or the
-    first `frames` of a rollout."""
+    """Predicted frames of a batch with channels, `(batch, frames, *space, c)`, in physical units.
+
+    Without `frames` they are those of one call of the surrogate; else the first `frames` of a rollout.
+    """
     task = surrogate.task
 
     def predict(carry, fields, call):
@@ -85,7 +92,7 @@ def forecast(
 
 
 def rolled_out(surrogate: "AbstractSurrogate", data: Dataset, steps: int, batch_size: int = 64) -> Dataset:
-    """`steps` predicted frames of every trajectory as a dataset; see `AbstractSurrogate.rollout`."""
+    """A dataset of `steps` predicted frames of every trajectory; see `AbstractSurrogate.rollout`."""
     task = surrogate.task
     task.check(data, targets=False)
 
@@ -103,7 +110,7 @@ def rolled_out(surrogate: "AbstractSurrogate", data: Dataset, steps: int, batch_
 
 
 def split_frames(task: Task, frames: Frames) -> dict[str, Array]:
-    """Frames with channels as named trajectories `(batch, frames, *space[, component])`."""
+    """Split frames with channels `(batch, frames, *space, c)` into named trajectories `(batch, frames, *space[, component])`."""
     named, start = {}, 0
     for name in task.targets:
         spec: FieldSpec = task.spec(name)

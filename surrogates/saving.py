@@ -1,4 +1,4 @@
-"""Surrogates and learned parts of solvers as files."""
+"""Saving and loading of surrogates and of learned parts of solvers."""
 
 import os
 from pathlib import Path
@@ -27,11 +27,17 @@ def save(surrogate: "AbstractSurrogate", path: str | os.PathLike) -> None:
 
 
 def load(path: str | os.PathLike, like: eqx.Module | None = None) -> Any:
-    """A saved surrogate or learned part of a solver, from a file or, by a bare name such as "deepcg-poisson-64", from the
-    weights that are shipped. `like` is needed for foreign networks: one built the same way, whose arrays are replaced.
+    """Load a saved surrogate or a learned part of a solver.
+
+    **Arguments:**
+
+    - `path`: a file of `surrogate.save`; or the bare name of weights that are shipped with the library, such as
+      "deepcg-poisson-64".
+    - `like`: needed only for a wrapped foreign network, whose file holds arrays alone: a surrogate built in the same way. The
+      result is a copy of it with the arrays of the file.
 
     **Raises:** `StorageError` for a damaged or foreign file, saying what was found; `ValueError` for a bare name that is
-    neither a file nor shipped.
+    neither a file nor shipped; `FileNotFoundError` for a missing file.
     """
     path = _file(path)
     if like is not None:
@@ -45,7 +51,7 @@ def load(path: str | os.PathLike, like: eqx.Module | None = None) -> Any:
 
 
 def _file(path: str | os.PathLike) -> str | os.PathLike:
-    """The file of a bare name; a path as it is."""
+    """The shipped file with a bare name; any other path is returned unchanged."""
     if not isinstance(path, str) or Path(path).name != path or Path(path).suffix or os.path.exists(path):
         return path
     shipped = {file.stem: file for file in _SHIPPED.glob("*.sgx")}

@@ -1,4 +1,4 @@
-"""A surrogate: a function from named fields to named fields in physical units, whatever computes it."""
+"""`AbstractSurrogate`, the base class of every model that predicts named fields from named fields in physical units."""
 
 import abc
 import os
@@ -22,17 +22,17 @@ from .trainable import count_parameters
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a surrogate can do; `check_surrogate` skips a test only through these flags.
+    """What a surrogate can do. `check_surrogate` skips a check only if a flag here says so.
 
-    - `resolution_free`: accepts inputs at, and predicts at, other resolutions than that of training.
-    - `any_points`: predicts at arbitrary points, `at=PointCloud(…)`, from the inputs where they are.
-    - `needs_input`: the prediction depends on the sample.
-    - `has_std`: offers `std`, and `predict_std`, beside the prediction (`AbstractProbabilistic`).
-    - `has_samples`: draws from a distribution of predictions (`AbstractGenerative`).
-    - `autoregressive`: predicts the next frame and can be rolled out.
-    - `differentiable`: the prediction has a useful derivative with respect to its input fields.
-    - `savable`: can be written to a file (a solver, which is a function, cannot).
-    - `self_contained`: its file alone gives it back; False needs `load(path, like=…)`.
+    - `resolution_free`: it reads inputs and predicts at other resolutions than that of training.
+    - `any_points`: it predicts at arbitrary points, `at=PointCloud(…)`, wherever its inputs are given.
+    - `needs_input`: its prediction depends on the sample.
+    - `has_std`: it has `std` and `predict_std`, a standard deviation of the prediction (`AbstractProbabilistic`).
+    - `has_samples`: it has `samples` and `predict_samples`, draws from a distribution of predictions (`AbstractGenerative`).
+    - `autoregressive`: it predicts the next frames of a trajectory and can be rolled out.
+    - `differentiable`: its prediction has a useful derivative with respect to the input fields.
+    - `savable`: it can be written to a file. A solver, which is a function, cannot.
+    - `self_contained`: its file is enough to load it; if False, `load(path, like=…)` needs a surrogate built in the same way.
     """
 
     resolution_free: bool = False
@@ -47,10 +47,10 @@ class Capabilities:
 
 
 class AbstractSurrogate(eqx.Module):
-    """`surrogate(fields, at=None) -> fields` for one sample in physical units, under jit, vmap and grad.
+    """A model that predicts named fields: `surrogate(fields, at=None) -> fields`, for one sample in physical units.
 
-    A subclass declares `task` and `capabilities` and defines `__call__`; what else it can do it says by a further base:
-    `AbstractBatchFirst`, `AbstractProbabilistic`, `AbstractGenerative`.
+    It works under jit, vmap and grad; `predict` serves whole datasets. A subclass declares `task` and `capabilities` and
+    defines `__call__`. To offer more, it derives from `AbstractBatchFirst`, `AbstractProbabilistic` or `AbstractGenerative` too.
     """
 
     task: eqx.AbstractVar[Task]
@@ -58,25 +58,43 @@ class AbstractSurrogate(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
-        """Predicted targets of one sample (no sample axis) from its inputs; at the points of `at` if given."""
+        """Predict the targets of one sample.
+
+        **Arguments:**
+
+        - `fields`: the inputs by name, without sample axis; time-dependent ones with their first `history` frames.
+        - `at`: a grid or point cloud at which to predict; by default the points of the input fields.
+
+        **Returns:** the targets by name, `([frames], *space, [component])`. The frame axis exists if the task's mode predicts
+        several frames at once.
+        """
 
     def on_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
-        """The same for a batch of samples, every array with a leading sample axis."""
+        """Predict the targets of a batch: `__call__` for every sample, with a leading sample axis on every array."""
         if isinstance(self, AbstractBatchFirst):
             return self.call_batch(batch, at)
         return jax.vmap(lambda fields, _: self(fields, at))(batch.fields, batch.numbers)
 
     def predict(self, data: Dataset, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
-        """Predictions for all samples of a dataset, `(sample, *space[, component])` by name, where its targets live or at
-        the points of `at`.
+        """Predict the targets of all samples of a dataset, in physical units.
 
-        Autoregressive surrogates predict the frame behind the first `history` ones; see `rollout` for more. Warns of
-        parameters outside the training range (by more than 5 % of it), where the surrogate knows it.
+        An autoregressive surrogate predicts the frames that follow the first `history` frames of every trajectory; `rollout`
+        predicts more. A surrogate that knows the range of its training parameters warns of parameters outside it.
+
+        **Arguments:**
+
+        - `data`: a dataset with the task's inputs; it needs no targets.
+        - `at`: a grid or point cloud at which to predict; by default the points of the data.
+        - `batch_size`: samples per compiled call; less needs less memory.
+
+        **Returns:** NumPy arrays `(sample, [frames], *space, [component])` by name.
+
+        **Raises:** `KeyError` or `ValueError` for data that do not suit the task, saying what differs.
         """
         return _over(lambda batch, at: _predict(self, batch, at), self, data, at, batch_size)
 
     def predict_std(self, data: Dataset, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
-        """`std` for all samples of a dataset, in the form of `predict`.
+        """The standard deviation of the prediction for all samples of a dataset, in the shapes and units of `predict`.
 
         **Raises:** `TypeError` for surrogates without `has_std`.
         """
@@ -85,90 +103,101 @@ class AbstractSurrogate(eqx.Module):
     def predict_samples(
         self, data: Dataset, n: int, *, key: Array, at: Place | None = None, batch_size: int = 64
     ) -> dict[str, np.ndarray]:
-        """`n` draws for every sample of a dataset, `(sample, n, *space[, component])` by name; those of sample i depend on
-        the key and i alone.
+        """Draw `n` predictions for every sample of a dataset: arrays `(sample, n, [frames], *space, [component])` by name.
+
+        The draws of sample i depend on `key` and i only. `at` and `batch_size` are those of `predict`.
 
         **Raises:** `TypeError` for surrogates without `has_samples`.
         """
         return _over(lambda batch, at: _samples(generative(self), batch, n, key, at), self, data, at, batch_size)
 
     def rollout(self, data: Dataset, steps: int) -> Dataset:
-        """`steps` frames behind the first `history` ones of each trajectory, each from the predictions before it."""
+        """Predict `steps` frames after the first `history` frames of every trajectory, feeding predictions back as inputs.
+
+        **Returns:** a dataset of the predicted targets, whose `times` continue those of the given frames.
+
+        **Raises:** `ValueError` for surrogates that are not autoregressive, for trajectories that are too short, and for training
+        data with uneven instants.
+        """
         if not self.capabilities.autoregressive:
             raise ValueError(f"{type(self).__name__} is not autoregressive: its task has no history")
         return rolled_out(self, data, steps)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write to one file. `surrogax.load(path)` gives the surrogate back.
+        """Write the surrogate to one file, which `surrogax.load(path)` reads.
 
-        Surrogates that are not `self_contained` (foreign networks, see `wrap`) store their arrays alone, and
-        `load(path, like=…)` needs a surrogate like them.
+        The file of a surrogate that is not `self_contained` (a foreign network, see `wrap`) holds its arrays only;
+        `surrogax.load(path, like=…)` then needs a surrogate built in the same way.
+
+        **Raises:** `ValueError` for surrogates that are not `savable`.
         """
         saving.save(self, path)
 
     @property
     def parameters(self) -> int:
-        """Trained or fitted numbers, counted as reals."""
+        """Number of trained or fitted real numbers; see `count_parameters`."""
         return count_parameters(self)
 
 
 class AbstractBatchFirst(AbstractSurrogate):
-    """A surrogate that computes whole batches faster than sample by sample."""
+    """A surrogate that predicts a whole batch at once faster than by `vmap` of one sample."""
 
     @abc.abstractmethod
     def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
-        """`__call__` for a batch of samples."""
+        """Predict the targets of a batch, with a leading sample axis on every array."""
 
 
 class AbstractProbabilistic(AbstractSurrogate):
-    """A surrogate that predicts a standard deviation beside the mean."""
+    """A surrogate that predicts a mean, by `__call__`, and a standard deviation."""
 
     @abc.abstractmethod
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
-        """Standard deviation of the prediction for one sample, in its shape and units."""
+        """Standard deviation of the prediction for one sample, in the shapes and units of the prediction."""
 
 
 class AbstractGenerative(AbstractSurrogate):
-    """A surrogate that draws from a distribution of predictions; `__call__` gives a point estimate."""
+    """A surrogate that draws from a distribution of predictions. Its `__call__` returns a point estimate."""
 
     @abc.abstractmethod
     def samples(self, fields: Fields, n: int, *, key: Array, at: Place | None = None) -> dict[str, Array]:
-        """`n` independent draws for one sample: the prediction's arrays with a leading axis `n`."""
+        """`n` draws for one sample: arrays like those of the prediction, with a leading axis of length `n`."""
 
 
 class AbstractInterval(AbstractSurrogate):
-    """A surrogate with calibrated bands."""
+    """A surrogate that predicts calibrated intervals."""
 
     @abc.abstractmethod
     def interval(
         self, fields: Fields, level: float, at: Place | None = None
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Lower and upper end of the band that holds the truth with probability `level`, for one sample."""
+        """Lower and upper end, for one sample, of the interval that contains the truth with probability `level` (0.9, say)."""
 
 
 class AbstractRanged(AbstractSurrogate):
-    """A surrogate that knows the range of the parameters that it was fitted on; `predict` warns outside it."""
+    """A surrogate that knows the range of its training parameters. `predict` warns of parameters outside this range."""
 
     ranges: eqx.AbstractVar[ParameterRange]
 
 
 def probabilistic(surrogate: AbstractSurrogate) -> AbstractProbabilistic:
-    """The surrogate, if it offers a standard deviation. **Raises:** `TypeError` if not."""
+    """The surrogate itself, if it predicts a standard deviation. **Raises:** `TypeError` if not."""
     if isinstance(surrogate, AbstractProbabilistic) and surrogate.capabilities.has_std:
         return surrogate
     raise TypeError(f"{type(surrogate).__name__} has no standard deviation; see its `capabilities`")
 
 
 def generative(surrogate: AbstractSurrogate) -> AbstractGenerative:
-    """The surrogate, if it draws samples. **Raises:** `TypeError` if not."""
+    """The surrogate itself, if it draws samples. **Raises:** `TypeError` if not."""
     if isinstance(surrogate, AbstractGenerative) and surrogate.capabilities.has_samples:
         return surrogate
     raise TypeError(f"{type(surrogate).__name__} draws no samples; see its `capabilities`")
 
 
 def output_place(task: Task, data: Dataset) -> Place | None:
-    """Where to predict `data`: None, at the points of the input fields, if the task has some where its targets live; else on
-    the grid of the data."""
+    """The value of `at` for predicting `data` at its own points.
+
+    It is None if an input field tells these points, or if each sample has its own points; else it is the grid of the data.
+    """
     told = any(task.spec(name).domain == task.place for name in task.inputs)
     return None if told or not task.domain.fixed else data.grid
 
@@ -194,7 +223,7 @@ def _samples(surrogate: AbstractGenerative, batch: Batch, n: int, key: Array, at
 def _over(
     run: Callable, surrogate: AbstractSurrogate, data: Dataset, at: Place | None, batch_size: int
 ) -> dict[str, np.ndarray]:
-    """`run(batch, at)` over all samples of a dataset."""
+    """Check the data, warn of parameters outside the training range, and apply `run(batch, at)` to all samples."""
     task = surrogate.task
     task.check(data, targets=False)
     if isinstance(surrogate, AbstractRanged):

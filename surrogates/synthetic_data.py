@@ -1,4 +1,4 @@
-"""Synthetic data of the form that a task asks for."""
+"""Synthetic data in the form that a task expects."""
 
 from dataclasses import replace
 
@@ -15,7 +15,11 @@ from .task.task import Task
 
 
 def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Dataset:
-    """`n` samples whose fields are smooth noise (white on clouds and meshes) with the mean and spread that the task knows."""
+    """A dataset of `n` random samples that suits a task, for tests.
+
+    Fields are smooth noise on grids and white noise on clouds and meshes, with the mean and standard deviation of the task's
+    normalisers. Trajectories are long enough for two predictions in a row.
+    """
     key = jax.random.key(0) if key is None else key
     frames = task.mode.window(2 if task.mode.rolls_out else 1)
     times = (1.0 if task.dt is None else task.dt) * np.arange(frames) if frames else None
@@ -36,7 +40,7 @@ def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Datas
 
 
 def _noise(domain: AbstractDomain | None, spec: FieldSpec, n: int, frames: int | None, key: Array):
-    """`(n, [frames], *space, channels)` of unit standard deviation; numbers per sample without a domain."""
+    """Noise `(n, [frames], *space, channels)` of unit standard deviation; without a domain (parameters) `(n, channels)`."""
     lead = (n,) if frames is None else (n, frames)
     if domain is None:
         return jax.random.normal(key, (*lead, spec.channels))

@@ -1,4 +1,4 @@
-"""What training moves of a model, how it is counted, and the interface of everything that `fit` trains."""
+"""`AbstractTrainable`, the interface of everything that `fit` trains, and which arrays of a model are trained."""
 
 import abc
 from typing import Any
@@ -15,43 +15,47 @@ from .task.task import Task
 
 @register("Buffer")
 class Buffer(eqx.Module):
-    """Arrays that belong to a model but that no optimiser moves: a basis, a statistic."""
+    """Arrays that belong to a model but are not trained by an optimiser, such as a basis or statistics."""
 
     value: PyTree
 
 
 class AbstractTrainable(eqx.Module):
-    """Anything that `fit` trains: a surrogate, a search direction, a preconditioner.
+    """Anything that `fit` trains by an optimiser: a network surrogate, a search direction, a preconditioner.
 
-    **Fields:** `state`, arrays that training changes without an optimiser, such as running statistics; None without any.
+    **Fields:** `state`: arrays that training changes without an optimiser, such as running statistics; None if there are none.
     """
 
     state: eqx.AbstractVar[PyTree]
 
     @abc.abstractmethod
     def objective(self, data: Any, **options: Any) -> Any:
-        """The `AbstractObjective` that training minimises by default, for the `data` of `fit` (None without). `fit` hands its
-        further keywords to it as `options`.
+        """The `AbstractObjective` that `fit` minimises unless it is given another one.
 
-        **Raises:** `TypeError` for an option that it does not know.
+        **Arguments:** `data`: the training data of `fit`, None without data. `options`: the keywords that `fit` does not know
+        itself.
+
+        **Raises:** `TypeError` for an unknown option.
         """
 
     @abc.abstractmethod
     def renewed(self, key: Array) -> "AbstractTrainable":
-        """The same model with new initial weights, for another seed."""
+        """A model of the same form with new initial weights, for another seed."""
 
 
 def with_state(model: AbstractTrainable, state: PyTree) -> AbstractTrainable:
-    """The model with another `state`; a model without one stays as it is."""
+    """A copy of the model with this `state`. If the model has no state and `state` is None, the model itself."""
     if state is None and model.state is None:
         return model
     return eqx.tree_at(lambda m: m.state, model, state, is_leaf=lambda x: x is None)
 
 
 def trainable(model: PyTree) -> PyTree:
-    """A pytree of booleans like `model`: True at floating-point arrays that training moves, False at buffers, at the
-    statistics of a `Task`, at the `state` of a trainable (batch statistics), at integers and everything else. Use with
-    `equinox.partition`."""
+    """Mark the arrays of a model that an optimiser trains, for `equinox.partition`.
+
+    **Returns:** a pytree of booleans with the structure of `model`: True at floating-point arrays; False at integers, at
+    everything inside a `Buffer`, a `Task` or a `ParameterRange`, and at the model's `state`.
+    """
 
     def mark(node):
         if isinstance(node, Buffer | Task | ParameterRange):

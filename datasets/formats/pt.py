@@ -1,8 +1,8 @@
-"""The tensors of a PyTorch `.pt` file, read without PyTorch and without running what the file says.
+"""The tensors of a PyTorch `.pt` file, read without PyTorch and without running code from the file.
 
-The file is a zip archive: a pickle `data.pkl` describes the tensors, one member per storage holds their values. The
-pickle is read with the few globals that such a description needs, and these only build descriptions; values are read
-once every shape, stride and offset has been checked.
+The file is a zip archive. Its member `data.pkl`, a pickle, describes the tensors; one further member per storage holds their
+values. Our unpickler knows only the few names that such a description needs, and all of them merely build descriptions.
+Values are read after every shape, stride and offset has been checked.
 """
 
 import io
@@ -38,13 +38,15 @@ _DTYPES = {
 
 
 class _Storage(NamedTuple):
+    """A flat array of `numel` elements in the archive's member `data/<key>`."""
+
     dtype: str
     key: str
     numel: int
 
 
 class _Tensor(NamedTuple):
-    """A strided window on a storage; `offset` and `stride` count elements."""
+    """A strided view of a storage; `offset` and `stride` count elements."""
 
     storage: _Storage
     offset: int
@@ -53,10 +55,10 @@ class _Tensor(NamedTuple):
 
 
 def read_pt(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The dict of tensors in a file of `torch.save`, as C-contiguous NumPy arrays.
+    """Read a dict of tensors from a file of `torch.save`, as C-contiguous NumPy arrays by name.
 
-    **Raises:** `StorageError` if the file is damaged, is no dict of plain tensors, or names any other Python object
-    (none of which is run).
+    **Raises:** `StorageError` if the file is damaged, holds anything but a dict of plain tensors, or names any other Python
+    object (which is never created or run).
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -75,15 +77,17 @@ def read_pt(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, grid: Grid | None = None) -> MemorySource:
-    """Scalar fields from the tensors `(sample, *space)` of a `.pt` file; booleans become 0 and 1 in float32.
+    """Read scalar fields from the tensors `(sample, *space)` of a `.pt` file. Booleans become 0 and 1 in float32.
 
     **Arguments:**
 
-    - `names`: tensor name → field name; other tensors are left out. By default neuraloperator's Darcy data:
-      `x`, the coefficient, is "a" and `y`, the solution, is "u".
-    - `grid`: where the values lie, which the file does not say. By default the points 0, h, …, 1−h of the unit interval,
-      square or cube with Dirichlet sides: in neuraloperator's Darcy data `u` vanishes at the first point and one
-      spacing behind the last (measured), and the grid of 16 points is every second of the grid of 32.
+    - `names`: field name by tensor name; other tensors are left out. The default fits neuraloperator's Darcy data:
+      `{"x": "a", "y": "u"}`, the coefficient and the solution.
+    - `grid`: the grid of the values, which the file does not tell. By default the points 0, h, …, 1−h on every axis of the unit
+      interval, square or cube with Dirichlet sides. In neuraloperator's Darcy data `u` vanishes at the first point and one
+      spacing after the last (measured), and the grid of 16 points is every second point of the grid of 32.
+
+    **Raises:** `KeyError` for a missing tensor; `StorageError` for shapes that do not fit, and as `read_pt`.
     """
     names = {"x": "a", "y": "u"} if names is None else names
     tensors = read_pt(path)
@@ -105,10 +109,14 @@ def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, gri
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles a description of tensors. Globals stand for strings and for functions made anew for every file, so
-    that no opcode can alter anything that outlives the load."""
+    """Unpickles a description of tensors.
+
+    A global of the pickle becomes a string, `OrderedDict`, or a function that is made anew for every lookup, so that no opcode
+    can change an object that outlives the load.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
+        """What a global of the pickle becomes. **Raises:** `StorageError` for a global that tensors do not need."""
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         if (module, name) == ("collections", "OrderedDict"):
@@ -121,6 +129,7 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> _Storage:
+        """The storage that a persistent id of the pickle describes."""
         match pid:
             case ("storage", str(dtype), str(key), str(), int(count)):
                 return _Storage(dtype, key, count)

@@ -1,4 +1,4 @@
-"""neuraloperator's `.pt` archives as a format of `surrogax.open`."""
+"""PyTorch's `.pt` archives, such as neuraloperator's data, as a format of `surrogax.open`."""
 
 import zipfile
 from pathlib import Path
@@ -10,7 +10,7 @@ from .registry import AbstractFormat, register_format
 
 
 class PtFormat(AbstractFormat):
-    """A zip archive of `torch.save`."""
+    """A zip archive written by `torch.save`. The options of `surrogax.open` are those of `open_pt`."""
 
     name = "PyTorch's .pt archives"
 

@@ -1,4 +1,4 @@
-"""The file formats that `surrogax.open` knows. A format is recognised by what is in a file, never by its name."""
+"""The file formats that `surrogax.open` knows. A format is recognised by the content of a file, never by its name."""
 
 import abc
 from pathlib import Path
@@ -8,22 +8,24 @@ from ..source import Source
 
 
 class AbstractFormat(abc.ABC):
-    """One file format. Register an instance by `register_format` and `surrogax.open` reads it.
+    """A file format. Pass an instance to `register_format`, and `surrogax.open` reads files of this format.
 
-    **Fields:** `name`, for messages, for example "The Well".
+    **Fields:** `name`, which messages show, for example "The Well's HDF5".
     """
 
     name: str
 
     @abc.abstractmethod
     def recognises(self, path: Path) -> bool:
-        """Whether the file or folder is of this format, from a look at its content. Never raises for other files."""
+        """Whether the content of a file or folder is of this format. It must not raise for files of other formats."""
 
     @abc.abstractmethod
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
-        """The published splits by name, or the one source of a file under the name "".
+        """The sources of the published splits by name; a file without splits gives one source under the name "".
 
-        **Raises:** `ValueError` for a damaged file, in one sentence.
+        `options` are the keywords of `surrogax.open`.
+
+        **Raises:** `ValueError` with one sentence for a damaged file.
         """
 
 
@@ -31,7 +33,10 @@ _FORMATS: list[AbstractFormat] = []
 
 
 def register_format(form: AbstractFormat) -> AbstractFormat:
-    """Make a format known. **Raises:** `ValueError` if one of its name is known already."""
+    """Make `surrogax.open` read a format, and return it. Formats are tried in the order of their registration.
+
+    **Raises:** `ValueError` if a format of this name is registered already.
+    """
     if form.name in known_formats():
         raise ValueError(f"the format {form.name!r} exists already; choose another name")
     _FORMATS.append(form)
@@ -39,12 +44,15 @@ def register_format(form: AbstractFormat) -> AbstractFormat:
 
 
 def known_formats() -> list[str]:
-    """Names of all formats, in the order in which they are tried."""
+    """Names of all registered formats, in the order in which they are tried."""
     return [form.name for form in _FORMATS]
 
 
 def format_of(path: Path) -> AbstractFormat:
-    """The format of a file. **Raises:** `ValueError` that says how the file starts if none recognises it."""
+    """The first format that recognises a file or folder.
+
+    **Raises:** `ValueError` if none does; the message shows the first bytes of the file.
+    """
     for form in _FORMATS:
         if form.recognises(path):
             return form

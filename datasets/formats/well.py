@@ -1,9 +1,11 @@
-"""Files in The Well's HDF5 layout (https://polymathic-ai.org/the_well), read when asked for; `well_writer` writes them.
+"""`WellSource` reads files in The Well's HDF5 layout (https://polymathic-ai.org/the_well); `well_writer` writes them.
 
-How we read a file that we did not write: an axis is periodic if both its ends are, dirichlet if both are walls, else
-neumann. The first coordinate of a periodic axis is its left end; other axes are cell centres of [0, n·h] if their first
-coordinate is h/2, else nodes from the first to the last coordinate. Tensors come as vectors, row by row. In our own
-files the root attribute `surrogax` says all this.
+Files of this library state their grid and vectors in the root attribute `surrogax`. In other files they are found as follows:
+
+- The boundary condition of an axis is "periodic" if both ends are PERIODIC, "dirichlet" if both are WALL, else "neumann".
+- The first coordinate of a periodic axis is its left end. Any other axis whose first coordinate is h/2 has the layout "cells"
+  on [0, n·h]; the rest have "nodes" from the first to the last coordinate.
+- Tensor fields become vectors, row by row.
 """
 
 import json
@@ -28,8 +30,15 @@ _BOUNDARIES: dict[tuple[str, ...], Boundary] = {("PERIODIC",) * 2: "periodic", (
 
 @dataclass(frozen=True)
 class _Stored:
-    """Where one field lies: its dataset, or with `split` one dataset per component, and which of the axes
-    `(sample, [time], *space)` are stored; the values are the same along the others."""
+    """Where the file stores one field.
+
+    **Fields:**
+
+    - `spec`: the form of the field.
+    - `datasets`: the path of its HDF5 dataset; with `split`, one path per component.
+    - `varying`: for each of the axes `(sample, [time], *space)`, whether the dataset has it. Values are constant along missing
+      axes.
+    """
 
     spec: FieldSpec
     datasets: tuple[str, ...]
@@ -38,7 +47,10 @@ class _Stored:
 
 
 class WellSource:
-    """The samples of one file, read when asked for. May be pickled, forked, and shared by threads."""
+    """The samples of one file, read when they are asked for. It may be pickled, forked and shared by threads.
+
+    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout.
+    """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
@@ -62,7 +74,7 @@ class WellSource:
         return self._count
 
     def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
-        """See `Source.read`. Only the window's part of each time and space axis leaves the disk."""
+        """See `Source.read`. Only the part of each time and space axis inside `window` is read from disk."""
         if name not in self._stored:
             raise KeyError(f"{self.path}: no field {name!r}; it has {sorted(self._stored)}")
         stored = self._stored[name]
@@ -101,8 +113,8 @@ class WellSource:
 
 
 def _read_rows(data: h5py.Dataset, rows: np.ndarray, varies: bool, cuts: tuple[slice, ...]) -> np.ndarray:
-    """The parts `cuts` of the ascending samples `rows`, by one read per run of neighbours: HDF5 takes a list of rows
-    too, but that is up to 40 times slower on chunked files."""
+    """The parts `cuts` of the samples `rows`, which ascend. Every run of consecutive rows is one read: HDF5 also accepts a list
+    of rows, but is up to 40 times slower with it on chunked files."""
     if not varies:
         return np.asarray(data[cuts])[None]
     if len(rows) == 0:
@@ -141,6 +153,7 @@ def _strings(attribute) -> list[str]:
 
 
 def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
+    """The HDF5 dataset at `path`. **Raises:** `StorageError` if there is something else, such as a group."""
     found = file[path]
     if not isinstance(found, h5py.Dataset):
         raise StorageError(f"{path} is a {type(found).__name__.lower()}, expected a dataset")
@@ -190,8 +203,8 @@ def _integer(attributes: Mapping, name: str) -> int:
 
 
 def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
-    """Type of the boundary at both ends of every axis, as the_well sees it: a wall needs the whole face, OPEN and
-    PERIODIC any point of it, and open is the default."""
+    """Type of the boundary at both ends of every axis, by the rules of the package the_well: an end is WALL if the mask of a wall
+    covers its whole face, OPEN or PERIODIC if such a mask has any point of it. The default is OPEN."""
     ends = {name: ["OPEN", "OPEN"] for name in names}
     for key in file["boundary_conditions"]:
         about, mask = file[f"boundary_conditions/{key}"].attrs, stored_values(file, f"boundary_conditions/{key}/mask")
@@ -206,7 +219,7 @@ def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
 
 
 def _table(file: h5py.File, samples: int, instants: int, space: tuple[int, ...]) -> dict[str, _Stored]:
-    """Every dataset of the four groups by its path, its shape checked against the dimensions."""
+    """Every dataset of the four field groups by its path. Shapes are checked against the dimensions of the file."""
     table = {}
     for group, order in ORDERS.items():
         for name in _strings(file[group].attrs["field_names"]):

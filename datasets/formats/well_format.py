@@ -14,12 +14,12 @@ _SPLITS = ("train", "valid", "test")
 
 
 class WellFormat(AbstractFormat):
-    """One HDF5 file in The Well's layout, as this library writes it too."""
+    """One HDF5 file in The Well's layout, which this library writes too."""
 
     name = "The Well's HDF5"
 
     def recognises(self, path: Path) -> bool:
-        # Files that are damaged further inside are still ours to explain.
+        # Any HDF5 file is accepted here, so that `read` can say what is wrong with a damaged one.
         return path.is_file() and h5py.is_hdf5(path)
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
@@ -27,7 +27,7 @@ class WellFormat(AbstractFormat):
 
 
 class WellFolder(AbstractFormat):
-    """The published splits of a dataset of The Well: the folders train, valid and test below a folder or its `data`."""
+    """The published splits of a dataset of The Well: folders train, valid and test inside a folder or its subfolder `data`."""
 
     name = "a folder of The Well (train, valid, test)"
 
@@ -44,7 +44,7 @@ class WellFolder(AbstractFormat):
 
 
 def _files(path: Path) -> dict[str, list[Path]]:
-    """The HDF5 files of every split."""
+    """The HDF5 files of every split, by the name of the split."""
     folder = path / "data" if (path / "data").is_dir() else path
     return {
         split: sorted(file for pattern in ("*.hdf5", "*.h5") for file in (folder / split).glob(pattern))

@@ -1,8 +1,8 @@
-"""Data written in The Well's HDF5 layout (https://polymathic-ai.org/the_well): streamed and atomic.
+"""`write_well` writes data in The Well's HDF5 layout (https://polymathic-ai.org/the_well), few samples at a time.
 
-- A scalar field is a dataset of `t0_fields`, a vector with one component per space axis one of `t1_fields`; any other
-  vector `q` becomes the scalars `q_0`, `q_1`, …. Parameters are `scalars`. Steady data has one instant and fields that
-  do not vary in time. Values lie contiguously: a random batch reads up to 80 times faster than from chunks (measured).
+- A scalar field is a dataset in `t0_fields`. A vector with one component per space axis is a dataset in `t1_fields`; any other
+  vector `q` becomes the scalars `q_0`, `q_1`, …. Parameters are in `scalars`. Steady data have one instant and fields that
+  do not vary in time. Values are stored contiguously: a random batch is read up to 80 times faster than from chunks (measured).
 - Boundaries: "dirichlet" is WALL, "neumann" OPEN, "periodic" PERIODIC; an axis without boundary condition has none.
 - The root attribute `surrogax` (JSON) holds what the layout cannot express: the exact box, the layouts of the grid,
   which datasets form a vector, and the attributes.
@@ -25,13 +25,19 @@ _BC_TYPES = {"dirichlet": "WALL", "neumann": "OPEN", "periodic": "PERIODIC"}
 
 
 def write_well(path: str | os.PathLike, samples: Source | Dataset, *, name: str, chunk: int = 16) -> None:
-    """Writes all samples of a source or dataset on a grid, atomically, with `chunk` samples in memory at a time.
+    """Write all samples of a source or dataset to one HDF5 file in The Well's layout.
+
+    An existing file is replaced only when the new one is complete.
 
     **Arguments:**
 
-    - `name`: name of the dataset; the same in all files of one folder.
+    - `path`: the file.
+    - `samples`: data on a grid.
+    - `name`: name of the dataset, which all files of one folder share.
+    - `chunk`: number of samples in memory at a time.
 
-    **Raises:** `ValueError` for what the layout cannot hold: point clouds, no samples, names that collide.
+    **Raises:** `ValueError` for data that the layout cannot hold (point clouds, no samples, colliding names); `OSError` for a
+    full disk.
     """
     dataset = samples if isinstance(samples, Dataset) else Dataset.of(samples)
     layout = _layout(dataset)
@@ -50,8 +56,11 @@ def write_well(path: str | os.PathLike, samples: Source | Dataset, *, name: str,
 
 
 class _Disk:
-    """The file that HDF5 writes to. HDF5 ends the process with a segmentation fault when its own write meets a full
-    disk, so this one keeps the first failure, lets the rest of the writing go nowhere, and the writer raises it."""
+    """The file object to which HDF5 writes.
+
+    HDF5 crashes with a segmentation fault if its own write fails, for example on a full disk. This object stores the first
+    failure instead and ignores all further writes; `write_well` raises the failure.
+    """
 
     def __init__(self, raw):
         self.failure: BaseException | None = None
@@ -75,7 +84,7 @@ class _Disk:
 
 
 def _layout(dataset: Dataset) -> dict[str, list[str]]:
-    """The paths of the datasets of every field."""
+    """The paths of the HDF5 datasets of every field, by the field's name."""
     grid, layout = dataset.domain.as_grid("The Well's layout"), {}
     if not len(dataset):
         raise ValueError("a file of The Well needs at least one sample; this dataset is empty")
@@ -91,7 +100,7 @@ def _layout(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def _write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[str]], name: str) -> None:
-    """All but the values of the fields."""
+    """Write everything but the values of the fields."""
     grid, times = dataset.grid, np.zeros(1, np.float32) if dataset.times is None else dataset.times
     file.attrs.update(dataset_name=name, grid_type="cartesian", n_spatial_dims=grid.ndim, n_trajectories=len(dataset))
     file.attrs["simulation_parameters"] = _names([])
@@ -148,5 +157,5 @@ def _write_rows(file: h5py.File, field: str, paths: list[str], rows: np.ndarray,
 
 
 def _names(names) -> np.ndarray:
-    """Strings as The Well stores a list of them, also an empty one."""
+    """A list of strings, possibly empty, as The Well stores it in an attribute."""
     return np.array(list(names), h5py.string_dtype())

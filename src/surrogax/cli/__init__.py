@@ -1,1 +1,3 @@
+"""The command line `surrogax`."""
+
 from .entry_point import main as main

@@ -1,4 +1,4 @@
-"""Commands on data files."""
+"""The commands that write, describe and convert data files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +30,19 @@ class Generate:
     refine: int = 2
     """Solve on a grid this many times finer and restrict."""
     coefficient: Literal["threshold", "lognormal"] = "threshold"
-    """Law of the Darcy coefficient: two values 12 and 3, or smooth."""
+    """Law of the Darcy coefficient: the two values 12 and 3 (threshold), or smooth (lognormal)."""
     frames: int = 0
-    """Stored instants of a problem in time, the first one included."""
+    """Number of stored instants of a time-dependent problem, the initial one included."""
     until: float = 1.0
-    """The last instant."""
+    """Last stored instant of a time-dependent problem; the first one is 0."""
     seed: int = 0
     """Seed of the random parameters."""
 
     def run(self) -> None:
+        """Generate the samples, write them and print what the file holds.
+
+        **Raises:** `ValueError` for an unknown problem, or a time-dependent one with fewer than two frames.
+        """
         if self.problem not in registered_problems():
             raise ValueError(f"unknown problem {self.problem!r}; known: {', '.join(registered_problems())}")
         law = random.Threshold(12, 3) if self.coefficient == "threshold" else random.Lognormal()
@@ -54,14 +58,15 @@ class Generate:
 
 @dataclass
 class Describe:
-    """Say what is in a data file: samples, named axes, shapes, ranges, anything suspicious."""
+    """Print what a data file holds: samples, fields, shapes, ranges of values, anything suspicious."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """Data file, or a folder with train, valid and test."""
+    """Data file, or a folder with the folders train, valid and test."""
     samples: int = 64
-    """How many samples to look at for ranges."""
+    """Number of samples read to find the ranges of values."""
 
     def run(self) -> None:
+        """Print the description of every split."""
         for name, data in open_splits(self.file).items():
             print((f"{name}: " if name else "") + data.describe(self.samples))
 
@@ -76,6 +81,7 @@ class Convert:
     """File to write."""
 
     def run(self) -> None:
+        """Convert the file and print what the new one holds."""
         data = open_dataset(self.file)
         write_well(self.out, data, name=self.file.stem)
         print(f"{self.out}: {data.describe()}")

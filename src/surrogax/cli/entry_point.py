@@ -20,7 +20,11 @@ _HELP = """usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for
 
 
 def main(args: list[str] | None = None) -> None:
-    """Entry point. Errors that a person can mend are one sentence on stderr and exit status 1."""
+    """Run the command that `args` (by default those of the process) name.
+
+    An error that the user can mend (`ValueError`, `KeyError`, `OSError`, `FloatingPointError`) is printed as one sentence on
+    standard error, and the process exits with status 1; after an unknown command with status 2.
+    """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
         print(_HELP, end="")

@@ -20,13 +20,14 @@ class Evaluate:
     data: Path
     """Data file."""
     metrics: tuple[str, ...] = ("rel_l2",)
-    """Metrics; see the documentation of `evaluate`."""
+    """Names of metrics; see the documentation of `evaluate`."""
     rollout: int | None = None
-    """Steps of a rollout, for autoregressive surrogates."""
+    """For autoregressive surrogates: number of frames to predict from the start of every trajectory."""
     out: Path | None = None
-    """JSON file for the rows."""
+    """JSON file to which the rows of the table are written."""
 
     def run(self) -> None:
+        """Evaluate, print the table and write its rows."""
         data = open_dataset(self.data)
         table = evaluate(
             {str(path): load(path) for path in self.models}, data, metrics=self.metrics, rollout=self.rollout

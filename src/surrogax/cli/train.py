@@ -30,22 +30,22 @@ from ..surrogates.training.fit import fit
 class DarcyFNO:
     """Train a Fourier neural operator on Darcy flow, compare it with other surrogates and the solver, write a report.
 
-    The same command goes on with an interrupted run. The run folder holds config.toml, metrics.jsonl (an epoch per line),
+    The same command resumes an interrupted run. The run folder holds config.toml, metrics.jsonl (an epoch per line),
     metrics.json, table.json, best.sgx and last.sgx (the saved surrogates), checkpoints/, environment.json and report.html.
     """
 
     folder: Path = Path("runs/darcy-fno")
     """Run folder."""
     config: Path | None = None
-    """A config.toml of another run, in place of all settings below."""
+    """The config.toml of another run; it replaces all settings below."""
     coefficient: Literal["threshold", "lognormal"] = "threshold"
-    """Law of the permeability: two values 12 and 3 (FNO paper), or smooth."""
+    """Law of the permeability: the two values 12 and 3 (threshold, as in the FNO paper), or smooth (lognormal)."""
     grid: int = 57
-    """Points per axis of the stored data and of the zero-shot test, ends included."""
+    """Points per axis, ends included, of the stored data and of the zero-shot test."""
     refine: int = 2
     """Solve on a grid this many times finer than the stored one."""
     subsample: int = 2
-    """Train on every point of the stored data whose number is a multiple of this."""
+    """Train on every n-th stored point per axis, n being this number."""
     train: int = 1000
     """Training samples."""
     val: int = 100
@@ -53,17 +53,17 @@ class DarcyFNO:
     test: int = 200
     """Test samples, read once, for the report."""
     width: int = 24
-    """Channels."""
+    """Channels of the network."""
     modes: int = 10
     """Frequencies kept per axis and sign."""
     depth: int = 4
-    """Fourier blocks."""
+    """Number of Fourier blocks."""
     padding: float = 0.25
-    """Extension of the domain by zeros, as a fraction of it."""
+    """Width of the zero padding of the domain, as a fraction of the domain."""
     network: Literal["default", "original"] = "default"
     """Details of the network: this library's, or those of the original paper (ReLU, batch normalisation)."""
     schedule: Literal["onecycle", "halving"] = "onecycle"
-    """AdamW with one cosine cycle of the learning rate, or with the rate halved every 100 epochs (paper)."""
+    """Schedule of AdamW's learning rate: one cosine cycle, or halved every 100 epochs (paper)."""
     learning_rate: float = 4e-3
     """Largest learning rate."""
     weight_decay: float = 1e-4
@@ -73,13 +73,17 @@ class DarcyFNO:
     batch_size: int = 20
     """Samples per optimiser step."""
     symmetry: bool = True
-    """Show every sample through a random one of the eight symmetries of the square."""
+    """Augment the data: transform every sample by a random one of the eight symmetries of the square."""
     seeds: int = 1
     """Networks trained at once from different initial weights."""
     seed: int = 0
     """Seed of data, weights and batches."""
 
     def run(self) -> None:
+        """Train, or resume, or say that the run is finished.
+
+        **Raises:** `ValueError` if the folder holds a run with other settings, or the config file has unknown ones.
+        """
         settings = self if self.config is None else _read_config(self.config, self.folder)
         folder = settings.folder
         if (folder / "metrics.json").exists() and _same_settings(folder, settings):
@@ -97,7 +101,7 @@ class DarcyFNO:
         _train(settings, folder)
 
     def datasets(self) -> tuple[Dataset, Dataset, Dataset]:
-        """Training, validation and test data at the resolution of the zero-shot test."""
+        """Training, validation and test data on the stored grid, before subsampling."""
         k_data, k_split, _, _ = _keys(self)
         darcy = problem("darcy", a=random.Threshold(12, 3) if self.coefficient == "threshold" else random.Lognormal())
         data = generate(darcy, self.train + self.val + self.test, self.grid, k_data, refine=self.refine)
@@ -121,7 +125,7 @@ PRESETS = {
 
 
 def _keys(s: DarcyFNO):
-    """Keys of data, split, weights and batches."""
+    """Four random keys: for the data, the split, the initial weights and the batches."""
     return jax.random.split(jax.random.key(s.seed), 4)
 
 
@@ -186,7 +190,7 @@ def _report(folder: Path, s: DarcyFNO, result, table, datasets, metrics) -> None
         Picture("Mean relative L2 error per epoch.", result.history.plot()),
         Heading("Errors"),
         Picture(
-            "Error against time per sample in full batches; the grey front is beaten by nothing.",
+            "Error against time per sample in full batches; grey: the front of surrogates that no other beats in both.",
             l2.pareto(dataset=here),
         ),
         Picture("Distribution over test samples.", plots.plot_error_histogram(l2, dataset=here)),
@@ -208,7 +212,7 @@ def _optimizer(s: DarcyFNO) -> optax.GradientTransformation:
 
 
 def _plain(settings: DarcyFNO) -> dict:
-    """The settings that decide the numbers, as TOML knows them."""
+    """The settings on which the results depend, as a dict of plain values."""
     return {k: v for k, v in asdict(settings).items() if k not in ("folder", "config")}
 
 

@@ -1,4 +1,4 @@
-"""The arrays that functions accept which work on the host and under a trace."""
+"""`AnyArray`: the annotation of arguments that may be NumPy or JAX arrays (traced ones included)."""
 
 import numpy as np
 from jaxtyping import Array

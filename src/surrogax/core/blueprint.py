@@ -1,4 +1,4 @@
-"""Objects that a file describes by what they were built from: static parts and arrays."""
+"""Objects that are saved as a blueprint (the settings they were built from) and their arrays."""
 
 import abc
 from typing import Any
@@ -7,18 +7,24 @@ import equinox as eqx
 
 
 class AbstractBlueprint(abc.ABC):
-    """Static, savable parts from which the structure of an object is built again. Register it, for files hold it."""
+    """Static settings from which the structure of an object can be built again.
+
+    A subclass is a frozen dataclass under `@register(tag)`, because files hold its instances.
+    """
 
     @abc.abstractmethod
     def skeleton(self) -> Any:
-        """The object with `jax.ShapeDtypeStruct`s in place of its arrays."""
+        """The object with a `jax.ShapeDtypeStruct` in place of every array."""
 
 
 class AbstractBuilt(eqx.Module):
-    """An object whose structure follows from a blueprint. A file holds the blueprint and the arrays, so that the object may
-    contain functions and modules of other libraries."""
+    """An object whose structure follows from a blueprint.
+
+    A file stores the blueprint and the arrays only. The object may therefore contain functions and modules of other libraries,
+    which no file could store.
+    """
 
     @property
     @abc.abstractmethod
     def blueprint(self) -> AbstractBlueprint:
-        """What the object was built from."""
+        """The settings that the object was built from."""

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class StorageError(ValueError):
-    """A damaged or foreign file: the message says which file, what was found and what was expected."""
+    """Raised for a damaged or foreign file. The message says which file, what was found and what was expected."""
 
 
 @contextmanager

@@ -13,18 +13,18 @@ def minimize(
 ) -> tuple[PyTree, Float[Array, " steps"]]:
     """Minimise a plain function of a pytree of arrays by an optax optimiser, in one scan.
 
-    It serves problems that are too small for `fit`: a likelihood, a classifier. Call it under `jit`, and under `vmap` for
-    several starts. Use `lax.map` in place of `vmap` if the function factorises matrices: on a CPU, batched LAPACK calls side
-    by side can wait for each other for ever.
+    Use it for problems that are too small for `fit`, such as a likelihood or a classifier. Call it under `jit`, and under
+    `vmap` for several starts. If the function factorises matrices, use `lax.map` instead of `vmap`: on a CPU, parallel batched
+    LAPACK calls can deadlock.
 
-    When a value or a gradient is not finite, the parameters of the step before are kept until the end, and all values from
+    If a value or a gradient is not finite at some step, the parameters before that step are returned, and all values from
     that step on are NaN.
 
     **Arguments:**
 
     - `function`: maps a pytree like `start` to a scalar.
-    - `start`: the first parameters.
-    - `optimizer`: `optax.lbfgs()` for smooth functions of few numbers, `optax.adam(1e-2)` otherwise.
+    - `start`: the initial parameters.
+    - `optimizer`: `optax.lbfgs()` for smooth functions of few parameters, `optax.adam(1e-2)` otherwise.
     - `steps`: number of optimiser steps.
 
     **Returns:** the last parameters, and the value of the function before each step, `(steps,)`.
@@ -45,8 +45,8 @@ def minimize(
 def optimizer_step(optimizer: optax.GradientTransformationExtraArgs, objective, params: PyTree, opt_state: PyTree):
     """One optimiser step on a function `objective(params) -> (value, aux)`.
 
-    **Returns:** `(params, opt_state, (value, aux), gradient)`. The first two are those after the step; value, `aux` and
-    gradient are those before it.
+    **Returns:** `(params, opt_state, (value, aux), gradient)`. `params` and `opt_state` are new; `value`, `aux` and `gradient`
+    are evaluated at the old `params`.
     """
     result, grad = jax.value_and_grad(objective, has_aux=True)(params)
     updates, opt_state = optimizer.update(
@@ -56,8 +56,8 @@ def optimizer_step(optimizer: optax.GradientTransformationExtraArgs, objective, 
 
 
 def select(condition, new: PyTree, old: PyTree) -> PyTree:
-    """The leaves of `new` where the scalar `condition` is true, else those of `old`. A leaf that is the same object in both
-    trees is returned as it is."""
+    """`new` if the scalar `condition` is true, else `old`, leaf by leaf. A leaf that is the same object in both trees is
+    returned without computation."""
 
     def pick(a, b):
         return b if a is b else jnp.where(condition, a, b)

@@ -1,9 +1,9 @@
-"""The one place where float64 work inside a float32 program is decided.
+"""Float64 work inside a float32 program.
 
-The x64 flag of the process is the user's and is never flipped. Work that needs double precision (Gram matrices, label
-errors) runs through `in_double`: on concrete arrays it computes in float64 under a local switch and returns NumPy
-arrays. Inside a traced function that is impossible without the flag, because the backward pass would silently be cut to
-float32; then it raises.
+The library never changes the process-wide x64 flag of JAX. Work that needs double precision (Gram matrices, label errors)
+runs through `in_double`. On concrete arrays it computes in float64 under a local switch and returns NumPy arrays. Inside a
+traced function (jit, grad, vmap) it raises `TypeError` unless x64 is on, because the backward pass would silently be rounded
+to float32.
 """
 
 import functools
@@ -16,11 +16,12 @@ from jax.core import Tracer
 
 
 def in_double(function: Callable | None = None, *, promote: bool = True) -> Callable:
-    """Decorator: call `function` with its floating-point array arguments cast to float64 and with x64 enabled. The arrays that
-    it returns are NumPy arrays.
+    """Decorator: call `function` with x64 enabled and its floating-point array arguments cast to float64.
 
-    **Arguments:** `promote`: False leaves the arguments as they are, for a function that sums up large float32 arrays in
-    float64 without a float64 copy of them.
+    Called on concrete arrays, the decorated function returns NumPy arrays.
+
+    **Arguments:** `promote`: False leaves the arguments as they are. Use it for a function that sums large float32 arrays in
+    float64 without copying them to float64.
 
     **Raises:** `TypeError` if called on traced values (under jit, grad or vmap) while x64 is off.
     """

@@ -1,4 +1,4 @@
-"""Progress of a long job: a bar that is drawn again on a terminal, plain lines in a log. Both go to standard error."""
+"""Progress of a long job on standard error: a bar on a terminal, plain lines in a log."""
 
 import sys
 import time
@@ -12,9 +12,12 @@ _DRAW_EVERY = 0.1  # seconds between two drawings on a terminal
 
 
 class ProgressPrinter:
-    """The state of a job of `total` steps, as one line of text: on a terminal behind a bar, in a log every ten seconds.
+    """Prints the progress of a job of `total` steps.
 
-    Call `update` after every step, and `close` once at the end. If the job fails, nothing needs to be called.
+    On a terminal it draws a bar followed by a text; elsewhere it prints the text as a line at most every ten seconds. Call
+    `update` after every step and `close` once at the end. If the job fails, nothing needs to be called.
+
+    **Arguments:** `total`, the number of steps; `text`, shown before the first update; `enabled`, False prints nothing.
     """
 
     def __init__(self, total: int, text: str = "", *, enabled: bool = True):
@@ -22,20 +25,20 @@ class ProgressPrinter:
         self._bar = _Bar(total, text) if enabled and sys.stderr.isatty() else None
 
     def update(self, done: int, text: str):
-        """Show that `done` steps are done, unless the last showing is too recent."""
+        """Show `text` and that `done` steps are done, unless something was shown a moment ago."""
         now = time.monotonic()
         if self._enabled and now - self._last > (_LOG_EVERY if self._bar is None else _DRAW_EVERY):
             self._last = now
             self._show(done, text)
 
     def close(self, done: int, text: str):
-        """Show the last state, however recent the one before is, and end the line."""
+        """Show the final `text` in any case and end the line."""
         if self._enabled:
             self._show(done, text)
         self.stop()
 
     def stop(self):
-        """End the line as it is."""
+        """End the line without showing anything new."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -49,8 +52,8 @@ class ProgressPrinter:
 class _Bar:
     """A bar and a text on the terminal, drawn by rich.
 
-    It has a console of its own, no thread, and it leaves the cursor and standard error alone: a job that fails before `stop`
-    leaves nothing behind that would have to be put right.
+    It has its own console and no thread, and it does not hide the cursor or redirect standard error. A job that fails before
+    `stop` therefore leaves the terminal in order.
     """
 
     def __init__(self, total: int, text: str):
@@ -74,7 +77,7 @@ class _Bar:
 
 
 def track(items: Sequence, label: str, *, enabled: bool = True) -> Iterator:
-    """Iterate over `items` and show how many are done and how many seconds are left, under a `label`."""
+    """Yield the items one by one, showing `label`, the number of items done and an estimate of the seconds left."""
     line = ProgressPrinter(len(items), label, enabled=enabled)
     start = time.monotonic()
     try:

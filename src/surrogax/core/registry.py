@@ -1,4 +1,4 @@
-"""Tags of classes. A file names a class by its tag and by nothing else, so it can build registered classes only."""
+"""Tags of classes. A file names a class by its tag only, so loading a file can build registered classes only."""
 
 import dataclasses
 import enum
@@ -15,15 +15,16 @@ def register(tag: str) -> Callable[[type[_T]], type[_T]]:
     """Class decorator that lets `save` and `load` handle a class under a unique tag: `@register("fno")`.
 
     The class is a dataclass (a frozen configuration, for example), an `equinox.Module`, a named tuple or an `enum.Enum`.
-    Instances can then be saved, and the class itself too, where a field holds a class. A registered base class does not
-    register the classes derived from it. Files hold the tag and the names of fields or members: renaming one of them makes
-    older files unreadable. Write `@register` above `@dataclass`.
+    Instances can then be saved; so can the class itself, where a field holds a class. Registering a base class does not
+    register its subclasses. Files hold the tag and the names of fields or enum members: renaming one of them makes older
+    files unreadable. Write `@register` above `@dataclass`.
 
     `load` sets fields without calling `__init__` or `__post_init__`, because a constructor may do anything. A class that
     wants its fields checked when they are read from a file declares equinox's `__check_init__(self)`, which raises
     `ValueError`: `load` calls it.
 
-    **Raises:** `TypeError` for any other class; `ValueError` for a tag that another class has, or a second tag.
+    **Raises:** `TypeError` for any other kind of class; `ValueError` for a tag that another class has, or for a second tag of
+    the same class.
     """
 
     def decorate(cls: type[_T]) -> type[_T]:
@@ -48,17 +49,17 @@ def register(tag: str) -> Callable[[type[_T]], type[_T]]:
 
 
 def tag_of(cls: type) -> str | None:
-    """The tag of a class, None for one that is not registered."""
+    """The tag of a class, or None if it is not registered."""
     return _TAGS.get(cls)
 
 
 def type_of(tag: str) -> type | None:
-    """The class of a tag, None for an unknown one."""
+    """The class with this tag, or None if there is none."""
     return _TYPES.get(tag)
 
 
 def tags() -> list[str]:
-    """All tags that are registered now."""
+    """All registered tags, sorted."""
     return sorted(_TYPES)
 
 
@@ -68,13 +69,15 @@ def field_names(cls: type) -> tuple[str, ...]:
 
 
 def is_named_tuple(cls: type) -> bool:
+    """Whether a class was made by `typing.NamedTuple` or `collections.namedtuple`."""
     return issubclass(cls, tuple) and hasattr(cls, "_fields")
 
 
 def qualified_name(cls: type) -> str:
+    """Module and name of a class, such as "surrogax.core.domains.grid.Grid"."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _is_plain_enum(cls: type) -> bool:
-    # A combination of flags has no name of its own.
+    # A combination of flags is no member and has no name to store.
     return issubclass(cls, enum.Enum) and not issubclass(cls, enum.Flag)

@@ -1,12 +1,12 @@
-"""A safetensors file that holds arrays by name and, in its metadata, a tree of JSON and a checksum of the whole file.
+"""Safetensors files that hold arrays by name and, in their metadata, a JSON value and a checksum.
 
-A safetensors file is the length of its header (8 bytes), the header (JSON: `__metadata__`, then dtype, shape and position of
-every array) and the values of the arrays. Our metadata is one entry,
+A safetensors file consists of the length of its header (8 bytes), the header (JSON: `__metadata__`, then dtype, shape and
+position of every array) and the values of the arrays. Our metadata has one entry, stored as JSON text:
 
     "surrogax": {"format": 2, "crc32": "89abcdef", "tree": …}
 
-as JSON text. `crc32` is the checksum of all bytes of the file, its own eight digits taken as zeros. Any tool that reads
-safetensors opens the arrays; one that writes the file anew breaks the checksum.
+`crc32` is the checksum of all bytes of the file, computed with its own eight digits replaced by zeros. Any tool that reads
+safetensors can open the arrays. A tool that rewrites the file breaks the checksum.
 """
 
 import json
@@ -31,15 +31,15 @@ _NAMES = {
 }
 _DTYPES = {code: jnp.dtype(name) for code, name in _NAMES.items()}
 DTYPES = {dtype.name: dtype for dtype in _DTYPES.values()}
-"""The dtypes that a file can hold, by name. There are no complex ones."""
+"""The dtypes that a file can hold, by name. Complex dtypes are not among them."""
 
-# Inside a JSON string every quotation mark is escaped, so that `"surrogax":"` is the key itself, wherever it is found.
+# Quotation marks inside a JSON string are escaped, so an unescaped `"surrogax":"` can only be the key itself.
 _ENTRY = re.compile(rb'"surrogax":"\{\\"format\\":(\d{1,9}),\\"crc32\\":\\"([0-9a-f]{8})\\",')
 _NO_CHECKSUM = b"00000000"
 
 
 def write(path: str | os.PathLike, tree: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a JSON value and C-contiguous arrays of the `DTYPES`. The file `path` is replaced in one step."""
+    """Write the JSON value `tree` and C-contiguous arrays with dtypes from `DTYPES`. The file `path` is replaced in one step."""
     entry = {"format": FORMAT, "crc32": _NO_CHECKSUM.decode(), "tree": tree}
     text = json.dumps(entry, allow_nan=False, separators=(",", ":"))
     content = safetensors.numpy.save(dict(arrays), metadata={"surrogax": text})
@@ -51,10 +51,12 @@ def write(path: str | os.PathLike, tree: Any, arrays: Mapping[str, np.ndarray]) 
 
 
 def read(path: str | os.PathLike) -> tuple[Any, dict[str, np.ndarray]]:
-    """The JSON value and the arrays of a file, which are writable. The checksum is compared before anything is decoded, and
-    no more memory is used than about three times the size of the file.
+    """Read a file: its JSON value, and its arrays by name as writable NumPy arrays.
 
-    **Raises:** `ValueError`, mostly `StorageError`, without the name of the file, which the caller adds.
+    The checksum is compared before anything is decoded. Memory use is at most about three times the size of the file.
+
+    **Raises:** `ValueError` (usually `StorageError`) for a damaged or foreign file. The message does not name the file; the
+    caller adds the name.
     """
     with open(path, "rb") as file:
         start, size = file.read(9), os.fstat(file.fileno()).st_size
@@ -102,6 +104,6 @@ def _array(name: str, dtype: str, shape: list[int], data: bytearray) -> np.ndarr
 
 
 def _checksum(content: bytes, start: int) -> bytes:
-    """Checksum of a file's content, the eight digits from byte `start` on taken as zeros."""
+    """CRC-32 of a file's content as eight hexadecimal digits, with the eight bytes from `start` on replaced by zeros."""
     with memoryview(content) as view, view[:start] as before, view[start + len(_NO_CHECKSUM) :] as after:
         return b"%08x" % zlib.crc32(after, zlib.crc32(_NO_CHECKSUM, zlib.crc32(before)))

@@ -42,7 +42,7 @@ def save(path: str | os.PathLike, obj: Any) -> None:
 
 
 def load(path: str | os.PathLike) -> Any:
-    """What `save` wrote: JAX arrays as JAX arrays, NumPy arrays as NumPy arrays, objects of their registered classes.
+    """Read what `save` wrote: JAX arrays as JAX arrays, NumPy arrays as NumPy arrays, objects as their registered classes.
 
     **Raises:** `StorageError` for a damaged or foreign file, an unknown tag, a class whose fields have changed, and an object
     that the `__check_init__` of its class refuses.
@@ -64,8 +64,8 @@ def load(path: str | os.PathLike) -> Any:
 def save_arrays(path: str | os.PathLike, tree: Any) -> None:
     """Save the arrays and numbers of any pytree by their key paths, as a file that `load_arrays` reads.
 
-    The structure of the tree and all other leaves (functions) are not stored. This serves models of other libraries; give
-    classes of your own a tag and use `save`.
+    The structure of the tree and all other leaves (functions, for example) are not stored. Use it for models of other
+    libraries; for your own classes, register a tag and use `save`.
     """
     arrays: dict[str, np.ndarray] = {}
     keyed = ((jax.tree_util.keystr(key), leaf) for key, leaf in _leaves(tree) if _is_value(leaf))
@@ -74,8 +74,9 @@ def save_arrays(path: str | os.PathLike, tree: Any) -> None:
 
 
 def load_arrays(path: str | os.PathLike, like: Any) -> Any:
-    """`like` with its arrays and numbers replaced by those of a file that `save_arrays` wrote. Leaves of `like` that are
-    `jax.ShapeDtypeStruct` count as arrays.
+    """Read a file of `save_arrays` and return a copy of `like` with the arrays and numbers of the file.
+
+    Leaves of `like` that are `jax.ShapeDtypeStruct` count as arrays.
 
     **Raises:** `StorageError` if key paths, shapes or dtypes differ.
     """
@@ -123,7 +124,7 @@ def _some(names: set[str]) -> str:
 
 
 def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
-    """The JSON node of a value at the path `where`; its arrays are added to `arrays`."""
+    """The JSON node of a value at the path `where`. The arrays of the value are added to `arrays` under their paths."""
     kind = type(value)
     if value is None or kind in (bool, int, str):
         return value
@@ -175,7 +176,7 @@ def _encode_array(value: jax.Array | np.ndarray | np.generic, where: str, arrays
 
 
 def _array_name(where: str) -> str:
-    """Name in the file of the array at a path: the path, "value" for an array that is the whole object."""
+    """Name in the file of the array at a path: the path itself, or "value" if the array is the whole object."""
     return where.removeprefix(".") or "value"
 
 
@@ -183,7 +184,7 @@ def _array_name(where: str) -> str:
 
 
 def _decode(node: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
-    """The value of a JSON node at the path `where`; its arrays are taken out of `arrays`."""
+    """The value of a JSON node at the path `where`. The arrays of the value are removed from `arrays`."""
     match node:
         case None | bool() | int() | float() | str():
             return node
@@ -238,7 +239,7 @@ def _member(cls: type, name: str, where: str) -> enum.Enum:
 
 
 def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
-    """An instance of `cls` with these fields, made without its constructor."""
+    """An instance of `cls` with these fields, made without calling its constructor."""
     if issubclass(cls, enum.Enum):
         raise StorageError(f"{where or 'the object'} gives fields to {cls.__qualname__}, which is an enum")
     names = field_names(cls)
@@ -262,7 +263,7 @@ def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
 
 
 def _filled(blueprint: Any, values: dict[str, Any], where: str) -> Any:
-    """The skeleton of a blueprint with these arrays by their paths."""
+    """The skeleton of a blueprint, filled with the arrays `values`, given by path."""
     if not isinstance(blueprint, AbstractBlueprint):
         raise StorageError(f"{where or 'the object'} is built from a {type(blueprint).__name__}, which is no blueprint")
     try:

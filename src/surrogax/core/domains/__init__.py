@@ -1,4 +1,7 @@
-"""Where fields live: boxes, uniform grids, point clouds and meshes, behind one interface, `AbstractDomain`."""
+"""Domains, the sets of points at which fields have values: uniform grids on boxes, point clouds and meshes.
+
+`AbstractDomain` is their common interface.
+"""
 
 from .domain import AbstractDomain as AbstractDomain
 from .domain import Edges as Edges

@@ -1,4 +1,4 @@
-"""What a domain is: where the values of a field live, and what every consumer may ask of it."""
+"""`AbstractDomain`: the points at which a field has values, and all that the rest of the library may ask about them."""
 
 import abc
 from collections.abc import Mapping
@@ -17,9 +17,10 @@ class Edges(eqx.Module):
 
     **Fields:**
 
-    - `index` `(e, 2)`: numbers of the sender and of the receiver.
-    - `mask` `(e,)`: True at real edges; padded ones join site 0 with itself.
-    - `ends`: names of the domains that senders and receivers belong to; `("", "")` joins the main domain with itself.
+    - `index` `(e, 2)`: number of the sending site and number of the receiving site of every edge.
+    - `mask` `(e,)`: True at real edges. A padded edge joins site 0 with itself.
+    - `ends`: names of the domains to which the senders and the receivers belong. `("", "")` means that both belong to the main
+      domain.
     """
 
     index: Int[Array, "*batch e 2"]
@@ -28,14 +29,14 @@ class Edges(eqx.Module):
 
 
 class Sites(eqx.Module):
-    """The points of one sample.
+    """The points of one sample. `*space` is one axis per coordinate on a grid, and a single axis on clouds and meshes.
 
     **Fields:**
 
     - `points` `(*space, d)`: coordinates.
     - `weights` `(*space)`: quadrature weights, zero at padded points.
-    - `mask` `(*space)`: True at real points; None where all are.
-    - `edges`: sets of edges between the points, none on grids and clouds.
+    - `mask` `(*space)`: True at real points, False at padded ones; None if all points are real.
+    - `edges`: sets of edges between the points; empty on grids and clouds.
     """
 
     points: Shaped[Any, "*space d"]
@@ -45,11 +46,14 @@ class Sites(eqx.Module):
 
 
 class AbstractDomain(abc.ABC):
-    """Where the values of a field live. Nobody asks which kind of domain it is.
+    """The points at which a field has values. Code that uses a domain calls these methods instead of asking for its kind.
 
-    `Grid`, `PointCloudLayout` and `MeshLayout` are static (hashable): datasets and tasks hold them. A grid is known
-    without a sample. Of a cloud or a mesh that differs from sample to sample the layout names the `arrays` of a sample
-    in which points, weights, mask and edges are found. `PointCloud` and `Mesh` hold those arrays themselves.
+    There are two forms:
+
+    - Static domains are hashable and hold no arrays: `Grid`, `PointCloudLayout`, `MeshLayout`. Datasets and tasks hold these. A
+      `Grid` computes its points. A layout describes clouds or meshes that differ from sample to sample; it names the `arrays`
+      of a sample in which points, weights, mask and edges are stored.
+    - `PointCloud` and `Mesh` hold the arrays of points themselves.
 
     **Fields:** `ndim`, the number of coordinates of a point; `shape`, the number of points along every space axis, padding
     included.
@@ -61,53 +65,60 @@ class AbstractDomain(abc.ABC):
     @property
     @abc.abstractmethod
     def space_axes(self) -> int:
-        """Number of array axes that the points take: one per coordinate on a grid, one on a cloud."""
+        """Number of space axes of a field's array: `ndim` on a grid, 1 on a cloud or mesh."""
 
     @property
     @abc.abstractmethod
     def arrays(self) -> tuple[str, ...]:
-        """Names of the arrays of a sample that describe its points; empty where no sample is needed."""
+        """Names of the arrays of a sample that `sites` reads; empty if `sites` needs no sample."""
 
     @property
     @abc.abstractmethod
     def fixed(self) -> bool:
-        """Whether every sample has the same points, so that fields may be averaged point by point over samples."""
+        """Whether every sample has the same points. Fields can then be averaged over samples point by point."""
 
     @abc.abstractmethod
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
-        """Points, quadrature weights, mask and edges of one sample, in physical coordinates."""
+        """Points (in physical coordinates), quadrature weights, mask and edges of one sample.
+
+        **Raises:** `ValueError` if the sample lacks one of `arrays`.
+        """
 
     @abc.abstractmethod
     def scaled(self, points):
-        """Coordinates `(…, d)` as networks see them: scaled to [0, 1] per axis where a box is known."""
+        """Coordinates as networks see them, from physical ones `(…, d)`: scaled to [0, 1] along every axis of a box; unchanged on
+        clouds and meshes, which have no box."""
 
     @abc.abstractmethod
     def at_shape(self, shape: tuple[int, ...]) -> "AbstractDomain":
-        """The domain of a field with so many points per space axis."""
+        """This domain with `shape` points per space axis: another resolution of a grid. Clouds and meshes return themselves."""
 
     @abc.abstractmethod
     def as_grid(self, purpose: str) -> "Grid":
-        """The uniform grid. **Raises:** `ValueError` that names the purpose where there is none."""
+        """This domain, if it is a uniform grid.
+
+        **Raises:** `ValueError` otherwise; the message says that `purpose` needs a uniform grid.
+        """
 
     @abc.abstractmethod
     def matches(self, other: "AbstractDomain") -> bool:
-        """Whether fields on `other` mean the same as fields here, the resolution apart."""
+        """Whether a model fitted on this domain can read fields on `other`. The number of points may differ."""
 
     @abc.abstractmethod
     def layout(self, name: str = "") -> "AbstractDomain":
-        """The static part, for points that a dataset holds under this name."""
+        """The static form of this domain. `name` is the domain's name in a dataset and prefixes the names of its `arrays`."""
 
     @abc.abstractmethod
     def stored(self, name: str, samples: int) -> dict[str, np.ndarray]:
-        """The arrays of the points as a dataset of so many samples holds them; none for a grid.
+        """The arrays that describe the points, by name, with a leading axis of `samples`; none for a grid.
 
         **Raises:** `TypeError` for a layout, which holds no points.
         """
 
     @abc.abstractmethod
     def example(self, samples: int, key: Array) -> "AbstractDomain":
-        """Points of this form for so many samples: a grid itself, random clouds and meshes elsewhere."""
+        """Points for `samples` synthetic samples: random clouds or meshes from a layout; every other domain returns itself."""
 
     @abc.abstractmethod
     def over_time(self, frames: int, dt: float) -> "AbstractDomain":
-        """The domain of `frames` instants, `dt` apart: time is the first space axis and the first coordinate."""
+        """The space-time domain of `frames` instants, `dt` apart. Time is its first space axis and its first coordinate."""

@@ -1,4 +1,4 @@
-"""Boxes with boundary conditions and uniform grids on them; both are static (hashable, without arrays)."""
+"""Boxes with boundary conditions, and uniform grids on them. Both are static: hashable and without arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +28,9 @@ _BOUNDARY_OF: dict[Layout, Boundary] = {"nodes": "dirichlet", "cells": "neumann"
 class Axis:
     """One axis of a `Box`: the interval [start, stop] and the boundary condition at its two ends.
 
-    `boundary=None` stands for an axis without boundary condition (time).
+    `boundary` is "dirichlet", "neumann" or "periodic", or None for an axis without boundary condition (time).
+
+    **Raises:** `ValueError` for an empty interval or an unknown boundary condition.
     """
 
     name: str
@@ -54,7 +56,11 @@ class Axis:
 class Box:
     """A product of intervals with a boundary condition per axis.
 
-    `Box(x=(0, 1), y=(0, 2, "neumann"), t=(0, 5))`: spatial axes default to "dirichlet", the axis named `t` to none.
+    Every keyword is an axis, `name=(start, stop)` or `name=(start, stop, boundary)`, for example
+    `Box(x=(0, 1), y=(0, 2, "neumann"), t=(0, 5))`. The boundary condition defaults to "dirichlet", and to none for the axis
+    named `t`.
+
+    **Raises:** `ValueError` for a box without axes or an axis that is not two or three values.
     """
 
     axes: tuple[Axis, ...]
@@ -72,7 +78,7 @@ class Box:
 
     @classmethod
     def unit(cls, ndim: int, boundary: Boundary = "dirichlet") -> "Box":
-        """The unit interval, square or cube with one boundary condition on every side."""
+        """The unit interval, square or cube with the same boundary condition on every side."""
         return cls(tuple(Axis(name, 0.0, 1.0, boundary) for name in _names(ndim)))
 
     @property
@@ -85,7 +91,10 @@ class Box:
 
     @property
     def conditions(self) -> tuple[Boundary, ...]:
-        """`boundaries` of a box without time axis."""
+        """The boundary condition of every axis.
+
+        **Raises:** `ValueError` if an axis has none, as a time axis.
+        """
         found: tuple[Boundary, ...] = tuple(axis.boundary for axis in self.axes if axis.boundary is not None)
         if len(found) < len(self.axes):
             raise ValueError(f"axes {self.names} with boundaries {self.boundaries}: one has no boundary condition")
@@ -100,8 +109,10 @@ class Box:
         return tuple(axis.length for axis in self.axes)
 
     def grid(self, shape: "int | tuple[int, ...] | Grid") -> "Grid":
-        """The grid that suits the boundary conditions: Dirichlet and time axes get nodes including both ends, Neumann
-        axes cell centres, periodic axes nodes without the right end. A grid on this box is returned as it is.
+        """The grid with `shape` points (one number for all axes, or one per axis) that suits the boundary conditions.
+
+        Dirichlet and time axes get nodes including both ends, Neumann axes cell centres, periodic axes nodes without the right
+        end. If `shape` is a grid on this box, it is returned unchanged.
 
         **Raises:** `ValueError` for a grid on another box.
         """
@@ -116,10 +127,17 @@ class Box:
 @register("Grid")
 @dataclass(frozen=True)
 class Grid(AbstractDomain):
-    """A uniform grid on a `Box`.
+    """A uniform grid on a `Box`. Make one with `Grid.unit_square(64)` or `box.grid(64)`.
 
-    `layouts` per axis: "nodes" has n points with both ends, spacing L/(n-1); "cells" the n cell centres, spacing L/n;
-    "periodic" n nodes without the right end, spacing L/n.
+    **Arguments:**
+
+    - `box`: the domain.
+    - `shape`: points per axis.
+    - `layouts`: where the n points of an axis of length L are. "nodes": from one end to the other, both included, with spacing
+      L/(n−1). "cells": the centres of n cells, with spacing L/n. "periodic": from the left end on, without the right end, with
+      spacing L/n.
+
+    **Raises:** `ValueError` if the numbers of axes differ, for an unknown layout, and for too few points (2 for "nodes").
     """
 
     box: Box
@@ -139,21 +157,27 @@ class Grid(AbstractDomain):
 
     @classmethod
     def unit(cls, shape: int | tuple[int, ...], ndim: int | None = None, layout: Layout = "nodes") -> "Grid":
-        """A grid on the unit interval, square or cube; `layout` holds for every axis."""
+        """A grid on the unit interval, square or cube with the same layout on every axis.
+
+        `shape` is the number of points per axis: a tuple, or one number for `ndim` axes (1 by default).
+        """
         if isinstance(shape, int):
             shape = (shape,) * (1 if ndim is None else ndim)
         return cls(Box.unit(len(shape), _BOUNDARY_OF[layout]), tuple(shape), (layout,) * len(shape))
 
     @classmethod
     def unit_interval(cls, n: int, layout: Layout = "nodes") -> "Grid":
+        """`n` points on [0, 1]."""
         return cls.unit(n, 1, layout)
 
     @classmethod
     def unit_square(cls, n: int, layout: Layout = "nodes") -> "Grid":
+        """`n` × `n` points on [0, 1]²."""
         return cls.unit(n, 2, layout)
 
     @classmethod
     def unit_cube(cls, n: int, layout: Layout = "nodes") -> "Grid":
+        """`n` × `n` × `n` points on [0, 1]³."""
         return cls.unit(n, 3, layout)
 
     @property
@@ -166,7 +190,7 @@ class Grid(AbstractDomain):
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """() : a grid needs no arrays of the sample."""
+        """Empty: a grid computes its points without a sample."""
         return ()
 
     @property
@@ -180,6 +204,7 @@ class Grid(AbstractDomain):
 
     @property
     def spacing(self) -> tuple[float, ...]:
+        """Distance of neighbouring points along every axis."""
         return tuple(
             length / (n - 1 if layout == "nodes" else n)
             for length, n, layout in zip(self.box.extent, self.shape, self.layouts, strict=True)
@@ -187,7 +212,7 @@ class Grid(AbstractDomain):
 
     @property
     def coordinates(self) -> tuple[np.ndarray, ...]:
-        """Per axis the coordinates of its points, float64 `(n,)`."""
+        """One float64 array `(n,)` per axis: the coordinates of the points along it."""
         shift = {"nodes": 0.0, "cells": 0.5, "periodic": 0.0}
         return tuple(
             axis.start + h * (np.arange(n) + shift[layout])
@@ -201,8 +226,8 @@ class Grid(AbstractDomain):
 
     @property
     def weights(self) -> Float[np.ndarray, "*space"]:
-        """Quadrature weights `(*shape)`, float64: trapezoidal rule on nodes, midpoint rule elsewhere; they sum to the
-        volume of the box."""
+        """Quadrature weights, float64 `(*shape)`: the trapezoidal rule on "nodes", equal weights on the other layouts. Their sum
+        is the volume of the box."""
         weights = np.ones(())
         for n, h, layout in zip(self.shape, self.spacing, self.layouts, strict=True):
             w = np.full(n, h)
@@ -217,8 +242,12 @@ class Grid(AbstractDomain):
         return np.ones(self.shape, bool)
 
     def subsample(self, stride: int | tuple[int, ...]) -> "Grid":
-        """Every `stride`-th point. Raises if the coarse grid would not be nested: nodes need `stride` to divide n-1
-        (421 nests 211, 141, 85), periodic axes n; cell centres of a coarser grid are no subset of the finer ones."""
+        """The grid of every `stride`-th point, on the same box. `stride` is one number, or one per axis.
+
+        **Raises:** `ValueError` if the coarse points would not be a grid of the same layout on the same box. `stride` must divide
+        n−1 on "nodes" (421 points nest 211, 141 and 85) and n on "periodic" axes. "cells" cannot be subsampled: the centres of
+        coarse cells are no centres of fine cells.
+        """
         strides = (stride,) * self.ndim if isinstance(stride, int) else tuple(stride)
         if len(strides) != self.ndim:
             raise ValueError(f"subsample by {strides}: expected one stride or one for each of the axes {self.names}")
@@ -235,7 +264,10 @@ class Grid(AbstractDomain):
         return replace(self, shape=tuple(shape))
 
     def refine(self, factor: int) -> "Grid":
-        """The grid of which this one is every `factor`-th point; nodes and periodic axes only."""
+        """The finer grid whose every `factor`-th point is a point of this grid.
+
+        **Raises:** `ValueError` on "cells", where no such grid exists.
+        """
         fine = replace(
             self,
             shape=tuple(
@@ -247,11 +279,11 @@ class Grid(AbstractDomain):
         return fine
 
     def layout(self, name: str = "") -> "Grid":
-        """The static part, which is the grid itself."""
+        """The grid itself, which is static."""
         return self
 
     def stored(self, name: str, samples: int) -> dict[str, np.ndarray]:
-        """The arrays that a dataset holds of its points: none."""
+        """Empty: a dataset on a grid stores no arrays of points."""
         return {}
 
     def example(self, samples: int, key: Array) -> "Grid":
@@ -259,7 +291,7 @@ class Grid(AbstractDomain):
         return self
 
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
-        """All points of the grid, whatever the sample."""
+        """All points of the grid and their weights; the sample is not read."""
         return Sites(self.points, self.weights)
 
     def scaled(self, points):
@@ -279,7 +311,10 @@ class Grid(AbstractDomain):
         return isinstance(other, Grid) and (other.box, other.layouts) == (self.box, self.layouts)
 
     def over_time(self, frames: int, dt: float) -> "Grid":
-        """The grid of space and time: an axis `t` with `frames` nodes, `dt` apart, in front."""
+        """The grid of time and space: this grid with a first axis `t` of `frames` nodes from 0 on, `dt` apart.
+
+        **Raises:** `ValueError` for fewer than two frames.
+        """
         if frames < 2:
             raise ValueError(f"a space-time grid needs two frames or more, got {frames}")
         box = Box((Axis("t", 0.0, (frames - 1) * dt, None), *self.box.axes))

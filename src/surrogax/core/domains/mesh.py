@@ -1,4 +1,4 @@
-"""Unstructured meshes: points joined by edges and cells, as arrays and as the static layout by which a dataset holds them."""
+"""Unstructured meshes, points joined by edges: `Mesh` holds the arrays, `MeshLayout` is the static form for datasets."""
 
 import itertools
 import math
@@ -19,15 +19,17 @@ from .point_cloud import OverTime, example_mask, named, no_grid, padded, repeate
 
 @register("Mesh")
 class Mesh(eqx.Module, AbstractDomain):
-    """Points with quadrature weights and directed edges, padded so that meshes of different size batch.
+    """Points with quadrature weights and directed edges. Meshes of different size are padded to form a batch.
 
     **Arguments:**
 
     - `points` `(n, d)`, `weights` `(n,)`, `mask` `(n,)`: as in `PointCloud`.
-    - `edges` `(e, 2)`: numbers of sender and receiver; give both directions where information flows both ways.
-    - `edge_mask` `(e,)`: True at real edges.
+    - `edges` `(e, 2)`: number of the sending point and number of the receiving point. List an edge in both directions if
+      information should flow both ways.
+    - `edge_mask` `(e,)`: True at real edges, False at padded ones; by default all are real.
 
-    A batch of meshes has a leading axis on every array. `Mesh.from_cells` makes weights and edges from simplices.
+    A batch of meshes has a leading axis on every array. `Mesh.from_cells` computes weights and edges from simplices,
+    `Mesh.stack` pads and stacks meshes.
     """
 
     points: Float[Array, "*batch n d"]
@@ -47,8 +49,15 @@ class Mesh(eqx.Module, AbstractDomain):
 
     @classmethod
     def from_cells(cls, points: np.ndarray, cells: np.ndarray) -> "Mesh":
-        """The mesh of simplices `cells` `(m, d+1)` (intervals, triangles, tetrahedra): edges in both directions, and the
-        weights of the vertex rule ∫f ≈ Σ_cells |cell| mean of f at its vertices, exact for linear f."""
+        """The mesh of simplices (intervals, triangles, tetrahedra).
+
+        Every side of a cell becomes an edge in both directions. The weights are those of the vertex rule
+        ∫f ≈ Σ_cells |cell| · (mean of f over the vertices of the cell), which is exact for linear f.
+
+        **Arguments:** `points` `(n, d)`; `cells` `(m, d+1)`, the point numbers of the vertices of every cell.
+
+        **Raises:** `ValueError` for cells of another shape or with point numbers outside 0 … n−1.
+        """
         points, cells = np.asarray(points), np.asarray(cells)
         dim = points.shape[-1]
         if cells.ndim != 2 or cells.shape[1] != dim + 1:
@@ -63,7 +72,7 @@ class Mesh(eqx.Module, AbstractDomain):
 
     @classmethod
     def stack(cls, meshes: "list[Mesh]") -> "Mesh":
-        """Meshes of different size as one batch, padded to the most points and edges."""
+        """Meshes of different size as one batch, padded to the largest numbers of points and edges."""
         n, e = max(m.points.shape[0] for m in meshes), max(m.edges.shape[0] for m in meshes)
         return cls(
             jnp.stack([padded(m.points, n) for m in meshes]),
@@ -74,11 +83,12 @@ class Mesh(eqx.Module, AbstractDomain):
         )
 
     def layout(self, name: str = "") -> "MeshLayout":
-        """The static part, for meshes stored in the arrays `name.points`, `name.edges`, … of a sample."""
+        """The layout of meshes of this size, whose arrays a sample stores as `name.points`, `name.edges`, … (without a name as
+        `points`, `edges`, …)."""
         return MeshLayout(self.points.shape[-1], self.points.shape[-2], self.edges.shape[-2], name)
 
     def stored(self, name: str, samples: int) -> dict[str, np.ndarray]:
-        """The arrays as a dataset of so many samples holds them; a single mesh is that of every sample."""
+        """The arrays by name, with a leading sample axis. A single mesh is repeated for all `samples`."""
         arrays = (self.points, self.weights, self.mask, self.edges, self.edge_mask)
         return {
             key: repeated(np.asarray(x), samples if self.points.ndim == 2 else None)
@@ -86,7 +96,7 @@ class Mesh(eqx.Module, AbstractDomain):
         }
 
     def example(self, samples: int, key: Array) -> "Mesh":
-        """The points themselves."""
+        """The mesh itself."""
         return self
 
     @property
@@ -132,8 +142,12 @@ class Mesh(eqx.Module, AbstractDomain):
 @register("MeshLayout")
 @dataclass(frozen=True)
 class MeshLayout(AbstractDomain):
-    """Meshes that differ from sample to sample: their dimension, the numbers of points and edges that arrays are padded
-    to, and the name of the set; a sample holds `points`, `weights`, `mask`, `edges` and `edge_mask`."""
+    """Meshes that differ from sample to sample. Each sample stores its mesh in the arrays `points`, `weights`, `mask`, `edges`
+    and `edge_mask`, or `name.points`, … if the layout has a name.
+
+    **Fields:** `ndim`, coordinates per point; `capacity` and `edge_capacity`, the numbers of points and edges that all arrays
+    are padded to; `name`, the name of the domain in its dataset.
+    """
 
     ndim: int
     capacity: int
@@ -184,7 +198,7 @@ class MeshLayout(AbstractDomain):
         no_grid(purpose)
 
     def matches(self, other: AbstractDomain) -> bool:
-        """Whether `other` is a mesh of the same dimension and name, of any size."""
+        """Whether `other` is a mesh layout with the same dimension and name; sizes may differ."""
         return isinstance(other, MeshLayout) and (other.ndim, other.name) == (self.ndim, self.name)
 
     def over_time(self, frames: int, dt: float) -> OverTime:

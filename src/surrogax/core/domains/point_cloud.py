@@ -1,4 +1,4 @@
-"""Scattered points: the arrays of one cloud or of a batch, and the static layout by which a dataset holds them."""
+"""Scattered points: `PointCloud` holds the arrays, `PointCloudLayout` is the static form for datasets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,15 +16,16 @@ from .domain import AbstractDomain, Sites
 
 @register("PointCloud")
 class PointCloud(eqx.Module, AbstractDomain):
-    """Scattered points with quadrature weights, padded to a common number so that clouds of different size batch.
+    """Scattered points with quadrature weights. Clouds of different size are padded to form a batch.
 
     **Arguments:**
 
-    - `points`: coordinates `(n, d)`.
-    - `weights`: quadrature weights `(n,)`; by default 1/(number of valid points), so that they sum to one.
-    - `mask`: True where a point is real, `(n,)`; padded points carry weight zero and are ignored by losses and metrics.
+    - `points` `(n, d)`: coordinates.
+    - `weights` `(n,)`: quadrature weights; by default 1/(number of real points), so that they sum to one.
+    - `mask` `(n,)`: True at real points, False at padded ones; by default all are real. Padded points get weight zero, and
+      losses and metrics ignore them.
 
-    A batch of clouds has a leading axis on every array.
+    A batch of clouds has a leading axis on every array; `PointCloud.stack` pads and stacks clouds.
     """
 
     points: Float[Array, "*batch n d"]
@@ -40,7 +41,7 @@ class PointCloud(eqx.Module, AbstractDomain):
 
     @classmethod
     def stack(cls, clouds: "list[PointCloud]") -> "PointCloud":
-        """Clouds of different size as one batched cloud, padded to the largest."""
+        """Clouds of different size as one batch, padded to the largest number of points."""
         n = max(c.points.shape[0] for c in clouds)
         points, weights, mask = (
             jnp.stack([padded(array, n) for array in arrays])
@@ -49,11 +50,12 @@ class PointCloud(eqx.Module, AbstractDomain):
         return cls(points, weights, mask)
 
     def layout(self, name: str = "") -> "PointCloudLayout":
-        """The static part, for clouds stored in the arrays `name.points`, `name.weights` and `name.mask` of a sample."""
+        """The layout of clouds of this size, whose arrays a sample stores as `name.points`, `name.weights` and `name.mask`
+        (without a name as `points`, `weights` and `mask`)."""
         return PointCloudLayout(self.points.shape[-1], self.points.shape[-2], name)
 
     def stored(self, name: str, samples: int) -> dict[str, np.ndarray]:
-        """The arrays as a dataset of so many samples holds them; a single cloud is that of every sample."""
+        """The arrays by name, with a leading sample axis. A single cloud is repeated for all `samples`."""
         arrays = (self.points, self.weights, self.mask)
         return {
             key: repeated(np.asarray(x), samples if self.points.ndim == 2 else None)
@@ -61,7 +63,7 @@ class PointCloud(eqx.Module, AbstractDomain):
         }
 
     def example(self, samples: int, key: Array) -> "PointCloud":
-        """The points themselves."""
+        """The cloud itself."""
         return self
 
     @property
@@ -107,8 +109,12 @@ class PointCloud(eqx.Module, AbstractDomain):
 @register("PointCloudLayout")
 @dataclass(frozen=True)
 class PointCloudLayout(AbstractDomain):
-    """Clouds that differ from sample to sample: their dimension, the number of points that arrays are padded to, and the
-    name of the set; a sample holds the arrays `points`, `weights` and `mask`, as `name.points`, … if the set has a name."""
+    """Clouds that differ from sample to sample. Each sample stores its cloud in the arrays `points`, `weights` and `mask`, or
+    `name.points`, … if the layout has a name.
+
+    **Fields:** `ndim`, coordinates per point; `capacity`, the number of points that all arrays are padded to; `name`, the name
+    of the domain in its dataset.
+    """
 
     ndim: int
     capacity: int
@@ -155,7 +161,7 @@ class PointCloudLayout(AbstractDomain):
         no_grid(purpose)
 
     def matches(self, other: AbstractDomain) -> bool:
-        """Whether `other` is a cloud of the same dimension and name, of any size."""
+        """Whether `other` is a cloud layout with the same dimension and name; sizes may differ."""
         return isinstance(other, PointCloudLayout) and (other.ndim, other.name) == (self.ndim, self.name)
 
     def over_time(self, frames: int, dt: float) -> "OverTime":
@@ -168,8 +174,12 @@ class PointCloudLayout(AbstractDomain):
 @register("OverTime")
 @dataclass(frozen=True)
 class OverTime(AbstractDomain):
-    """The points of `space` at `frames` instants `dt` apart: arrays are `(frames, n)`, coordinates `(t, x, …)` with t
-    scaled to [0, 1]."""
+    """The points of a cloud or mesh at several instants. Fields are `(frames, n)`, coordinates are `(t, x, …)`.
+
+    `scaled` maps t to [0, 1] and leaves the coordinates of space as `space.scaled` does. Edges are those of `space`.
+
+    **Fields:** `space`, the points of every instant; `frames`, the number of instants; `dt`, their distance.
+    """
 
     space: AbstractDomain
     frames: int
@@ -234,12 +244,15 @@ class OverTime(AbstractDomain):
 
 
 def named(name: str, *arrays: str) -> tuple[str, ...]:
-    """Names of the arrays of the set of points `name`."""
+    """Names in a sample of the `arrays` of the domain `name`: `name.array`, or `array` for the main domain ""."""
     return tuple(f"{name}.{array}" if name else array for array in arrays)
 
 
 def stored_in(sample: Mapping[str, Any] | None, names: tuple[str, ...]) -> list[Any]:
-    """The arrays of these names, or a `ValueError` that says which one the sample lacks."""
+    """The arrays of a sample with these names.
+
+    **Raises:** `ValueError` naming the first array that the sample lacks.
+    """
     missing = [name for name in names if sample is None or name not in sample]
     if sample is None or missing:
         raise ValueError(f"the sample holds no array {missing[0]!r}, which its points need")
@@ -247,20 +260,22 @@ def stored_in(sample: Mapping[str, Any] | None, names: tuple[str, ...]) -> list[
 
 
 def repeated(array: np.ndarray, samples: int | None) -> np.ndarray:
-    """The array once per sample, without copies; as it is for None."""
+    """The array repeated along a new first axis of `samples`, without copying it; unchanged if `samples` is None."""
     return array if samples is None else np.broadcast_to(array, (samples, *array.shape))
 
 
 def example_mask(samples: int, capacity: int) -> Bool[Array, "samples capacity"]:
-    """True at the first points of every sample; how many differs by sample and is five sixths of the capacity or more."""
+    """A mask for synthetic samples: the first points of every sample are real. Their number differs from sample to sample and
+    is at least about five sixths of the capacity."""
     sizes = capacity - jnp.arange(samples) % max(1 + capacity // 6, 1)
     return jnp.arange(capacity) < sizes[:, None]
 
 
 def padded(array, n: int):
-    """The array with zeros up to length `n` along its first axis."""
+    """The array padded with zeros (False) to length `n` along its first axis."""
     return jnp.pad(array, [(0, n - array.shape[0])] + [(0, 0)] * (array.ndim - 1))
 
 
 def no_grid(purpose: str) -> NoReturn:
+    """Raise the `ValueError` of `as_grid` on a domain that is no grid."""
     raise ValueError(f"{purpose} needs a uniform grid; these data live on point clouds or meshes")
