@@ -1,7 +1,7 @@
 """`AbstractTrainable`, the interface of everything that `fit` trains, and which arrays of a model are trained."""
 
 import abc
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -43,7 +43,10 @@ class AbstractTrainable(eqx.Module):
         """A model of the same form with new initial weights, for another seed."""
 
 
-def with_state(model: AbstractTrainable, state: PyTree) -> AbstractTrainable:
+Model = TypeVar("Model", bound=AbstractTrainable)
+
+
+def with_state(model: Model, state: PyTree) -> Model:
     """A copy of the model with this `state`. If the model has no state and `state` is None, the model itself."""
     if state is None and model.state is None:
         return model

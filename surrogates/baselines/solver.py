@@ -81,9 +81,11 @@ class SolverSurrogate(AbstractSurrogate):
 
     def _steps(self, last: Fields, inputs: Fields) -> dict[str, Array]:
         """The frames of one prediction, from the last one given."""
+        dt = self.task.dt
+        assert dt is not None  # checked when it was made
 
         def step(fields, _):
-            fields = dict(self.problem.step(fields, inputs, self.grid, self.task.dt, rtol=self.rtol).fields)
+            fields = dict(self.problem.step(fields, inputs, self.grid, dt, rtol=self.rtol).fields)
             return fields, fields
 
         last = {name: jnp.asarray(u) for name, u in last.items()}

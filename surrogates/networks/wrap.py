@@ -49,11 +49,14 @@ def wrap(
         stateful = bool(jax.tree.leaves(rest))
         if stateful and not batched:
             raise ValueError(f"wrap: {type(network).__name__} has a state, which needs batches: pass batched=True")
-        network = NNXNetwork(params, graph, config, task.signature, abilities, select)
-        return NetworkSurrogate(network=network, task=task, state=rest if stateful else None)
+        made = NNXNetwork(
+            params=params, graph=graph, config=config, signature=task.signature, abilities=abilities, select=select
+        )
+        return NetworkSurrogate(network=made, task=task, state=rest if stateful else None)
     if not callable(network):
         raise TypeError(f"wrap: {type(network).__name__} is neither a flax.nnx.Module nor callable")
-    return NetworkSurrogate(network=CallableNetwork(network, config, task.signature, abilities, select), task=task)
+    made = CallableNetwork(network=network, config=config, signature=task.signature, abilities=abilities, select=select)
+    return NetworkSurrogate(network=made, task=task)
 
 
 def default_inputs(inputs: Inputs) -> Array | None:

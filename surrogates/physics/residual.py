@@ -82,7 +82,7 @@ class Residual(AbstractLeastSquares):
         # ½‖r‖² is then the mean of squares, with the penalty on the conditions.
         roots = [jnp.sqrt(2 / r.size) * r for r in equations]
         roots += [jnp.sqrt(2 * self.penalty / r.size) * r for residuals in conditions for r in residuals]
-        interior = sum((r**2 for r in equations[1:]), equations[0] ** 2)
+        interior = jnp.asarray(sum((r**2 for r in equations[1:]), equations[0] ** 2))
         metrics = {"residual": interior.mean()}
         return roots, Outcome(model.state, jax.lax.stop_gradient(jnp.sqrt(interior)), metrics)
 

@@ -73,9 +73,8 @@ class GalerkinRB(AbstractDirectFit):
             basis = CertifiedBasis.of(space, parameters)
         error = _projection_error(basis.space, self._unknowns(train if val is None else val))
         model = basis.model()  # its small arrays stay in float64, which `bound` needs
-        return FittedGalerkinRB(
-            self.task, Buffer(eqx.tree_at(lambda m: m.basis, model, np.float32(model.basis))), error
-        )
+        stored = Buffer(eqx.tree_at(lambda m: m.basis, model, np.float32(model.basis)))
+        return FittedGalerkinRB(self.task, stored, error)  # pyright: ignore[reportCallIssue]
 
     def _unknowns(self, data: Dataset) -> Float[np.ndarray, "n m"]:
         fields = np.asarray(data[self.task.targets[0]], np.float64)

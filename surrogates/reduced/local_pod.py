@@ -97,15 +97,15 @@ class LocalPOD(AbstractDirectFit):
             truncation = [(r[bases.labels == j] ** 2).mean(0) for j, r in enumerate(rest)]
             variances = single(np.stack([np.maximum(signal, 0), np.stack(truncation)]))
         fitted = FittedLocalPOD(
-            task,
-            reduction,
-            Buffer(single(np.asarray(bases.bases))),
-            Buffer(classifier),
-            Buffer(stacked),
-            Buffer(variances),
-            ranges_of(task, train),
-            min(self.top, k),
-            None,
+            task=task,
+            reduction=reduction,
+            modes=Buffer(single(np.asarray(bases.bases))),
+            classifier=Buffer(classifier),
+            regressors=Buffer(stacked),
+            variances=Buffer(variances),
+            ranges=ranges_of(task, train),
+            top=min(self.top, k),
+            errors=None,
         )
         return fitted if val is None else replace(fitted, errors=_errors(fitted, bases, targets.mean(0), val))
 

@@ -82,8 +82,16 @@ class PODRegression(AbstractDirectFit):
         if isinstance(fitted, GaussianProcess):
             signal = np.einsum("pi,ij,pj->p", basis.modes, fitted.covariance, basis.modes)
             variances = single(np.stack([np.maximum(signal, 0), (rest**2).mean(0)]))
-        arrays = (Buffer(single(basis.modes)), Buffer(single(mean)), Buffer(regressor), Buffer(variances))
-        return FittedPODRegression(task, reduction, *arrays, ranges_of(task, train), errors)
+        return FittedPODRegression(
+            task=task,
+            reduction=reduction,
+            modes=Buffer(single(basis.modes)),
+            mean=Buffer(single(mean)),
+            regressor=Buffer(regressor),
+            variances=Buffer(variances),
+            ranges=ranges_of(task, train),
+            errors=errors,
+        )
 
 
 @register("FittedPODRegression")

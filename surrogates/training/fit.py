@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -135,7 +135,7 @@ def fit(
     assert_same_everywhere({**identity, "steps": plan.total, "stream": stream, "run": str(run)}, "fit")
 
     batches = _batches(data, samples, batch_size, per_round, devices, stream, runner, state, objective)
-    validation: Validation | Measure | None = val if held_out is None else None
+    validation: Validation | Measure | None = None if isinstance(val, Dataset) else val
     if held_out is not None:
         validation = Validation.of(held_out, batch_size, devices, _streams(stream, held_out, devices))
     session = Session(runner, state, batches, validation, plan, progress=progress, checkpoint_every=checkpoint_every)
@@ -231,4 +231,4 @@ def _seeded(model, seeds: int, key: Array) -> list[AbstractTrainable]:
         raise TypeError(f"fit: {type(model).__name__} has nothing to train")
     if not callable(model):
         raise TypeError(f"fit: {model!r} is no model; pass for example FNO(task, key=key)")
-    return [model(k) for k in jax.random.split(key, seeds)]
+    return [cast(AbstractTrainable, model(k)) for k in jax.random.split(key, seeds)]

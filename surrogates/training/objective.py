@@ -40,7 +40,9 @@ class AbstractObjective(eqx.Module):
     **Fields:** `calls`, how many predictions in a row a training sample must reach over; 1 if the objective does not roll out.
     """
 
-    calls: eqx.AbstractVar[int]
+    @property
+    @abc.abstractmethod
+    def calls(self) -> int: ...
 
     @abc.abstractmethod
     def init(self, key: Array) -> PyTree:
@@ -80,7 +82,7 @@ class AbstractLeastSquares(AbstractObjective):
 
     def value(self, model: Any, points: PyTree) -> tuple[Float[Array, ""], Outcome]:
         residuals, outcome = self.residuals(model, points)
-        return 0.5 * sum(jnp.sum(r**2) for r in jax.tree.leaves(residuals)), outcome
+        return jnp.asarray(0.5 * sum(jnp.sum(r**2) for r in jax.tree.leaves(residuals))), outcome
 
 
 def update_key(key: Array) -> Array:

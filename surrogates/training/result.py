@@ -40,7 +40,7 @@ class FitResult:
     @property
     def ensemble(self) -> Ensemble:
         """All seeds as one surrogate, whose `std` is their spread."""
-        return Ensemble(self.members)
+        return Ensemble(self.members)  # pyright: ignore[reportCallIssue]
 
     @property
     def task(self) -> Task:

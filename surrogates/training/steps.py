@@ -82,5 +82,5 @@ def as_step(optimizer: optax.GradientTransformation | AbstractStep) -> AbstractS
     if isinstance(optimizer, AbstractStep):
         return optimizer
     if isinstance(optimizer, optax.GradientTransformation | optax.GradientTransformationExtraArgs):
-        return OptaxStep(optax.with_extra_args_support(optimizer))
+        return OptaxStep(optimizer=optax.with_extra_args_support(optimizer))
     raise TypeError(f"optimizer={optimizer!r} is no optimiser; pass for example optax.adam(1e-3)")

@@ -79,10 +79,12 @@ class Supervised(AbstractObjective):
                 raise ValueError(
                     "fit(symmetry=True): the data's problem declares no symmetry group; pass one, e.g. Dihedral()"
                 )
-            symmetry = data.problem.symmetry
+            group = data.problem.symmetry
+        else:
+            group = symmetry or None
         if unroll.steps > 1 and not task.mode.rolls_out:
             raise ValueError(f"fit(unroll={unroll}): only an autoregressive task can be rolled out, not {task!r}")
-        return cls(loss, symmetry or None, unroll, dtype)
+        return cls(loss, group, unroll, dtype)
 
     @property
     def calls(self) -> int:

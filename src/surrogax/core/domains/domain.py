@@ -85,7 +85,7 @@ class AbstractDomain(abc.ABC):
         """
 
     @abc.abstractmethod
-    def scaled(self, points):
+    def scaled(self, points) -> Any:
         """Coordinates as networks see them, from physical ones `(…, d)`: scaled to [0, 1] along every axis of a box; unchanged on
         clouds and meshes, which have no box."""
 
