@@ -330,7 +330,7 @@ def test_folder_of_splits(tmp_path):
         open_splits(tmp_path / "data" / "train")
     with pytest.raises(ValueError, match=r"holds the splits \['test', 'train', 'valid'\]; open them with open_splits"):
         open_dataset(tmp_path)
-    with pytest.raises(ValueError, match="differ in fields, grid or times"):
+    with pytest.raises(ValueError, match="differ in fields, domains or times"):
         ConcatSource((source, replace(source, times=source.times + 1)))
 
 
