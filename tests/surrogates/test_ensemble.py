@@ -105,7 +105,7 @@ def test_what_is_no_ensemble_is_named(ensemble, data, task):
     with pytest.raises(ValueError, match="needs two members or more, got 1"):
         sx.Ensemble(ensemble.members[:1])
     other = sx.Task.fit(data, "u", "a")
-    with pytest.raises(ValueError, match="the members of an Ensemble need one task, got Task.a → u.* and Task.u → a"):
+    with pytest.raises(ValueError, match=r"the members of an Ensemble need one task, got Task.a → u.* and Task.u → a"):
         sx.Ensemble((ensemble.members[0], sx.wrap(Times(jnp.asarray(1.0)), other)))
     with pytest.raises(TypeError, match="NetworkSurrogate has no standard deviation"):
         ensemble.members[0].predict_std(data)

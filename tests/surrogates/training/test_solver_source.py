@@ -75,7 +75,7 @@ def test_trajectories_have_the_instants_of_one_training_sample(heat):
     batch = eqx.filter_jit(batches.chunk.batch)(jnp.arange(2))
     assert batch["u"].shape == (2, 3, 16)
     np.testing.assert_allclose(batch["u"][:, 0], batch["u0"], atol=1e-5)
-    with pytest.raises(ValueError, match="SolverSource has 4 instants; one training sample of Task.* has 3"):
+    with pytest.raises(ValueError, match=r"SolverSource has 4 instants; one training sample of Task.* has 3"):
         sx.SolverSource(heat, 16, KEY, times=np.linspace(0, 1, 4)).batches(task, 2, 1)
     with pytest.raises(ValueError, match="SolverSource has 0 instants"):
         sx.SolverSource(heat, 16, KEY).batches(task, 2, 1)
@@ -83,7 +83,7 @@ def test_trajectories_have_the_instants_of_one_training_sample(heat):
 
 def test_what_does_not_suit_the_task_is_named(poisson):
     task = sx.Task.of(poisson, 17)
-    with pytest.raises(ValueError, match="SolverSource has 3 instants; one training sample of Task.* has 0"):
+    with pytest.raises(ValueError, match=r"SolverSource has 3 instants; one training sample of Task.* has 0"):
         sx.SolverSource(poisson, 17, KEY, times=np.arange(3)).batches(task, 2, 1)
     wide = sx.problem("poisson", f=sx.random.GaussianField(), box=sx.Box(x=(0, 2)))
     with pytest.raises(ValueError, match=r"the task lives on Grid\(x∈\[0, 1\].*the SolverSource on Grid\(x∈\[0, 2\]"):

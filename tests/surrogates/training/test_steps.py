@@ -183,5 +183,5 @@ def test_what_is_no_optimiser_is_named(wrong):
         with pytest.raises(ValueError, match="fit needs an optimizer"):
             trained(None)
         return
-    with pytest.raises(TypeError, match="is no optimiser; pass for example optax.adam"):
+    with pytest.raises(TypeError, match=r"is no optimiser; pass for example optax.adam"):
         inspect.unwrap(as_step)(wrong)  # without the check of annotations, as users run it
