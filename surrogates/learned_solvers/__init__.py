@@ -1,4 +1,4 @@
-"""Models that are trained by `fit` and run inside linear solvers: directions for `linear.DeepCG`, preconditioners for `linear.CG`.
+"""Models that `fit` trains and that run inside linear solvers: search directions for `linear.DeepCG`, preconditioners for `CG`.
 
 - `MultilevelDirection`, `DirectionNetwork`: search directions. `DirectionObjective` trains them on an `AbstractSystems`
   (`RandomDomains`, `SineSystems`). `DirectionFamily` joins trained directions of several space dimensions.

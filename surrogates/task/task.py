@@ -27,9 +27,9 @@ class Task(eqx.Module):
     """The learning problem: what is predicted from what. Make one with `Task.fit(train, inputs="a", targets="u")`.
 
     All surrogates that are compared with each other share one task. A surrogate maps fields to fields in physical units; the
-    task translates between these and the normalised arrays of a network: `pack` makes the network's inputs from a sample,
-    `decode` makes frames with channels from the network's output, `split` makes named fields from frames. Networks are built
-    from its `signature`.
+    task translates between these and the normalised arrays of a network. `pack` makes the network's inputs from a sample.
+    `decode` makes frames with channels, `(frames, *space, channels)` in physical units, from the network's output; a channel is
+    a component of a target. `split` makes named fields from frames. Networks are built from the task's `signature`.
 
     **Fields:**
 

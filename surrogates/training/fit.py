@@ -54,8 +54,8 @@ def fit(
         fno = fit(FNO(task, key=key), train, val=val, optimizer=optax.adam(1e-3), epochs=100)
         pod = fit(PODRegression(task), train, val=val)
 
-    Search directions and preconditioners of `learned_solvers` are trained by the same call. The result behaves as its best model:
-    `fno.predict(test)`, `fno.save("fno.sgx")`, `fno.history.plot()`.
+    Search directions and preconditioners of `learned_solvers` are trained by the same call. The result can be used as its best
+    model: `fno.predict(test)`, `fno.save("fno.sgx")`; `fno.history.plot()` shows the losses.
 
     **What to train on:**
 
@@ -63,9 +63,9 @@ def fit(
       network, pass a function of a random key that makes the model.
     - `data`: the training data; or a `SolverSource`, which solves for new samples in every step; None if the objective needs no
       data.
-    - `val`: what the best parameters are chosen by, after every epoch: validation data, on which the objective measures the error
-      (`Supervised`: the mean relative L2 error); or a function of the model that returns a number, lower being better. Without
-      it the last parameters are the best.
+    - `val`: validation data, or a function of the model that returns an error. After every epoch the model is validated, and the
+      parameters with the lowest error are kept as the best. On data the objective defines the error (`Supervised`: the mean
+      relative L2 error). Without `val` the last parameters count as the best.
     - `objective`: what is minimised; by default the model's own objective, for network surrogates `Supervised`.
     - `options`: arguments of the model's own objective. Those of `Supervised` are `loss` (`losses.RelativeL2()` by default),
       `symmetry` (a group whose random elements transform the samples, or True for the group that the problem of the data
@@ -88,7 +88,7 @@ def fit(
     **Running:**
 
     - `run`: folder for settings, metrics and checkpoints. The same call on an existing folder resumes the run and gives the same
-      numbers as an uninterrupted one; more epochs continue it. SIGTERM saves and exits.
+      numbers as an uninterrupted one; a call with more epochs continues it. On SIGTERM the run is saved and the process exits.
     - `checkpoint_every`: seconds between two checkpoints.
     - `progress`: whether to show progress.
     - `stream`: True reads batches from the dataset when they are needed, a few in advance in threads; False keeps all data on the

@@ -42,12 +42,12 @@ class Unroll:
 class Supervised(AbstractObjective):
     """The mean over a batch of a loss between prediction and target, in physical units.
 
-    This is the default objective of network surrogates: `fit` makes it and hands it `loss`, `symmetry`, `unroll` and `dtype`.
-    Validation uses the relative L2 error of one prediction.
+    This is the default objective of network surrogates. `fit(model, data, loss=…, symmetry=…, unroll=…, dtype=…)` makes it from
+    these keywords. Validation uses the relative L2 error of one prediction.
 
     **Arguments:**
 
-    - `loss`: the loss of one frame; `losses.RelativeL2()` by default. Others are `losses.RelativeH1()` and `losses.MSE()`.
+    - `loss`: the loss of one frame: `losses.RelativeL2()`, `losses.RelativeH1()`, `losses.MSE()` or your own `losses.Loss`.
     - `symmetry`: a group such as `surrogax.Dihedral()`; every sample is transformed by a random element of it in every step.
       None for no augmentation.
     - `unroll`: how many predictions in a row are trained, for autoregressive tasks; see `Unroll`.
