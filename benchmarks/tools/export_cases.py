@@ -10,9 +10,10 @@ import numpy as np
 import scipy.sparse
 
 import surrogax as sx
+from surrogax.core.domains import Sites
 from surrogax.solvers.kernels import exponential, gaussian_field, gram, interpolate, norms, stencil
 from surrogax.solvers.linear import CG, FGMRES, SOR, SSOR, BiCGStab, DeepCG, Diffusion, Multigrid, Sparse
-from surrogax.surrogates.operators import FourierNetwork
+from surrogax.surrogates.task.signature import SourceSignature
 
 
 def solve_gradient(a):
@@ -22,9 +23,12 @@ def solve_gradient(a):
 
 
 def network_gradient(x):
-    network = FourierNetwork(1, 1, width=4, kept=(4, 3), depth=2, padding=0.25, key=jax.random.key(0))
-    inputs = sx.Inputs(fields=x, query=jnp.zeros((2, 8, 7, 2)))
-    return eqx.filter_grad(lambda n: (n(inputs)[0] ** 2).sum())(network).lifting
+    grid = sx.Grid.unit((8, 7))
+    signature = sx.Signature((SourceSignature(1, grid),), 0, 1, grid)
+    network = sx.FNO.config(width=4, kept=(4, 3), depth=2, padding=0.25).build(signature, jax.random.key(0))
+    sites = Sites(jnp.zeros((2, 8, 7, 2)), jnp.ones((2, 8, 7)))
+    inputs = sx.Inputs((sx.FieldValues(x, sites),), None, sites)
+    return eqx.filter_grad(lambda n: (n(inputs, key=None, state=None, train=False)[0] ** 2).sum())(network).lifting
 
 
 def evolution_gradient(name, nu, u0):

@@ -99,7 +99,7 @@ def fit(
       own devices; only the first one writes and prints. Losses do not depend on the number of devices, except for rounding. See
       `docs/performance.md`.
 
-    **Raises:** `TypeError` for an unknown option; `ValueError` for arguments that contradict each other or are useless for the
+    **Raises:** `TypeError` for an unknown option or arrays in place of a dataset; `ValueError` for arguments that contradict each other or are useless for the
     model, and for a run folder of another configuration; `FloatingPointError` if the loss is no longer finite, after saving the
     last good state.
     """
@@ -113,36 +113,41 @@ def fit(
             **options,
         }
         return _fit_directly(model, data, val, [name for name, value in given.items() if value is not None])
+    _check_data(data, val)
     key = jax.random.key(0) if key is None else key
     models = _seeded(model, seeds, jax.random.fold_in(key, 1))
     objective = _objective(models[0], data, objective, options)
     if optimizer is None:
         raise ValueError("fit needs an optimizer, for example optimizer=optax.adam(1e-3)")
     step = as_step(optimizer)
-    if batch_size < 1:
-        raise ValueError(f"fit(batch_size={batch_size}): expected 1 or more")
+    for name, value in (("batch_size", batch_size), ("check_every", check_every)):
+        if value < 1:
+            raise ValueError(f"fit({name}={value}): expected 1 or more")
 
     samples = Samples.of(_task(models[0]), data, objective.calls) if isinstance(data, Dataset) else None
     held_out = Samples.of(_task(models[0]), val) if isinstance(val, Dataset) else None
     batch_size = batch_size if samples is None else min(batch_size, len(samples))
     devices = Devices.of(mesh, batch_size=None if data is None else batch_size, seeds=seeds)
     runner, state = Runner.start(models, objective, step, ema, devices, jax.random.fold_in(key, 2))
-    batches = _batches(data, samples, batch_size, check_every, devices, stream, runner, state, objective)
+    per_round = _per_round(data, samples, batch_size, check_every)
     plan = Plan.of(
-        epochs, steps, batches.per_round, batches.per_step, seeds, patience,
+        epochs, steps, per_round, 1 if data is None else batch_size, seeds, patience,
         has_data=samples is not None, validates=val is not None,
     )  # fmt: skip
-    if step.hold > 1 and samples is not None and batches.per_round > 1:
+    if step.hold > 1 and samples is not None and per_round > 1:
         raise ValueError(
             f"{type(step).__name__} holds its points for {step.hold} steps: use the whole set as one batch"
         )
-    names = _task(models[0]).names() if samples is not None or held_out is not None else ()
-    identity = run_identity(
-        models, objective, step, data, val, names, batch_size=batch_size, seeds=seeds, ema=ema, key=key,
-        check_every=None if samples is not None else batches.per_round,
-    )  # fmt: skip
+    identity: dict[str, Any] = {}
+    if run is not None or jax.process_count() > 1:  # checksums of the data take a while
+        names = _task(models[0]).names() if samples is not None or held_out is not None else ()
+        identity = run_identity(
+            models, objective, step, data, val, names, batch_size=batch_size, seeds=seeds, ema=ema, key=key,
+            per_round=per_round,
+        )  # fmt: skip
     assert_same_everywhere({**identity, "steps": plan.total, "stream": stream, "run": str(run)}, "fit")
 
+    batches = _batches(data, samples, batch_size, per_round, devices, stream, runner, state, objective)
     validation: Validation | Measure | None = val if held_out is None else None
     if held_out is not None:
         validation = Validation.of(held_out, batch_size, devices, _streams(stream, held_out, devices))
@@ -153,6 +158,14 @@ def fit(
     lasts = tuple(runner.models(runner.loop.result(session.state)))
     members = lasts if validation is None else tuple(runner.models(session.best))
     return FitResult(members, lasts, session.history)
+
+
+def _check_data(data: Any, val: Any) -> None:
+    """**Raises:** `TypeError` for training or validation data of another kind than `fit` takes."""
+    if not (data is None or isinstance(data, Dataset | SolverSource)):
+        raise TypeError(f"fit: data is a {type(data).__name__}; make a dataset of arrays by from_arrays(…, grid=…)")
+    if not (val is None or isinstance(val, Dataset) or callable(val)):
+        raise TypeError(f"fit: val is a {type(val).__name__}; pass a dataset, or a function of the model")
 
 
 def _fit_directly(model: AbstractDirectFit, data, val, given: list[str]) -> FitResult:
@@ -193,18 +206,25 @@ def _task(model: AbstractTrainable):
     return model.task
 
 
+def _per_round(data, samples: Samples | None, batch_size: int, check_every: int) -> int:
+    """Number of steps between two validations: those of an epoch if there is a dataset."""
+    if isinstance(data, SolverSource):
+        return data.round
+    return check_every if samples is None else len(samples) // batch_size
+
+
 def _batches(
-    data, samples: Samples | None, batch_size: int, check_every: int, devices: Devices, stream, runner: Runner, state,
+    data, samples: Samples | None, batch_size: int, per_round: int, devices: Devices, stream, runner: Runner, state,
     objective: AbstractObjective,
 ) -> AbstractBatches:  # fmt: skip
     if isinstance(data, SolverSource):
         return data.batches(_task(runner.loop.static), batch_size, objective.calls)
     if samples is None:
-        return Whole(NoData(), check_every, 1)
+        return Whole(NoData(), per_round, 1)
     if _streams(stream, samples, devices):
         order_keys = np.asarray(jax.random.key_data(devices.local(state.key))).reshape(runner.seeds, -1)
         return Stream(samples, order_keys, batch_size, devices)
-    return Whole(Resident.of(samples, batch_size, devices), len(samples) // batch_size, batch_size)
+    return Whole(Resident.of(samples, batch_size, devices), per_round, batch_size)
 
 
 def _streams(stream: bool | None, samples: Samples, devices: Devices) -> bool:

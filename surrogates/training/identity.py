@@ -97,5 +97,14 @@ def _name(value: Any) -> str:
 
 def _constants(code: types.CodeType) -> list:
     """Names and constants of a function's code. They change with its source, and not with the version of Python."""
-    inner = [_constants(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
-    return [list(code.co_names), inner]
+    return [list(code.co_names), [_constant(c) for c in code.co_consts]]
+
+
+def _constant(value: Any) -> Any:
+    """One constant of a function's code, in a form that does not depend on the process."""
+    match value:
+        case types.CodeType():
+            return _constants(value)
+        case frozenset():  # `x in {"a", "b"}`; the order of a set of strings differs from process to process
+            return sorted(map(repr, value))
+    return repr(value)

@@ -119,10 +119,9 @@ class Loop(eqx.Module):
             return objective.residuals(self._combined(params, state.model_state), points)
 
         taken = self.optimizer(state.model, opt_state, value, residuals)
+        moves = taken.accepted if hold == 1 else taken.accepted & ((state.step + 1) % hold == 0)
         objective_state = objective.update(state.objective_state, points, taken.outcome, update_key(key))
-        if hold > 1:
-            last = (state.step + 1) % hold == 0
-            objective_state = select(last, objective_state, state.objective_state)
+        objective_state = select(moves, objective_state, state.objective_state)
         ema = optax.incremental_update(taken.params, state.ema, 1 - self.ema) if self.ema else None
         new = TrainState(
             taken.params, taken.outcome.state, taken.memory, objective_state, ema, state.step + 1, state.key

@@ -66,7 +66,7 @@ class SolverSource:
             raise ValueError(
                 f"SolverSource has {instants} instants; one training sample of {task!r} has {task.mode.window(calls)}"
             )
-        return Whole(Solved(self.key, self, batch_size), self.round, batch_size)
+        return Whole(Solved(self, batch_size), self.round, batch_size)
 
     def samples(self, numbers: Int[Array, " n"]) -> Fields:
         """Inputs and solutions of the samples with these numbers, by name, with a leading sample axis."""
@@ -81,7 +81,6 @@ class SolverSource:
 class Solved(AbstractChunk):
     """Batches of a `SolverSource`. A row holds the numbers of the samples of a step."""
 
-    key: Array
     source: SolverSource = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
 

@@ -276,3 +276,49 @@ def test_point_clouds():
 def test_arrays_that_do_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         from_arrays(**options)
+
+
+def sensors(n, seed):
+    return PointCloud(np.random.default_rng(seed).random((n, 2), np.float32))
+
+
+def test_fields_elsewhere_keep_their_own_points():
+    """Values on a grid, two fields at one set of sensors, one at another that differs by sample."""
+    first = sensors(4, 0)
+    second = PointCloud.stack([sensors(n, n) for n in (3, 6, 2)])
+    values = {name: RNG.random((3, *shape), np.float32) for name, shape in
+              {"u": (5, 8), "p": (4,), "q": (4, 2), "s": (6,)}.items()}  # fmt: skip
+    data = from_arrays(values, grid=GRID, elsewhere={"p": first, "q": first, "s": second})
+    assert {name: data.spec(name).domain for name in "upqs"} == {"u": "", "p": "p", "q": "p", "s": "s"}
+    assert data.spec("q").components == (2,)
+    assert data.domains == {"": GRID, "p": PointCloudLayout(2, 4, "p"), "s": PointCloudLayout(2, 6, "s")}
+    assert {n for n, spec in data.fields.items() if spec.role == "domain"} == {
+        f"{place}.{array}" for place in "ps" for array in ("points", "weights", "mask")
+    }
+    sample = data[1]
+    np.testing.assert_array_equal(data.domains["p"].sites(sample).points, first.points)
+    np.testing.assert_array_equal(data.domains["s"].sites(sample).points, second.points[1])
+    coarse = data.subsample((2, 4))
+    assert coarse["u"].shape == (3, 3, 2) and coarse["p"].shape == (3, 4) and coarse["s"].shape == (3, 6)
+    np.testing.assert_array_equal(coarse["s.points"], second.points)
+    kept = data[[2, 0]]
+    np.testing.assert_array_equal(kept.domains["s"].sites(kept[0]).mask, second.mask[2])
+    with pytest.raises(ValueError, match=r"snapshots\('s'\): needs a field at the same points"):
+        next(data.snapshots("s"))
+    assert next(data.snapshots("u")).shape == (3, 40)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"elsewhere": {"w": sensors(4, 0)}}, r"elsewhere names \['w'\], which are no fields; there are \['p', 'u'\]"),
+        ({"elsewhere": {"p": sensors(5, 0)}}, r"'p' has shape \(3, 4\); expected \(sample, 5\)"),
+        (
+            {"elsewhere": {"p": PointCloud.stack([sensors(4, 0), sensors(3, 1)])}},
+            r"different numbers of samples: .*'p.points': 2",
+        ),
+    ],
+)
+def test_points_elsewhere_that_do_not_fit_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        from_arrays({"u": np.zeros((3, 9)), "p": np.zeros((3, 4))}, grid=Grid.unit_interval(9), **options)

@@ -227,15 +227,20 @@ def test_training_lowers_the_loss_and_keeps_the_best_by_the_measure(key):
         key=jax.random.key(2),
         progress=False,
     )
-    loss = [losses[0] for losses in result.history.loss]
-    assert result.history.val == [[2.0], [1.0], [3.0]] and loss[-1] < loss[0] - 0.02
+    assert result.history.val == [[2.0], [1.0], [3.0]] and len(result.history.loss) == 3
+    # On the same fresh systems: the training loss itself is the mean over four domains that change.
+    fresh = DirectionObjective(RandomDomains(8, steps=5), domains=16, renew=0)
+    before, after = (jax.jit(lambda d: loss_of(fresh, d, key))(d) for d in (direction, result.last))
+    assert after < 0.6 * before
     np.testing.assert_array_equal(result.best.kernels, seen[1])
     np.testing.assert_array_equal(result.last.kernels, seen[2])
 
 
 def test_an_unknown_loss_is_refused():
+    objective = DirectionObjective(SineSystems((4, 5)))
+    object.__setattr__(objective, "loss", "energie")
     with pytest.raises(ValueError, match="use 'residual' or 'energy'"):
-        DirectionObjective(SineSystems((4, 5)), "energie")
+        objective.__check_init__()
 
 
 def test_directions_need_systems_and_a_measure_for_validation(key):

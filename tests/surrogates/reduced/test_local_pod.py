@@ -41,11 +41,11 @@ def test_local_bases_beat_a_global_one_of_the_same_rank_where_things_move(gaussi
     assert error(hard, test) < 0.6 * error(whole, test)
     shares = np.asarray(hard.shares(jnp.float32(hard.reduction.all(test)[0])))
     assert sorted(shares) == [0, 0, 0, 1]
-    assert hard.variances.value is None and not hard.capabilities.has_variance
+    assert hard.variances.value is None and not hard.capabilities.has_std
 
 
 def test_it_keeps_the_contract(gaussians, fitted):
-    assert fitted.capabilities.has_variance and fitted.capabilities.resolution_free
+    assert fitted.capabilities.has_std and fitted.capabilities.resolution_free
     sx.check_surrogate(fitted, gaussians[2])
 
 
