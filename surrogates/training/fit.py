@@ -99,9 +99,9 @@ def fit(
       own devices; only the first one writes and prints. Losses do not depend on the number of devices, except for rounding. See
       `docs/performance.md`.
 
-    **Raises:** `TypeError` for an unknown option or arrays in place of a dataset; `ValueError` for arguments that contradict each other or are useless for the
-    model, and for a run folder of another configuration; `FloatingPointError` if the loss is no longer finite, after saving the
-    last good state.
+    **Raises:** `TypeError` for an unknown option, or for arrays in place of a dataset; `ValueError` for arguments that contradict
+    each other or are useless for the model, and for a run folder of another configuration; `FloatingPointError` if the loss is no
+    longer finite, after saving the last good state.
     """
     if isinstance(model, AbstractDirectFit):
         given = {
