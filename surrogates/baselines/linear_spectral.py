@@ -91,7 +91,7 @@ class FittedLinearSpectral(AbstractSurrogate):
 
 def _fields(task: Task, fields: Fields) -> Array:
     packed = task.pack(fields).fields
-    assert packed is not None  # LinearSpectral is not made without input fields
+    assert packed is not None  # `LinearSpectral.fitted` refuses tasks without input fields
     return packed
 
 

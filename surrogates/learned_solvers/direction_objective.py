@@ -135,5 +135,5 @@ class DirectionObjective(AbstractObjective):
         usable &= jnp.isfinite(size) & (size > 0)
         scale = ratio(jnp.ones_like(size), size, usable)
         after = Lane(scale * e, scale * r, jnp.stack([lane.directions[1], d]), jnp.stack([lane.products[1], d_product]))
-        after = jax.tree.map(lambda x: jnp.where(usable, x, 0), after)  # a dead lane waits for its renewal
+        after = jax.tree.map(lambda x: jnp.where(usable, x, 0), after)  # an unusable lane is zero until it is renewed
         return jnp.where(usable, loss, 0), after

@@ -69,7 +69,7 @@ class RandomDomains(AbstractSystems):
             e = jnp.tensordot(c * inverse, vectors, 1, precision="highest")
             r = operator.mv(e)
             size = jnp.linalg.norm(r)
-            usable = jnp.isfinite(size) & (size > 0)  # not where the obstacles fill the box
+            usable = jnp.isfinite(size) & (size > 0)  # false if the obstacles fill the box
             scale = 1 / jnp.where(usable, size, 1)
             return jnp.where(usable, scale * e, 0), jnp.where(usable, scale * r, 0)
 

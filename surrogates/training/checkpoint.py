@@ -97,7 +97,7 @@ class RunFolder:
                     break
                 except StorageError:
                     raise
-                except Exception as error:  # orbax, tensorstore and json each raise their own for a damaged file
+                except Exception as error:  # orbax, tensorstore and json raise different errors for a damaged file
                     damaged.append((step, error))
             else:
                 if not damaged:

@@ -117,7 +117,7 @@ class Runner:
         losses, metrics, misplaced = self.devices.local((losses, metrics, misplaced))
         if misplaced:
             raise RuntimeError(
-                f"training steps {done} to {done + count}: samples lie on devices where others belong; the mesh and the "
+                f"training steps {done} to {done + count}: samples are on devices where others belong; the mesh and the "
                 "processes disagree about the order of the devices"
             )
         per_seed = jax.tree.map(lambda x: np.asarray(x).reshape(self.seeds, -1), (losses, metrics))
