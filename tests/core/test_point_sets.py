@@ -55,7 +55,9 @@ def test_edges_of_simplices_join_every_pair_of_a_cell_in_both_directions_once(di
 def test_the_order_of_the_vertices_of_a_cell_does_not_matter():
     points, cells = box_of_simplices(2)
     flipped = np.where(np.arange(len(cells))[:, None] % 2, cells, cells[:, ::-1])
-    np.testing.assert_allclose(Mesh.from_cells(points, flipped).weights, Mesh.from_cells(points, cells).weights, rtol=1e-6)
+    np.testing.assert_allclose(
+        Mesh.from_cells(points, flipped).weights, Mesh.from_cells(points, cells).weights, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,10 +165,17 @@ def test_what_domains_say_of_themselves():
 def test_layouts_are_static_and_match_any_size():
     assert hash(CLOUD) == hash(PointCloudLayout(2, 5, "sensors")) and jax.tree.leaves(CLOUD) == [CLOUD]
     assert CLOUD.matches(PointCloudLayout(2, 50, "sensors")) and MESHES.matches(MeshLayout(3, 1, 1, "wing"))
-    others = (PointCloudLayout(3, 5, "sensors"), PointCloudLayout(2, 5), MeshLayout(2, 5, 1, "sensors"), Grid.unit(5, 2))
+    others = (
+        PointCloudLayout(3, 5, "sensors"),
+        PointCloudLayout(2, 5),
+        MeshLayout(2, 5, 1, "sensors"),
+        Grid.unit(5, 2),
+    )
     assert not any(CLOUD.matches(other) for other in others)
     assert not MESHES.matches(MeshLayout(3, 7, 11)) and not Grid.unit_square(5).matches(CLOUD)
-    assert Grid.unit_square(5).matches(Grid.unit_square(9)) and not Grid.unit_square(5).matches(Grid.unit(5, 2, "cells"))
+    assert Grid.unit_square(5).matches(Grid.unit_square(9)) and not Grid.unit_square(5).matches(
+        Grid.unit(5, 2, "cells")
+    )
     assert CLOUD.at_shape((9,)) == CLOUD and Grid.unit_square(5).at_shape((9, 7)) == Grid.unit((9, 7))
 
 

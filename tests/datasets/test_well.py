@@ -326,11 +326,11 @@ def test_folder_of_splits(tmp_path):
     assert Dataset.of(splits["train"]).ids.tolist() == [0, 1, 2, 3, 4]
     assert Dataset.of(ConcatSource((splits["test"], splits["valid"]))).ids.tolist() == [6, 7, 8, 5]
     assert open_splits(tmp_path / "data").keys() == splits.keys()
-    with pytest.raises(ValueError, match="a folder of no known format; known: The Well's HDF5"):
+    with pytest.raises(ValueError, match="a folder of no known format; known: .*a folder of The Well"):
         open_splits(tmp_path / "data" / "train")
     with pytest.raises(ValueError, match=r"holds the splits \['test', 'train', 'valid'\]; open them with open_splits"):
         open_dataset(tmp_path)
-    with pytest.raises(ValueError, match="differ in fields, grid or times"):
+    with pytest.raises(ValueError, match="differ in fields, domains or times"):
         ConcatSource((source, replace(source, times=source.times + 1)))
 
 

@@ -120,8 +120,9 @@ def test_the_solver_steps_in_time(key):
     """From the last of two given frames, with a viscosity per sample: on its own grid exactly, on a coarser one about."""
     problem = sx.problem("burgers", nu=sx.random.Uniform(0.02, 0.05))
     data = sx.generate(problem, 3, 64, key, times=np.linspace(0, 0.5, 6), cache=False, progress=False, label_samples=0)
-    task = sx.Task.fit(data, ("u", "nu"), "u", history=2)
-    solver, coarse = (sx.SolverSurrogate(problem, n, task=task, dt=0.1) for n in (64, 32))
+    task = sx.Task.fit(data, ("u", "nu"), "u", mode=sx.Autoregressive(history=2))
+    assert task.dt == pytest.approx(0.1)
+    solver, coarse = (sx.SolverSurrogate(problem, n, task=task) for n in (64, 32))
     np.testing.assert_allclose(solver.predict(data)["u"], data["u"][:, 2], atol=1e-4)
     np.testing.assert_allclose(solver.rollout(data, 4)["u"], data["u"][:, 2:], atol=1e-3)
     table = sx.evaluate(
@@ -129,11 +130,17 @@ def test_the_solver_steps_in_time(key):
     )
     assert table.value("solver") < 1e-3 < table.value("coarse") < table.value("last") / 2
     sx.check_surrogate(solver, data)
+    pairs = sx.Task.fit(data, ("u", "nu"), "u", mode=sx.Autoregressive(history=2, horizon=2))
+    bundled = sx.SolverSurrogate(problem, 64, task=pairs)
+    np.testing.assert_allclose(bundled.predict(data)["u"], data["u"][:, 2:4], atol=1e-3)
+    np.testing.assert_allclose(bundled.rollout(data, 3)["u"], data["u"][:, 2:5], atol=1e-3)
 
 
 def test_the_solver_refuses_what_it_cannot_continue(key):
     timed = sx.from_arrays({"u": np.ones((2, 4, N))}, grid=sx.Grid.unit(N, 1, "periodic"), times=np.arange(4))
-    task = sx.Task.fit(timed, "u", "u", history=1)
+    task = sx.Task.fit(timed, "u", "u", mode=sx.Autoregressive(1))
+    uneven = sx.from_arrays({"u": np.ones((2, 4, N))}, grid=timed.grid, times=np.array([0, 1, 3, 4]))
+    timeless = sx.Task.fit(uneven, "u", "u", mode=sx.Autoregressive(1))
     burgers = sx.problem("burgers", nu=sx.random.Uniform(0.02, 0.05))
     smoke = sx.problem("smoke", grid=(8, 8), buoyancy=sx.random.Uniform())
     for message, make in (
@@ -141,10 +148,9 @@ def test_the_solver_refuses_what_it_cannot_continue(key):
             r"on an autoregressive task needs a problem that declares `step`",
             lambda: sx.SolverSurrogate(smoke, 8, task=task),
         ),
-        (r"dt=None; an autoregressive task needs", lambda: sx.SolverSurrogate(burgers, N, task=task)),
-        (r"from the inputs \['nu'\] to the unknowns", lambda: sx.SolverSurrogate(burgers, N, task=task, dt=0.1)),
+        (r"knows no time step; fit it on evenly spaced", lambda: sx.SolverSurrogate(burgers, N, task=timeless)),
+        (r"from the inputs \['nu'\] to the unknowns", lambda: sx.SolverSurrogate(burgers, N, task=task)),
         (r"is in time; give an autoregressive task", lambda: sx.SolverSurrogate(burgers, N)),
-        (r"no meaning for a steady task", lambda: sx.SolverSurrogate(sx.problem("poisson"), 5, dt=0.1)),
     ):
         with pytest.raises(ValueError, match=message):
             make()

@@ -155,7 +155,9 @@ def test_fields_of_a_prediction_and_its_frames_are_inverse(mode: AbstractMode):
     frames = jnp.arange(2.0 * max(mode.ahead, 1) * 3).reshape(max(mode.ahead, 1), 3, 2)
     np.testing.assert_array_equal(mode.as_frames(mode.named(frames)), frames)
     assert mode.named(frames).ndim == (2 if mode.ahead <= 1 else 3)
-    y = jax.random.normal(jax.random.key(0), (4, 3, mode.out_channels(2)) if mode.ahead == 4 else (3, mode.out_channels(2)))
+    y = jax.random.normal(
+        jax.random.key(0), (4, 3, mode.out_channels(2)) if mode.ahead == 4 else (3, mode.out_channels(2))
+    )
     assert mode.frames_of(y).shape == (max(mode.ahead, 1), 3, 2)
 
 

@@ -169,7 +169,9 @@ def test_parameters_alone_and_a_warning_outside_their_range():
     assert relative_error(fitted.predict(test)["u"], test["u"]) < 1e-4  # a few by a little outside: no warning
     assert test["c"].max() > train["c"].max() or test["c"].min() < train["c"].min()
     beyond = sx.from_arrays(targets={"u": only["u"][:3]}, parameters={"c": np.float32([1.5, 2.5, 0.5])}, grid=only.grid)
-    with pytest.warns(UserWarning, match="2 of 3 samples have c outside the training range \\[1\\.00\\d+, 1\\.99\\d+\\]"):
+    with pytest.warns(
+        UserWarning, match="2 of 3 samples have c outside the training range \\[1\\.00\\d+, 1\\.99\\d+\\]"
+    ):
         fitted.predict(beyond)
 
 
