@@ -191,7 +191,13 @@ def test_files_that_cannot_be_read_are_named(data, capsys):
     assert "absent/out.hdf5" in fails(capsys, "convert", data, "--out", "absent/out.hdf5")
 
 
-@pytest.mark.parametrize("args", [["simulate"], ["describe"], ["generate", "heat", "--out", "x"], ["train", "fno"]])
+def test_a_problem_in_time_is_generated_at_given_instants_only(home, capsys):
+    assert "heat is time-dependent: give --frames" in fails(capsys, "generate", "heat", "--out", "x.hdf5")
+
+
+@pytest.mark.parametrize(
+    "args", [["simulate"], ["describe"], ["generate", "heat", "--out", "x", "--n", "many"], ["train", "fno"]]
+)
 def test_a_command_line_that_is_none_ends_with_status_2(home, capsys, args):
     with pytest.raises(SystemExit) as stop:
         cli.main(args)
