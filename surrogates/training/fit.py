@@ -104,15 +104,12 @@ def fit(
     longer finite, after saving the last good state.
     """
     if isinstance(model, AbstractDirectFit):
-        given = {
-            "optimizer": optimizer,
-            "objective": objective,
-            "epochs": epochs,
-            "steps": steps,
-            "run": run,
-            **options,
-        }
-        return _fit_directly(model, data, val, [name for name, value in given.items() if value is not None])
+        unused = {
+            "optimizer": optimizer, "objective": objective, "epochs": epochs, "steps": steps, "run": run, "mesh": mesh,
+            "patience": patience, "stream": stream, "batch_size": None if batch_size == 20 else batch_size,
+            "seeds": None if seeds == 1 else seeds, "ema": ema or None, **options,
+        }  # fmt: skip
+        return _fit_directly(model, data, val, [name for name, value in unused.items() if value is not None])
     _check_data(data, val)
     key = jax.random.key(0) if key is None else key
     models = _seeded(model, seeds, jax.random.fold_in(key, 1))

@@ -54,7 +54,7 @@ def identity_of(value: Any, _seen: tuple[int, ...] = ()) -> Any:
         case types.FunctionType():
             cells = [cell.cell_contents for cell in value.__closure__ or ()]
             defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-            return [_name(value), _constants(value.__code__), inner(cells), inner(defaults)]
+            return [_name(value), _code(value.__code__, value.__doc__), inner(cells), inner(defaults)]
         case types.MethodType():
             return [_name(value.__func__), inner(value.__self__)]
         case functools.partial():
@@ -95,16 +95,18 @@ def _name(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
 
-def _constants(code: types.CodeType) -> list:
-    """Names and constants of a function's code. They change with its source, and not with the version of Python."""
-    return [list(code.co_names), [_constant(c) for c in code.co_consts]]
+def _code(code: types.CodeType, doc: str | None = None) -> list:
+    """Checksum of a function's instructions, its names and its constants without the docstring. Another version of Python
+    compiles other instructions, so that a run is resumed with the version that began it."""
+    constants = [_constant(c) for c in code.co_consts if doc is None or c != doc]
+    return [zlib.crc32(code.co_code), list(code.co_names), constants]
 
 
 def _constant(value: Any) -> Any:
     """One constant of a function's code, in a form that does not depend on the process."""
     match value:
         case types.CodeType():
-            return _constants(value)
+            return _code(value)
         case frozenset():  # `x in {"a", "b"}`; the order of a set of strings differs from process to process
             return sorted(map(repr, value))
     return repr(value)

@@ -159,3 +159,21 @@ def test_of_data_larger_than_memory_evenly_spread_samples_count(monkeypatch):
     assert data_identity(sx.from_arrays({"a": values}, grid=many.grid), ("a",)) == one
     values[999] += 1
     assert data_identity(sx.from_arrays({"a": values}, grid=many.grid), ("a",)) != one
+
+
+def test_functions_count_by_their_instructions_and_not_by_their_docstrings():
+    def plus(x):
+        """One more."""
+        return x + 1
+
+    def also(x):
+        """The same, said otherwise."""
+        return x + 1
+
+    def minus(x):
+        """One more."""
+        return x - 1
+
+    for function in (also, minus):
+        function.__qualname__ = plus.__qualname__
+    assert identity_of(plus) == identity_of(also) != identity_of(minus)
