@@ -25,7 +25,8 @@ PYTHON := $(call find_python,$(VERSIONS))
 endif
 BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
-INSTALL := -m pip --disable-pip-version-check install --quiet
+# Files are compiled when they are first imported: few are.
+INSTALL := -m pip --disable-pip-version-check install --quiet --no-compile
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 # XLA's TPU compiler is large and nothing else needs it.
 TPU := .venv-tpu

@@ -56,9 +56,10 @@ def _close_figures():
     plt.close("all")
 
 
-# Another processor, or another LAPACK, rounds differently inside a factorisation: it returns the exact factors of a matrix
-# a few units of rounding away. With `--perturb-rounding SEED` every function below gets such a matrix, so that a test which
-# asserts the sign of rounding noise or the winner of a tie falls. Zeros stay zero, and equal matrices give equal results.
+# Another processor, or another LAPACK, rounds differently inside a factorisation. With `--perturb-rounding SEED` every
+# function below gets its matrices, and returns its results, with each entry moved by up to 4 units of rounding, so that a test
+# which asserts the sign of rounding noise or the winner of a tie falls. As in LAPACK zeros stay zero, values that come sorted
+# stay sorted, and equal matrices give equal results.
 _FACTORISATIONS = {
     np.linalg: "cholesky cond det eig eigh eigvals eigvalsh inv lstsq matrix_rank pinv qr slogdet solve svd svdvals",
     scipy.linalg: "cho_factor cho_solve cholesky eig eigh eigh_tridiagonal eigvals eigvalsh expm inv ldl lstsq lu lu_factor "
@@ -69,23 +70,32 @@ _UNITS = 4
 
 
 def rounded_otherwise(x, seed: int):
-    """`x` with every entry moved by up to 4 units of rounding if it is an array of floating-point numbers, else as it is."""
+    """Arrays of floating-point numbers in `x`, a tuple or not, with every entry moved by up to 4 units of rounding."""
+    if isinstance(x, tuple):
+        moved = [rounded_otherwise(part, seed) for part in x]
+        return type(x)(*moved) if hasattr(x, "_fields") else tuple(moved)
     if scipy.sparse.issparse(x) and x.format in ("csr", "csc", "bsr", "coo", "dia"):
         moved = x.copy()
         moved.data = rounded_otherwise(x.data, seed)
         return moved
-    if not isinstance(x, np.ndarray | jax.Array) or not np.issubdtype(x.dtype, np.inexact):
+    if not isinstance(x, np.ndarray | np.inexact | jax.Array) or not np.issubdtype(x.dtype, np.inexact):
         return x
     x = np.asarray(x)
     noise = np.random.default_rng([seed, zlib.crc32(x.tobytes())]).uniform(-_UNITS, _UNITS, x.shape)
-    return (x * (1 + np.finfo(x.dtype).eps * noise)).astype(x.dtype)
+    moved = (x * (1 + np.finfo(x.dtype).eps * noise)).astype(x.dtype)
+    if x.ndim == 1 and (x[:-1] <= x[1:]).all():
+        moved = np.sort(moved)
+    elif x.ndim == 1 and (x[:-1] >= x[1:]).all():
+        moved = np.sort(moved)[::-1]
+    return moved[()]
 
 
 def perturbed(function, seed: int):
     @functools.wraps(function)
     def call(*args, **options):
         args = [rounded_otherwise(x, seed) for x in args]
-        return function(*args, **{name: rounded_otherwise(x, seed) for name, x in options.items()})
+        options = {name: rounded_otherwise(x, seed) for name, x in options.items()}
+        return rounded_otherwise(function(*args, **options), seed + 1)
 
     return call
 
@@ -95,7 +105,7 @@ def pytest_addoption(parser):
         "--perturb-rounding",
         type=int,
         metavar="SEED",
-        help="let the factorisations of NumPy and SciPy round otherwise: their matrices move by 4 units of rounding",
+        help="let the factorisations of NumPy and SciPy round otherwise, by 4 units",
     )
 
 
