@@ -29,9 +29,9 @@ def run_identity(
         return data_identity(source, names) if isinstance(source, Dataset) else identity_of(source)
 
     return {
-        **{name: identity_of(value) for name, value in settings.items()},
-        "train": content(data),
+        "train": content(data),  # first, as the length of a round follows from it
         "val": content(val),
+        **{name: identity_of(value) for name, value in settings.items()},
         "objective": identity_of(objective),
         "optimizer": identity_of(optimizer),
         "model": [identity_of(model) for model in models],
