@@ -50,6 +50,13 @@ def x64():
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs():
+    """The programs of one file are hardly of use to the next; kept, they come to 6 GB in every process of the suite."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield
