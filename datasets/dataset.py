@@ -135,9 +135,9 @@ class Dataset:
         return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
 
     def blocks(self, names=None, nbytes: int = 2**26) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Yield `(positions, arrays)` for consecutive blocks of samples, each block at most `nbytes` large (64 MiB by default).
+        """Yield `(positions, arrays)` for consecutive blocks of samples.
 
-        `names` are the arrays to read, all by default.
+        `names` are the arrays to read, all by default. A block has at most `nbytes` bytes (64 MiB by default), or one sample.
         """
         one = sum(values.nbytes for values in self.read(names, [0]).values())
         size = max(1, nbytes // max(one, 1))

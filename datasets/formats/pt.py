@@ -147,7 +147,7 @@ def _tensors(pickled: bytes) -> dict[str, _Tensor]:
         described = _Unpickler(io.BytesIO(pickled)).load()
     except StorageError:
         raise
-    except Exception as error:  # a damaged pickle fails in any way that its opcodes can
+    except Exception as error:  # unpickling damaged data may raise anything
         raise StorageError(f"its pickle cannot be read ({type(error).__name__}: {error})") from error
     if not isinstance(described, dict):
         raise StorageError(f"holds a {type(described).__name__}, expected a dict of tensors")

@@ -82,7 +82,8 @@ class WellSource:
         sizes = (self._steps,) if spec.time else ()
         sizes += self.grid.shape if spec.role == "field" else ()
         if len(window) > len(sizes) + len(spec.components):
-            raise IndexError(f"{name!r} has {len(sizes) + len(spec.components)} axes per sample, window {window} more")
+            allowed = len(sizes) + len(spec.components)
+            raise IndexError(f"{name!r} has {allowed} axes per sample, but window={window} has {len(window)} slices")
         ranges = [range(n)[cut] for n, cut in zip(sizes, window, strict=False)]
         ranges += [range(n) for n in sizes[len(ranges) :]]
         wanted, position = np.unique(np.arange(len(self))[indices], return_inverse=True)

@@ -1,6 +1,6 @@
 """Linear systems A x = b on grids and with sparse matrices: differentiable, batched, on any device.
 
-    solution = sx.linear.solve(operator, b)              # a method by the structure of the operator
+    solution = sx.linear.solve(operator, b)              # the method is chosen by the structure of the operator
     solution = sx.linear.solve(operator, b, CG(Multigrid(), rtol=1e-6))
     solution.value, solution.status, solution.iterations, solution.method
 
@@ -15,7 +15,7 @@
 - `Sparse`: a matrix of SciPy or `jax.experimental.sparse`.
 - `AbstractFieldOperator`: the base class for an operator of your own.
 
-**Methods.** `choose(operator)` gives the one that `solve` takes by default.
+**Methods.** `choose(operator)` returns the method that `solve` uses by default.
 
 - For `Laplacian` and `Spectral`: `FastPoissonSolve`, direct by fast transforms.
 - Symmetric positive definite: `CG`; `FlexibleCG` if the preconditioner changes or is not linear; `DeepCG` with learned
@@ -34,9 +34,12 @@
 - From the diagonal or products alone: `Jacobi`, `ChebyshevPolynomial`, `SymmetricPolynomial`.
 - Your own: any function or module r ↦ M⁻¹ r, or an `AbstractPreconditioner` if it is set up from the operator.
 
-**Tuning** over a sequence of systems (Learning to Relax): `TunedSolver` chooses a parameter for each `System` by a policy
-(`TsallisINF`, `ChebCB`, or your own `AbstractPolicy`) and returns a `TunedSolution`; `best_fixed` gives the `FixedCosts` of
-every value, `plot_regret` the picture; `near_asymptotic_bound` gives the `RelaxationBound` on the iterations of `SOR`.
+**Tuning** over a sequence of systems (Learning to Relax, Khodak et al. 2024):
+
+- `TunedSolver` chooses a parameter, such as the relaxation of `SOR`, anew for every `System` and learns from the number of
+  iterations. It returns a `TunedSolution`. The choice is made by a policy: `TsallisINF`, `ChebCB`, or your own `AbstractPolicy`.
+- `best_fixed` finds the `FixedCosts` of every fixed value, and `plot_regret` draws the comparison.
+- `near_asymptotic_bound` gives the `RelaxationBound`, a bound on the iterations of `SOR`.
 """
 
 from .as_lineax import AsLineax as AsLineax

@@ -40,37 +40,48 @@ class Interval:
 
 
 class Problem:
-    """A PDE with whatever is known of it; consumers ask for the part they need and say so if it is missing.
+    """The declaration of a PDE: its unknowns, domain, inputs and conditions, and whatever ways there are to solve it.
 
-    `Problem("u", Box(x=(-1, 1, "periodic")), time=(0, 1), residual=lambda u, p: u.t - p.nu * u.xx, inputs={"nu": 0.1},
-    initial=lambda x: jnp.sin(jnp.pi * x))` declares the heat equation; two unknowns are written
-    `residual=lambda w, p: {"prey": w.u.t - w.u + w.u * w.v, "hunter": w.v.t + w.v - w.u * w.v}`.
+    `surrogax.problem("darcy", a=…)` returns a registered problem; this class declares a new one. The heat equation is
 
-    **Arguments:**
+        Problem("u", Box(x=(-1, 1, "periodic")), time=(0, 1), inputs={"nu": 0.1}, initial=lambda x: jnp.sin(jnp.pi * x),
+                residual=lambda u, p: u.t - p.nu * u.xx)
+
+    Only `unknowns` and `box` are required. A method that needs another part raises an error if it is missing: data generation
+    needs `solve`, training without data `residual`, sequences of linear systems `operator`, reduced bases `affine`.
+
+    **The equation:**
 
     - `unknowns`: name or names of the solution fields.
     - `box`: the domain in space, with the kind of boundary condition on every axis.
-    - `time`: (start, stop) of the equation in time; None for a steady one. Solvers march from its start to any instants.
-    - `inputs`: everything the equation depends on, by name. A law (`random.Distribution`) is sampled by `generate`; a number
-      or array is a constant, which the caller of `solve` may still override.
-    - `residual`: `(u, inputs) -> array`, the strong form as left-hand side minus right-hand side, or a dict of them by
-      equation name. `u` is the `Jet` of the unknown, or `Jets` of several by name; `inputs` are `Jets` too, so that ∇a is
-      `inputs.a.x`, `inputs.a.y`. Written elementwise, it holds at a point, at many points and on a grid.
-    - `boundary`: values on Dirichlet sides and fluxes ∂u/∂n on Neumann sides: a number, the name of an input, a function of all
-      coordinates (time last), or `Sides` where sides differ; for several unknowns a dict of these by unknown.
-    - `initial`: the value at the start of `time`: a number, the name of an input such as "u0", or a function of the space
+    - `time`: the time interval (start, stop); None for a steady equation.
+    - `inputs`: everything on which the equation depends, by name. A random input is a law, such as `random.GaussianField()` or
+      another `random.Distribution`; `generate` samples it. A number or array is a constant, which the caller of `solve` may
+      override.
+    - `boundary`: values on Dirichlet sides and fluxes ∂u/∂n on Neumann sides. It is a number, the name of an input, a function of
+      all coordinates (time last), or `pde.Sides` if sides differ; for several unknowns a dict of these by unknown.
+    - `initial`: the value at the start of `time`. It is a number, the name of an input such as "u0", or a function of the space
       coordinates; for several unknowns a dict of these by unknown.
-    - `solve`: `(inputs, grid, *, times=None, rtol=None) -> Solved`, one sample: the unknowns at the points of `grid` from all
-      inputs, at `times` if in time. It may leave out `times` or `rtol` and have options of its own.
-    - `operator`: `(inputs, grid) -> (A, b)`, the linear system of one sample.
-    - `affine`: `grid -> AffineSystem`, the same system as sums of parameter functions times fixed parts.
-    - `step`: `(fields, inputs, grid, dt, *, rtol=None) -> Solved`: the unknowns, without time axis, a time `dt` after `fields`.
-      Only for equations whose future depends on the unknowns alone and not on the time of day.
-    - `symmetry`: group under which solutions go to solutions.
-    - `grid`: the one grid that the problem can be solved on, where there is only one.
-    - `no_residual`: why there is no pointwise strong form, for example that a coefficient jumps.
+    - `residual`: a function `(u, inputs)` that returns left-hand side minus right-hand side of the equation, or a dict of these
+      by equation name. `u` is a `pde.Jet`, the unknown with its derivatives `u.x`, `u.xx`, `u.t`, …. With several unknowns it
+      holds a jet per name: `lambda w, p: {"prey": w.u.t - w.u + w.u * w.v, "hunter": w.v.t + w.v - w.u * w.v}`. Inputs are jets
+      too: ∇a is `inputs.a.x`, `inputs.a.y`. Write it elementwise; it is then valid at one point, at many points and on a grid.
+    - `no_residual`: why there is no pointwise residual, for example that a coefficient jumps.
+    - `symmetry`: the group of maps of the box that take solutions to solutions, for augmentation.
 
-    **Raises:** `ValueError` or `TypeError` where the declaration contradicts itself.
+    **Ways to solve it,** all for one sample:
+
+    - `solve`: a function `(inputs, grid, *, times=None, rtol=None) -> pde.Solved` that returns the unknowns at the points of
+      `grid`, and at the instants `times` if the problem has a time interval. It may omit `times` or `rtol` and have further
+      keywords.
+    - `operator`: a function `(inputs, grid) -> (A, b)` that returns the linear system A x = b.
+    - `affine`: a function `grid -> pde.AffineSystem` that returns the same system as a sum of fixed parts times functions of the
+      inputs.
+    - `step`: a function `(fields, inputs, grid, dt, *, rtol=None) -> pde.Solved` that returns the unknowns, without time axis, a
+      time `dt` after they were `fields`. Declare it only if the future depends on the unknowns and inputs, but not on the time t.
+    - `grid`: the only grid on which the problem can be solved, if there is only one.
+
+    **Raises:** `ValueError` or `TypeError` for a declaration that contradicts itself.
     """
 
     def __init__(
@@ -115,36 +126,36 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """The registered name; the unknowns of a hand-made problem."""
+        """The registered name; for a problem that is not registered the names of its unknowns."""
         return ", ".join(self.unknowns) if self._recipe is None else self._recipe.name
 
     @property
     def laws(self) -> dict[str, AbstractLaw]:
-        """The inputs that are random, by name: what `generate` samples and `solve` must be given."""
+        """The random inputs by name: `generate` samples them, and `solve` must be given them."""
         return self.inputs.laws
 
     @property
     def constants(self) -> dict[str, Any]:
-        """The other inputs, by name."""
+        """The inputs that are constants, by name."""
         return self.inputs.constants
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        """The names of the space axes, followed by "t" if in time: the order of a point's coordinates."""
+        """Names of the coordinates of a point in order: the space axes, then "t" if the problem has a time interval."""
         return self.box.names + ("t",) * (self.time is not None)
 
     @property
     def space_time(self) -> Box:
-        """The box, with time as a further axis "t" without boundary condition if in time."""
+        """The box; if the problem has a time interval, with a last axis "t" without boundary condition."""
         if self.time is None:
             return self.box
         return Box((*self.box.axes, Axis("t", self.time.start, self.time.stop, None)))
 
     @property
     def recipe(self) -> str:
-        """What identifies the declaration, for caching generated data.
+        """A text that identifies the declaration, by which generated data are cached: registered name and arguments.
 
-        **Raises:** `ValueError` for hand-made problems, and `TypeError` for an argument without a text of its own.
+        **Raises:** `ValueError` for a problem that is not registered; `TypeError` for an argument that has no text.
         """
         if self._recipe is None:
             raise ValueError(
@@ -154,17 +165,20 @@ class Problem:
         return str(self._recipe)
 
     def needs(self, part: str, purpose: str) -> None:
-        """Raise `ValueError` naming the part and the purpose unless the part ("solve", "residual", …) is declared."""
+        """Check that a part ("solve", "residual", …) is declared.
+
+        **Raises:** `ValueError`, naming the part and the purpose, if it is not.
+        """
         if part not in self._parts:
             why = f": {self.no_residual}" if part == "residual" and self.no_residual else ""
             raise ValueError(f"{purpose} needs a problem that declares `{part}`; {self!r} does not{why}")
 
     def replace(self, **changes) -> "Problem":
-        """A hand-made copy with some arguments of the declaration changed."""
+        """A copy with some arguments of the declaration changed. The copy is not registered."""
         return Problem(**{**self._arguments, **changes})
 
     def registered_as(self, recipe: Recipe) -> "Problem":
-        """The same problem with the recipe of the factory call that made it; `register_problem` does this."""
+        """A copy with the recipe of the registered function that made it. `register_problem` calls this."""
         known = copy.copy(self)
         known._recipe = recipe
         return known
@@ -172,8 +186,10 @@ class Problem:
     # What can be done with it ----------------------------------------------------------------------------------------
 
     def sample_inputs(self, key: jax.Array, grid: Grid, times: np.ndarray | None = None) -> dict[str, Array]:
-        """One draw of every random input at the points of `grid`, each from its own key (by position in the declaration);
-        laws of time-dependent fields at `times`."""
+        """Draw every random input once: fields at the points of `grid`, time-dependent fields also at `times`.
+
+        Every input has its own key, which depends on `key` and on its position in the declaration.
+        """
         return self.inputs.sample(key, grid, times)
 
     def solve(
@@ -192,9 +208,10 @@ class Problem:
         - `inputs`: every random input by name, and constants that should have another value. They may be given as keywords
           too, `solve(grid=grid, a=a)`.
         - `grid`: a grid on the problem's box, usually `problem.box.grid(n)`.
-        - `times`: the instants, increasing static numbers, of a problem in time.
-        - `rtol`: relative tolerance, by default the one that the problem was made with.
-        - `options`: those of the problem's own solver, for example `dt` and `pressure_solver` of "smoke".
+        - `times`: for a problem with a time interval, the instants at which the solution is returned: increasing numbers that are
+          not traced.
+        - `rtol`: relative tolerance of the solver; by default that of the problem.
+        - `options`: further keywords of the problem's own solver, for example `dt` and `pressure_solver` of "smoke".
 
         **Raises:** `ValueError` for missing, unknown or unsuitable arguments.
         """
@@ -208,8 +225,8 @@ class Problem:
         return self._parts["solve"](self.inputs.complete({**(inputs or {}), **named}), self._suitable(grid), **options)
 
     def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: ScalarLike | None = None) -> Solved:
-        """The unknowns, without time axis, a time `dt` after they were `fields`. Inputs that hold the initial value alone
-        are not needed."""
+        """The unknowns, without time axis, a time `dt` after they were `fields`. Inputs that only hold the initial value may be
+        left out."""
         self.needs("step", "step")
         options = {} if rtol is None else {"rtol": rtol}
         self._check_options(self._parts["step"], options)
@@ -218,12 +235,12 @@ class Problem:
         return self._parts["step"](fields, complete, self._suitable(grid), dt, **options)
 
     def operator(self, inputs: Fields, grid: Grid) -> tuple[Any, Array]:
-        """(A, b) of the linear system A x = b of one sample."""
+        """The linear system A x = b of one sample, as `(A, b)`."""
         self.needs("operator", "operator")
         return self._parts["operator"](self.inputs.complete(inputs), self._suitable(grid))
 
     def affine(self, grid: Grid) -> AffineSystem:
-        """The same system for all inputs, as sums of fixed parts times functions of the inputs."""
+        """The linear system for all inputs at once, as a sum of fixed parts times functions of the inputs."""
         self.needs("affine", "affine")
         return self._parts["affine"](grid)
 
@@ -232,11 +249,11 @@ class Problem:
 
         **Arguments:**
 
-        - `u`: the jet of the unknown; jets by name if there are several.
-        - `inputs`: jets of the input fields at the same points, or their values where their derivatives do not enter, and
-          numbers. Constants are filled in.
+        - `u`: the `Jet` of the unknown, its values and derivatives at some points; a dict of jets by name for several unknowns.
+        - `inputs`: the random inputs by name: numbers, jets of fields at the same points, or values of fields whose derivatives
+          the equation does not contain. Constants are filled in.
 
-        Returns an array, or a dict of arrays by equation name, whichever the problem declares.
+        **Returns:** an array, or a dict of arrays by equation name, as the problem declares it.
         """
         self.needs("residual", "residual")
         unknowns = self._unknowns(u)
@@ -246,8 +263,8 @@ class Problem:
     def initial_residual(
         self, u: Jet | Mapping[str, Jet], inputs: Mapping[str, Jet | ArrayLike] | None = None
     ) -> dict[str, Array]:
-        """u minus its initial value, by unknown, at points with t = `time.start`. (`boundary` holds the same for every side,
-        see `BoundaryCondition.residual`.)"""
+        """Every unknown minus its initial value, by name, at points with t = `time.start`. Boundary conditions have residuals of
+        their own; see `boundary` and `BoundaryCondition.residual`."""
         unknowns, jets = self._unknowns(u), self.input_jets(inputs)
         return {
             name: unknowns[name].value - prescribed(value, unknowns[name], jets, self.box.names)
@@ -255,7 +272,7 @@ class Problem:
         }
 
     def input_jets(self, inputs: Mapping[str, Jet | ArrayLike] | None = None) -> Jets:
-        """The inputs as jets: numbers are constant fields, arrays of values have no known derivatives."""
+        """All inputs as jets, constants filled in. A number becomes a constant field; an array of values has no derivatives."""
         return self.inputs.jets(inputs or {}, self.coordinates)
 
     # Checks ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Surrogates that every other one must beat: the mean, persistence, a linear spectral map, and the solver itself."""
+"""Baselines that every other surrogate should beat: the mean, persistence, a linear spectral map, and the solver itself."""
 
 from .linear_spectral import LinearSpectral as LinearSpectral
 from .mean_field import MeanField as MeanField

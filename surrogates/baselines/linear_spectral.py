@@ -1,4 +1,4 @@
-"""The best linear map that commutes with translations, by ridge regression per frequency."""
+"""`LinearSpectral`: the best linear map that commutes with translations, by ridge regression per frequency."""
 
 import equinox as eqx
 import jax
@@ -18,12 +18,20 @@ from ..training.result import AbstractDirectFit
 
 
 class LinearSpectral(AbstractDirectFit):
-    """û_k = M_k â_k + c_k per frequency k ≤ `modes`, by ridge regression on the training set; steady tasks on grids.
+    """The best linear map that commutes with translations: û_k = M_k â_k + c_k for the Fourier coefficients at |k_i| ≤ `modes`.
 
-    The best translation-invariant linear map: on problems near a constant-coefficient linear one it is hard to beat, and a
-    nonlinear operator that does not beat it has learned nothing.
+    M_k and c_k are found by ridge regression on the training set: `fit(LinearSpectral(task), train)`. On problems close to a
+    linear one with constant coefficients it is hard to beat. A nonlinear operator that does not beat it has learned nothing
+    nonlinear.
 
-    **Arguments:** `modes` per axis and sign; `ridge`, relative to the mean square of the inputs' coefficients.
+    **Arguments:**
+
+    - `task`: a steady task with input fields on a grid.
+    - `modes`: frequencies kept per axis and sign, as in `FNO`.
+    - `ridge`: strength of the ridge, relative to the mean square of the inputs' Fourier coefficients; 1e-6, or more for few or
+      noisy samples.
+
+    **Raises:** `ValueError`, from `fit`, for other tasks.
     """
 
     task: Task
@@ -47,7 +55,7 @@ class LinearSpectral(AbstractDirectFit):
                 return (*a, *u)
 
             a_re, a_im, u_re, u_im = jax.vmap(spectra)(data)
-            # Complex least squares as a real one: rows (re, im) of sample, unknowns (Re M, Im M).
+            # Complex least squares, written as real ones: two rows (re, im) per sample, unknowns (Re M, Im M).
             rows = jnp.concatenate([jnp.concatenate([a_re, -a_im], -1), jnp.concatenate([a_im, a_re], -1)])
             values = jnp.concatenate([u_re, u_im])
             gram = jnp.einsum("n...i,n...j->...ij", rows, rows)
@@ -63,7 +71,10 @@ class LinearSpectral(AbstractDirectFit):
 
 @register("FittedLinearSpectral")
 class FittedLinearSpectral(AbstractSurrogate):
-    """See `LinearSpectral`; the fitted numbers are `weight` `(2, *kept, in + 1, out)`."""
+    """A fitted `LinearSpectral`.
+
+    **Fields:** `task`; `weight` `(2, *kept, in + 1, out)`: real and imaginary parts of M_k, with c_k as the last input channel.
+    """
 
     task: Task
     weight: Buffer
@@ -80,11 +91,11 @@ class FittedLinearSpectral(AbstractSurrogate):
 
 def _fields(task: Task, fields: Fields) -> Array:
     packed = task.pack(fields).fields
-    assert packed is not None  # LinearSpectral is not made without input fields
+    assert packed is not None  # `LinearSpectral.fitted` refuses tasks without input fields
     return packed
 
 
 def _with_one(coefficients):
-    """A further channel that is 1 at every frequency, for the constant term."""
+    """The coefficients with a further channel that is 1 at every frequency, for the constant term c_k."""
     re, im = coefficients
     return jnp.concatenate([re, jnp.ones_like(re[..., :1])], -1), jnp.concatenate([im, jnp.zeros_like(im[..., :1])], -1)

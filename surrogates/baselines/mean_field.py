@@ -1,4 +1,4 @@
-"""The mean of the training targets as a surrogate."""
+"""`MeanField`: the mean of the training targets as a surrogate."""
 
 from jaxtyping import Array
 
@@ -11,7 +11,10 @@ from ..task.task import Fields, Place, Task
 
 @register("MeanField")
 class MeanField(AbstractSurrogate):
-    """The mean of the training targets, whatever the input; steady tasks on grids. Needs no fit."""
+    """Predicts the mean of the training targets for every input. It needs no `fit`: `MeanField(task)`.
+
+    **Raises:** `ValueError` unless the task is steady, comes from `Task.fit`, and its samples share their points.
+    """
 
     task: Task
     capabilities = Capabilities(resolution_free=True, needs_input=False, differentiable=False)

@@ -1,4 +1,4 @@
-"""The last frame as a forecast."""
+"""`Persistence`: the last given frame as the forecast."""
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -11,7 +11,10 @@ from ..task.task import Fields, Place, Task
 
 @register("Persistence")
 class Persistence(AbstractSurrogate):
-    """The next frames are the last one; autoregressive tasks. Needs no fit."""
+    """Predicts that the next frames equal the last given one. It needs no `fit`: `Persistence(task)`.
+
+    **Raises:** `ValueError` for a task that is not autoregressive.
+    """
 
     task: Task
 

@@ -1,4 +1,4 @@
-"""A problem's own solver as a surrogate."""
+"""`SolverSurrogate`: a problem's own solver as a surrogate."""
 
 import equinox as eqx
 import jax
@@ -14,20 +14,22 @@ from ..task.task import Fields, Place, Task
 
 
 class SolverSurrogate(AbstractSurrogate):
-    """The problem's own solver on a grid of its own, as a surrogate: inputs interpolated to it, the solution back.
+    """Predicts by the problem's own solver, on a grid of its own. Inputs are interpolated to this grid, the solution back.
 
-    Coarse grids with a loose tolerance are the classical competitor at equal error. With an autoregressive task it advances
-    the last frame that it is given by one time step, as `Problem.step` does. It holds functions and cannot be saved.
+    With a coarse grid and a loose tolerance it is the classical competitor of a surrogate at equal error. For an autoregressive
+    task, `Problem.step` advances the last given frame by the task's time step, once per predicted frame. It holds functions and
+    cannot be saved.
 
     **Arguments:**
 
-    - `grid`: points per axis of the solve, or a `Grid`.
-    - `rtol`: of the solver.
+    - `problem`: a problem that declares `solve` (and `step` for an autoregressive task).
+    - `grid`: points per axis of the solve, or a `Grid` on the problem's box.
+    - `rtol`: relative tolerance of the solver.
     - `task`: by default the steady task from all random inputs of the problem to its unknowns. An autoregressive task must
-      have all unknowns among its inputs and targets, and every random input except those that hold the initial value.
+      have all unknowns as inputs and targets, and all random inputs as inputs, except those that hold the initial value.
 
-    **Raises:** `ValueError` for a task that the problem cannot serve; in particular an autoregressive one where the future
-    depends on more than the unknowns (the problem declares no `step`).
+    **Raises:** `ValueError` for a task that the problem cannot serve. One example is an autoregressive task whose future depends
+    on more than the unknowns, so that the problem declares no `step`.
     """
 
     task: Task
@@ -80,7 +82,7 @@ class SolverSurrogate(AbstractSurrogate):
         return {k: apply_along_axes(solution[k], matrices, first) for k in self.task.targets}
 
     def _steps(self, last: Fields, inputs: Fields) -> dict[str, Array]:
-        """The frames of one prediction, from the last one given."""
+        """The frames of one prediction, from the last given frame."""
         dt = self.task.dt
         assert dt is not None  # checked when it was made
 

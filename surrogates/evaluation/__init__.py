@@ -1,0 +1,1 @@
+"""Evaluation: `evaluate`, metrics, tables, reports, figures."""

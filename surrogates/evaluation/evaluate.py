@@ -1,4 +1,4 @@
-"""`evaluate`: every family, baseline and solver in one tidy table."""
+"""`evaluate` compares surrogates, baselines and solvers in one table."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -36,23 +36,33 @@ def evaluate(
     timing: bool = True,
     batch_size: int = _BATCH,
 ) -> Table:
-    """Predict every dataset with every surrogate and measure.
+    """Predict all samples of every dataset with every surrogate, and return a table of errors, times and sizes.
 
-    One row per surrogate, seed, dataset, field, metric and (with `rollout`) step: the mean over samples of the metric in
-    physical units, its standard error over samples, the milliseconds per sample at batch 1 and in full batches after
-    compilation, the parameters counted as reals, and the recorded error of the labels. A surrogate that cannot run at a
-    dataset's resolution gets no row for it, and `Table.missing` says so. Context frames are never part of an error.
+        table = evaluate({"FNO": fno, "mean": MeanField(task)}, {"85": test.subsample(space=5), "421": test})
+        print(table)                    # Markdown; also table.to_json(path), table.pareto(), table.value("FNO", "85")
+
+    The table has one row per surrogate, seed, dataset, field, metric and predicted frame. A row holds the mean of the metric over
+    the samples (in physical units) and its standard error; the milliseconds per sample, at batch size 1 and in full batches,
+    after compilation; the number of parameters; and the error of the labels, if the dataset knows it. Frames that are given to a
+    surrogate do not count in its error.
+
+    A surrogate that cannot predict at the resolution of a dataset gets no row for it, and a metric that a surrogate cannot serve
+    is left out; `Table.missing` lists both.
 
     **Arguments:**
 
-    - `surrogates`: by name; results of `fit` count all their seeds.
-    - `datasets`: by name, for example one per resolution.
-    - `metrics`: names of registered metrics: "rel_l2", "rel_h1", "rmse", "max_error", "vrmse", "rel_l2_unweighted"; and for
-      surrogates with `std` or `samples` "crps", "coverage_90", "spread".
-    - `rollout`: for autoregressive surrogates so many frames from the start of every trajectory, with one row per frame.
-    - `samples`: draws per test sample of a surrogate that has samples, by `key`, for metrics that need them.
+    - `surrogates`: surrogates or results of `fit`, by name, or a single one. A result of `fit` gets rows for all its seeds.
+    - `datasets`: datasets by name, for example one per resolution, or a single one.
+    - `metrics`: names of metrics. "rel_l2" (the default), "rel_h1", "rmse", "max_error", "vrmse" and "rel_l2_unweighted" serve
+      every surrogate; "crps", "coverage_90" and "spread" need one with `std` or `samples`. `metrics.register_metric` adds others.
+    - `rollout`: number of frames to predict from the start of every trajectory, feeding predictions back, with one row per frame.
+      It needs autoregressive surrogates. By default one prediction is made.
+    - `samples`: number of draws per test sample, for surrogates that draw samples and metrics that need them; `key` is the random
+      key of the draws.
+    - `timing`: whether to measure times.
+    - `batch_size`: samples per full batch.
 
-    **Raises:** `ValueError` for an unknown metric or trajectories that are too short.
+    **Raises:** `ValueError` for an unknown metric, for trajectories that are too short, and for data that do not suit a task.
     """
     surrogates = surrogates if isinstance(surrogates, Mapping) else {type(surrogates).__name__: surrogates}
     datasets = datasets if isinstance(datasets, Mapping) else {"test": datasets}
@@ -104,6 +114,7 @@ def evaluate(
 
 
 def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) -> str | None:
+    """Why the surrogate cannot predict these data, or None if it can."""
     if rollout and not surrogate.capabilities.autoregressive:
         return "not autoregressive"
     here = surrogate.task.domain
@@ -115,7 +126,7 @@ def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) ->
 def _measurable(
     surrogate: AbstractSurrogate, metrics: tuple[str, ...], rollout: int | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The metrics that suit what the surrogate says about its error, and the others."""
+    """The metrics that can be computed for a surrogate, and those that need a `std` or `samples` which it does not have."""
     knows = (surrogate.capabilities.has_std or surrogate.capabilities.has_samples) and not rollout
     can = tuple(m for m in metrics if knows or not find_metric(m).probabilistic)
     return can, tuple(m for m in metrics if m not in can)
@@ -130,7 +141,7 @@ def _errors(
     samples: int,
     key: Array,
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Per (channel, metric) the values `(sample, frame)`."""
+    """The metrics of all samples: arrays `(sample, frame)` by (label of the channel, metric)."""
     task, mode = surrogate.task, surrogate.task.mode
     frames = rollout or mode.ahead
     if mode.ahead and data.instants < mode.history + frames:
@@ -151,7 +162,7 @@ def _errors(
 
 
 def _given(task: Task, batch: Batch) -> Batch:
-    """A batch without the frames that are to be predicted; inputs that are not predicted keep all of theirs."""
+    """The batch without the frames to be predicted: targets are cut to `history` frames, other inputs keep all frames."""
     history = task.mode.history
     cut = {k: v[:, :history] if k in task.targets and task.is_timed(k) else v for k, v in batch.fields.items()}
     return Batch(cut, batch.numbers)
@@ -159,7 +170,7 @@ def _given(task: Task, batch: Batch) -> Batch:
 
 @eqx.filter_jit
 def _uncertain(surrogate, batch: Batch, n: int, key: Array, at: Place | None) -> AbstractForecast:
-    """One prediction of a batch with samples or a standard deviation, `(batch, frames, *space, c)`."""
+    """One prediction of a batch with its samples or standard deviation; arrays are `(batch, frames, …, *space, c)`."""
     task = surrogate.task
     value = jax.vmap(task.join)(surrogate.on_batch(batch, at))
     if surrogate.capabilities.has_samples:
@@ -178,7 +189,7 @@ def _uncertain(surrogate, batch: Batch, n: int, key: Array, at: Place | None) ->
 def _measure(
     metrics: tuple[str, ...], predicted: AbstractForecast, task: Task, truth, frames: int, domain: AbstractDomain
 ) -> dict[str, Float[Array, "sample frame c"]]:
-    """By metric the values of a batch. One compiled program for all surrogates on a dataset."""
+    """The values of a batch by metric. One compiled program serves all surrogates on a dataset."""
 
     def one(forecast, fields):
         reference = jnp.concatenate([_reference(task, n, fields[n], frames) for n in task.targets], -1)
@@ -190,14 +201,14 @@ def _measure(
 
 
 def _reference(task: Task, name: str, values, frames: int) -> Float[Array, "frames *space c"]:
-    """The true frames of one target with channels."""
+    """The true frames of one target of one sample, with channels."""
     values, spec = jnp.asarray(values, jnp.float32), task.spec(name)
     values = values[task.mode.history : task.mode.history + frames] if spec.time else values[None]
     return values if spec.components else values[..., None]
 
 
 def _timing(surrogate: AbstractSurrogate, data: Dataset, batch_size: int) -> tuple[float, float]:
-    """Milliseconds per sample at batch 1 and at full batch: medians after compilation, inputs on the device."""
+    """Milliseconds per sample at batch size 1 and in full batches: medians after compilation, with inputs on the device."""
     task, results = surrogate.task, []
     at = output_place(task, data)
     for size in (1, min(batch_size, len(data))):

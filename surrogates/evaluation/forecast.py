@@ -1,4 +1,4 @@
-"""What a metric sees of a prediction: a value, a value with a standard deviation, or samples."""
+"""Forecasts, the predictions that metrics are given: a value, a value with a standard deviation, or samples."""
 
 import abc
 from typing import NoReturn
@@ -11,28 +11,31 @@ from jaxtyping import Array, Float
 
 
 class AbstractForecast(eqx.Module):
-    """A prediction of one frame, `(*space, c)` in physical units, with what it says about its own error.
+    """A prediction of one frame in physical units, with its uncertainty.
 
-    **Fields:** `value`, the point estimate.
+    **Fields:** `value` `(*space, c)`: the point estimate.
     """
 
     value: eqx.AbstractVar[Float[Array, "..."]]
 
     @abc.abstractmethod
     def crps(self, reference: Float[Array, "*space c"]) -> Float[Array, "*space c"]:
-        """Continuous ranked probability score at every point: E|X − y| − ½ E|X − X'|, in the field's units."""
+        """Continuous ranked probability score at every point, E|X − y| − ½ E|X − X'|, in the units of the field.
+
+        X and X' are independent draws of the forecast, y is the `reference`. Lower is better.
+        """
 
     @abc.abstractmethod
     def interval(self, level: float) -> tuple[Float[Array, "*space c"], Float[Array, "*space c"]]:
-        """Ends of the central interval that holds the truth with probability `level`."""
+        """Lower and upper end of the central interval that contains the truth with probability `level`, at every point."""
 
     @abc.abstractmethod
     def spread(self) -> Float[Array, "*space c"]:
-        """Standard deviation at every point."""
+        """Standard deviation of the forecast at every point."""
 
 
 class PointForecast(AbstractForecast):
-    """A value alone. What asks for its uncertainty raises `TypeError`."""
+    """A value without uncertainty: `crps`, `interval` and `spread` raise `TypeError`."""
 
     value: Float[Array, "..."]
 
@@ -47,13 +50,13 @@ class PointForecast(AbstractForecast):
 
 
 class GaussianForecast(AbstractForecast):
-    """A normal distribution at every point."""
+    """A normal distribution at every point, with mean `value` and standard deviation `std`, both `(*space, c)`."""
 
     value: Float[Array, "..."]
     std: Float[Array, "..."]
 
     def crps(self, reference):
-        # Gneiting & Raftery 2007, eq. 21; where the deviation is zero it is the absolute error.
+        # Gneiting & Raftery 2007, eq. 21. Where the standard deviation is zero, the score is the absolute error.
         std = jnp.where(self.std > 0, self.std, 1)
         z = (reference - self.value) / std
         score = std * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / jnp.sqrt(jnp.pi))
@@ -68,7 +71,7 @@ class GaussianForecast(AbstractForecast):
 
 
 class SampleForecast(AbstractForecast):
-    """Draws `(n, *space, c)` of a distribution; `value` is the surrogate's own point estimate."""
+    """`samples` `(n, *space, c)`, draws of a distribution, and `value` `(*space, c)`, the surrogate's own point estimate."""
 
     value: Float[Array, "..."]
     samples: Float[Array, "..."]
@@ -82,8 +85,11 @@ class SampleForecast(AbstractForecast):
         return jnp.abs(self.samples - reference).mean(0) - pairs
 
     def interval(self, level: float):
-        """Between order statistics at p (n + 1): the truth is as likely there as any draw, so that the interval holds it with
-        probability `level` for every n ≥ (1 + level)/(1 − level), 19 draws at 90 %; fewer draws give their range."""
+        """The interval between the order statistics at p (n + 1), p = (1 ± level)/2, interpolated.
+
+        If the truth is one more draw of the same distribution, the interval contains it with probability `level`, provided that
+        n ≥ (1 + level)/(1 − level): 19 draws for 90 %. The interval of fewer draws is their range.
+        """
         n, ranked = len(self.samples), jnp.sort(self.samples, 0)
 
         def quantile(p: float):

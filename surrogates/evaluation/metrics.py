@@ -1,8 +1,13 @@
-"""Metrics of one prediction in physical units. Every definition is written once, here; losses share the norms beneath.
+"""Metrics of one predicted frame in physical units.
 
-A metric is `metric(forecast, reference, weights, domain) -> (c,)`, one value per channel: `forecast.value` and `reference` are
-`(*space, c)`, `weights` quadrature weights `(*space)` that vanish at padded points, `domain` where the points are. Tables
-average metrics over samples.
+A metric is a function `metric(forecast, reference, weights, domain)` that returns one value per channel, `(c,)`.
+
+- `forecast`: the prediction, an `AbstractForecast`; `forecast.value` is `(*space, c)`.
+- `reference` `(*space, c)`: the truth.
+- `weights` `(*space)`: quadrature weights, zero at padded points.
+- `domain`: the domain of the points.
+
+In the formulas below u is `forecast.value` and v the `reference`. Tables average metrics over samples.
 """
 
 from collections.abc import Callable
@@ -19,7 +24,10 @@ Function = Callable[[AbstractForecast, Array, Array, AbstractDomain], Float[Arra
 
 
 class Metric(NamedTuple):
-    """**Fields:** `function`; `probabilistic`, whether it asks for the forecast's uncertainty."""
+    """A registered metric.
+
+    **Fields:** `function`, the metric itself; `probabilistic`, whether it needs the uncertainty of the forecast.
+    """
 
     function: Function
     probabilistic: bool = False
@@ -29,10 +37,10 @@ _METRICS: dict[str, Metric] = {}
 
 
 def register_metric(name: str, *, probabilistic: bool = False) -> Callable[[Function], Function]:
-    """Decorator: make a function available as `evaluate(…, metrics=(name,))`.
+    """Decorator that makes a function available as `evaluate(…, metrics=(name,))`.
 
-    **Arguments:** `probabilistic`: the metric reads `forecast.crps`, `forecast.interval` or `forecast.spread`. It is left out,
-    and the table says so, for surrogates without `std` or `samples`.
+    **Arguments:** `name`: the name of the metric. `probabilistic`: True if the metric calls `forecast.crps`, `forecast.interval`
+    or `forecast.spread`; it is then left out for surrogates without `std` or `samples`, which the table notes.
 
     **Raises:** `ValueError` for a name that is taken.
     """
@@ -47,33 +55,33 @@ def register_metric(name: str, *, probabilistic: bool = False) -> Callable[[Func
 
 
 def find_metric(name: str) -> Metric:
-    """The registered metric. **Raises:** `ValueError` for an unknown name."""
+    """The metric with this name. **Raises:** `ValueError` for an unknown name."""
     if name not in _METRICS:
         raise ValueError(f"unknown metric {name!r}; known: {known_metrics()}")
     return _METRICS[name]
 
 
 def known_metrics() -> list[str]:
-    """Names of all metrics."""
+    """Names of all registered metrics, sorted."""
     return sorted(_METRICS)
 
 
 @register_metric("rel_l2")
 def rel_l2(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """‖u − v‖ / ‖v‖ with quadrature weights, per sample and channel."""
+    """‖u − v‖ / ‖v‖ in L2, with quadrature weights."""
     return relative_l2_per_channel(forecast.value, reference, weights)
 
 
 @register_metric("rel_l2_unweighted")
 def rel_l2_unweighted(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """√Σ(u − v)² / √Σv² with every real point counted alike: the value that neuraloperator and PDEBench print."""
+    """√Σ(u − v)² / √Σv² with equal weights at all real points, as neuraloperator and PDEBench compute it."""
     u = forecast.value
     return relative_l2_per_channel(u, reference, (weights > 0).astype(u.dtype))
 
 
 @register_metric("rel_h1")
 def rel_h1(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """‖u − v‖_{H¹} / ‖v‖_{H¹} with second-order differences; grids only."""
+    """‖u − v‖_{H¹} / ‖v‖_{H¹}, with gradients by second-order differences. It needs a grid."""
     grid, u = domain.as_grid("rel_h1"), forecast.value
     periodic = tuple(layout == "periodic" for layout in grid.layouts)
     return jnp.stack(
@@ -86,7 +94,7 @@ def rel_h1(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("rmse")
 def rmse(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """√(∫(u − v)² / volume)."""
+    """√(∫ (u − v)² / volume), in the units of the field."""
     return jnp.sqrt(squared_l2(forecast.value - reference, weights) / weights.sum())
 
 
@@ -100,7 +108,7 @@ def max_error(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("vrmse")
 def vrmse(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """√(mean (u − v)² / (var v + 1e-7)), variance with Bessel's correction: The Well's VRMSE."""
+    """√(mean (u − v)² / (var v + 1e-7)), with Bessel's correction in the variance: The Well's VRMSE."""
     u, real = forecast.value, (weights > 0)[..., None]
     n = real.sum()
     mean = jnp.where(real, reference, 0).reshape(-1, u.shape[-1]).sum(0) / n
@@ -111,24 +119,24 @@ def vrmse(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("crps", probabilistic=True)
 def crps(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """∫ CRPS / volume, in the field's units: the mean absolute error for a distribution without spread."""
+    """∫ CRPS / volume, in the units of the field. For a forecast without spread it is the mean absolute error."""
     return _mean(forecast.crps(reference), weights)
 
 
 @register_metric("coverage_90", probabilistic=True)
 def coverage_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """Share of the volume where the truth is inside the central 90 % interval; 0.9 if the forecast is calibrated."""
+    """Fraction of the volume in which the truth is inside the central 90 % interval; 0.9 for a calibrated forecast."""
     low, high = forecast.interval(0.9)
     return _mean(((low <= reference) & (reference <= high)).astype(reference.dtype), weights)
 
 
 @register_metric("spread", probabilistic=True)
 def spread(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """√(∫ std² / volume): equals the `rmse` if the forecast is calibrated."""
+    """√(∫ std² / volume), in the units of the field. For a calibrated forecast it equals the `rmse`."""
     return jnp.sqrt(_mean(forecast.spread() ** 2, weights))
 
 
 def _mean(values: Float[Array, "*space c"], weights: Float[Array, "*space"]) -> Float[Array, " c"]:
-    """Weighted mean over the points; those of weight zero are ignored even where they are not finite."""
+    """Weighted mean over the points. Points of weight zero are ignored, even if their values are not finite."""
     w = weights[..., None]
     return (w * jnp.where(w > 0, values, 0)).reshape(-1, values.shape[-1]).sum(0) / weights.sum()

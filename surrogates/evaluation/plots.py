@@ -1,4 +1,4 @@
-"""Pictures of predictions: samples with error maps, histogram of errors, spectra."""
+"""Figures of predictions: samples with error maps, histograms of errors, spectra."""
 
 import numpy as np
 
@@ -8,7 +8,10 @@ from .table import Table
 
 
 def plot_predictions(surrogate, data: Dataset, n: int = 3):
-    """Input, truth, prediction and error of `n` samples; truth and prediction on one colour scale, all errors on another."""
+    """A matplotlib figure with input, truth, prediction and error of the first `n` samples, one row per sample.
+
+    It shows the first input and the first target. All truths and predictions share one colour scale, all errors another.
+    """
     import matplotlib.pyplot as plt
 
     data = data[: min(n, len(data))]
@@ -36,7 +39,7 @@ def plot_predictions(surrogate, data: Dataset, n: int = 3):
 
 
 def plot_error_histogram(table: Table, metric: str = "rel_l2", dataset: str | None = None):
-    """Distribution of the error over samples, one outline per surrogate (first seed)."""
+    """A matplotlib figure with a histogram of the error over samples, one outline per surrogate (its first seed)."""
     import matplotlib.pyplot as plt
 
     chosen = {
@@ -56,7 +59,8 @@ def plot_error_histogram(table: Table, metric: str = "rel_l2", dataset: str | No
 
 
 def plot_spectrum(surrogates: dict, data: Dataset, n: int = 32):
-    """Mean energy per wavenumber of truth, predictions (solid) and their errors (dashed)."""
+    """A matplotlib figure of the mean energy per wavenumber, over `n` samples, of the truth, the predictions (solid) and their
+    errors (dashed). `surrogates` are given by name."""
     import matplotlib.pyplot as plt
 
     data = data[: min(n, len(data))]
@@ -73,8 +77,8 @@ def plot_spectrum(surrogates: dict, data: Dataset, n: int = 32):
 
 
 def _scalars(surrogate, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction and truth of the first target, `(sample, *space)`: of trajectories the first predicted frame, of vectors
-    the first component."""
+    """Prediction and truth of the first target as scalar fields `(sample, *space)`: the first predicted frame of a trajectory,
+    the first component of a vector."""
     task = surrogate.task
     name = task.targets[0]
     predicted, truth = surrogate.predict(data)[name], data[name]
@@ -85,9 +89,10 @@ def _scalars(surrogate, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def radial_spectrum(fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over samples `(n, *space)` of |û_k|² summed over shells round(|k|) = 1, 2, …, with û normalised by 1/N.
+    """Wavenumbers 1, 2, … and the energy at each: |û_k|² summed over the shell round(|k|), averaged over the samples.
 
-    A Hann window along every axis removes the jump at the ends of a field that is not periodic.
+    `fields` are `(n, *space)`. The Fourier coefficients û are normalised by 1/N. A Hann window along every axis removes the jump
+    between the ends of a field that is not periodic.
     """
     axes = tuple(range(1, fields.ndim))
     for axis in axes:

@@ -1,4 +1,4 @@
-"""One HTML file with everything a person wants to see of a run; pictures inside, nothing loaded from elsewhere."""
+"""Reports of a run: one HTML file with text, tables and figures, which loads nothing from elsewhere."""
 
 import abc
 import base64
@@ -21,15 +21,17 @@ pre { background: #f6f6f6; padding: .7rem; overflow-x: auto; font-size: 12px } f
 
 
 class AbstractPart(abc.ABC):
-    """A piece of a report."""
+    """A part of a report."""
 
     @abc.abstractmethod
     def to_html(self) -> str:
-        """The piece as HTML."""
+        """The part as HTML."""
 
 
 @dataclass(frozen=True)
 class Heading(AbstractPart):
+    """A heading."""
+
     text: str
 
     def to_html(self) -> str:
@@ -38,6 +40,8 @@ class Heading(AbstractPart):
 
 @dataclass(frozen=True)
 class Paragraph(AbstractPart):
+    """A paragraph of plain text."""
+
     text: str
 
     def to_html(self) -> str:
@@ -75,7 +79,7 @@ class Picture(AbstractPart):
 
 @dataclass(frozen=True)
 class Settings(AbstractPart):
-    """Names and values, a line each."""
+    """Names and values, one per line."""
 
     values: Mapping[str, Any]
 
@@ -84,7 +88,7 @@ class Settings(AbstractPart):
 
 
 def write_report(path: str | os.PathLike, title: str, parts: Sequence[AbstractPart]) -> None:
-    """Write the parts in order to one HTML file, which replaces an old one in one step."""
+    """Write the parts in order to one HTML file. An existing file is replaced in one step."""
     body = "\n".join(part.to_html() for part in parts)
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"

@@ -1,4 +1,4 @@
-"""The result of `evaluate`: tidy rows, and the views people look at."""
+"""`Table`, the result of `evaluate`: its rows, and text and figures made from them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,19 @@ from ...core.files import write_json
 
 @dataclass(frozen=True)
 class Row:
-    """One measured number; see `evaluate`."""
+    """One measured number; see `evaluate`.
+
+    **Fields:**
+
+    - `surrogate`, `seed`, `dataset`, `field`, `metric`: what was measured. `field` is the name of a channel.
+    - `step`: number of the predicted frame, from 0 on; None if there is one prediction without frames.
+    - `mean`, `stderr`: mean of the metric over the samples, and its standard error (None for one sample).
+    - `ms_per_sample_1`, `ms_per_sample`: milliseconds per sample at batch size 1 and in full batches; None for all seeds but the
+      first, and without timing.
+    - `parameters`: number of trained or fitted real numbers.
+    - `label_error`: error of the data themselves; None if unknown.
+    - `time`: time from the last given frame to the predicted one; None without a time step.
+    """
 
     surrogate: str
     seed: int
@@ -31,8 +43,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """**Fields:** `rows`, tidy; `missing`, what was left out and why; `samples`, the value of every sample by
-    (surrogate, seed, dataset, field, metric), `(sample, step)`, for paired comparisons and histograms."""
+    """The result of `evaluate`. It prints as a Markdown table.
+
+    **Fields:**
+
+    - `rows`: one `Row` per measured number.
+    - `missing`: what was left out, and why.
+    - `samples`: the metric of every sample, arrays `(sample, step)` by (surrogate, seed, dataset, field, metric), for paired
+      comparisons and histograms.
+    """
 
     rows: list[Row]
     missing: list[str] = field(default_factory=list)
@@ -41,7 +60,12 @@ class Table:
     def value(
         self, surrogate: str, dataset: str | None = None, metric: str = "rel_l2", field: str | None = None
     ) -> float:
-        """Mean over samples, seeds and steps of the selected rows."""
+        """The mean of a metric over samples, seeds and steps.
+
+        **Arguments:** `surrogate`, `metric`: which rows to average. `dataset`, `field`: only rows of these; by default of all.
+
+        **Raises:** `KeyError` if there is no such row.
+        """
         found = [
             r.mean
             for r in self.rows
@@ -55,7 +79,8 @@ class Table:
         return float(np.mean(found))
 
     def summary(self) -> list[dict]:
-        """One record per surrogate, dataset, field and metric: mean over samples, steps and seeds, spread over seeds."""
+        """One dict per surrogate, dataset, field and metric, with the mean over samples, steps and seeds ("mean"), the standard
+        deviation over seeds ("std_seeds"), and times, sizes and label errors."""
         groups: dict[tuple, list[Row]] = {}
         for row in self.rows:
             groups.setdefault((row.surrogate, row.dataset, row.field, row.metric), []).append(row)
@@ -81,7 +106,8 @@ class Table:
         return records
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
-        """Heads and rows of a table for people: a row per surrogate, a column per dataset and metric, then time and size."""
+        """Column heads and rows of a printed table: one row per surrogate, one column per dataset and metric, then times and
+        size."""
         records = self.summary()
         columns = list(dict.fromkeys((r["dataset"], r["field"], r["metric"]) for r in records))
         one_field = len({c[1] for c in columns}) == 1
@@ -96,7 +122,7 @@ class Table:
         return ["surrogate", *heads, "ms/sample, batch 1", "ms/sample, full batch", "parameters"], rows
 
     def notes(self) -> list[str]:
-        """Sentences below the table: errors of the labels, what was left out and why."""
+        """Sentences to print below the table: the errors of the labels, and what was left out and why."""
         labels = {(r.dataset, r.field): r.label_error for r in self.rows if r.label_error is not None}
         notes = []
         if labels:
@@ -107,14 +133,14 @@ class Table:
         return notes
 
     def to_markdown(self) -> str:
-        """`cells` and `notes` as Markdown."""
+        """The table and its notes as Markdown."""
         heads, rows = self.cells()
         lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
         lines += [f"| {' | '.join(row)} |" for row in rows]
         return "\n".join([*lines, *(f"\n{note}" for note in self.notes())])
 
     def to_json(self, path: str | Path):
-        """Write the rows; numbers that are not finite become null."""
+        """Write rows and missing entries to a JSON file. Numbers that are not finite become null."""
         rows = [
             {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(r).items()}
             for r in self.rows
@@ -122,7 +148,16 @@ class Table:
         write_json(path, {"rows": rows, "missing": self.missing})
 
     def pareto(self, x: str = "ms_per_sample", y: str = "rel_l2", dataset: str | None = None):
-        """Error `y` against cost `x`, log-log, with the front of what nothing else beats in both."""
+        """A matplotlib figure of error against cost, log-log, with the front of surrogates that no other one beats in both.
+
+        **Arguments:**
+
+        - `x`: the cost: "ms_per_sample", "ms_per_sample_1" or "parameters".
+        - `y`: the metric.
+        - `dataset`: by default the first one that has such rows.
+
+        **Raises:** `ValueError` if there is no such row.
+        """
         import matplotlib.pyplot as plt
 
         records = [r for r in self.summary() if r["metric"] == y and r.get(x) and dataset in (None, r["dataset"])]
@@ -136,7 +171,7 @@ class Table:
         front, best = [], np.inf
         for i, r in enumerate(records):
             axes.loglog(r[x], r["mean"], "o")
-            below = i % 2  # neighbours in cost write on different sides of their points
+            below = i % 2  # labels of neighbours are written above and below their points in turn
             axes.annotate(
                 r["surrogate"],
                 (r[x], r["mean"]),
@@ -154,8 +189,13 @@ class Table:
         return figure
 
     def plot(self, y: str = "rel_l2", x: Literal["t", "step"] = "t"):
-        """The metric `y` per predicted frame, one line per surrogate. `x` is "t", the time behind the last frame given (the
-        frame's number where the data have no time step), or "step", the frame's number."""
+        """A matplotlib figure of a metric per predicted frame, one line per surrogate.
+
+        **Arguments:** `y`: the metric. `x`: "step" for the number of the frame, or "t" for the time since the last given frame
+        (the number of the frame if the data have no time step).
+
+        **Raises:** `ValueError` for another `x`, or if no row has frames (evaluate with `rollout=…`).
+        """
         import matplotlib.pyplot as plt
 
         if x not in ("t", "step"):

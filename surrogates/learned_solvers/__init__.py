@@ -1,4 +1,9 @@
-"""Training of what runs inside solvers: search directions, preconditioners."""
+"""Models that `fit` trains and that run inside linear solvers: search directions for `linear.DeepCG`, preconditioners for `CG`.
+
+- `MultilevelDirection`, `DirectionNetwork`: search directions. `DirectionObjective` trains them on an `AbstractSystems`
+  (`RandomDomains`, `SineSystems`). `DirectionFamily` joins trained directions of several space dimensions.
+- `GraphPreconditioner`: a preconditioner by a `GraphNetwork`. `PreconditionerObjective` trains it.
+"""
 
 from .direction_family import DirectionFamily as DirectionFamily
 from .direction_network import DirectionNetwork as DirectionNetwork

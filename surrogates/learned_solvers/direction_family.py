@@ -1,4 +1,4 @@
-"""One name for the trained directions of several space dimensions."""
+"""`DirectionFamily`: trained search directions for several space dimensions as one."""
 
 from ...core.storage import register
 from ...solvers.linear.preconditioning import AbstractPreconditioner
@@ -7,16 +7,15 @@ from .multilevel_direction import BoundDirection, MultilevelDirection
 
 @register("DirectionFamily")
 class DirectionFamily(AbstractPreconditioner):
-    """The member of the operator's dimension: `bind(operator)` is `members[i].bind(operator)`.
+    """Search directions for several space dimensions. `bind` uses the member that has the dimension of the operator.
 
-    **Arguments:** `members`: directions of different `dim`.
-
-    `bind` raises `ValueError` where no member fits.
+    **Arguments:** `members`: trained directions with different `dim`.
     """
 
     members: tuple[MultilevelDirection, ...]
 
     def bind(self, operator) -> BoundDirection:
+        """The direction for this operator. **Raises:** `ValueError` if no member has its dimension."""
         dim = len(operator.in_structure().shape)
         for member in self.members:
             if member.dim == dim:

@@ -1,4 +1,4 @@
-"""The network of Kaneda et al. (2023): a residual U-Net from a residual field to a search direction."""
+"""`DirectionNetwork`, the residual U-Net of Kaneda et al. (2023), from a residual field to a search direction."""
 
 from typing import Any, Literal
 
@@ -15,15 +15,23 @@ from .layers import convolve, initial_kernel, pooled, repeated
 
 @register("DirectionNetwork")
 class DirectionNetwork(AbstractTrainable):
-    """q = network(r) for residuals r of unit norm: the paper's, in any dimension, with any number of poolings.
+    """A search direction q = network(r) from a residual field r `(*n)` of unit norm (Kaneda et al. 2023), in any dimension.
 
-    A linear 3ᵈ convolution to `channels`; on each level residual blocks x ← relu(K₂ relu(K₁ x)) + x, then average pooling by
-    two, the next level, nearest-neighbour upsampling, the sum with what was there before pooling, and residual blocks again;
-    a pointwise linear map to q. Zero padding. It sees neither the operator nor the obstacles, so it belongs to the kind of
-    domain it was trained on; `MultilevelDirection` sees both.
+    A 3ᵈ convolution maps r to `channels`. Every level but the coarsest applies residual blocks x ← relu(K₂ relu(K₁ x)) + x,
+    then average pooling by two, the next level and nearest-neighbour upsampling; it adds the field from before the pooling and
+    applies residual blocks again. The coarsest level applies residual blocks only. A pointwise linear map gives q. Convolutions
+    are padded with zeros.
 
-    **Arguments:** `blocks` before, at the coarsest level, and after (of every level); `levels`: number of poolings, 1 in the
-    paper, which leaves the smooth error of large grids to the iteration.
+    The network does not see the operator or obstacles, so it works only on the kind of domain on which it was trained.
+    `MultilevelDirection` sees both.
+
+    **Arguments:**
+
+    - `dim`: number of space dimensions.
+    - `channels`: 16 in the paper.
+    - `blocks`: numbers of residual blocks before the pooling of a level, at the coarsest level, and after the upsampling.
+    - `levels`: number of poolings. The paper has 1, which leaves the smooth error on large grids to the iteration.
+    - `key`: random key of the initial weights.
     """
 
     first: tuple[Float[Array, "..."], Float[Array, " c"]]
@@ -46,7 +54,7 @@ class DirectionNetwork(AbstractTrainable):
 
     @classmethod
     def paper(cls, size: Literal[64, 128], dim: int = 3, *, key: Array) -> "DirectionNetwork":
-        """The networks of the paper for 64³ (97,457 parameters) and 128³ (152,881)."""
+        """The network of the paper for grids of 64³ (97,457 parameters) or 128³ points (152,881 parameters)."""
         return cls(dim, 16, {64: (2, 3, 2), 128: (3, 5, 3)}[size], key=key)
 
     @property
@@ -54,7 +62,7 @@ class DirectionNetwork(AbstractTrainable):
         return None
 
     def objective(self, data: None = None, **options: Any) -> DirectionObjective:
-        """`DirectionObjective` with these options; `systems=…` is needed."""
+        """The default objective of `fit`: `DirectionObjective` with these options, of which `systems=…` is required."""
         return DirectionObjective(**options)
 
     def renewed(self, key: Array) -> "DirectionNetwork":

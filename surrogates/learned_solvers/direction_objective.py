@@ -1,4 +1,4 @@
-"""Training of search directions on the residuals that their own iteration meets, without labels."""
+"""`DirectionObjective`: training of search directions without labels, on the residuals of their own iteration."""
 
 from typing import Literal, NoReturn
 
@@ -15,8 +15,11 @@ from .direction_systems import AbstractSystems
 
 
 class Lane(eqx.Module):
-    """One system A e = r of an operator on its way through the iteration: error, residual (of unit norm), and the last two
-    directions, A-orthogonal, with their products with A."""
+    """The state of the iteration for one system A e = r.
+
+    **Fields:** `e`, the error; `r`, the residual, of unit norm; `directions`, the last two A-orthogonal directions; `products`,
+    A times these directions.
+    """
 
     e: Float[Array, "*n"]
     r: Float[Array, "*n"]
@@ -25,27 +28,31 @@ class Lane(eqx.Module):
 
     @classmethod
     def of(cls, e, r) -> "Lane":
+        """The state before the first step, for error `e` and residual `r`."""
         none = jnp.zeros((2, *r.shape), r.dtype)
         return cls(e, r, none, none)
 
 
 class DirectionObjective(AbstractObjective):
-    """What a good direction minimises, one DeepCG step at a time.
+    """Trains a search direction by how much one DeepCG step with it reduces the error.
 
-    `domains` operators with `lanes` systems each are kept in the objective's state. Every training step takes one step of the
-    iteration on all of them with the current network, and the loss of that step is the training loss; the iterates go on
-    without gradient. The oldest operator is replaced by a fresh one every `renew` steps, so that systems are met up to
-    `domains · renew` iterations old: the network trains on the residuals that it leaves itself, which are not distributed
-    like right-hand sides.
+    The objective's state holds `domains` operators A with `lanes` systems A e = r each. Every training step takes one iteration
+    step on all systems with the current network. The loss of this step is the training loss; no gradient flows to earlier
+    iteration steps. Every `renew` training steps the oldest operator and its systems are replaced by new ones, so that systems
+    are up to `domains · renew` iterations old. The network is therefore trained on the residuals that it leaves itself, which
+    are not distributed like right-hand sides.
 
     **Arguments:**
 
-    - `systems`: where operators and right-hand sides come from.
-    - `loss`: "residual" is ‖r − α̂ A q‖², α̂ = qᵀr/qᵀA q, for unit residuals (Kaneda et al., eq. 8). "energy" is
-      −log(x + 0.02) with x = (dᵀr)²/(dᵀA d · eᵀr), the share of the energy of the error that a step along d removes, d
-      being q made A-orthogonal to the two directions before. Both are free of the scale of q. The energy is what the iteration
-      minimises; the residual weighs the rough part of the error more than the smooth one.
-    - `renew`: 0 takes fresh systems in every step, as the paper does.
+    - `systems`: draws operators and right-hand sides, for example `RandomDomains(side=64)`.
+    - `loss`: with q = network(r) and d, which is q made A-orthogonal to the two directions before,
+      "energy" is −log(x + 0.02) with x = (dᵀr)²/(dᵀA d · eᵀr), the fraction of the error's energy that a step along d removes;
+      "residual" is ‖r − α A q‖² with α = qᵀr/qᵀA q, for ‖r‖ = 1 (Kaneda et al., eq. 8). Neither depends on the scale of q. The
+      iteration minimises the energy; the residual gives the rough part of the error more weight than the smooth part.
+    - `domains`, `lanes`: number of operators, and of systems per operator.
+    - `renew`: number of training steps between two replacements. 0 draws new systems in every step, as the paper does.
+
+    **Raises:** `ValueError` for an unknown `loss`.
     """
 
     systems: AbstractSystems
@@ -66,7 +73,7 @@ class DirectionObjective(AbstractObjective):
         return *self._fresh(key, self.domains), jnp.asarray(0)
 
     def draw(self, state: PyTree, batch: None, key: Array) -> tuple[PyTree, Lane]:
-        """The operators and their systems, each on its way through the iteration."""
+        """The operators, and the current states of their systems."""
         operators, lanes, _ = self.init(key) if self.renew == 0 else state
         return operators, lanes
 
@@ -91,7 +98,7 @@ class DirectionObjective(AbstractObjective):
             operator, e, r = self.systems.sample(key, self.lanes)
             return operator, jax.vmap(Lane.of)(e, r)
 
-        # One after the other: batched eigendecompositions of small matrices are slow.
+        # `map`, not `vmap`: batched eigendecompositions of small matrices are slow.
         return jax.lax.map(one, jax.random.split(key, count))
 
     def _renewed(self, state, key: Array):
@@ -121,12 +128,12 @@ class DirectionObjective(AbstractObjective):
         else:
             best = ratio(dot(q, r), dot(q, product), dot(q, product) > 1e-12)
             loss = jnp.sum((r - best * product) ** 2)
-        # r = A e anew: a recurrence of r would part from that of e after a few steps in float32.
+        # r is computed from e: in float32 a recurrence for r would drift away from A e within a few steps.
         e = e - alpha * d
         r = operator.mv(e)
         size = norm(r)
         usable &= jnp.isfinite(size) & (size > 0)
         scale = ratio(jnp.ones_like(size), size, usable)
         after = Lane(scale * e, scale * r, jnp.stack([lane.directions[1], d]), jnp.stack([lane.products[1], d_product]))
-        after = jax.tree.map(lambda x: jnp.where(usable, x, 0), after)  # a dead lane waits for its renewal
+        after = jax.tree.map(lambda x: jnp.where(usable, x, 0), after)  # an unusable lane is zero until it is renewed
         return jnp.where(usable, loss, 0), after

@@ -1,4 +1,4 @@
-"""Random systems A e = r on which search directions are trained: right-hand sides of the paper, domains with obstacles."""
+"""Random systems A e = r on which search directions are trained. "The paper" here is Kaneda et al. (2023)."""
 
 import abc
 
@@ -12,20 +12,22 @@ from ...solvers.kernels import lanczos, stencil
 from ...solvers.kernels.trigonometric import dst1, laplacian_eigenvalues
 from ...solvers.linear.operators.diffusion import Diffusion
 
-EXTRA = 0.05  # θ/m of the paper: 500 of 10000 vectors
+EXTRA = 0.05  # the paper's θ/m, with θ = 500 of m = 10000 vectors
 
 
 class AbstractSystems(eqx.Module):
-    """`sample(key, count) -> (operator, e, r)`: a random operator and `count` pairs A e = r of unit ‖r‖, `(count, *n)`."""
+    """A distribution of linear systems A e = r."""
 
     @abc.abstractmethod
-    def sample(
-        self, key: Array, count: int
-    ) -> tuple[Diffusion, Float[Array, "count *n"], Float[Array, "count *n"]]: ...
+    def sample(self, key: Array, count: int) -> tuple[Diffusion, Float[Array, "count *n"], Float[Array, "count *n"]]:
+        """A random operator A, and `count` solutions e and right-hand sides r = A e with ‖r‖ = 1."""
 
 
 class SineSystems(AbstractSystems):
-    """The paper's right-hand sides (`sine_mix`) for −Δ with spacing 1 and Dirichlet sides on one box."""
+    """The paper's right-hand sides (`sine_mix`) for one fixed operator: −Δ with spacing 1 and Dirichlet sides on a box.
+
+    **Arguments:** `shape`: number of points per axis.
+    """
 
     shape: tuple[int, ...] = eqx.field(static=True)
 
@@ -39,9 +41,17 @@ class SineSystems(AbstractSystems):
 
 
 class RandomDomains(AbstractSystems):
-    """−Δ on `random_domain`s with Ritz mixes of `steps` Lanczos steps, θ the Ritz values: e = Σ (c_i/θ_i) v_i, r = A e.
+    """−Δ on random domains with obstacles (`random_domain`).
 
-    Few steps do where the training goes on with the residuals that the iteration leaves: the start matters little then.
+    Solutions are e = Σ (c_i/θ_i) v_i with Ritz values θ_i and Ritz vectors v_i of `steps` Lanczos steps and random c_i
+    (`mixed_coefficients`); r = A e, normalised.
+
+    **Arguments:**
+
+    - `side`: largest number of points per axis.
+    - `dim`: number of space dimensions.
+    - `steps`: number of Lanczos steps. Few are enough, because training continues with the residuals of the iteration, on which
+      the first right-hand sides have little influence.
     """
 
     side: int = eqx.field(static=True)
@@ -59,7 +69,7 @@ class RandomDomains(AbstractSystems):
             e = jnp.tensordot(c * inverse, vectors, 1, precision="highest")
             r = operator.mv(e)
             size = jnp.linalg.norm(r)
-            usable = jnp.isfinite(size) & (size > 0)  # not where the obstacles fill the box
+            usable = jnp.isfinite(size) & (size > 0)  # false if the obstacles fill the box
             scale = 1 / jnp.where(usable, size, 1)
             return jnp.where(usable, scale * e, 0), jnp.where(usable, scale * r, 0)
 
@@ -67,8 +77,10 @@ class RandomDomains(AbstractSystems):
 
 
 def sine_mix(shape: tuple[int, ...], key: Array) -> Float[Array, "*n"]:
-    """b = Σ c_i v_i / norm over the exact eigenvectors v_i of −Δ on a box, c_i of `mixed_coefficients`: what the paper draws
-    from Ritz vectors, without the memory of a Lanczos basis."""
+    """A random field b = Σ c_i v_i / ‖Σ c_i v_i‖ with the eigenvectors v_i of −Δ on a box and c_i from `mixed_coefficients`.
+
+    The paper uses Ritz vectors in place of the eigenvectors, which need the memory of a Lanczos basis.
+    """
     order = np.argsort(_sine_eigenvalues(shape).ravel(), kind="stable")
     coefficients = mixed_coefficients(key, order.size)
     modes = jnp.zeros(order.size).at[order].set(coefficients / jnp.linalg.norm(coefficients))
@@ -76,23 +88,26 @@ def sine_mix(shape: tuple[int, ...], key: Array) -> Float[Array, "*n"]:
 
 
 def ritz_mix(vectors: Float[Array, "m *n"], key: Array) -> Float[Array, "*n"]:
-    """b = Σ c_i v_i / norm over the Ritz vectors of `ritz_vectors`, as in the paper."""
+    """A random field b = Σ c_i v_i / ‖Σ c_i v_i‖ with Ritz vectors v_i from `ritz_vectors` and c_i from `mixed_coefficients`, as
+    in the paper."""
     b = jnp.tensordot(mixed_coefficients(key, len(vectors)), vectors, 1, precision="highest")
     return b / jnp.linalg.norm(b)
 
 
 def mixed_coefficients(key: Array, count: int) -> Float[Array, " count"]:
-    """c_i = 9 N(0, 1) for the lower half of the spectrum and 5 % more, N(0, 1) for the rest (section 4.2 of the paper)."""
+    """Random c_i, in the order of ascending eigenvalues: 9 N(0, 1) for the first 55 %, N(0, 1) for the rest (section 4.2 of the
+    paper)."""
     weights = jnp.where(jnp.arange(count) < int((0.5 + EXTRA) * count), 9.0, 1.0)
     return weights * jax.random.normal(key, (count,))
 
 
 def ritz_vectors(operator, steps: int, key: Array) -> tuple[Float[Array, " steps"], Float[Array, "steps *n"]]:
-    """Ritz values, ascending, and unit Ritz vectors of `steps` Lanczos steps from a random start, re-orthogonalised
-    twice against all previous vectors (without that, copies of converged extreme ones appear in float32).
+    """Ritz values, ascending `(steps,)`, and unit Ritz vectors `(steps, *n)` of `steps` Lanczos steps from a random start.
 
-    The start is A times noise, so that a null space takes no part. An operator with fewer than `steps` distinct eigenvalues
-    gets zero vectors for the rest. Memory: `steps` fields; the paper uses 10000, a few hundred are practical.
+    Every Lanczos vector is orthogonalised twice against all previous ones; without that, copies of converged extreme vectors
+    appear in float32. The start is A times noise, so that a null space of A has no part in it. If A has fewer than `steps`
+    distinct eigenvalues, the remaining vectors are zero. Memory use is `steps` fields: the paper uses 10000 steps, a few
+    hundred are practical.
     """
     structure = operator.in_structure()
 
@@ -108,10 +123,11 @@ def ritz_vectors(operator, steps: int, key: Array) -> tuple[Float[Array, " steps
 
 
 def random_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
-    """−Δ with spacing 1 on a random box within side^dim points, with up to four obstacles.
+    """−Δ with spacing 1 on a random box inside a grid of side^dim points, with up to four obstacles.
 
-    Sides and obstacles hold u = 0 or let no flux pass; 30 % are plain Dirichlet boxes, 10 % have flux-free sides only.
-    Everything outside the box is solid, so that one array shape holds boxes of all sizes from half of `side` on.
+    On sides and obstacles either u = 0 (Dirichlet) or the flux is zero. 30 % of the domains are boxes with Dirichlet sides and
+    without obstacles; 10 % have zero flux on all sides. A box has between side/2 and side points per axis. All points outside
+    it are solid, so that all domains have the same array shape.
     """
     keys = jax.random.split(key, 8)
     points = jnp.stack(jnp.meshgrid(*[jnp.arange(side)] * dim, indexing="ij"))
@@ -126,7 +142,7 @@ def random_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
     cut = lambda chosen: (obstacles & chosen.reshape(4, *[1] * dim)).any(0)  # noqa: E731
     dirichlet = cut(present & ~flux_free)
     fluid = box & ~dirichlet & ~cut(present & flux_free)
-    # Everything in the form (faces, shift): a face closed by u = 0 leaves its coefficient in the shift.
+    # The operator is given by faces and a shift: a face closed by u = 0 adds its coefficient to the shift.
     boundaries = ("neumann",) * dim
     shift = jnp.zeros(box.shape)
     for axis, x in enumerate(points):
@@ -140,12 +156,12 @@ def random_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
 
 
 def _obstacle(key: Array, points: Array, side: int) -> Bool[Array, "*n"]:
-    """An ellipsoid or a block of random place, size and turn; it may touch the sides."""
+    """A mask of an ellipsoid or a block with random place, size and orientation. It may touch the sides."""
     keys = jax.random.split(key, 4)
     dim = len(points)
     centre = jax.random.uniform(keys[0], (dim,), maxval=side)
     radii = side * jnp.exp(jax.random.uniform(keys[1], (dim,), minval=jnp.log(0.02), maxval=jnp.log(0.22)))
-    mirror = jax.random.normal(keys[2], (dim,))  # a reflection turns the axes as well as a rotation does
+    mirror = jax.random.normal(keys[2], (dim,))  # a random reflection, which gives the axes a random orientation
     turn = jnp.eye(dim) - 2 * jnp.outer(mirror, mirror) / (mirror @ mirror)
     x = jnp.tensordot(turn / radii[:, None], points - centre.reshape(-1, *[1] * dim), 1, precision="highest")
     return jnp.where(jax.random.bernoulli(keys[3]), (x**2).sum(0), jnp.abs(x).max(0)) < 1

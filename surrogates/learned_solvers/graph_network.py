@@ -1,4 +1,4 @@
-"""A message-passing network on the pattern of a sparse matrix."""
+"""`GraphNetwork`: a message-passing network on the graph of a sparse symmetric matrix."""
 
 import equinox as eqx
 import jax
@@ -12,14 +12,19 @@ from ..networks.layers import PointwiseMLP
 
 @register("GraphNetwork")
 class GraphNetwork(eqx.Module):
-    """Encode, process, decode (Pfaff et al. 2021; the network of NeuralPCG, Li et al. 2023, §4): `outputs` numbers per
-    unknown and per entry off the diagonal.
+    """A network from features of the unknowns and of the off-diagonal entries of a sparse matrix to `outputs` numbers for each.
 
-    Each of `depth` rounds updates the entries e_ij ← e_ij + φ(e_ij, h_i, h_j) and then the unknowns
-    h_i ← h_i + ψ(h_i, Σ_j e_ij). Entries (i, j) and (j, i) are updated on their own. The result does not depend on how the
-    unknowns are numbered, except through the features given. The last layer starts at zero.
+    It encodes, processes and decodes (Pfaff et al. 2021; used by NeuralPCG, Li et al. 2023, §4). Each of `depth` rounds updates
+    the entries, e_ij ← e_ij + φ(e_ij, h_i, h_j), and then the unknowns, h_i ← h_i + ψ(h_i, Σ_j e_ij). The entries (i, j) and
+    (j, i) have separate values. The result does not depend on the numbering of the unknowns, unless the features do. The last
+    layer is zero before training.
 
-    **Arguments:** `width` 16 and `depth` 3 are enough for five-point stencils; the paper has 128 and 5.
+    **Arguments:**
+
+    - `node_features`, `edge_features`: number of features per unknown and per entry.
+    - `outputs`: number of outputs per unknown and per entry.
+    - `width`, `depth`: hidden width and number of rounds. 16 and 3 are enough for five-point stencils; NeuralPCG has 128 and 5.
+    - `key`: random key of the initial weights.
     """
 
     encode_nodes: PointwiseMLP
@@ -53,7 +58,8 @@ class GraphNetwork(eqx.Module):
     def __call__(
         self, pattern: SymmetricPattern, nodes: Float[Array, "n f"], edges: Float[Array, "n k g"]
     ) -> tuple[Float[Array, "n outputs"], Float[Array, "n k outputs"]]:
-        """Numbers of the unknowns and of the entries, the latter at the `neighbours` of the pattern."""
+        """Outputs for the unknowns `(n, outputs)`, and for the entries `(n, k, outputs)`: those of row i are in the order of
+        `pattern.neighbours[i]`."""
         real = (pattern.entries < 2 * pattern.places)[..., None]
         with jax.default_matmul_precision("highest"):
             h, e = self.encode_nodes(nodes), self.encode_edges(edges)

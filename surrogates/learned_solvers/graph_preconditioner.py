@@ -1,4 +1,4 @@
-"""Learned preconditioners of conjugate gradients: a graph network that writes a sparse factor or a sparse inverse."""
+"""`GraphPreconditioner`: a graph network that computes a sparse factor or a sparse inverse as a preconditioner."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -19,10 +19,13 @@ Form = Literal["factor", "inverse"]
 
 
 class GraphSystem(NamedTuple):
-    """What the network sees of one normalised system Â = D^(−1/2) A D^(−1/2), and where it starts.
+    """The network's inputs for one normalised system Â = D^(−1/2) A D^(−1/2), where D is the diagonal of A.
 
-    `lower` `(m,)` the entries of Â below the diagonal, `nodes` `(n, f)` and `edges` `(n, k, g)` the features, `start` the values
-    of the start: `(n + m,)` of a factor, `(K, n + 2m)` of an inverse.
+    **Fields:**
+
+    - `lower` `(m,)`: the entries of Â below the diagonal.
+    - `nodes` `(n, f)`, `edges` `(n, k, g)`: features of the unknowns and of the entries.
+    - `start`: the values that the network corrects: `(n + m,)` of a factor, `(K, n + 2m)` of an inverse.
     """
 
     lower: Float[Array, " m"]
@@ -33,23 +36,35 @@ class GraphSystem(NamedTuple):
 
 @register("GraphPreconditioner")
 class GraphPreconditioner(AbstractPreconditioner, AbstractTrainable):
-    """M from the entries of A by one pass of a graph network; `CG(GraphPreconditioner(…))`.
+    """A preconditioner M for a symmetric positive definite A, computed from the entries of A by one pass of a graph network.
 
-    The network adds to a classical start and sees only what does not change under A → c A:
+    Train `GraphPreconditioner("factor", key=key)` by `fit` on systems of one family of coefficients (see
+    `PreconditionerObjective`), then use it as `CG(preconditioner)`. One network serves all sizes. Far from its training family M
+    stays symmetric positive definite, but CG may need many iterations.
 
-    - "factor": M = L Lᵀ (NeuralPCG, Li et al. 2023). L starts from an incomplete Cholesky factor; with `classical=False` from
-      √diag(A), which is then fixed as in the paper. Networks that start from nothing have not beaten IC(0) in iterations
-      (arXiv 2405.15557).
-    - "inverse": M⁻¹ = G Gᵀ + shift (learned sparse approximate inverse, arXiv 2510.27517). G = Ĝ_1 … Ĝ_K starts from
-      `PolynomialInverse`; with `classical=False` from D^(−1/2). Train two factors: one alone gets worse (see `inverse_loss`).
+    The network corrects a classical preconditioner. Its features do not change under A → c A.
 
-    One network serves all sizes. It is trained for a family of coefficients by `fit` (see `PreconditionerObjective`); far
-    outside that it stays symmetric positive definite but may be slow. `bind` works under jit for a `Diffusion`; the pattern
-    of a `Sparse` must be concrete. A pattern costs host time at every `bind` (a second per 10⁵ unknowns), so compile the
-    solve once.
+    - "factor": M = L Lᵀ (NeuralPCG, Li et al. 2023). The network corrects an incomplete Cholesky factor L: it multiplies the
+      diagonal by positive numbers and adds to the other entries. With `classical=False` it starts from √diag(A), and the diagonal
+      of L stays fixed, as in the paper. Such networks have not beaten incomplete Cholesky in iterations (arXiv 2405.15557).
+    - "inverse": M⁻¹ = G Gᵀ + shift with G = Ĝ_1 … Ĝ_K (learned sparse approximate inverse, arXiv 2510.27517). The network adds to
+      the factors of `PolynomialInverse`; with `classical=False` to D^(−1/2), where D is the diagonal of A. Use two factors: a
+      single one gets worse by training (see `inverse_loss`).
 
-    **Arguments:** `factors`: K, of an inverse. `modified`: of the incomplete Cholesky start. `shift`: of an inverse, relative to
-    1/diag(A). `width`, `depth`: of the `GraphNetwork`.
+    `bind` works under jit for a `Diffusion`; the pattern of a `Sparse` must be concrete. Every `bind` analyses the pattern on the
+    host, about a second per 10⁵ unknowns, so compile a solve once and reuse it.
+
+    **Arguments:**
+
+    - `form`: "factor" or "inverse".
+    - `classical`: whether the network corrects a classical preconditioner.
+    - `factors`: number K of factors of an inverse.
+    - `modified`: relaxation of the modified incomplete Cholesky factor; see `linear.IncompleteCholesky`.
+    - `shift`: shift of an inverse, relative to 1/diag(A).
+    - `width`, `depth`: sizes of the `GraphNetwork`.
+    - `key`: random key of the initial weights.
+
+    **Raises:** `ValueError` for an unknown form, or an inverse without factors or with a shift that is not positive.
     """
 
     network: GraphNetwork
@@ -85,7 +100,8 @@ class GraphPreconditioner(AbstractPreconditioner, AbstractTrainable):
         return None
 
     def objective(self, data: None = None, **options: Any):
-        """`PreconditionerObjective` with these options; `operators=…` and `vectors=…` are needed."""
+        """The default objective of `fit`: `PreconditionerObjective.of` with these options, of which `operators=…` and `vectors=…`
+        are required."""
         from .preconditioner_objective import PreconditionerObjective  # it evaluates preconditioners
 
         return PreconditionerObjective.of(self, **options)
@@ -103,7 +119,7 @@ class GraphPreconditioner(AbstractPreconditioner, AbstractTrainable):
         )
 
     def bind(self, operator) -> TriangularFactor | SparseInverse:
-        """The factor or the inverse that the network writes for this operator."""
+        """The preconditioner for this operator: the factor or the inverse that the network computes."""
         entries = symmetric_entries(operator)
         levels = TriangularPattern(entries.pattern) if self.form == "factor" else None
         values = self.values(entries.pattern, self.system(entries, levels))
@@ -113,12 +129,12 @@ class GraphPreconditioner(AbstractPreconditioner, AbstractTrainable):
         return TriangularFactor(levels, values * jnp.concatenate([scale, scale[entries.pattern.rows]]))
 
     def system(self, entries: SymmetricEntries, levels: TriangularPattern | None) -> GraphSystem:
-        """Features and start of one system. `levels` of the pattern are needed for a factor alone."""
+        """The network's inputs for one system. `levels`, the triangular pattern of the system, is needed for a factor only."""
         pattern, diagonal, lower = entries
         n, m, scale = pattern.size, pattern.places, jnp.sqrt(diagonal)
         normalised = entries.normalised()
         a = pattern.by_rows(normalised, normalised)
-        # Row sums say how far the boundary or a shift is felt; ratios of the diagonal where the coefficient jumps.
+        # Row sums show where the boundary or a shift acts; ratios of diagonal entries show where the coefficient jumps.
         nodes = [1 + pattern.by_rows(lower, lower).sum(1) / diagonal, 1 + a.sum(1)]
         edges = [a, jnp.tanh(jnp.log(scale[pattern.neighbours] / scale[:, None]) / 2)]
         if self.form == "inverse":
@@ -138,7 +154,7 @@ class GraphPreconditioner(AbstractPreconditioner, AbstractTrainable):
         return GraphSystem(normalised, jnp.stack(nodes, -1), jnp.stack(edges, -1), start)
 
     def values(self, pattern: SymmetricPattern, system: GraphSystem) -> Float[Array, "..."]:
-        """The values of L̂ `(n + m,)` or of Ĝ_1 … Ĝ_K `(K, n + 2m)` for the normalised system."""
+        """The values, for the normalised system, of the factor L̂ `(n + m,)` or of Ĝ_1 … Ĝ_K `(K, n + 2m)`."""
         of_nodes, of_edges = self.network(pattern, system.nodes, system.edges)
         of_edges = of_edges.reshape(-1, of_edges.shape[-1])[pattern.slots]
         if self.form == "inverse":

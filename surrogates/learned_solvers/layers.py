@@ -1,4 +1,4 @@
-"""Layers on fields of any dimension, channels last: convolution, pooling, interpolation."""
+"""Layers on fields of any dimension with channels last: convolution, pooling, interpolation."""
 
 import itertools
 import math
@@ -14,11 +14,11 @@ from ...solvers.kernels.stencil import pad_axis
 
 
 def convolve(x: Float[Array, "*n a"], kernel: Float[Array, "..."]) -> Float[Array, "*n b"]:
-    """Convolution of a field with zeros outside; channels last, kernel `(*window, a, b)` of odd sides.
+    """Convolution of a field with a kernel `(*window, a, b)` with odd sides. The field is zero outside its array.
 
-    One product: the neighbours along all axes but the first lie side by side in the channels of its left factor, the shifts
-    along the first axis in the columns of its result. XLA's convolution takes three times as long on a CPU in 2D (256², 4
-    channels), 8 to 30 times in 3D.
+    It is computed by one matrix product. Its left factor holds the neighbours along all axes but the first as further channels;
+    the columns of its result are the shifts along the first axis. On a CPU, XLA's own convolution takes three times as long in
+    2D (256², 4 channels) and 8 to 30 times as long in 3D.
     """
     *window, n_in, n_out = kernel.shape
     padded = jnp.pad(x, [(w // 2, w // 2) for w in window] + [(0, 0)])
@@ -33,7 +33,7 @@ def convolve(x: Float[Array, "*n a"], kernel: Float[Array, "..."]) -> Float[Arra
 
 
 def pooled(x: Float[Array, "..."], axes: Iterable[int]) -> Float[Array, "..."]:
-    """Means over blocks of two points along `axes`; an odd side is filled up with a zero."""
+    """Means over blocks of two points along `axes`. An axis of odd length is padded with one zero."""
     for axis in axes:
         x = pad_axis(x, axis, 0, x.shape[axis] % 2)
         x = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :]).mean(axis + 1)
@@ -41,7 +41,7 @@ def pooled(x: Float[Array, "..."], axes: Iterable[int]) -> Float[Array, "..."]:
 
 
 def interpolated(x: Float[Array, "*m c"], shape: tuple[int, ...]) -> Float[Array, "*n c"]:
-    """Linear interpolation from block centres back to the points of `shape`, zero beyond the last block."""
+    """Linear interpolation from the centres of blocks of two points back to the points of `shape`. Values outside are zero."""
     for axis, n in enumerate(shape):
         m = x.shape[axis]
         before, after = pad_axis(x, axis, 1, -1), pad_axis(x, axis, -1, 1)
@@ -52,12 +52,12 @@ def interpolated(x: Float[Array, "*m c"], shape: tuple[int, ...]) -> Float[Array
 
 
 def repeated(x: Float[Array, "*m c"], shape: tuple[int, ...]) -> Float[Array, "*n c"]:
-    """Every point twice per axis, cut to `shape` (nearest-neighbour upsampling)."""
+    """Nearest-neighbour upsampling: every point is repeated twice along every axis, and the result is cut to `shape`."""
     for axis, n in enumerate(shape):
         x = jax.lax.slice_in_dim(jnp.repeat(x, 2, axis), 0, n, axis=axis)
     return x
 
 
 def initial_kernel(key: Array, *shape: int) -> Float[Array, "..."]:
-    """Normal weights `(*window, a, b)` that keep the variance of their inputs."""
+    """A random normal kernel of `shape` `(*window, a, b)`, scaled so that outputs have the variance of the inputs."""
     return jax.random.normal(key, shape) / math.sqrt(math.prod(shape[:-1]))

@@ -1,4 +1,4 @@
-"""A search direction that is linear in the residual and learned in the geometry, on as many levels as the grid has."""
+"""`MultilevelDirection`: a learned search direction, linear in the residual, on as many levels as the grid has."""
 
 import math
 from typing import Any
@@ -18,25 +18,33 @@ from .stencil_geometry import Geometry, Units, coarsened, geometry_of
 
 @register("MultilevelDirection")
 class MultilevelDirection(AbstractPreconditioner, AbstractTrainable):
-    """q = N(A) r: a U-Net whose weights are the same on every level, for the operator −∇·(a∇u) + shift·u.
+    """A search direction q = N(A) r for the operator A u = −∇·(a∇u) + shift · u, by a U-Net with the same weights on every level.
 
-    On a level with features x of the residual, pooled to the next level as long as its shortest side exceeds `coarsest`:
+    A level maps features x of the residual to z:
 
         t = x + g₁ ⊙ K₁ x,   y = t + g₂ ⊙ K₂ P level(pool t),   z = y + g₃ ⊙ K₃ y,
 
-    with 3ᵈ convolutions K, linear interpolation P and gates g, fields that a small nonlinear network computes from the
-    geometry (open faces, shift, fluid fraction) of that level. So N is linear in r (any scale of residual, no training
-    distribution to leave), nonlinear in the domain as in Lan et al. (2024, arXiv 2310.00177), and, as weights do not
-    belong to a level, applies to any grid size: twice the points is one more level. The gates are computed once per
-    operator by `bind`; nothing in the network knows or applies A, a transform or a relaxation.
+    with 3ᵈ convolutions K, linear interpolation P and gates g. The gates are fields that a small nonlinear network computes from
+    the geometry of the level (open faces, shift, fluid fraction); `bind` computes them once per operator. The coarsest level,
+    whose shortest side is at most `coarsest`, omits y.
 
-    Variable coefficients enter by a symmetric scaling with the local mean of the open faces. Periodic axes are seen as
-    walls without flux, which costs iterations.
+    N is linear in r, so residuals of any scale and distribution are treated alike, and nonlinear in the domain, as in Lan et al.
+    (2024, arXiv 2310.00177). The same weights serve every grid size: twice the points per axis is one more level. The network
+    does not apply A, a transform or a relaxation.
 
-    Untrained it is near Σ_levels 4^level P pool r, the additive multilevel preconditioner of Bramble, Pasciak and Xu (1990).
+    Variable coefficients enter by a symmetric scaling with the local mean of the open faces. Periodic axes are treated as walls
+    without flux, which costs iterations.
 
-    **Arguments:** `dim`; `channels` of the residual's features: 4 needs about 10 % more iterations than 8 and a third of the
-    arithmetic; `hidden` channels of the geometry network; `coarsest`: side at which pooling ends.
+    Before training q is close to Σ_levels 4^level P pool r, the additive multilevel preconditioner of Bramble, Pasciak and Xu
+    (1990).
+
+    **Arguments:**
+
+    - `dim`: number of space dimensions.
+    - `channels`: channels of the residual's features. 4 needs about 10 % more iterations than 8, with a third of the arithmetic.
+    - `hidden`: hidden channels of the network that computes the gates.
+    - `coarsest`: levels are added until the shortest side is at most this.
+    - `key`: random key of the initial weights.
     """
 
     lift: Float[Array, "..."]
@@ -66,7 +74,7 @@ class MultilevelDirection(AbstractPreconditioner, AbstractTrainable):
         return None
 
     def objective(self, data: None = None, **options: Any) -> DirectionObjective:
-        """`DirectionObjective` with these options; `systems=…` is needed."""
+        """The default objective of `fit`: `DirectionObjective` with these options, of which `systems=…` is required."""
         return DirectionObjective(**options)
 
     def renewed(self, key: Array) -> "MultilevelDirection":
@@ -74,7 +82,10 @@ class MultilevelDirection(AbstractPreconditioner, AbstractTrainable):
         return MultilevelDirection(self.dim, self.lift.shape[-1], hidden, self.coarsest, key=key)
 
     def bind(self, operator) -> "BoundDirection":
-        """The direction for this operator: the gates of every level."""
+        """The direction for this operator, with the gates of every level.
+
+        **Raises:** `TypeError` for an operator that cannot be written as a `linear.Diffusion`.
+        """
         geometry, units = jax.tree.map(lambda x: x.astype(self.lift.dtype), geometry_of(operator))
         fluid, gates = geometry.fluid, [self._gates(geometry)]
         while min(geometry.shape) > self.coarsest:
@@ -92,7 +103,10 @@ class MultilevelDirection(AbstractPreconditioner, AbstractTrainable):
 
 
 class BoundDirection(eqx.Module):
-    """A `MultilevelDirection` for one operator: r ↦ q, linear. It computes in the dtype of the weights."""
+    """A `MultilevelDirection` for one operator: the linear map from a residual r `(*n)` to a direction q `(*n)`.
+
+    It computes in the dtype of the weights and returns the dtype of r.
+    """
 
     lift: Float[Array, "..."]
     kernels: Float[Array, "..."]

@@ -1,4 +1,8 @@
-"""What a `GraphPreconditioner` is trained on: losses on a family of systems with one pattern."""
+"""`PreconditionerObjective`: losses for training a `GraphPreconditioner` on systems with one sparsity pattern.
+
+Systems are normalised: Â = D^(−1/2) A D^(−1/2) has a diagonal of ones. It is given by `pattern` and `lower` `(m,)`, its entries
+below the diagonal.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NoReturn
@@ -19,7 +23,7 @@ LossName = Literal["solution", "frobenius", "inverse"]
 
 
 def factor_product(pattern: SymmetricPattern, values: Float[Array, " entries"], x: Float[Array, " n"]):
-    """L Lᵀ x for the values `(n + m,)` of L."""
+    """L Lᵀ x, where `values` `(n + m,)` are the diagonal of L and its entries below the diagonal."""
     diagonal, lower = values[: pattern.size], values[pattern.size :]
     zero = jnp.zeros_like(lower)
     y = pattern.multiply(diagonal, pattern.by_rows(zero, lower), x)
@@ -29,7 +33,8 @@ def factor_product(pattern: SymmetricPattern, values: Float[Array, " entries"], 
 def inverse_product(
     pattern: SymmetricPattern, factors: Float[Array, "factors entries"], shift: float, x: Float[Array, " n"]
 ):
-    """(G Gᵀ + shift) x for G = G_1 … G_K with the values `(K, n + 2m)`."""
+    """(G Gᵀ + shift) x for G = G_1 … G_K. A row of `factors` `(K, n + 2m)` holds the diagonal of one G_k, then its entries below
+    the diagonal, then those above."""
     n, m, y = pattern.size, pattern.places, x
     for values in factors:
         y = pattern.multiply(values[:n], pattern.by_rows(values[n + m :], values[n : n + m]), y)
@@ -39,40 +44,45 @@ def inverse_product(
 
 
 def matrix_product(pattern: SymmetricPattern, lower: Float[Array, " m"], x: Float[Array, " n"]):
-    """Â x for the entries `(m,)` below a diagonal of ones."""
+    """Â x."""
     return pattern.multiply(jnp.ones(pattern.size, x.dtype), pattern.by_rows(lower, lower), x)
 
 
 def solution_loss(pattern, lower, values, x):
-    """‖L Lᵀ x − b‖² / ‖b‖² with b = Â x (NeuralPCG, eq. 7, on normalised systems). With smooth x it asks for small errors of
-    M where A is small, which is what decides about iterations."""
+    """‖L Lᵀ x − b‖² / ‖b‖² with b = Â x (NeuralPCG, eq. 7, on normalised systems).
+
+    For smooth x the loss is large if M is wrong on the eigenvectors of A with small eigenvalues, which decide the number of
+    iterations.
+    """
     b = matrix_product(pattern, lower, x)
     return ((factor_product(pattern, values, x) - b) ** 2).sum() / (b**2).sum()
 
 
 def frobenius_loss(pattern, lower, values, z):
-    """‖(L Lᵀ − Â) z‖² / ‖z‖², for white noise z an estimate of the squared Frobenius norm (NeuralIF, Häusner et al. 2024)."""
+    """‖(L Lᵀ − Â) z‖² / ‖z‖². For white noise z it estimates the squared Frobenius norm of L Lᵀ − Â, divided by n (NeuralIF,
+    Häusner et al. 2024)."""
     return ((factor_product(pattern, values, z) - matrix_product(pattern, lower, z)) ** 2).sum() / (z**2).sum()
 
 
 def inverse_loss(pattern, lower, factors, z, shift: float):
     """‖((G Gᵀ + shift) Â − I) z‖² / ‖z‖² (arXiv 2510.27517).
 
-    A mean over eigenvalues, where iterations depend on the extreme ones. Trained from `PolynomialInverse` on 32² points with
-    white noise z, two factors went from 32 iterations to 28 but one from 43 to 58, beside 118 of Jacobi (to 73 with solutions
-    z = Â⁻¹ w; it stayed at 43 with z = Â^(−1/2) w).
+    The loss is a mean over all eigenvalues, while the number of iterations depends on the extreme ones. Measured on 32² points,
+    starting from `PolynomialInverse`, with white noise z: training two factors took CG from 32 iterations to 28, training one
+    factor from 43 to 58 (to 73 with solutions z = Â⁻¹ w; unchanged with z = Â^(−1/2) w). Jacobi needed 118.
     """
     error = inverse_product(pattern, factors, shift, matrix_product(pattern, lower, z)) - z
     return (error**2).sum() / (z**2).sum()
 
 
 class PreconditionerObjective(AbstractObjective):
-    """The mean loss of a `GraphPreconditioner` over a family of systems with one pattern, all of them in every step.
+    """The mean loss of a `GraphPreconditioner` over a family of systems with one pattern. Every step uses all systems.
 
-    `fit(preconditioner, operators=…, vectors=…, optimizer=…, steps=300)` trains with it; make it by `of`.
+    `fit(preconditioner, operators=…, vectors=…, optimizer=…, steps=300)` makes it, by `of`, and trains with it.
 
-    **Fields:** `pattern`, shared by all systems; `systems`, what the network sees of them, and `vectors`
-    `(systems, samples, n)`, both for normalised systems; `loss`.
+    **Fields:** `pattern`, which all systems share; `systems`, the network's inputs for all systems; `vectors`
+    `(systems, samples, n)`, the vectors x or z of the losses for the normalised systems; `loss`, "solution", "frobenius" or
+    "inverse".
     """
 
     pattern: SymmetricPattern
@@ -92,13 +102,14 @@ class PreconditionerObjective(AbstractObjective):
 
         **Arguments:**
 
-        - `operators`: `Diffusion`s or `Sparse`s with one pattern. 16 systems of 32² points are enough for one family of
+        - `preconditioner`: the model to be trained.
+        - `operators`: `Diffusion` or `Sparse` operators with one pattern. 16 systems of 32² points are enough for one family of
           coefficients.
-        - `vectors`: per system one or more solutions x = A⁻¹ b of typical right-hand sides (loss "solution"), or white noise
-          z; the losses take D^(1/2) times them.
-        - `loss`: "solution" (default for a factor), "frobenius" for a factor, "inverse" for an inverse.
+        - `vectors`: one or more vectors per system: for the loss "solution" solutions x = A⁻¹ b of typical right-hand sides, for
+          the others white noise z. They are multiplied by D^(1/2), for the normalised system.
+        - `loss`: "solution" (the default) or "frobenius" for a factor, "inverse" for an inverse.
 
-        Good optimisers are `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))`, for 200 to 500 steps.
+        A good optimiser is `optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-3))`, for 200 to 500 steps.
 
         **Raises:** `ValueError` for a loss that does not fit the form or systems of different patterns.
         """
@@ -146,7 +157,10 @@ class PreconditionerObjective(AbstractObjective):
 
 
 def stacked_entries(operators: Sequence) -> SymmetricEntries:
-    """The entries of systems with one pattern: diagonals `(systems, n)`, entries below them `(systems, m)`."""
+    """The entries of systems with one pattern: diagonals `(systems, n)`, and entries below the diagonal `(systems, m)`.
+
+    **Raises:** `ValueError` for systems with different patterns.
+    """
     entries = [symmetric_entries(operator) for operator in operators]
     pattern = entries[0].pattern
     for other in entries[1:]:

@@ -1,4 +1,4 @@
-"""What a learned direction sees of the operator: open faces, shift and fluid fraction, free of units, on every level."""
+"""The geometry that a learned direction is given of an operator, on every level, in a form without units."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,11 +11,14 @@ from .layers import pooled
 
 
 class Geometry(eqx.Module):
-    """One level. With the local coefficient a_i (mean of the open faces of point i, over h²):
+    """The geometry of one level. a_i is the local coefficient at point i: the mean over its open faces of coefficient/h².
 
-    - `faces`: per axis the coefficient between i and i + 1 over √(a_i a_{i+1}), 0 after the last point.
-    - `shift`: what else stands on the diagonal (Dirichlet sides and obstacles included) over a_i.
-    - `fluid`: share of points with an open face to another point.
+    **Fields:**
+
+    - `faces`: one field `(*n)` per axis: the coefficient/h² of the face between points i and i + 1, divided by √(a_i a_{i+1}); 0
+      after the last point.
+    - `shift` `(*n)`: the other contributions to the diagonal (shift, Dirichlet sides, obstacles), divided by a_i.
+    - `fluid` `(*n)`: the fraction of points that have an open face to another point; 0 or 1 on the finest level.
     """
 
     faces: tuple[Float[Array, "*n"], ...]
@@ -28,15 +31,20 @@ class Geometry(eqx.Module):
 
     @property
     def features(self) -> Float[Array, "*n c"]:
+        """The input of the network that computes the gates: fluid fraction, bounded shift and faces as channels."""
         return jnp.stack([self.fluid, self.shift / (1 + jnp.abs(self.shift)), *self.faces], axis=-1)
 
 
 class Units(eqx.Module):
-    """Between a system and its form with a_i = 1: q = s N(s r) + r / D, where N is blind to solid points. Both in units of
-    the mean coefficient.
+    """A diagonal scaling that makes the network N independent of the units of the coefficient: q = s · N(s · r) + r/D.
 
-    - `scaling`: s_i = a_i^(−1/2) at fluid points, 0 elsewhere.
-    - `solid_inverse`: 1 / D_i, the diagonal, at points without an open face, which solve for themselves; 0 elsewhere.
+    N is given s · r, with s = 0 at points that are not fluid. The last term serves points without an open face, where A is
+    diagonal. Both fields are scaled by the mean coefficient.
+
+    **Fields:**
+
+    - `scaling` `(*n)`: s_i = a_i^(−1/2) at fluid points, 0 elsewhere.
+    - `solid_inverse` `(*n)`: 1/D_i, with the diagonal D of A, at points without an open face; 0 elsewhere.
     """
 
     scaling: Float[Array, "*n"]
@@ -44,7 +52,10 @@ class Units(eqx.Module):
 
 
 def geometry_of(operator) -> tuple[Geometry, Units]:
-    """The finest level of a `Diffusion` or of what can be written as one. Raises `TypeError` for other operators."""
+    """The geometry of the finest level, and the scaling, of a `Diffusion` or an operator that can be written as one.
+
+    **Raises:** `TypeError` for other operators.
+    """
     operator = as_diffusion(operator, "MultilevelDirection")
     inner, extra = [], jnp.zeros(operator.shape, operator.faces[0].dtype) + operator.shift
     for axis, (a, h, boundary) in enumerate(zip(operator.faces, operator.spacing, operator.boundaries, strict=True)):
@@ -69,7 +80,7 @@ def geometry_of(operator) -> tuple[Geometry, Units]:
 
 
 def coarsened(fine: Geometry) -> Geometry:
-    """The next level: two points per axis in one. A shift counts four times, as h² does."""
+    """The next coarser level: two points per axis become one. The shift is multiplied by 4, because h² is."""
     axes = range(fine.fluid.ndim)
     faces = tuple(pooled(_between_blocks(a, axis), [i for i in axes if i != axis]) for axis, a in enumerate(fine.faces))
     fluid = pooled(fine.fluid, axes)
@@ -78,6 +89,6 @@ def coarsened(fine: Geometry) -> Geometry:
 
 
 def _between_blocks(a: Array, axis: int) -> Array:
-    """Entries 1, 3, …; an odd side has one block more, whose face is closed."""
+    """The faces between blocks of two points along `axis`: entries 1, 3, …. The last block of an odd side has a closed face."""
     a = pad_axis(a, axis, 0, a.shape[axis] % 2)
     return lax.slice_in_dim(a, 1, None, 2, axis)

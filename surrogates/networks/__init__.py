@@ -1,0 +1,1 @@
+"""Networks: their interface, the surrogate made of a network, `wrap` for your own, shared layers."""

@@ -1,4 +1,4 @@
-"""What a network is to the library: a pytree that was built by a frozen config, with declared abilities."""
+"""`AbstractNetwork`, the interface of networks, and `AbstractNetworkConfig`, the frozen settings that build one."""
 
 import abc
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from ..task.signature import Signature
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a network can do beyond one sample at the points of training.
+    """What a network can do beyond predicting one sample at the training points.
 
-    - `batched`: `__call__` takes a whole batch, every array of `Inputs` with a leading axis.
-    - `resolution_free`: it serves grids of other resolutions than the training grid.
-    - `any_points`: it answers at arbitrary query points, whatever the points of its inputs.
+    - `batched`: its `__call__` takes a batch, with a leading sample axis on every array of `Inputs`.
+    - `resolution_free`: it works on grids of other resolutions than the training grid.
+    - `any_points`: it predicts at arbitrary query points, independent of the points of its inputs.
     """
 
     batched: bool = False
@@ -28,26 +28,28 @@ class Abilities:
 
 
 class AbstractNetworkConfig(abc.ABC):
-    """A frozen dataclass of all sizes and choices of a network: its identity. Register it (`surrogax.register`) so that
-    surrogates made of it can be saved.
+    """All sizes and choices of a network. A subclass is a frozen dataclass under `@surrogax.register(tag)`, so that files can
+    hold it.
 
-    **Fields:** `self_contained`, whether a saved network can be rebuilt from its config and arrays alone.
+    New weights for further seeds, saved files and the identity of training runs follow from the config.
+
+    **Fields:** `self_contained`: whether a saved network can be rebuilt from its config and arrays alone; True by default.
     """
 
     self_contained: bool = True
 
     @abc.abstractmethod
     def build(self, signature: Signature, key: Array) -> "AbstractNetwork":
-        """A network with new weights for inputs and outputs of this signature.
+        """A network with new random weights, for inputs and outputs of the given signature.
 
-        **Raises:** `ValueError` for a signature that the network cannot serve.
+        **Raises:** `ValueError` for a signature that the network does not support.
         """
 
 
 @register("NetworkBlueprint")
 @dataclass(frozen=True)
 class NetworkBlueprint(AbstractBlueprint):
-    """A config and a signature: what a saved network is built from."""
+    """The config and the signature from which the structure of a saved network is built again."""
 
     config: AbstractNetworkConfig
     signature: Signature
@@ -57,11 +59,12 @@ class NetworkBlueprint(AbstractBlueprint):
 
 
 class AbstractNetwork(AbstractBuilt):
-    """A network on one sample, or on a batch if its abilities say so.
+    """A network from normalised `Inputs` to normalised outputs, for one sample, or for a batch if it has the ability `batched`.
 
-    Files hold its config, its signature and its arrays, so that it may contain functions and modules of other libraries.
+    A file holds its config, its signature and its arrays. The network may therefore contain functions and modules of other
+    libraries, which no file could store.
 
-    **Fields:** `config` and `signature`, what it was built from; `abilities`.
+    **Fields:** `config` and `signature`, from which it was built; `abilities`, what it can do.
     """
 
     config: eqx.AbstractVar[AbstractNetworkConfig]
@@ -74,14 +77,25 @@ class AbstractNetwork(AbstractBuilt):
 
     @abc.abstractmethod
     def initial_state(self) -> PyTree:
-        """Arrays that training changes without an optimiser, such as running statistics; None without any."""
+        """Initial values of the arrays that training changes without an optimiser, such as running statistics; None if there
+        are none."""
 
     @abc.abstractmethod
     def __call__(
         self, inputs: Inputs, *, key: Array | None, state: PyTree, train: bool
     ) -> tuple[Float[Array, "..."], PyTree]:
-        """The output `(*query, out_channels)` in normalised values and the new state.
+        """Predict one sample, or a batch if the network is `batched`.
 
-        `key` is for what is random in training; networks with a state that are not `batched` find the batch under the axis
-        name "batch" of `vmap`.
+        **Arguments:**
+
+        - `inputs`: the normalised inputs and the query points.
+        - `key`: for randomness in training, such as dropout; None outside training.
+        - `state`: the current state, as from `initial_state`.
+        - `train`: True in training, False in prediction.
+
+        **Returns:** the normalised output `(*query, out_channels)`, where `*query` are the axes of the query points, and the new
+        state.
+
+        A network that is not `batched` is called under `vmap` with the axis name "batch". If it has a state, it must return the
+        same state for all samples, by `jax.lax.pmean(…, "batch")`.
         """

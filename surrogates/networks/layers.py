@@ -1,5 +1,8 @@
-"""Layers that neural operators share. On grids they act on a batch stored as `(*reversed space, batch, c)`, the layout of
-`kernels.spectral_product`, in which nothing has to be transposed."""
+"""Layers that neural operators share.
+
+Layers on grids act on batches with the axes `(*reversed space, batch, c)`. This is the layout of `kernels.spectral_product`,
+which needs no transposition.
+"""
 
 import equinox as eqx
 import jax
@@ -15,8 +18,8 @@ from ...solvers.kernels.spectral_product import spectral_convolution
 
 @jax.custom_jvp
 def erf(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The error function, with its derivative 2/√π exp(−x²) written out: that of `jax.lax.erf` cannot be taken under
-    `shard_map` in newer versions of JAX."""
+    """The error function. Its derivative 2/√π exp(−x²) is written out here, because newer versions of JAX cannot differentiate
+    `jax.lax.erf` under `shard_map`."""
     return jax.lax.erf(x)
 
 
@@ -25,9 +28,12 @@ erf.defjvps(lambda tangent, _, x: tangent * np.asarray(2 / np.sqrt(np.pi), x.dty
 
 @jax.checkpoint
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """x Φ(x), Φ the normal distribution. By erf as in PyTorch, not by erfc as in `jax.nn.gelu`: a third of the time, and
-    exactly 0 instead of denormal numbers far on the left, which slow every product that meets them. Of it training keeps x
-    alone and computes the rest again: a fifth less memory, and on a CPU up to a tenth less time."""
+    """x Φ(x), where Φ is the distribution function of the standard normal distribution.
+
+    It is computed by erf as in PyTorch, not by erfc as in `jax.nn.gelu`. That takes a third of the time and gives exactly 0 for
+    very negative x, where erfc gives denormal numbers, which slow down later products. Training stores x only and recomputes the
+    rest in the backward pass, which takes a fifth less memory and, on a CPU, up to a tenth less time.
+    """
     return 0.5 * x * (1 + erf(x * np.sqrt(0.5).astype(x.dtype)))
 
 
@@ -36,7 +42,10 @@ ACTIVATIONS = {"gelu": gelu, "relu": jax.nn.relu, "tanh": jnp.tanh}
 
 @register("Pointwise")
 class Pointwise(eqx.Module):
-    """x ↦ W x + b at every point, `W` `(in, out)`. Initialised uniformly in ±1/√in, as PyTorch's layers are."""
+    """y = x W + b at every point, with `weight` W `(in, out)` and `bias` b `(out,)`.
+
+    Both are initialised uniformly in ±1/√in, as in PyTorch.
+    """
 
     weight: Float[Array, "i o"]
     bias: Float[Array, " o"] | None
@@ -48,14 +57,18 @@ class Pointwise(eqx.Module):
         self.bias = jax.random.uniform(k2, (n_out,), minval=-limit, maxval=limit) if bias else None
 
     def __call__(self, x: Float[Array, "*space i"]) -> Float[Array, "*space o"]:
-        # Flat, so that the gradient of W contracts one long axis: over several, XLA's CPU products are slower.
+        # The points are flattened, so that the gradient of W contracts one long axis; XLA's CPU products are slower over several.
         y = (x.reshape(-1, x.shape[-1]) @ self.weight).reshape(*x.shape[:-1], -1)
         return y if self.bias is None else y + self.bias
 
 
 @register("PointwiseMLP")
 class PointwiseMLP(eqx.Module):
-    """Pointwise layers with an activation between them, none behind the last."""
+    """Pointwise layers with an activation after each of them but the last.
+
+    **Arguments:** `sizes`: channels before the first layer, between the layers and after the last; `activation`: a name of
+    `ACTIVATIONS`.
+    """
 
     layers: tuple[Pointwise, ...]
     activation: str = eqx.field(static=True)
@@ -73,17 +86,23 @@ class PointwiseMLP(eqx.Module):
 
 @register("SpectralConv")
 class SpectralConv(eqx.Module):
-    """(K v)(x) = Σ_k e^{2πi k·x} R_k v̂_k over the kept frequencies: a convolution with a band-limited kernel.
+    """(K v)(x) = Σ_k e^{2πi k·x} R_k v̂_k over the kept frequencies k: a convolution with a band-limited kernel.
 
-    v̂ are Fourier coefficients normalised by 1/N (so that R does not depend on the resolution). R is real: `weight[..., 0, :]`
-    its real part and `weight[..., 1, :]` its imaginary part, each `(*reversed kept, in, out)`; the first axis holds the
-    frequencies k = 0 … m−1 of the last axis of space, the others k = −m/2 … m/2−1.
+    v̂_k are the Fourier coefficients of v, normalised by 1/N for N points, so that R does not depend on the resolution. The
+    complex matrices R_k are stored as real arrays: `weight[..., 0, :]` is the real part and `weight[..., 1, :]` the imaginary
+    part, each `(*reversed kept, in, out)`. The first axis of `weight` holds the frequencies k = 0 … m−1 of the last space axis,
+    the following axes hold k = −m/2 … m/2−1 of the other space axes.
 
     **Arguments:**
 
-    - `kept`: frequencies kept per axis, counting both signs on all axes but the last.
-    - `init`: "normal", the parts N(0, 1/(in+out)) (neuraloperator 2.0), or "uniform", the parts U[0, 1)/(in·out) (original
-      paper). Both are meant for this normalisation: with any pair of transforms whose product is the identity K is the same.
+    - `n_in`, `n_out`: channels before and after.
+    - `kept`: number of frequencies kept per space axis, counting both signs on all axes but the last.
+    - `bias`: whether a constant per output channel is added.
+    - `init`: "normal" draws both parts of R from N(0, 1/(in + out)), as neuraloperator 2.0 does; "uniform" draws them from
+      U[0, 1)/(in · out), as the original paper does.
+    - `method`: how the truncated transforms are computed; see `kernels.fourier`.
+
+    **Raises:** `ValueError` for an unknown `init`.
     """
 
     weight: Float[Array, "*kept i 2 o"]
@@ -119,9 +138,10 @@ class SpectralConv(eqx.Module):
 
 @register("BatchNorm")
 class BatchNorm(eqx.Module):
-    """Normalisation per channel by statistics over the batch and all points; running ones outside training.
+    """Batch normalisation: every channel is normalised by its mean and variance over the batch and all points.
 
-    State: `(mean, variance)`, moved by `momentum` towards the batch's at every training step.
+    Outside training the running mean and variance are used. They are the state `(mean, variance)`, each `(c,)`; every training
+    step moves them by the fraction `momentum` (0.1) towards those of the batch.
     """
 
     scale: Float[Array, " c"]
@@ -133,6 +153,7 @@ class BatchNorm(eqx.Module):
         self.momentum = 0.1
 
     def initial_state(self):
+        """Running mean 0 and running variance 1."""
         return jnp.zeros_like(self.shift), jnp.ones_like(self.scale)
 
     def __call__(self, x: Float[Array, "*reversed b c"], state, train: bool):
@@ -151,7 +172,7 @@ class BatchNorm(eqx.Module):
 
 @register("GroupNorm")
 class GroupNorm(eqx.Module):
-    """Normalisation of one sample over all points and channels, with a gain and an offset per channel."""
+    """Every sample is normalised by its mean and variance over all points and channels, then scaled and shifted per channel."""
 
     scale: Float[Array, " c"]
     shift: Float[Array, " c"]

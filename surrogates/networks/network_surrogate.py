@@ -1,4 +1,4 @@
-"""A network with its task as a surrogate: what `FNO(task, …)` and `wrap(network, task)` return and `fit` trains."""
+"""`NetworkSurrogate`: a network and its task as a surrogate. `FNO(task, …)` and `wrap(network, task)` return one."""
 
 from typing import Any
 
@@ -18,7 +18,11 @@ from .abstract_network import AbstractNetwork, AbstractNetworkConfig
 
 @register("NetworkSurrogate")
 class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
-    """A network, the task that packs its inputs and decodes its outputs, and the network's state."""
+    """A surrogate that predicts by a network and is trained by `fit`.
+
+    **Fields:** `network`; `task`, which packs the network's inputs and decodes its outputs; `state`, the network's state, such as
+    running statistics, or None.
+    """
 
     network: AbstractNetwork
     task: Task
@@ -26,7 +30,7 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
 
     @classmethod
     def build(cls, config: AbstractNetworkConfig, task: Task, key: Array) -> "NetworkSurrogate":
-        """The surrogate of a network with new weights for this task."""
+        """A surrogate for `task` by a network with new weights, built from `config`."""
         network = config.build(task.signature, key)
         return cls(network, task, network.initial_state())
 
@@ -46,7 +50,7 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
 
     def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
         if at is not None and not self.network.abilities.any_points:
-            # A network that reads its inputs where it answers gets them there.
+            # Such a network predicts at the points of its inputs, so the inputs are interpolated to the wanted points first.
             fields = jax.vmap(lambda sample, _: resample(self.task, sample, at))(batch.fields, batch.numbers)
             batch = Batch(fields, batch.numbers)
         frames, _ = self.frames(batch, at=at)
@@ -65,9 +69,11 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
 
         **Arguments:**
 
-        - `key`: for what is random in training.
-        - `train`: whether statistics of the batch are used and the state moves on.
-        - `dtype`: what the network computes in, for example "bfloat16"; its parameters are rounded to it.
+        - `batch`: the samples, in physical units.
+        - `at`: a grid or point cloud at which to predict; by default the points of the samples.
+        - `key`: for randomness of the network in training.
+        - `train`: True in training: statistics of the batch are used, and the state changes.
+        - `dtype`: the type in which the network computes, for example "bfloat16"; parameters and inputs are rounded to it.
         """
         task, network = self.task, self.network
 
@@ -79,7 +85,7 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
             inputs = jax.vmap(lambda sample, _: packed(sample))(batch.fields, batch.numbers)
             y, state = network(inputs, key=key, state=self.state, train=train)
         else:
-            # What all samples share, such as the points of a grid, is not copied: packing is part of the mapped function.
+            # Packing is inside the mapped function, so that arrays which all samples share (grid points) are not copied.
             keys = None if key is None else jax.random.split(key, len(batch))
             y, state = jax.vmap(
                 lambda sample, _, k: network(packed(sample), key=k, state=self.state, train=train),
@@ -92,8 +98,11 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
         return jax.vmap(task.decode)(y, batch.fields), state
 
     def at_points(self, fields: Fields, points: Float[Array, "n d"]) -> Float[Array, "n c"]:
-        """The targets with channels, in physical units, of one sample at single points of space, or of time and space in a
-        space-time task (time first), for networks that answer at any points."""
+        """The targets of one sample at single points, with channels, in physical units.
+
+        `points` `(n, d)` are physical coordinates; in a space-time task time is the first one. The network must have the ability
+        `any_points`.
+        """
         inputs = self.task.pack_at(fields, points)
         if self.network.abilities.batched:
             y = self.network(jax.tree.map(lambda x: x[None], inputs), key=None, state=self.state, train=False)[0][0]
@@ -102,7 +111,7 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
         return self.task.decode(y[None] if self.task.mode.ahead else y, fields)[0]
 
     def objective(self, data: Any, **options: Any):
-        """`training.Supervised` with these options."""
+        """The default objective of `fit`: `Supervised` with these options."""
         from ..training.supervised import Supervised  # the objective evaluates surrogates
 
         return Supervised.of(self.task, data, **options)

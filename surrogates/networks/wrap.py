@@ -1,4 +1,4 @@
-"""Somebody's own network as a surrogate: flax NNX modules and any callable pytree."""
+"""`wrap` makes a surrogate from your own network, a flax NNX module or any callable pytree."""
 
 import sys
 from collections.abc import Callable
@@ -25,19 +25,25 @@ def wrap(
     any_points: bool = False,
     inputs: Callable[[Inputs], Any] | None = None,
 ) -> NetworkSurrogate:
-    """A surrogate that trains, evaluates and saves like any other, from a network that knows nothing of this library.
+    """Make a surrogate from a network that knows nothing of this library. It trains, evaluates and saves like any other.
 
     **Arguments:**
 
-    - `network`: a `flax.nnx.Module` (its `Param`s are trained, everything else, such as batch statistics, becomes the
-      model state, and `train()` and `eval()` are called), or any callable pytree of arrays (an equinox module).
-    - `batched`: the network takes arrays with a leading batch axis, as flax's convolutions do. Modules with a state must.
-    - `any_points`: the network answers at any `inputs.query.points`, whatever the points of its inputs.
-    - `inputs`: what the network is called with, a function of `Inputs`; by default the fields with the parameters appended
-      as constant channels, `(*space, in_channels + in_params)`.
+    - `network`: a `flax.nnx.Module`, or any callable pytree of arrays, such as an equinox module. It maps
+      `(*space, task.in_channels + task.in_params)` to `(*space, task.out_channels)`, both normalised. The `Param`s of a flax
+      module are trained; everything else in it, such as batch statistics, becomes the surrogate's state. Its `train()` and
+      `eval()` are called.
+    - `task`: the learning problem.
+    - `batched`: whether the network takes and returns arrays with a leading batch axis, as flax's convolutions do. Flax modules
+      with a state need it.
+    - `any_points`: whether the network predicts at any `inputs.query.points`, independent of the points of its inputs.
+    - `inputs`: a function of `Inputs` (of one sample) that returns what the network is called with. By default the fields, with
+      the parameters appended as constant channels.
 
-    The network returns `(*space, out_channels)`, normalised values. Saved files hold its arrays only: read them back with
-    `surrogax.load(path, like=wrap(TheSameNetwork(…), task))`. For several seeds pass `fit` a function of a key.
+    Saved files hold the arrays of the network only. Load them with `surrogax.load(path, like=wrap(TheSameNetwork(…), task))`. To
+    train several seeds, pass `fit` a function of a key: `fit(lambda key: wrap(MyNetwork(key), task), …, seeds=3)`.
+
+    **Raises:** `TypeError` for a network that is not callable; `ValueError` for a flax module with a state and `batched=False`.
     """
     select = default_inputs if inputs is None else inputs
     abilities = Abilities(batched=batched, any_points=any_points)
@@ -60,7 +66,7 @@ def wrap(
 
 
 def default_inputs(inputs: Inputs) -> Array | None:
-    """Fields and, as constant channels, parameters."""
+    """The input fields with the parameters appended as constant channels, `(*space, in_channels + in_params)`."""
     if inputs.params is None:
         return inputs.fields
     space = inputs.query.points.shape[:-1] if inputs.fields is None else inputs.fields.shape[:-1]
@@ -70,7 +76,7 @@ def default_inputs(inputs: Inputs) -> Array | None:
 
 @dataclass(frozen=True)
 class Foreign(AbstractNetworkConfig):
-    """Stands for the config of a network made elsewhere; `name` says of which class."""
+    """The config of a wrapped network, which cannot build a new one. `name` is the class of the network."""
 
     name: str
     self_contained = False
@@ -83,7 +89,7 @@ class Foreign(AbstractNetworkConfig):
 
 
 class CallableNetwork(AbstractNetwork):
-    """Any callable pytree."""
+    """A wrapped callable pytree. `select` is the argument `inputs` of `wrap`."""
 
     network: PyTree
     config: Foreign = eqx.field(static=True)
@@ -101,7 +107,7 @@ class CallableNetwork(AbstractNetwork):
 
 
 class NNXNetwork(AbstractNetwork):
-    """A flax NNX module, split into its parameters and its graph; the rest of it is the surrogate's state."""
+    """A wrapped flax NNX module, split into its parameters and its graph. The rest of the module is the surrogate's state."""
 
     params: PyTree
     graph: Any = eqx.field(static=True)
@@ -124,6 +130,6 @@ class NNXNetwork(AbstractNetwork):
 
 
 def _is_nnx(network: Any) -> bool:
-    # flax is heavy to import; a module of its can only exist if somebody has.
+    # Importing flax is slow. A flax module can exist only if flax has been imported already.
     nnx = sys.modules.get("flax.nnx")
     return nnx is not None and isinstance(network, nnx.Module)

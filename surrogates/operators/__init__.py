@@ -1,3 +1,5 @@
+"""Neural operators."""
+
 from .fno import FNO as FNO
 from .fno import NEURALOPERATOR as NEURALOPERATOR
 from .fno import ORIGINAL as ORIGINAL

@@ -20,8 +20,8 @@ from ..task.signature import Signature
 from ..task.task import Task
 from .on_devices import axes_to_divide, in_parts, over_devices, part_for_caches
 
-# The original paper's network (with the batch normalisation of its published parameter counts), and the graph of
-# neuraloperator 2.0 at its defaults: `FNO(task, **ORIGINAL)`.
+# Details of the original paper's network (with the batch normalisation that its published parameter counts include), and of
+# neuraloperator 2.0 at its defaults. Use: `FNO(task, **ORIGINAL, key=key)`.
 ORIGINAL: Mapping[str, Any] = dict(
     lifting=(), projection=(128,), channel_mlp=None, skip_bias=True, spectral_bias=False, norm="batch",
     activation="relu", init="uniform",
@@ -38,8 +38,11 @@ _CHOICES: Mapping[str, tuple] = dict(
 
 
 class Block(eqx.Module):
-    """v ↦ σ(MLP(σ(norm(K v + W v))) + g ⊙ v), or σ(norm(K v + W v)) without channel MLP; σ is left out at the end of the
-    last block."""
+    """One Fourier block: v ↦ σ(norm(K v + W v)), or with channel MLP v ↦ σ(MLP(σ(norm(K v + W v))) + g ⊙ v).
+
+    K is a spectral convolution, W a pointwise linear map, g a trained gate per channel and σ the activation. The last block has
+    no σ outside the MLP.
+    """
 
     spectral: SpectralConv
     skip: Pointwise
@@ -81,21 +84,25 @@ class FNOConfig(AbstractNetworkConfig):
 
     **Arguments:**
 
-    - `width`: channels, 20 to 64.
-    - `modes`: frequencies per axis and sign, one number or one per axis.
-    - `depth`: blocks, 4.
-    - `padding`: extension of the domain by zeros, as a fraction of it; `padding_side`: "end" (the padded period is the same
-      at every resolution) or "both" (neuraloperator's).
-    - `lifting`, `projection`: hidden layers before and behind the blocks, as widths or as one multiple of `width`.
-    - `channel_mlp`: hidden width of an MLP in every block as a multiple of `width`, None for none.
-    - `skip_bias`, `spectral_bias`: whether the pointwise and the spectral part of a block have a bias.
-    - `norm`: "batch", "group" or None.
+    - `width`: number of channels, 20 to 64.
+    - `modes`: frequencies kept per axis and sign; one number, or one per axis.
+    - `depth`: number of blocks; 4 is usual.
+    - `padding`: width of the zero padding, as a fraction of the domain.
+    - `padding_side`: "end" pads after the domain, so that the padded period is the same at every resolution; "both" pads before
+      and after it, as neuraloperator does.
+    - `lifting`, `projection`: hidden layers of the pointwise MLPs before and after the blocks: a tuple of widths (`()` for a
+      linear map), or one number, the width of a single hidden layer as a multiple of `width`.
+    - `channel_mlp`: hidden width of the MLP in every block as a multiple of `width`; None for blocks without MLP.
+    - `skip_bias`, `spectral_bias`: whether the pointwise map and the spectral convolution of a block have a bias.
+    - `norm`: normalisation in every block: "batch", "group" or None.
     - `activation`: "gelu", "relu" or "tanh".
-    - `init`: "normal" or "uniform", see `SpectralConv`.
-    - `method`: of the truncated transforms, see `kernels.fourier`.
-    - `remat`: recompute the blocks in the backward pass: less memory, a third more time.
-    - `kept`: frequencies of the leading axes counting both signs, in place of twice the `modes`; for networks ported from
-      elsewhere.
+    - `init`: how spectral weights are initialised, "normal" or "uniform"; see `SpectralConv`.
+    - `method`: how truncated transforms are computed; see `kernels.fourier`.
+    - `remat`: recompute the blocks in the backward pass, which needs less memory and a third more time.
+    - `kept`: for networks ported from elsewhere: the number of frequencies per axis, counting both signs on all axes but the
+      last. It replaces `modes`.
+
+    **Raises:** `ValueError` for an unknown choice or a size below 1.
     """
 
     width: int = 32
@@ -126,7 +133,10 @@ class FNOConfig(AbstractNetworkConfig):
             )
 
     def kept_modes(self, ndim: int) -> tuple[int, ...]:
-        """Frequencies kept per axis in so many dimensions, counting both signs on all axes but the last."""
+        """Number of frequencies kept per axis in `ndim` dimensions, counting both signs on all axes but the last.
+
+        **Raises:** `ValueError` if `modes` or `kept` has another number of axes.
+        """
         modes = (self.modes,) * ndim if isinstance(self.modes, int) else tuple(self.modes)
         kept = self.kept or (*(2 * m for m in modes[:-1]), modes[-1])
         if len(kept) != ndim:
@@ -138,12 +148,17 @@ class FNOConfig(AbstractNetworkConfig):
 
 
 class FourierNetwork(AbstractNetwork):
-    """The network behind `FNO`: lifting → blocks on the padded grid → projection.
+    """The network of `FNO`: a pointwise lifting, Fourier blocks on the padded grid, and a pointwise projection.
 
-    It computes whole batches in the layout of `layers`, on a mesh of devices divided as `on_devices` says: along "space" two
-    or more axes are needed and modes of the last one that the devices divide. Input: `Inputs` with `fields`
-    `(batch, *space, in)` or none, `params` `(batch, p)` or none (constant channels), and the coordinates `query.points`,
-    appended as channels. Output `(batch, *space, out)` and the running statistics.
+    It takes a batch of `Inputs`. The channels of the lifting are the input fields `(batch, *space, in)`, the parameters
+    `(batch, p)` as constant channels, and the coordinates of the query points. The output is `(batch, *space, out)`, with the
+    running statistics of batch normalisation as state.
+
+    On a mesh of devices the batch is divided along the mesh axis "data" and the first space axis along "space" (see
+    `on_devices`). Division along "space" needs two or more space axes, and a number of modes of the last axis that is a multiple
+    of the number of devices.
+
+    **Raises:** `ValueError` for a domain that is not a grid of one to three dimensions.
     """
 
     lifting: PointwiseMLP
@@ -174,7 +189,7 @@ class FourierNetwork(AbstractNetwork):
         return Abilities(batched=True, resolution_free=True)
 
     def initial_state(self) -> PyTree:
-        """Running statistics of batch normalisation, None without it."""
+        """Running statistics of batch normalisation, one entry per block; None without batch normalisation."""
         states = tuple(b.norm.initial_state() if isinstance(b.norm, BatchNorm) else None for b in self.blocks)
         return states if any(s is not None for s in states) else None
 
@@ -192,14 +207,15 @@ class FourierNetwork(AbstractNetwork):
                 y = over_devices(lambda n, x, s: (n._predict(x, widths, s), s), self, x, state)[0]
                 return y, state
             return over_devices(lambda n, x, s: n._on_device(x, widths, s, train), self, x, state)
-        # No device sees where space ends: the padding comes first, and a last channel says what is inside.
+        # A device with a part of space does not know where space ends. So the padding is added before the division, and a last
+        # channel marks the points inside.
         x = jnp.pad(jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1), [(0, 0), *widths, (0, 0)])
         y, state = over_devices(lambda n, x, s: n._on_device(x, None, s, train), self, x, state)
         return y[(slice(None), *_inside(widths, space))], state
 
     def _predict(self, x, widths: list[tuple[int, int]], state: PyTree):
-        """`_on_device` outside training, on a CPU for as many samples at a time as its caches hold, unless there is a
-        derivative to compute: that keeps every intermediate result and is slower in parts."""
+        """`_on_device` outside training. On a CPU it computes as many samples at a time as its caches hold. A derivative is
+        computed for the whole batch at once, because it stores all intermediate results anyway and is slower in parts."""
         arrays, rest = eqx.partition((self, state), eqx.is_array)
 
         def together(arrays, x):
@@ -213,7 +229,8 @@ class FourierNetwork(AbstractNetwork):
         return predict(arrays, x)
 
     def _on_device(self, x, widths: list[tuple[int, int]] | None, state: PyTree, train: bool):
-        """Outputs and state for inputs `(batch, *space, channels)`. Fields are padded by `widths`, or have been (None)."""
+        """Outputs and new state for inputs `(batch, *space, channels)`. `widths` is the padding to add. None means that the
+        inputs are padded already and have a last channel that is 1 inside and 0 in the padding."""
         ndim, space = x.ndim - 2, x.shape[1:-1]
         reverse = tuple(range(1, ndim + 1))[::-1]
         x = jnp.transpose(x, (*reverse, 0, ndim + 1))
@@ -236,8 +253,11 @@ class FourierNetwork(AbstractNetwork):
         return y, (None if state is None else tuple(new_states))
 
     def _pad_widths(self, space: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Zeros per axis. "end": the padded period is (1 + padding) times the box at every resolution, so that a mode is
-        the same function on all grids; "both" (neuraloperator): round(padding · n) points on either side."""
+        """Number of padding points before and after every axis.
+
+        "end": the padded period is (1 + padding) times the box at every resolution, so that a Fourier mode is the same function
+        on all grids. "both" (neuraloperator): round(padding · n) points on either side.
+        """
         if self.config.padding_side == "both":
             return [(p, p) for p in (round(self.config.padding * n) for n in space)]
         layouts = self.signature.domain.as_grid("FNO").layouts
@@ -259,27 +279,36 @@ def _inside(widths, space) -> tuple[slice, ...]:
 
 
 class FNO:
-    """Fourier neural operator for `task`, to be trained with `fit`; calling it returns a `NetworkSurrogate`.
+    """Fourier neural operator for a task on a uniform grid. `FNO(task, key=key)` returns a `NetworkSurrogate` to train by `fit`.
 
-    v_0 = P(a, x);  v_{l+1} = σ(K_l v_l + W_l v_l);  u = Q(v_L), with K_l a convolution whose kernel has Fourier coefficients
-    R_l(k) learned for |k_i| ≤ modes.
+    For input fields a and points x the network computes
+
+        v_0 = P(a, x),   v_{l+1} = σ(K_l v_l + W_l v_l),   u = Q(v_L),
+
+    where P, Q and W_l act at every point, σ is the activation, and K_l is a convolution whose kernel has trained Fourier
+    coefficients R_l(k) at the frequencies |k_i| ≤ `modes`.
 
     **Arguments:**
 
-    - `width`: channels, 20 to 64.
-    - `modes`: frequencies per axis and sign, one third to two thirds of what the training grid holds (n/2).
-    - `depth`: blocks, 4.
-    - `padding`: extension of the domain by zeros, as a fraction of it, for non-periodic problems: 0.1 to 0.3. It scales with
-      the resolution. Choose it so that padding · (n − 1) is whole on every grid used.
-    - `details`: the other fields of `FNOConfig`. `**ORIGINAL` and `**NEURALOPERATOR` reproduce the published networks.
+    - `task`: the learning problem, on a grid of one to three dimensions (in a space-time task time is one of them).
+    - `width`: number of channels, 20 to 64.
+    - `modes`: frequencies kept per axis and sign. A grid of n points has n/2; keep one third to two thirds of them.
+    - `depth`: number of blocks; 4 is usual.
+    - `padding`: width of the zero padding, as a fraction of the domain: 0.1 to 0.3 for problems that are not periodic, 0 for
+      periodic ones. Choose it so that padding · (n − 1) is an integer on every grid used.
+    - `key`: random key of the initial weights.
+    - `details`: the other fields of `FNOConfig`. `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`)
+      reproduce the published networks.
 
-    `FNO.config(width=…, …)` is the frozen config alone, for models that build a network themselves.
+    A network that was trained on one grid also predicts on other resolutions. On a grid with fewer frequencies than `modes` the
+    highest are dropped.
 
-    Trained on one grid it runs on others (`resolution_free`); on grids coarser than its modes it drops the highest. In
-    space-time tasks time is one more axis.
+    `FNO.config(width=…, …)` makes the frozen config only, for models that build a network themselves.
 
-    **Raises:** `ValueError` for point clouds and meshes. Source: Li et al., arXiv:2010.08895, equations 2 to 5; Kossaifi et
-    al., neuraloperator 2.0, for the channel MLP with soft gating.
+    **Raises:** `ValueError` for point clouds and meshes, and for wrong settings.
+
+    **Source:** Li et al., arXiv:2010.08895, equations 2 to 5. The channel MLP with soft gating is from neuraloperator 2.0
+    (Kossaifi et al.).
     """
 
     config = FNOConfig

@@ -1,4 +1,4 @@
-"""A network on the devices of a mesh: every device computes its own samples and its own part of space."""
+"""Evaluation of a network on the devices of a mesh, each of which computes its own samples and its own part of space."""
 
 from collections.abc import Callable
 
@@ -10,20 +10,25 @@ from jaxtyping import Array, PyTree
 
 from ...solvers.kernels.mesh_axes import BATCH, SPACE
 
-_CPU_CACHE = 2**20  # bytes; two cores have 2 MiB, and an operation reads one array and writes another
+_CPU_CACHE = (
+    2**20
+)  # bytes: half of the second-level caches of two cores, as an operation reads one array and writes another
 
 
 def axes_to_divide() -> tuple[str, ...]:
-    """The axes of the mesh in use (`jax.set_mesh`) along which batches and space are still to be divided."""
+    """Names of the axes ("data", "space") of the mesh in use (`jax.set_mesh`) that have several devices and along which arrays
+    have not been divided yet by an enclosing `shard_map`."""
     mesh = jax.sharding.get_abstract_mesh()
     return tuple(name for name in (BATCH, SPACE) if mesh.shape.get(name, 1) > 1 and name not in mesh.manual_axes)
 
 
 def over_devices(function: Callable, model: PyTree, x: Array, state: PyTree) -> tuple[Array, PyTree]:
-    """`function(model, x, state) -> (y, state)` with x and y `(batch, *space, channels)`, the batch divided along the mesh
-    axis "data" and the first axis of space along "space"; without a mesh the function itself.
+    """Evaluate `function(model, x, state) -> (y, state)` on the mesh in use; without a mesh, call it directly.
 
-    The model enters as one vector, so that its gradient is one reduction.
+    x and y are `(batch, *space, channels)`. The batch is divided along the mesh axis "data", the first space axis along "space".
+    The model is passed as one vector, so that the devices sum its gradient by one reduction.
+
+    **Raises:** `ValueError` if the batch or the first space axis is no multiple of the number of devices.
     """
     axes = axes_to_divide()
     if not axes:
@@ -48,15 +53,18 @@ def over_devices(function: Callable, model: PyTree, x: Array, state: PyTree) -> 
 
 
 def part_for_caches(batch: int, sample_bytes: int) -> int:
-    """How many samples of a batch, evenly divided, to compute at a time on this platform: on a CPU as many as keep an
-    intermediate result, of `sample_bytes` per sample, within its second-level caches; elsewhere all."""
+    """Number of samples to compute at a time, a divisor of `batch`.
+
+    On a CPU it is the largest one for which an intermediate result of `sample_bytes` per sample fits into the second-level
+    cache (1 if none fits); elsewhere it is the whole batch.
+    """
     if jax.default_backend() != "cpu":
         return batch
     return max((n for n in range(1, batch + 1) if batch % n == 0 and n * sample_bytes <= _CPU_CACHE), default=1)
 
 
 def in_parts(function: Callable, x: Array, size: int) -> Array:
-    """`function` of `size` samples of a batch at a time."""
+    """Apply `function` to `size` samples of the batch `x` at a time and concatenate the results."""
     if size == len(x):
         return function(x)
     y = jax.lax.map(function, x.reshape(-1, size, *x.shape[1:]))

@@ -1,4 +1,4 @@
-"""Networks trained elsewhere: the FNO of neuraloperator 2.0 by its parameters."""
+"""Networks trained with other libraries: the FNO of neuraloperator 2.0, from its parameters."""
 
 from collections.abc import Mapping
 
@@ -14,18 +14,19 @@ from .fno import NEURALOPERATOR, FNOConfig, FourierNetwork
 
 
 def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float = 0.0) -> FourierNetwork:
-    """The network of a `neuralop.models.FNO` (2.0, default graph: dense weights, linear skips, soft gating, no norm) that
-    computes the same function, to rounding: sizes are read off the parameters.
+    """Build the network that computes the same function, up to rounding, as a trained `neuralop.models.FNO` (version 2.0).
+
+    The model must have neuraloperator's default graph: dense weights, linear skips, channel MLPs with soft gating, no norm. Sizes
+    are read off the parameters. Use the network on "periodic" grids of the unit box, whose points j/n are those of
+    neuraloperator's grid embedding.
 
     **Arguments:**
 
     - `parameters`: `{name: p.detach().numpy() for name, p in model.named_parameters()}`.
     - `padding`: the model's `domain_padding`.
 
-    Its query are the coordinates j/n of the grid embedding, as on a "periodic" grid of the unit box.
-
-    **Raises:** `KeyError` for a model of another graph, as far as the names of its parameters show it: not where weights are
-    separable, the grid embedding is left out, or norms have no parameters.
+    **Raises:** `KeyError` for a model of another graph, if the names of its parameters differ. Separable weights, a missing grid
+    embedding and norms without parameters do not change the names and are not noticed.
     """
     p = parameters
     depth = sum(name.startswith("fno_blocks.convs.") and name.endswith(".weight.tensor") for name in p)
@@ -51,7 +52,7 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
             "channel_mlp": p["fno_blocks.channel_mlp.0.fcs.0.weight"].shape[0] / width,
         },
     )
-    # The sizes of the grid play no part.
+    # The network does not depend on the number of points of this grid.
     grid = Grid.unit((4,) * len(kept), layout="periodic")
     channels = p["lifting.fcs.0.weight"].shape[1] - len(kept)
     signature = Signature((SourceSignature(channels, grid),), 0, p["projection.fcs.1.weight"].shape[0], grid)
@@ -88,7 +89,7 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
 
 
 def _names(depth: int) -> set[str]:
-    """The parameters of the default graph with `depth` blocks."""
+    """Names of the parameters of the default graph with `depth` blocks."""
     mlps = ["lifting", "projection", *(f"fno_blocks.channel_mlp.{i}" for i in range(depth))]
     others = ("convs.{}.weight.tensor", "convs.{}.bias", "fno_skips.{}.conv.weight", "channel_mlp_skips.{}.weight")
     return {f"{mlp}.fcs.{j}.{part}" for mlp in mlps for j in (0, 1) for part in ("weight", "bias")} | {

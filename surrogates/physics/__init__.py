@@ -1,0 +1,1 @@
+"""Training without data: residuals of PDEs and samplers of collocation points."""

@@ -1,4 +1,4 @@
-"""Training without data: the strong residual of a problem at a population of collocation points."""
+"""Training without data, on the strong residual of a problem at collocation points."""
 
 from typing import NoReturn
 
@@ -18,23 +18,33 @@ from .sampling import Sampler, uniform_points
 
 
 class Collocation(eqx.Module):
-    """Points of space and time, in the order of `Problem.coordinates`, each with its own draw of the problem's numbers."""
+    """Points of space and time, each with its own random parameters.
+
+    **Fields:** `points` `(n, d)`, in the order of `Problem.coordinates` (time last); `numbers`, the problem's random numbers by
+    name, `(n,)` each.
+    """
 
     points: Float[Array, "n d"]
     numbers: dict[str, Float[Array, " n"]]
 
 
 class Residual(AbstractLeastSquares):
-    """mean r(x)² + λ Σ (mean over a side, or over the initial time, of the squared residual of its condition).
+    """Objective that trains a network on a PDE instead of data: `fit(model, objective=Residual(problem, R3(1000)), …)`.
 
-    r are the residuals of all equations of the problem. Conditions are the problem's own: values on Dirichlet sides, fluxes
-    on Neumann sides, equal values and slopes on periodic ones, the initial values of a problem in time. Random numbers of
-    the problem are drawn anew for every point in every step, so that one network learns the family.
+    The loss is Σ mean r² over the equations of the problem, plus λ Σ mean c² over its boundary and initial conditions. r is the
+    residual of an equation at the sampled points. c is the residual of a condition at random points of its side or at the
+    initial time: values on Dirichlet sides, fluxes on Neumann sides, equal values and slopes on periodic sides, initial values.
 
-    Points come from `sampler`, whose population is the objective's state: the residuals of this step's points choose the
-    next step's. The network must answer at any points (`any_points`).
+    If the problem has random numbers as inputs, every point gets new ones in every step, so that one network learns the whole
+    family. The network must predict at any points (ability `any_points`).
 
-    **Arguments:** `penalty`, λ, 1 to 1000; `boundary_points` per side and at the initial time.
+    **Arguments:**
+
+    - `problem`: a problem that declares `residual`.
+    - `sampler`: chooses the points inside: `R3` or `UniformSampler`. It sees the residuals at the points of a step when it
+      chooses the points of the next one.
+    - `penalty`: the weight λ of the conditions, 1 to 1000.
+    - `boundary_points`: number of points per condition, and at the initial time.
 
     **Raises:** `ValueError` for a problem without residual or with random fields among its inputs.
     """
@@ -57,7 +67,7 @@ class Residual(AbstractLeastSquares):
         return self.sampler.init(key, self.problem.space_time)
 
     def draw(self, state: Float[Array, "n d"], batch: Fields | None, key: Array) -> PyTree:
-        """The population, points on every side and points at the initial time."""
+        """Points inside, points on every side, and points at the initial time (None for a steady problem)."""
         problem, box = self.problem, self.problem.space_time
         k_inside, k_sides, k_start = jax.random.split(key, 3)
         sides = [
@@ -107,12 +117,12 @@ class Residual(AbstractLeastSquares):
         return self.problem.input_jets(collocation.numbers)
 
     def _jets(self, model: NetworkSurrogate, collocation: Collocation) -> tuple[Jets, Jets]:
-        """The unknowns and the inputs at some points."""
+        """The jets (values and derivatives) of the unknowns and of the inputs at some points."""
         problem, numbers = self.problem, collocation.numbers
 
         def unknown(channel: int):
             def values(points):
-                # The task has time as the first coordinate, counted from the start of the interval.
+                # In a task time is the first coordinate and is counted from the start of the interval.
                 at = points
                 if problem.time is not None:
                     at = jnp.concatenate([points[:, -1:] - problem.time.start, points[:, :-1]], -1)
@@ -126,6 +136,6 @@ class Residual(AbstractLeastSquares):
 
 
 def _moved(sides: tuple[Side, ...], box: Box, key: Array, n: int) -> list[Float[Array, "n d"]]:
-    """The same random points moved to each of `sides`."""
+    """Random points of the box, moved to each of `sides` along the axis of the side."""
     points = uniform_points(key, box, n)
     return [points.at[:, box.names.index(side.axis)].set(side.position) for side in sides]

@@ -1,4 +1,4 @@
-"""Collocation points for training without data."""
+"""Samplers of collocation points for training without data."""
 
 from typing import Protocol, runtime_checkable
 
@@ -15,15 +15,19 @@ Points = Float[Array, "n d"]
 
 @runtime_checkable
 class Sampler(Protocol):
-    """`init(key, box)` makes the first population; `update(key, points, residual, box)` the next, of the same size."""
+    """Chooses the points `(n, d)` of every training step in a box; their number n is fixed."""
 
-    def init(self, key: Array, box: Box) -> Points: ...
+    def init(self, key: Array, box: Box) -> Points:
+        """The points of the first step."""
+        ...
 
-    def update(self, key: Array, points: Points, residual: Float[Array, " n"], box: Box) -> Points: ...
+    def update(self, key: Array, points: Points, residual: Float[Array, " n"], box: Box) -> Points:
+        """The points of the next step, from those of this step and the size of the `residual` there."""
+        ...
 
 
 class UniformSampler(eqx.Module):
-    """Fresh uniform points at every step."""
+    """Draws new uniform points in every step. **Arguments:** `n`, the number of points; 1000 to 10000."""
 
     n: int = eqx.field(static=True)
 
@@ -35,10 +39,12 @@ class UniformSampler(eqx.Module):
 
 
 class R3(eqx.Module):
-    """Retain, resample, release (Daw et al., ICML 2023): points whose |residual| exceeds the mean stay, all others are
-    replaced by fresh uniform ones, at every step.
+    """Retain, resample, release (Daw et al., ICML 2023).
 
-    **Arguments:** `n`, the size of the population; 1000 to 10000.
+    In every step the points whose |residual| exceeds the mean are kept, and all others are replaced by new uniform ones. Points
+    so accumulate where the residual is large.
+
+    **Arguments:** `n`, the number of points; 1000 to 10000.
     """
 
     n: int = eqx.field(static=True)
@@ -53,5 +59,6 @@ class R3(eqx.Module):
 
 
 def uniform_points(key: Array, box: Box, n: int) -> Points:
+    """`n` uniform random points in a box, `(n, d)`."""
     lower, extent = np.array(box.lower), np.array(box.extent)
     return jnp.asarray(lower, jnp.float32) + jax.random.uniform(key, (n, len(lower))) * jnp.asarray(extent, jnp.float32)

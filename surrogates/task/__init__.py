@@ -1,0 +1,1 @@
+"""The learning problem: `Task`, modes of time, `Signature`, normalisation."""

@@ -1,4 +1,4 @@
-"""What `Task.fit` refuses: roles that do not fit together, values that are not finite."""
+"""Checks of `Task.fit` and of training data: roles that fit together, finite values."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from ...datasets.source import FieldSpec
 
 
 def check_fields(specs: Mapping[str, FieldSpec], targets: tuple[str, ...]) -> None:
-    """`ValueError` for targets that are no fields or do not live together."""
+    """Check the targets of a task. **Raises:** `ValueError` if one is no field, or if they are on different domains."""
     for name in targets:
         if specs[name].role != "field":
             raise ValueError(f"target {name!r} is a {specs[name].role}; only fields can be predicted")
@@ -18,7 +18,10 @@ def check_fields(specs: Mapping[str, FieldSpec], targets: tuple[str, ...]) -> No
 
 
 def finite(name: str, values: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """`values` of the samples at these positions, samples first; `ValueError` that names those which hold NaN or infinity."""
+    """Return `values`, an array with a leading sample axis, if all of them are finite.
+
+    **Raises:** `ValueError` that names the field and the positions of the samples that hold NaN or infinity.
+    """
     if not np.isfinite(values).all():
         bad = positions[~np.isfinite(values.reshape(len(values), -1)).all(1)]
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a network sees of one sample."""
+"""`Inputs`, the arrays that a network is called with."""
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float
@@ -9,7 +9,11 @@ from ...core.storage import register
 
 @register("FieldValues")
 class FieldValues(eqx.Module):
-    """Normalised values `(*space, c)` of input fields at their sites."""
+    """Input fields that share a domain.
+
+    **Fields:** `values` `(*space, c)`, the normalised values of all fields as channels; `sites`, their points, weights, mask and
+    edges.
+    """
 
     values: Float[Array, "*space c"]
     sites: Sites
@@ -17,14 +21,15 @@ class FieldValues(eqx.Module):
 
 @register("Inputs")
 class Inputs(eqx.Module):
-    """What a network sees of one sample; a batch has a leading axis on every array.
+    """All that a network is given of one sample. In a batch every array has a leading sample axis.
 
     **Fields:**
 
-    - `sources`: values of the input fields with their sites, one entry per domain on which inputs live, in the order of
-      `Signature.sources`; empty without input fields.
-    - `params` `(p,)`: normalised numbers of the sample, None without any.
-    - `query`: the sites at which output is wanted. Coordinates are scaled to [0, 1] per axis of a box, where there is one.
+    - `sources`: the input fields, one `FieldValues` per domain, in the order of `Signature.sources`; empty without input fields.
+    - `params` `(p,)`: the normalised parameters of the sample; None without parameters.
+    - `query`: the sites at which the output is wanted.
+
+    Coordinates are scaled to [0, 1] along every axis of a box; on clouds and meshes they are physical.
     """
 
     sources: tuple[FieldValues, ...]
@@ -33,9 +38,9 @@ class Inputs(eqx.Module):
 
     @property
     def fields(self) -> Float[Array, "*space c"] | None:
-        """Values of the input fields where all of them live on one domain; None without input fields.
+        """The normalised input fields as channels, `(*space, c)`; None without input fields.
 
-        **Raises:** `ValueError` where they live on several.
+        **Raises:** `ValueError` if the input fields are on several domains; read `sources` then.
         """
         if len(self.sources) > 1:
             raise ValueError(
@@ -46,10 +51,10 @@ class Inputs(eqx.Module):
 
     @property
     def mask(self) -> Bool[Array, "*space"] | None:
-        """True at the real points of the query; None where all are."""
+        """True at real query points, False at padded ones; None if all are real."""
         return self.query.mask
 
     @property
     def edges(self) -> tuple[Edges, ...]:
-        """Sets of edges between the points of the query."""
+        """Sets of edges between the query points; empty on grids and clouds."""
         return self.query.edges

@@ -1,4 +1,4 @@
-"""How time enters a learning problem: what of a sample is given, what is wanted, and how a window of frames moves on."""
+"""Modes, the ways in which time enters a learning problem: `Steady`, `Autoregressive`, `SpaceTime`."""
 
 import abc
 from collections.abc import Mapping
@@ -16,22 +16,21 @@ Specs = Mapping[str, FieldSpec]
 
 
 class AbstractMode(abc.ABC):
-    """What a sample gives to a surrogate and what is wanted from it.
+    """Says which frames of a sample a surrogate is given and which it predicts.
 
-    A sample is a dict of arrays without sample axis; arrays of time-dependent fields have their frames along the first
-    axis. A surrogate is given the first `history` frames of every time-dependent input, and predicts the `ahead` frames
-    of the targets behind them.
+    A sample is a dict of arrays without sample axis; the first axis of a time-dependent field counts its frames. A surrogate is
+    given the first `history` frames of every time-dependent input, and predicts the next `ahead` frames of the targets.
     """
 
     @property
     @abc.abstractmethod
     def history(self) -> int:
-        """Frames of every time-dependent input that are given; 0 if none is."""
+        """Number of frames that are given of every time-dependent input; 0 if none is."""
 
     @property
     @abc.abstractmethod
     def ahead(self) -> int:
-        """Frames that one prediction holds; 0 for a steady task, whose prediction has no time axis."""
+        """Number of frames of one prediction; 0 for a steady task, whose prediction has no time axis."""
 
     @property
     @abc.abstractmethod
@@ -40,35 +39,35 @@ class AbstractMode(abc.ABC):
 
     @abc.abstractmethod
     def check(self, specs: Specs, inputs: tuple[str, ...], targets: tuple[str, ...]) -> None:
-        """`ValueError` where the time axes of the fields do not suit the mode."""
+        """Check the roles of a task. **Raises:** `ValueError` if the time axes of the fields do not suit the mode."""
 
     @abc.abstractmethod
     def out_channels(self, channels: int) -> int:
-        """Channels that a network puts out per point for targets of so many channels."""
+        """Number of output channels per point of a network whose targets have `channels` per frame."""
 
     @abc.abstractmethod
     def domain(self, space: AbstractDomain, dt: float | None) -> AbstractDomain:
-        """The points at which a network is asked: those of space, or of space and time."""
+        """The points at which a network is asked: the points of `space`, or those of space and time with the time step `dt`."""
 
     @abc.abstractmethod
     def spread(self, values: Array) -> Array:
-        """Input values `(*space, c)` at the points at which the network is asked."""
+        """Input values `(*space, c)` at the points of `domain`; in space-time they are repeated at every instant."""
 
     @abc.abstractmethod
     def frames_of(self, y: Float[Array, "..."]) -> Float[Array, "frames *space c"]:
-        """Network output as frames; a steady one is one frame."""
+        """The output of a network, split into frames; a steady output is one frame."""
 
     @property
     @abc.abstractmethod
     def increments(self) -> bool:
-        """Whether networks put out differences of successive frames."""
+        """Whether networks predict the differences of successive frames."""
 
     def window(self, calls: int = 1) -> int:
-        """Frames of a time-dependent field that training on so many predictions in a row needs."""
+        """Number of frames of a time-dependent field that training on `calls` predictions in a row needs."""
         return self.history + calls * self.ahead
 
     def named(self, values: Array) -> Array:
-        """One field `(frames, *space, …)` as a surrogate returns it: without time axis if the mode predicts one frame."""
+        """A predicted field `(frames, *space, …)` as a surrogate returns it: a mode that predicts one frame has no frame axis."""
         return values[0] if self.single else values
 
     def as_frames(self, values: Array) -> Array:
@@ -77,11 +76,14 @@ class AbstractMode(abc.ABC):
 
     @property
     def single(self) -> bool:
-        """Whether a prediction has no time axis."""
+        """Whether a prediction has no frame axis, because the mode is steady or predicts one frame."""
         return self.ahead <= 1
 
     def wanted(self, values: Any, timed: bool, call: int = 0) -> Array:
-        """The true frames `(frames, *space, …)` of prediction number `call`, from a target with its frames in a row."""
+        """The true frames `(frames, *space, …)` of prediction number `call`, from the values of a target of one sample.
+
+        `timed` says whether `values` have a time axis. Values without one are one frame.
+        """
         if not timed:
             return jnp.asarray(values)[None]
         start = self.history + call * self.ahead
@@ -91,7 +93,7 @@ class AbstractMode(abc.ABC):
 @register("Steady")
 @dataclass(frozen=True)
 class Steady(AbstractMode):
-    """Targets from inputs of the same sample, without time."""
+    """Targets are predicted from inputs without time. This is the mode of steady problems."""
 
     @property
     def history(self) -> int:
@@ -135,15 +137,19 @@ class Steady(AbstractMode):
 @register("Autoregressive")
 @dataclass(frozen=True)
 class Autoregressive(AbstractMode):
-    """The next frames of the targets from the last `history` frames; predictions are fed back for longer forecasts.
+    """The next frames of the targets are predicted from the last `history` frames. Rollouts feed predictions back as inputs.
+
+    All targets must be time-dependent fields that are inputs too.
 
     **Arguments:**
 
-    - `history`: frames that are given, 1 to 10.
-    - `horizon`: frames per prediction; more than 1 is temporal bundling (Brandstetter et al. 2022), as so many times
-      the output channels.
-    - `increments`: the network puts out differences of successive frames, which are normalised by statistics of their own;
-      better where frames change little.
+    - `history`: number of frames that are given; 1 to 10.
+    - `horizon`: number of frames per prediction. With more than 1 (temporal bundling, Brandstetter et al. 2022) the network
+      has `horizon` times the output channels.
+    - `increments`: if True, the network predicts the differences of successive frames, which have their own normalisation. This
+      is better if successive frames differ little.
+
+    **Raises:** `ValueError` for `history` or `horizon` below 1.
     """
 
     history: int = 1
@@ -188,10 +194,16 @@ class Autoregressive(AbstractMode):
 @register("SpaceTime")
 @dataclass(frozen=True)
 class SpaceTime(AbstractMode):
-    """A stretch of `frames` instants of the targets at once, time being one more coordinate of the network.
+    """All `frames` instants of the targets are predicted at once. Time is one more coordinate of the network's points.
 
-    Inputs without time are seen at every instant. Of inputs with time the first `history` frames are given (as channels),
-    and the predicted frames follow them; a target whose first frame is an input needs `history=1`.
+    An input without time is given at every instant. The first `history` frames of a time-dependent input are given as channels,
+    and the predicted frames follow them. To predict a trajectory from its first frame, make the field an input and a target,
+    with `history=1`.
+
+    **Arguments:** `frames`: number of predicted frames, 2 or more. `history`: number of given frames of time-dependent inputs; 0
+    if no input depends on time.
+
+    **Raises:** `ValueError` for `frames` below 2 or `history` below 0.
     """
 
     frames: int

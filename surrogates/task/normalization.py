@@ -1,4 +1,4 @@
-"""Scaling of fields and numbers by the statistics of the training data."""
+"""Scaling of fields and parameters by the mean and standard deviation of the training data."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,27 +10,30 @@ from ...core.storage import register
 
 @register("Normalizer")
 class Normalizer(eqx.Module):
-    """z = (x − mean) / std per component. Statistics are buffers: no optimiser moves them."""
+    """z = (x − mean) / std, per component. `mean` and `std` are `(c,)`; they are not trained."""
 
     mean: Float[Array, " c"]
     std: Float[Array, " c"]
 
     def encode(self, x):
+        """Normalised values of `x` `(…, c)`, given in physical units."""
         return (x - self.mean) / self.std
 
     def decode(self, z):
+        """Physical values of `z` `(…, c)`, given normalised."""
         return z * self.std + self.mean
 
 
 class Moments:
-    """Mean and standard deviation per component of values that come in blocks, in float64 (Chan, Golub & LeVeque 1979)."""
+    """Accumulates mean and standard deviation per component over blocks of values, in float64 (Chan, Golub & LeVeque 1979)."""
 
     def __init__(self, components: int):
-        self.components = components  # 0 for values without an axis of components
+        self.components = components  # 0 for values without a component axis
         self.count, self.mean, self.squares = 0, np.zeros(max(components, 1)), np.zeros(max(components, 1))
 
     def add(self, values: np.ndarray, valid: np.ndarray | None = None):
-        """Values `(…[, component])` at all samples, times and points, or at the `valid` ones."""
+        """Count a block of values, `(…, component)`, or `(…)` if `components` is 0. With `valid` `(…)`, a boolean array, only the
+        values where it is True count."""
         rows = values.reshape(*values.shape[: values.ndim - (self.components > 0)], max(self.components, 1))
         rows = rows.reshape(-1, rows.shape[-1]) if valid is None else rows[valid]
         if not len(rows):
@@ -41,5 +44,6 @@ class Moments:
         self.squares = self.squares + rows.var(0, dtype=np.float64) * len(rows) + step * (mean - self.mean) * len(rows)
 
     def normalizer(self) -> Normalizer:
+        """The normaliser of all values counted so far; a component that is constant gets the standard deviation 1."""
         std = np.sqrt(self.squares / max(self.count, 1))
         return Normalizer(jnp.asarray(self.mean, jnp.float32), jnp.asarray(np.where(std > 0, std, 1.0), jnp.float32))

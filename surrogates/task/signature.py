@@ -1,4 +1,4 @@
-"""What a network is built from: the sizes and domains of its inputs and outputs, without names or statistics."""
+"""`Signature`: the sizes and domains of a network's inputs and outputs, from which a network is built."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from ...core.storage import register
 @register("SourceSignature")
 @dataclass(frozen=True)
 class SourceSignature:
-    """Input fields that share a domain: their channels together, and the domain."""
+    """The form of input fields that share a domain: `channels`, the sum over the fields, and their `domain`."""
 
     channels: int
     domain: AbstractDomain
@@ -18,14 +18,14 @@ class SourceSignature:
 @register("Signature")
 @dataclass(frozen=True)
 class Signature:
-    """All that a network may know of a learning problem.
+    """All that a network may know of a learning problem; names, units and statistics are not part of it.
 
     **Fields:**
 
-    - `sources`: channels and domain of every set of input fields.
-    - `params`: numbers per sample.
-    - `out_channels`: channels per query point.
-    - `domain`: where the output is asked for, with its dimension, layouts and capacities.
+    - `sources`: channels and domain of the input fields, one entry per domain.
+    - `params`: number of parameters per sample.
+    - `out_channels`: number of output channels per query point.
+    - `domain`: the domain of the query points, with its dimension and number of points.
     """
 
     sources: tuple[SourceSignature, ...]
@@ -35,7 +35,7 @@ class Signature:
 
     @property
     def in_channels(self) -> int:
-        """Channels of `Inputs.fields`. **Raises:** `ValueError` where inputs live on several domains."""
+        """Number of channels of `Inputs.fields`. **Raises:** `ValueError` if the input fields are on several domains."""
         if len(self.sources) > 1:
             raise ValueError(f"the input fields live on {len(self.sources)} domains; read `signature.sources`")
         return sum(source.channels for source in self.sources)

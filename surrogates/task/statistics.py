@@ -1,4 +1,4 @@
-"""Statistics of training data, read in blocks: normalisers, mean fields, the time step."""
+"""Statistics of training data: normalisers, mean fields and the time step. The data are read in blocks."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from .normalization import Moments, Normalizer
 
 
 def time_step(times: np.ndarray | None) -> float | None:
-    """The distance of the instants, None without two or if they are not evenly spaced."""
+    """The distance of successive instants; None if there are fewer than two or if they are unevenly spaced."""
     if times is None or len(times) < 2:
         return None
     steps = np.diff(np.asarray(times, np.float64))
@@ -28,7 +28,19 @@ def statistics(
     increments: tuple[str, ...],
     averaged: tuple[str, ...],
 ) -> tuple[dict[str, Normalizer], dict[str, Array]]:
-    """Normalisers of all fields and of the `increments` of some, and the mean fields of the `averaged` ones, in one pass."""
+    """Normalisers and mean fields of training data, in one pass over the data. Padded points do not count.
+
+    **Arguments:**
+
+    - `specs`: the fields and parameters that get a normaliser.
+    - `domains`: the domains of these fields by name.
+    - `increments`: fields `name` whose differences of successive frames get a normaliser too, under the name `"Δname"`.
+    - `averaged`: fields whose mean over the samples is computed.
+
+    **Returns:** normalisers by name, and mean fields by name.
+
+    **Raises:** `ValueError` for values that are not finite.
+    """
     moments = {name: Moments(len(spec.components) and spec.channels) for name, spec in specs.items()}
     moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
     sums = dict.fromkeys(averaged, np.zeros(()))

@@ -1,4 +1,4 @@
-"""`Task`: which fields are inputs and which are targets, where they live, how time enters, and how they are normalised."""
+"""`Task`: the learning problem. It says what are inputs and targets, how time enters, and how values are normalised."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,21 +24,23 @@ Place = Grid | PointCloud
 
 @register("Task")
 class Task(eqx.Module):
-    """The learning problem: made by `Task.fit(train, inputs=…, targets=…)`, shared by every surrogate of a comparison.
+    """The learning problem: what is predicted from what. Make one with `Task.fit(train, inputs="a", targets="u")`.
 
-    A task is roles, domains, mode and normalisation. It turns a sample in physical units into what a network sees
-    (`pack`) and a network's output into named fields in physical units (`decode`, `split`). Networks are built from its
-    `signature`.
+    All surrogates that are compared with each other share one task. A surrogate maps fields to fields in physical units; the
+    task translates between these and the normalised arrays of a network. `pack` makes the network's inputs from a sample.
+    `decode` makes frames with channels, `(frames, *space, channels)` in physical units, from the network's output; a channel is
+    a component of a target. `split` makes named fields from frames. Networks are built from the task's `signature`.
 
     **Fields:**
 
-    - `inputs`, `parameters`, `targets`: names.
-    - `mode`: `Steady()`, `Autoregressive(…)` or `SpaceTime(…)`.
-    - `domains`: domains of the training data by name; the targets live on the domain `place`.
-    - `dt`: time step of the training data, None if they are steady or unevenly spaced.
-    - `specs`: form of every field used.
-    - `normalizers`: by field name; a target's increment under `"Δname"`.
-    - `means`: the mean field of every target of a steady task whose samples share their points.
+    - `inputs`, `parameters`, `targets`: names of the input fields, of the input parameters and of the predicted fields.
+    - `mode`: how time enters: `Steady()`, `Autoregressive(…)` or `SpaceTime(…)`.
+    - `domains`: pairs of name and domain, for all domains of the fields used.
+    - `place`: name of the domain of the targets.
+    - `dt`: time step of the training data; None if they are steady or unevenly spaced in time.
+    - `specs`: pairs of name and form, for every field and parameter used.
+    - `normalizers`: mean and standard deviation by name; those of the differences of successive frames under `"Δname"`.
+    - `means`: the mean field of every target, if the task is steady and all samples have the same points; else empty.
     """
 
     inputs: tuple[str, ...] = eqx.field(static=True)
@@ -61,15 +63,20 @@ class Task(eqx.Module):
         *,
         mode: AbstractMode = Steady(),  # noqa: B008 (frozen)
     ) -> "Task":
-        """The task with these roles; statistics come from `train` alone, which is read in blocks.
+        """Make a task from training data, whose mean and standard deviation normalise all values.
+
+        Pass the training data only, so that nothing of the test data enters the model. They are read in blocks and need not fit
+        into memory.
 
         **Arguments:**
 
-        - `inputs`: names of fields and parameters; `"*"` is every field and parameter, `()` none (generation).
-        - `targets`: names of fields, all on one domain.
-        - `mode`: how time enters, for example `Autoregressive(history=4)`; steady by default.
+        - `train`: the training data.
+        - `inputs`: name or names of input fields and parameters; `"*"` is every field and parameter, `()` none.
+        - `targets`: name or names of the fields to predict, all on one domain.
+        - `mode`: how time enters, for example `Autoregressive(history=4)`; `Steady()` by default.
 
-        **Raises:** `KeyError` for an unknown name, `ValueError` for roles that do not fit or values that are not finite.
+        **Raises:** `KeyError` for an unknown name; `ValueError` for a target that is no field, for targets on several domains,
+        for time axes that do not suit the mode, and for NaN or infinity in the data.
         """
         everything = tuple(name for name, spec in train.fields.items() if spec.role != "domain")
         inputs, targets = _listed(inputs, everything), _listed(targets, everything)
@@ -99,9 +106,16 @@ class Task(eqx.Module):
 
     @classmethod
     def of(cls, problem: Problem, grid: Grid | int, *, mode: AbstractMode | None = None) -> "Task":
-        """The task that a problem declares, without data: its random inputs as inputs, its unknowns as targets, no scaling.
+        """Make a task from a problem, without data, for solvers and for training without data.
 
-        **Arguments:** `mode`: for a problem in time by default `SpaceTime(33)`, instants of its whole time interval.
+        The random inputs of the problem are the task's inputs, its unknowns are the targets. Values are not normalised.
+
+        **Arguments:**
+
+        - `problem`: the declaration of the PDE.
+        - `grid`: a grid on the problem's box, or the number of points per axis.
+        - `mode`: how time enters. The default is `Steady()`, or for a time-dependent problem `SpaceTime(33)`: 33 instants that
+          cover its whole time interval.
         """
         grid = problem.box.grid(grid)
         if mode is None:
@@ -124,20 +138,20 @@ class Task(eqx.Module):
             means={},
         )
 
-    # What it says ----------------------------------------------------------------------------------------------------
+    # Names, sizes and domains ----------------------------------------------------------------------------------------
 
     def spec(self, name: str) -> FieldSpec:
-        """The form of a field or parameter of the task."""
+        """The form of a field or parameter of the task. **Raises:** `KeyError` for another name."""
         return dict(self.specs)[name]
 
     @property
     def domain(self) -> AbstractDomain:
-        """Where the targets live in the training data."""
+        """The domain of the targets in the training data."""
         return dict(self.domains)[self.place]
 
     @property
     def signature(self) -> Signature:
-        """All that a network may know of the task."""
+        """Sizes and domains of inputs and outputs, from which networks are built."""
         sources = tuple(
             SourceSignature(sum(self._in_channels(n) for n in names), self._asked(domain, name))
             for name, domain, names in self._sources()
@@ -151,12 +165,12 @@ class Task(eqx.Module):
 
     @property
     def target_channels(self) -> int:
-        """Channels of one frame of the targets."""
+        """Number of channels of one frame of all targets together."""
         return sum(self.spec(n).channels for n in self.targets)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A name for every channel of the targets: `u`, or `v_0`, `v_1` for a vector."""
+        """One name per channel of the targets: "u" for a scalar, "v_0", "v_1", … for a vector."""
         return tuple(
             f"{name}_{i}" if spec.components else name
             for name, spec in ((n, self.spec(n)) for n in self.targets)
@@ -165,17 +179,17 @@ class Task(eqx.Module):
 
     @property
     def in_channels(self) -> int:
-        """Channels of `Inputs.fields`; a timed field counts once per frame of history."""
+        """Number of channels of `Inputs.fields`. A time-dependent field counts once per frame of history."""
         return self.signature.in_channels
 
     @property
     def in_params(self) -> int:
-        """Numbers of `Inputs.params`."""
+        """Length of `Inputs.params`."""
         return self.signature.params
 
     @property
     def out_channels(self) -> int:
-        """Channels of a network's output."""
+        """Number of channels of a network's output."""
         return self.signature.out_channels
 
     def is_field(self, name: str) -> bool:
@@ -187,15 +201,18 @@ class Task(eqx.Module):
         return name in dict(self.specs) and self.spec(name).time
 
     def names(self) -> tuple[str, ...]:
-        """Every array of a dataset that training needs."""
+        """Names of all arrays of a dataset that training reads."""
         return tuple(n for n, _ in self.specs) + self._arrays(dict(self.domains))
 
     def input_names(self) -> tuple[str, ...]:
-        """Every array of a sample that a prediction needs; never a target that is no input."""
+        """Names of all arrays of a sample that a prediction reads. Targets that are no inputs are not among them."""
         return self.inputs + self.parameters + self._arrays(dict(self.domains))
 
     def check(self, dataset: Dataset, *, targets: bool = True) -> None:
-        """Raise if the dataset cannot serve this task, saying what differs; without `targets` only the inputs matter."""
+        """Check that a dataset suits this task. With `targets=False` only the inputs are checked, as for a prediction.
+
+        **Raises:** `KeyError` for a missing field; `ValueError` for a field of another form, another domain, or too few instants.
+        """
         for name, spec in self.specs:
             if not targets and name not in self.inputs + self.parameters:
                 continue
@@ -212,29 +229,33 @@ class Task(eqx.Module):
     # Domains of one sample -------------------------------------------------------------------------------------------
 
     def domain_of(self, fields: Fields) -> AbstractDomain:
-        """The domain of the targets of a sample, at the resolution of its input fields."""
+        """The domain of the targets of one sample, at the resolution of its input fields."""
         return self._resolved(self.place, fields)
 
     def weights(self, fields: Fields, at: Place | None = None) -> Float[Array, "*space"]:
-        """Quadrature weights of a sample's points; zero where they are padded."""
+        """Quadrature weights at the points of one sample, or at those of `at`; zero at padded points."""
         domain = self.domain_of(fields) if at is None else at
         return jnp.asarray(domain.sites(fields).weights, jnp.float32)
 
     # One sample to arrays and back -----------------------------------------------------------------------------------
 
     def pack(self, fields: Fields, at: Place | None = None) -> Inputs:
-        """What a network sees of a sample in physical units, without sample axis; output is asked for on `at` if given."""
+        """The inputs of a network for one sample.
+
+        **Arguments:** `fields`: the arrays of the sample by name, in physical units, without sample axis. `at`: a grid or point
+        cloud at which output is wanted; by default the points of the sample.
+        """
         place = self.domain_of(fields) if at is None else at
         return self.pack_for(fields, self._sites(self.mode.domain(place, self.dt), fields))
 
     def pack_at(self, fields: Fields, points: Float[Array, "n d"]) -> Inputs:
-        """The same, with the output asked for at single points of space, or of time and space in a space-time task (time is
-        the first coordinate), in physical units."""
+        """`pack` with the output wanted at single points, given in physical coordinates `(n, d)`. In a space-time task time is
+        the first coordinate."""
         scaled = self.mode.domain(self.domain, self.dt).scaled(points)
         return self.pack_for(fields, Sites(scaled, jnp.ones(points.shape[:-1], scaled.dtype)))
 
     def pack_for(self, fields: Fields, query: Sites) -> Inputs:
-        """A sample with a query whose coordinates are scaled already."""
+        """`pack` with the output wanted at the sites `query`, whose coordinates are already scaled as networks see them."""
         sources = []
         for name, domain, names in self._sources():
             values = jnp.concatenate([self._channels(n, fields[n]) for n in names], -1)
@@ -247,18 +268,23 @@ class Task(eqx.Module):
         return Inputs(tuple(sources), jnp.concatenate(numbers) if numbers else None, query)
 
     def wanted(self, fields: Fields, call: int = 0) -> Float[Array, "frames *space c"]:
-        """The true targets of a sample in physical units, as frames with channels: those of prediction number `call`."""
+        """The true targets of one sample as frames with channels, in physical units: the frames of prediction number `call`."""
         return jnp.concatenate(
             [self._with_channels(n, self.mode.wanted(fields[n], self.spec(n).time, call)) for n in self.targets], -1
         )
 
     def encode_targets(self, frames: Float[Array, "frames *space c"]) -> Float[Array, "frames *space c"]:
-        """Frames of `wanted` normalised: what a network for values should put out."""
+        """Normalised frames, from those of `wanted`: what a network should predict if the mode has no `increments`."""
         mean, std = (jnp.concatenate([x(self.normalizers[n]) for n in self.targets]) for x in (_mean, _std))
         return (frames - mean) / std
 
     def decode(self, y: Float[Array, "*query out"], fields: Fields) -> Float[Array, "frames *space c"]:
-        """Network output as frames of the targets, with channels, in physical units."""
+        """Frames of the targets with channels, in physical units, from the output of a network.
+
+        `fields` is the sample that was predicted; with `increments` its last given frame is added.
+
+        **Raises:** `ValueError` for a wrong number of output channels.
+        """
         expected = self.mode.out_channels(self.target_channels)
         if y.shape[-1] != expected:
             raise ValueError(f"the network returned shape {y.shape}, expected (*space, {expected})")
@@ -272,7 +298,7 @@ class Task(eqx.Module):
         return last + (values if len(values) == 1 else jnp.cumsum(values, 0))
 
     def split(self, frames: Float[Array, "frames *space c"]) -> dict[str, Array]:
-        """Frames with channels as named fields: `([frames], *space, [component])`, without time axis if the mode predicts
+        """Named fields `([frames], *space, [component])` from frames with channels. The frame axis is absent if the mode predicts
         one frame."""
         named, start = {}, 0
         for name in self.targets:
@@ -283,7 +309,7 @@ class Task(eqx.Module):
         return named
 
     def join(self, named: Mapping[str, Any]) -> Float[Array, "frames *space c"]:
-        """Named fields as a surrogate returns them, as frames with channels: the inverse of `split`."""
+        """Frames with channels from named fields, as a surrogate returns them. This is the inverse of `split`."""
         return jnp.concatenate(
             [self._with_channels(n, self.mode.as_frames(jnp.asarray(named[n]))) for n in self.targets], -1
         )
@@ -291,7 +317,7 @@ class Task(eqx.Module):
     # Private ---------------------------------------------------------------------------------------------------------
 
     def _sources(self) -> list[tuple[str, AbstractDomain, tuple[str, ...]]]:
-        """Name, domain and fields of every set of inputs that share a domain, in the order of the inputs."""
+        """`(name of the domain, domain, names of the fields)` of every set of input fields that share a domain."""
         groups: dict[str, list[str]] = {}
         for name in self.inputs:
             groups.setdefault(self.spec(name).domain, []).append(name)
@@ -307,7 +333,7 @@ class Task(eqx.Module):
         return tuple(array for domain in domains.values() for array in domain.arrays)
 
     def _resolved(self, name: str, fields: Fields) -> AbstractDomain:
-        """The domain `name` at the resolution of the sample, which its first input field there tells."""
+        """The domain `name` at the resolution of a sample, read off the shape of its first input field on that domain."""
         domain = dict(self.domains)[name]
         for field in self.inputs:
             if self.spec(field).domain == name:
@@ -316,7 +342,7 @@ class Task(eqx.Module):
         return domain
 
     def _sites(self, domain: AbstractDomain, fields: Fields):
-        """Sites of a sample with coordinates as networks see them, in single precision."""
+        """The sites of a sample in float32, with coordinates scaled as networks see them."""
         sites = domain.sites(fields)
         points = self._scaling(domain).scaled(sites.points)
         return eqx.tree_at(
@@ -326,7 +352,7 @@ class Task(eqx.Module):
         )
 
     def _scaling(self, domain: AbstractDomain) -> AbstractDomain:
-        """The domain whose scaling of coordinates holds: the task's own where the dimension agrees."""
+        """The domain whose box scales the coordinates of `domain`: the task's own domain if the dimensions agree."""
         asked = self.mode.domain(self.domain, self.dt)
         return asked if asked.ndim == domain.ndim else domain
 

@@ -1,0 +1,1 @@
+"""Training: `fit`, objectives, losses, batches, optimiser steps, checkpoints, devices."""

@@ -1,4 +1,8 @@
-"""The batches of a training: cut from data on the device, streamed from the host, made by a solver, or none."""
+"""The batches of a training run: cut from data on the device, streamed from the host, made by a solver, or none.
+
+A run is divided into rounds: epochs if there are data, else a fixed number of steps. A chunk holds the batches of consecutive
+steps within one round; the compiled loop runs one chunk per call.
+"""
 
 import abc
 from collections.abc import Iterator
@@ -15,30 +19,35 @@ from ..task.task import Fields, Task
 from .devices import Devices
 from .samples import DeviceData, Samples
 
-_CHUNK_BYTES = 2**26  # of one transfer to the devices: long enough to hide its cost, short beside their memory
-_AHEAD = 2  # chunks read before they are needed, and threads that read them
+_CHUNK_BYTES = (
+    2**26
+)  # size of one transfer to the devices: enough to hide its latency, small compared with their memory
+_AHEAD = 2  # number of chunks that are read in advance, and of threads that read them
 
 
 class AbstractChunk(eqx.Module):
-    """The batches of some steps in a row, as the compiled loop sees them."""
+    """The batches of consecutive steps, as the compiled loop reads them."""
 
     @abc.abstractmethod
     def rows(self, key: Array, done: Int[Array, ""], count: int) -> PyTree:
-        """Arrays with a leading axis of `count` steps, from step `done` on; one row is what `batch` needs for one step."""
+        """What `batch` needs for each of the `count` steps from step `done` on: a pytree of arrays with a leading step axis.
+
+        `key` is that of the training state, from which the order of the samples is drawn.
+        """
 
     @abc.abstractmethod
     def batch(self, row: PyTree) -> Fields | None:
-        """The batch of one step: arrays with a leading sample axis, or None without data."""
+        """The batch of one step, from its row of `rows`: arrays by name with a leading sample axis, or None without data."""
 
     @abc.abstractmethod
     def misplaced(self) -> Bool[Array, ""]:
-        """Whether any sample is on a device where another one belongs."""
+        """True if a device holds another sample than the order of the epoch asks for."""
 
 
 class AbstractBatches(abc.ABC):
-    """Where the batches of a training come from.
+    """The source of the batches of a training run.
 
-    **Fields:** `per_round`, steps of one epoch (or of one round without data); `per_step`, samples of one step.
+    **Fields:** `per_round`, number of steps of one round (an epoch if there are data); `per_step`, number of samples of one step.
     """
 
     per_round: int
@@ -46,13 +55,13 @@ class AbstractBatches(abc.ABC):
 
     @abc.abstractmethod
     def chunks(self, done: int, total: int) -> Iterator[tuple[int, AbstractChunk]]:
-        """Number of steps and chunk of every piece of the training from step `done` to `total`; no piece reaches into the
-        next round."""
+        """Yield `(count, chunk)` from step `done` to step `total`: the number of steps of a chunk, and the chunk. A chunk ends
+        with its round at the latest."""
 
 
 @dataclass(frozen=True)
 class Whole(AbstractBatches):
-    """Batches that one chunk makes for every step: of data on the device, of a solver, or none."""
+    """Batches that are all made by one `chunk`: a `Resident`, a `Solved` or a `NoData`."""
 
     chunk: AbstractChunk
     per_round: int
@@ -63,7 +72,7 @@ class Whole(AbstractBatches):
 
 
 class NoData(AbstractChunk):
-    """Training without data: the objective draws what it needs."""
+    """Training without data: there is no batch, and the objective draws all that it needs."""
 
     def rows(self, key: Array, done: Int[Array, ""], count: int) -> PyTree:
         return jnp.zeros((count, 0))
@@ -76,7 +85,10 @@ class NoData(AbstractChunk):
 
 
 class Resident(AbstractChunk):
-    """Batches cut from data on the device, in an order drawn there: a new permutation in every epoch."""
+    """Batches that are cut from data on the device, in a new random order in every epoch.
+
+    **Fields:** `data`, all samples; `task`, which names their arrays; `batch_size`; `devices`, over which batches are divided.
+    """
 
     data: DeviceData
     task: Task
@@ -85,6 +97,7 @@ class Resident(AbstractChunk):
 
     @classmethod
     def of(cls, samples: Samples, batch_size: int, devices: Devices) -> "Resident":
+        """Read all samples and put them on the devices."""
         data, task = devices.put((DeviceData.load(samples), samples.task))
         return cls(data, task, batch_size, devices)
 
@@ -101,12 +114,13 @@ class Resident(AbstractChunk):
 
 
 class Streamed(AbstractChunk):
-    """Batches that came from the host; with several seeds every array has an axis for them in front.
+    """Batches that were sent from the host to the devices. With several seeds every array has a leading seed axis.
 
     **Fields:**
 
-    - `fields`: arrays `(steps, batch, …)`; every process has read the samples of its own devices.
-    - `numbers` `(steps, batch)`: the sample numbers that went with them; `expected`: those that the order asks for.
+    - `fields`: arrays `(steps, batch, …)` by name. Every process has read the samples of its own devices.
+    - `numbers` `(steps, batch)`: the numbers of the samples that were sent.
+    - `expected` `(steps, batch)`: the sample numbers that the order of the epoch asks for.
     """
 
     fields: Fields
@@ -125,14 +139,16 @@ class Streamed(AbstractChunk):
 
 @dataclass(frozen=True)
 class Stream(AbstractBatches):
-    """Chunks of samples read ahead by threads through grain and sent to the devices.
+    """Batches that threads (of grain) read in advance on the host, chunk by chunk, and send to the devices.
 
-    The order is that of `Resident` and the chunk of any step is found from its number alone, so a run goes on from the
-    middle of an epoch to the same bits.
+    The order of the samples is that of `Resident`. The chunk of a step follows from the step's number, so that a run that is
+    resumed in the middle of an epoch gives the same bits.
+
+    **Fields:** `samples`; `keys`, the data of the random keys that order them, one row per seed; `batch_size`; `devices`.
     """
 
     samples: Samples
-    keys: np.ndarray  # data of the keys, one per seed
+    keys: np.ndarray
     batch_size: int
     devices: Devices
 
@@ -146,12 +162,12 @@ class Stream(AbstractBatches):
 
     @property
     def per_chunk(self) -> int:
-        """Steps of one chunk."""
+        """Number of steps of one chunk."""
         size = self.samples.read(np.zeros(1, int)).values()
         return max(1, _CHUNK_BYTES // (len(self.keys) * self.batch_size * sum(v.nbytes for v in size)))
 
     def chunks(self, done: int, total: int) -> Iterator[tuple[int, AbstractChunk]]:
-        """Number of steps and batches from step `done` to `total`; no chunk reaches into the next epoch."""
+        """See `AbstractBatches.chunks`."""
         orders = lru_cache(maxsize=2)(lambda epoch: self._orders(epoch))
 
         def load(piece: tuple[int, int]):
@@ -162,8 +178,8 @@ class Stream(AbstractBatches):
         return _ahead(list(pieces(done, total, self.per_round, self.per_chunk)), load)
 
     def in_order(self) -> Iterator[tuple[np.ndarray, Streamed]]:
-        """Yield every sample once, in order: `(real, chunk)`, with `real` `(steps, batch)` False at the padding of the last
-        batch."""
+        """Yield `(real, chunk)` until every sample was seen once, in order. `real` `(steps, batch)` is False at the padding of
+        the last batch."""
         size, steps = self.batch_size, -(-len(self.samples) // self.batch_size)
         numbers = np.arange(steps * size).reshape(steps, size)
         plain = replace(self, keys=self.keys[:1])
@@ -179,7 +195,7 @@ class Stream(AbstractBatches):
         return np.asarray(jnp.stack(order))
 
     def _chunk(self, numbers: np.ndarray) -> Streamed:
-        """`numbers` `(seeds, steps, batch)`; one seed has no axis of its own."""
+        """The chunk with the samples `numbers` `(seeds, steps, batch)`. With one seed its arrays have no seed axis."""
         leading = ("seed",) if len(numbers) > 1 else ()
         numbers = numbers if leading else numbers[0]
         if self.devices.mesh is None:
@@ -210,7 +226,10 @@ class Stream(AbstractBatches):
 
 
 def pieces(done: int, total: int, per_round: int, per_chunk: int) -> Iterator[tuple[int, int]]:
-    """First and last step of every chunk: cut at the ends of epochs and every `per_chunk` steps within them."""
+    """Yield `(first, end)` for every chunk from step `done` to step `total`; `end` is the first step of the next chunk.
+
+    Chunks end with their round and every `per_chunk` steps within a round.
+    """
     while done < total:
         round_, first = divmod(done, per_round)
         end = round_ * per_round + min((first // per_chunk + 1) * per_chunk, per_round)
@@ -219,15 +238,16 @@ def pieces(done: int, total: int, per_round: int, per_chunk: int) -> Iterator[tu
 
 
 def epoch_order(key: Array, epoch, size: int, batch_size: int) -> Int[Array, "steps batch"]:
-    """Sample numbers of one epoch in random order, whole batches only: (size // batch_size, batch_size)."""
-    # Parameter steps use fold_in(key, step); the order of an epoch comes from another branch of the key.
+    """The sample numbers of one epoch in random order, `(size // batch_size, batch_size)`. Samples that do not fill a batch are
+    left out of the epoch."""
+    # Training steps use fold_in(key, step), so the order of an epoch uses another branch of the key.
     key = jax.random.fold_in(jax.random.fold_in(key, 2**31 - 1), epoch)
     steps = size // batch_size
     return jax.random.permutation(key, size)[: steps * batch_size].reshape(steps, batch_size)
 
 
 def _ahead(items: list, load) -> Iterator:
-    """`load(item)` for all items in order, a few ahead in threads."""
+    """Yield `load(item)` for all items in order; threads compute a few of them in advance."""
     import grain
 
     options = grain.ReadOptions(num_threads=_AHEAD, prefetch_buffer_size=_AHEAD)

@@ -1,4 +1,4 @@
-"""The run folder of a training: metrics, environment and checkpoints that survive interruption."""
+"""`RunFolder`: the folder of a training run, with its settings, metrics and checkpoints, which survive an interruption."""
 
 import json
 import platform
@@ -20,15 +20,24 @@ from .history import History
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`settings.json` (what a resumed run must agree with), `environment.json`, `metrics.jsonl` (a line per epoch) and
-    `checkpoints/` (orbax: the state, the names and forms of its arrays, the history; the two newest are kept, each complete
-    or absent)."""
+    """The folder of a training run. Make one with `RunFolder.open`. It holds:
+
+    - `settings.json`: the identity of the run, with which a resumed run must agree.
+    - `environment.json`: versions, devices and command.
+    - `metrics.jsonl`: one line per epoch.
+    - `checkpoints/`: the two newest checkpoints in orbax's format, with the training state, the names and forms of its arrays,
+      and the history. A checkpoint is complete or absent.
+    """
 
     path: Path
 
     @classmethod
     def open(cls, path: str | Path, settings: dict) -> "RunFolder":
-        """Make the folder, or check that it belongs to a run with these settings. The first process alone writes."""
+        """Make the folder, or check that it belongs to a run with these settings. Only the first process writes.
+
+        **Raises:** `ValueError` for a run with other settings, naming the first difference; `StorageError` for a damaged
+        `settings.json`.
+        """
         path = Path(path).absolute()
         file = path / "settings.json"
         if is_first_process() and not file.exists():
@@ -50,7 +59,7 @@ class RunFolder:
         return cls(path)
 
     def save(self, step: int, state: PyTree, history: History):
-        """Write a checkpoint after `step` steps of the optimiser. Arrays are named by their key paths in `state`."""
+        """Write a checkpoint after `step` optimiser steps. The arrays are named by their key paths in `state`."""
         with _manager(self.path) as manager:
             import orbax.checkpoint as ocp
 
@@ -64,13 +73,13 @@ class RunFolder:
             manager.wait_until_finished()
 
     def restore(self, like: PyTree) -> tuple[PyTree, History] | None:
-        """The newest checkpoint that can be read, in the structure and on the devices of `like`; None if none was ever
-        written.
+        """Read the state and the history of the newest readable checkpoint; None if there is no checkpoint.
 
-        `metrics.jsonl` is cut to it: epochs logged later will be run again.
+        The state has the structure of `like` and is placed on its devices. A damaged checkpoint is skipped with a warning and
+        removed. `metrics.jsonl` is cut to the epochs of the checkpoint, because later epochs will run again.
 
-        **Raises:** `StorageError` if the checkpoint holds other arrays than `like` (by key path, shape and dtype), and if
-        there are checkpoints and all of them are damaged.
+        **Raises:** `StorageError` if the arrays of the checkpoint differ from those of `like` in key path, shape or dtype, and if
+        all checkpoints are damaged.
         """
         restored = self._read(like) if (self.path / "checkpoints").exists() else None
         history = History() if restored is None else restored[1]
@@ -88,7 +97,7 @@ class RunFolder:
                     break
                 except StorageError:
                     raise
-                except Exception as error:  # orbax, tensorstore and json each raise their own for a damaged file
+                except Exception as error:  # orbax, tensorstore and json raise different errors for a damaged file
                     damaged.append((step, error))
             else:
                 if not damaged:
@@ -107,7 +116,7 @@ class RunFolder:
         return restored
 
     def _read_step(self, manager, step: int, like: PyTree) -> tuple[PyTree, History]:
-        """The state and history of one checkpoint; `StorageError` if it holds other arrays than `like`."""
+        """The state and history of one checkpoint. **Raises:** `StorageError` if its arrays differ from those of `like`."""
         import orbax.checkpoint as ocp
 
         leaves = _named_leaves(like)
@@ -126,14 +135,15 @@ class RunFolder:
         return jax.tree.unflatten(jax.tree.structure(like), restored), history
 
     def log(self, history: History):
-        """Append the newest epoch to `metrics.jsonl`."""
+        """Append the last epoch of `history` to `metrics.jsonl`."""
         if is_first_process():
             with (self.path / "metrics.jsonl").open("a") as file:
                 file.write(_record(history, history.rounds - 1))
 
 
 def first_difference(before: Any, now: Any, where: str = "") -> tuple[str, Any, Any] | None:
-    """Path and values of the first place at which two trees of dicts, lists and plain values differ; None if they agree."""
+    """Path, value in `before` and value in `now` of the first difference of two trees of dicts, lists and plain values; None if
+    they are equal."""
     if isinstance(before, dict) and isinstance(now, dict):
         pairs = [(f"{where}.{k}" if where else k, before.get(k), now.get(k)) for k in now | before]
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
@@ -179,7 +189,10 @@ def _form(x) -> str:
 
 
 def _difference(found: dict[str, str], wanted: dict[str, jax.Array]) -> str | None:
-    """The first array by which a checkpoint, given by the forms of its arrays, differs from what is wanted."""
+    """Describe the first array in which a checkpoint differs from the arrays wanted; None if there is no difference.
+
+    `found` holds dtype and shape of the checkpoint's arrays as text, by name.
+    """
     for name in (*wanted, *found):
         if name not in found:
             return f"it has no array {name}, which is {_form(wanted[name])} here"

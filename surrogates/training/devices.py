@@ -1,4 +1,4 @@
-"""Where a training runs: one device, or the devices of a mesh, of this process or of many."""
+"""`Devices`: the devices on which a training runs, one or those of a mesh, in one process or several."""
 
 import contextlib
 import os
@@ -29,7 +29,12 @@ class Devices:
 
     @classmethod
     def of(cls, mesh: Mesh | None, *, batch_size: int | None, seeds: int) -> "Devices":
-        """The mesh checked against what it is to hold; without one several processes share the work by samples."""
+        """The layout on `mesh`. Without a mesh it is one device, or in several processes a mesh of all devices that divides the
+        samples.
+
+        **Raises:** `ValueError` for an unknown mesh axis, and if `batch_size` or `seeds` is no multiple of the number of devices
+        along its axis.
+        """
         if mesh is None:
             if jax.process_count() == 1:
                 return cls()
@@ -40,30 +45,35 @@ class Devices:
         for axis, count, what in (("data", batch_size, "batch_size"), ("seed", seeds, "seeds")):
             if count is not None and count % mesh.shape.get(axis, 1):
                 raise ValueError(f"fit: {what}={count} is no multiple of the mesh's {mesh.shape[axis]} along {axis!r}")
-        # What is sharded how is said where it matters; everything else is the compiler's choice.
+        # Shardings are stated where they matter; the compiler chooses all others.
         return cls(Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names)))
 
     @property
     def memory(self) -> int:
-        """Bytes of one device; of a CPU those of the machine."""
+        """Memory of one device in bytes; on a CPU the memory of the machine."""
         stats = jax.local_devices()[0].memory_stats() or {}
         return stats.get("bytes_limit", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
     def active(self):
-        """Context in which networks find the mesh."""
+        """A context manager that makes the mesh the current one (`jax.set_mesh`), where networks find it."""
         return contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
 
     def size(self, axis: str) -> int:
+        """Number of devices along a mesh axis; 1 if the mesh lacks the axis."""
         return 1 if self.mesh is None else self.mesh.shape.get(axis, 1)
 
     def sharding(self, *axes: str | None) -> NamedSharding:
-        """With these mesh axes along the leading axes of an array; one that the mesh lacks counts as None."""
+        """The sharding that divides the leading axes of an array along these mesh axes. None, or an axis that the mesh lacks,
+        leaves the array axis undivided.
+
+        **Raises:** `ValueError` without a mesh.
+        """
         if self.mesh is None:
             raise ValueError("without a mesh nothing is divided")
         return NamedSharding(self.mesh, PartitionSpec(*(a if a in self.mesh.axis_names else None for a in axes)))
 
     def put(self, tree: PyTree, *axes: str | None) -> PyTree:
-        """Arrays that every process holds, onto the devices."""
+        """Put the arrays of a pytree, of which every process holds all values, on the devices, divided along these mesh axes."""
         if self.mesh is None:
             return tree
         sharding = self.sharding(*axes)
@@ -77,7 +87,7 @@ class Devices:
         return jax.tree.map(lambda x: place(x) if eqx.is_array(x) else x, tree)
 
     def local(self, tree: PyTree) -> PyTree:
-        """Arrays on the devices of the mesh as arrays of this process."""
+        """Gather arrays that are divided over the mesh, so that this process holds all their values."""
         if self.mesh is None:
             return tree
         arrays, rest = eqx.partition(tree, eqx.is_array)
@@ -85,14 +95,15 @@ class Devices:
         return eqx.combine(jax.tree.map(lambda x: x.addressable_data(0), everywhere), rest)
 
     def batch_axes(self, task: Task, name: str, shape: tuple[int, ...]) -> tuple[str | None, ...]:
-        """Mesh axes of a batched field: samples, and points where they can be divided evenly."""
+        """Mesh axes along which the array `name` of a batch, of this `shape`, is divided: "data" for the samples, and "space" for
+        the first space axis of a field if it can be divided evenly."""
         first = 1 + int(task.is_timed(name))
         if self.size("space") == 1 or not task.is_field(name) or shape[first] % self.size("space"):
             return ("data",)
         return ("data", *(None,) * (first - 1), "space")
 
     def spread(self, task: Task, batch: Fields) -> Fields:
-        """A batch inside a compiled program, laid out over the devices."""
+        """The batch, constrained inside a compiled program to be divided over the devices by `batch_axes`."""
         if self.mesh is None:
             return batch
         return {
@@ -102,17 +113,17 @@ class Devices:
 
 
 def is_first_process() -> bool:
-    """The process that writes and prints."""
+    """Whether this is the process that writes files and prints."""
     return jax.process_index() == 0
 
 
 def any_process(*flags: bool) -> list[bool]:
-    """Per flag whether any process raised it: what all of them do together must be decided together."""
+    """For every flag, whether it is True in any process. Processes must decide together about steps that they take together."""
     return [bool(flag) for flag in _gathered(np.array(flags)).any(0)]
 
 
 def wait_for_all(name: str):
-    """Go on when every process has come here."""
+    """Wait until every process has reached this call."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -120,7 +131,10 @@ def wait_for_all(name: str):
 
 
 def assert_same_everywhere(values: dict[str, object], what: str):
-    """Raise in every process if one of the values differs between them: training would hang or diverge."""
+    """Check that all processes have the same values. Training with different values would hang or diverge.
+
+    **Raises:** `ValueError` in every process, naming the first value that differs.
+    """
     sums = _gathered(np.array([zlib.crc32(repr(v).encode()) for v in values.values()], np.uint32))
     for name, column in zip(values, sums.T, strict=True):
         if len(np.unique(column)) > 1:
@@ -131,7 +145,7 @@ def assert_same_everywhere(values: dict[str, object], what: str):
 
 
 def _gathered(value: np.ndarray) -> np.ndarray:
-    """`(processes, …)`."""
+    """The values of all processes, `(processes, …)`."""
     if jax.process_count() == 1:
         return value[None]
     from jax.experimental import multihost_utils

@@ -1,4 +1,4 @@
-"""`fit`: the one verb that trains or fits everything."""
+"""`fit` trains models by an optimiser, and fits those that need none."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -49,46 +49,59 @@ def fit(
     stream: bool | None = None,
     **options: Any,
 ) -> FitResult:
-    """Train a model, or fit one that needs no optimiser, and return its best and last state.
+    """Train a model by an optimiser, or fit one that needs no optimiser. Returns a `FitResult` with the best and the last model.
 
-    `fit(sx.FNO(task, key=key), train, val=val, optimizer=optax.adam(1e-3), epochs=100)` trains a surrogate. Search directions
-    and preconditioners are trained by the same call; `fit(sx.PODRegression(task), train, val=val)` needs no optimiser.
+        fno = fit(FNO(task, key=key), train, val=val, optimizer=optax.adam(1e-3), epochs=100)
+        pod = fit(PODRegression(task), train, val=val)
 
-    The data are on the device, or are streamed to it. One compiled scan with donated buffers runs an epoch, or a chunk of
-    one. The same call on an existing run folder goes on where it stopped, to the same numbers.
+    Search directions and preconditioners of `learned_solvers` are trained by the same call. The result can be used as its best
+    model: `fno.predict(test)`, `fno.save("fno.sgx")`; `fno.history.plot()` shows the losses.
 
-    The same script runs on many devices and hosts (`docs/performance.md`): with `mesh` the samples of every batch are
-    divided among the devices, with several processes (`jax.distributed.initialize()`) also without it. Batches do not
-    depend on the number of devices, and so the loss does not beyond rounding. Every process calls `fit` with the same
-    arguments and reads the samples of its own devices; the first one alone logs and prints.
+    **What to train on:**
 
-    **Arguments:**
+    - `model`: for example `FNO(task, …)`, `wrap(network, task)` or `PODRegression(task, …)`. For several seeds of a wrapped
+      network, pass a function of a random key that makes the model.
+    - `data`: the training data; or a `SolverSource`, which solves for new samples in every step; None if the objective needs no
+      data.
+    - `val`: validation data, or a function of the model that returns an error. After every epoch the model is validated, and the
+      parameters with the lowest error are kept as the best. On data the objective defines the error (`Supervised`: the mean
+      relative L2 error). Without `val` the last parameters count as the best.
+    - `objective`: what is minimised; by default the model's own objective, for network surrogates `Supervised`.
+    - `options`: arguments of the model's own objective. Those of `Supervised` are `loss` (`losses.RelativeL2()` by default),
+      `symmetry` (a group whose random elements transform the samples, or True for the group that the problem of the data
+      declares), `unroll` (such as `Unroll(steps=4)`, for autoregressive tasks) and `dtype` (in which the network computes, for
+      example "bfloat16").
 
-    - `model`: what is trained, from `FNO(task, …)`, `wrap(network, task)`, `PODRegression(task, …)`, …; or a function of a key
-      that makes one, for several seeds of a network that cannot make new weights itself.
-    - `data`: training data; a `SolverSource` solves for new samples in every step; None if the objective needs no data.
-    - `val`: validation data, or a function of the model that gives a number, the lower the better. `best` is chosen by it; for
-      data it is the error that the objective declares, by default the mean relative L2 error.
-    - `optimizer`: any optax optimiser; schedules count steps. For `optax.lbfgs()` use the whole set as one batch.
-    - `objective`: what is minimised, in place of the model's own, which `options` belong to.
-    - `epochs` passes over the data, or exactly `steps` of the optimiser. Each epoch is a new permutation, in whole batches.
-    - `seeds`: train that many from different initial weights and batch orders at once (`vmap`).
-    - `ema`: decay of averaged parameters, which then serve as the result; 0.999 is a good value for long runs.
-    - `patience`: stop after so many epochs without a better validation error (with several seeds: of any of them).
-    - `run`: folder for metrics and checkpoints. SIGTERM saves and exits.
-    - `checkpoint_every`: seconds between checkpoints.
-    - `check_every`: steps of a round without data.
+    **How to train** (a model that needs no optimiser takes `data` and `val` only):
+
+    - `optimizer`: any optax optimiser, for example `optax.adam(1e-3)`; its learning-rate schedule counts steps. `optax.lbfgs()`
+      needs all samples in one batch.
+    - `epochs` or `steps`: number of passes over the data, or of optimiser steps. Give exactly one; without data it is `steps`. An
+      epoch visits the samples in a new random order and leaves out those that do not fill a batch.
+    - `batch_size`: samples per step; all samples if there are fewer.
+    - `seeds`: number of models trained at once (by `vmap`), with different initial weights and batch orders.
+    - `ema`: decay of an exponential average of the parameters, which becomes the result; 0.999 is good for long runs, 0 is off.
+    - `patience`: stop after so many epochs without a better validation error of any seed.
+    - `key`: random key of batches and of the weights of further seeds; `jax.random.key(0)` by default.
+    - `check_every`: without data, number of steps between two validations.
+
+    **Running:**
+
+    - `run`: folder for settings, metrics and checkpoints. The same call on an existing folder resumes the run and gives the same
+      numbers as an uninterrupted one; a call with more epochs continues it. On SIGTERM the run is saved and the process exits.
+    - `checkpoint_every`: seconds between two checkpoints.
+    - `progress`: whether to show progress.
+    - `stream`: True reads batches from the dataset when they are needed, a few in advance in threads; False keeps all data on the
+      device. By default they are streamed if they would fill half of the device's memory, or if there are several processes.
     - `mesh`: devices, from `jax.make_mesh`, with axes named "data" (divides the batch), "seed" (divides the seeds) or "space"
-      (divides the first axis of space of fields that are too large for one device; networks that declare it, as FNO).
-    - `stream`: read batches from `data` and `val` when they are needed, a few ahead in threads, instead of keeping
-      everything on the device. By default if they would fill half of its memory or if there are several processes.
-    - `options`: arguments of the model's own objective. Network surrogates have those of `Supervised`:
-      `loss` (`losses.RelativeL2()`), `symmetry` (a group, or True for the one that the data's problem declares: every sample
-      is seen through a random element of it), `unroll` (`Unroll(steps=4)`, for autoregressive tasks) and `dtype` (what the
-      network computes in, for example "bfloat16").
+      (divides the first space axis of large fields; FNO supports it). In several processes (`jax.distributed.initialize()`) the
+      default divides the batch among all devices. Every process calls `fit` with the same arguments and reads the samples of its
+      own devices; only the first one writes and prints. Losses do not depend on the number of devices, except for rounding. See
+      `docs/performance.md`.
 
-    **Raises:** `TypeError` for an option that nobody knows; `ValueError` for arguments that do not fit together and for a run
-    folder of another configuration; `FloatingPointError` when the loss is no longer finite, after saving the last good state.
+    **Raises:** `TypeError` for an unknown option, or for arrays in place of a dataset; `ValueError` for arguments that contradict
+    each other or are useless for the model, and for a run folder of another configuration; `FloatingPointError` if the loss is no
+    longer finite, after saving the last good state.
     """
     if isinstance(model, AbstractDirectFit):
         given = {
@@ -148,6 +161,7 @@ def fit(
 
 
 def _check_data(data: Any, val: Any) -> None:
+    """**Raises:** `TypeError` for training or validation data of another kind than `fit` takes."""
     if not (data is None or isinstance(data, Dataset | SolverSource)):
         raise TypeError(f"fit: data is a {type(data).__name__}; make a dataset of arrays by from_arrays(…, grid=…)")
     if not (val is None or isinstance(val, Dataset) or callable(val)):
@@ -193,7 +207,7 @@ def _task(model: AbstractTrainable):
 
 
 def _per_round(data, samples: Samples | None, batch_size: int, check_every: int) -> int:
-    """Steps of an epoch; of what lies between two validations where there are no epochs."""
+    """Number of steps between two validations: those of an epoch if there is a dataset."""
     if isinstance(data, SolverSource):
         return data.round
     return check_every if samples is None else len(samples) // batch_size
@@ -214,15 +228,15 @@ def _batches(
 
 
 def _streams(stream: bool | None, samples: Samples, devices: Devices) -> bool:
-    """Whether data come from the host as they are needed: as asked for, else if they would fill half of a device or if
-    several processes share them."""
+    """Whether to stream the samples from the host: `stream` if it is given; else if they would fill half of a device's memory or
+    if there are several processes."""
     if stream is not None:
         return stream
     return jax.process_count() > 1 or 2 * samples.nbytes > devices.memory
 
 
 def _seeded(model, seeds: int, key: Array) -> list[AbstractTrainable]:
-    """One model per seed: the given one and renewed ones, or all from a function of a key."""
+    """One model per seed: the given one and renewed copies, or all from the given function of a key."""
     if seeds < 1:
         raise ValueError(f"fit: seeds must be at least 1, got {seeds}")
     if isinstance(model, AbstractTrainable):

@@ -1,4 +1,4 @@
-"""The record of a training run."""
+"""`History`: the record of a training run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,17 @@ import numpy as np
 
 @dataclass
 class History:
-    """Per epoch (or round of steps): mean training loss and validation error of every seed, and seconds.
+    """Losses, validation errors and times of a training run, one entry per epoch (without data: per round of steps).
 
-    `metrics` are the epoch's mean of whatever else the objective reports, by name and seed. The epoch that is not over yet
-    is kept as its number of steps, the sums of their losses and metrics per seed, and its seconds.
+    **Fields:**
+
+    - `seeds`: number of models trained at once.
+    - `loss`: mean training loss, `[epoch][seed]`.
+    - `val`: validation error after the epoch, `[epoch][seed]`; empty without validation.
+    - `seconds`: duration, `[epoch]`.
+    - `metrics`: means of further numbers that the objective reports, by name, `[epoch][seed]`.
+    - `open_steps`, `open_loss`, `open_metrics`, `open_seconds`: the current, unfinished epoch: its number of steps, the sums of
+      their losses and metrics per seed, and its seconds so far.
     """
 
     seeds: int = 1
@@ -25,14 +32,14 @@ class History:
     open_seconds: float = 0.0
 
     def advance(self, losses: np.ndarray, metrics: Mapping[str, np.ndarray], seconds: float):
-        """Count steps with these losses and metrics `(seeds, steps)` to the current epoch."""
+        """Add steps to the current epoch: their losses and metrics `(seeds, steps)`, and the seconds that they took."""
         self.open_steps += losses.shape[1]
         self.open_loss = _added(self.open_loss, losses)
         self.open_metrics = {name: _added(self.open_metrics.get(name, []), values) for name, values in metrics.items()}
         self.open_seconds += seconds
 
     def close(self, val: np.ndarray | None, seconds: float):
-        """End the current epoch with these validation errors `(seeds,)`, which took some seconds more."""
+        """End the current epoch. `val` `(seeds,)` are its validation errors, or None; they took `seconds` more."""
         self.loss.append([x / self.open_steps for x in self.open_loss])
         for name, sums in self.open_metrics.items():
             self.metrics.setdefault(name, []).append([x / self.open_steps for x in sums])
@@ -43,22 +50,23 @@ class History:
 
     @property
     def rounds(self) -> int:
+        """Number of finished epochs."""
         return len(self.loss)
 
     @property
     def best_error(self) -> np.ndarray:
-        """Lowest validation error of every seed so far, infinity before the first."""
+        """Lowest validation error so far of every seed, `(seeds,)`; infinity before the first one."""
         return np.nanmin(self.val, axis=0) if self.val else np.full(self.seeds, np.inf)
 
     @property
     def rounds_since_best(self) -> int:
-        """Rounds since the seed that improved last did."""
+        """Number of epochs since the last improvement of the best validation error of any seed."""
         if not self.val:
             return 0
         return len(self.val) - 1 - int(np.max(np.argmin(self.val, axis=0)))
 
     def plot(self):
-        """A matplotlib figure of loss and validation error; the spread over seeds as a band."""
+        """A matplotlib figure of training loss and validation error per epoch: the mean over seeds, and their range as a band."""
         import matplotlib.pyplot as plt
 
         figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
@@ -76,6 +84,6 @@ class History:
 
 
 def _added(sums: list[float], values: np.ndarray) -> list[float]:
-    """Sums per seed with those of `values` `(seeds, steps)`."""
+    """The sums per seed, increased by the sums of `values` `(seeds, steps)` over the steps."""
     total = values.sum(1, np.float64)
     return [float(x) for x in (total + np.asarray(sums) if sums else total)]

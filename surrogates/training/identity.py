@@ -1,4 +1,4 @@
-"""What identifies an object: its content, in a form that can be compared and written down."""
+"""Identities: the content of objects in a form that can be compared and written to JSON."""
 
 import dataclasses
 import functools
@@ -15,16 +15,16 @@ import numpy as np
 
 from ...datasets.dataset import Dataset
 
-_WHOLE = 2**31  # bytes of a dataset up to which every value enters its identity
-_SAMPLES = 256  # of larger ones
+_WHOLE = 2**31  # bytes: every value of a dataset up to this size enters its identity
+_SAMPLES = 256  # number of samples of a larger dataset that enter its identity
 
 
 def identity_of(value: Any, _seen: tuple[int, ...] = ()) -> Any:
-    """A tree of strings, numbers, lists and dicts that two objects share exactly if they have the same type and content.
+    """A tree of strings, numbers, lists and dicts. It is equal for two objects if they have the same type and content.
 
-    Arrays count by type, shape and checksum; functions by name, constants, defaults and the values that they close over,
-    so that all numbers inside an optax optimiser or a schedule count; everything else by its fields. Nothing depends on
-    memory addresses, on `repr`, or on the process.
+    An array enters by dtype, shape and checksum. A function enters by its name, its constants, its defaults and the values that
+    it closes over, so that all numbers inside an optax optimiser or schedule count. Any other object enters by its fields.
+    Nothing depends on memory addresses, on the `repr` of objects or on the process.
     """
     if id(value) in _seen:
         return "…"
@@ -73,9 +73,9 @@ def identity_of(value: Any, _seen: tuple[int, ...] = ()) -> Any:
 
 
 def data_identity(data: Dataset | None, names: tuple[str, ...]) -> Any:
-    """What identifies the named arrays of a dataset: their form and a checksum of their values, in order.
+    """The identity of the named arrays of a dataset: their form and a checksum of their values, in order.
 
-    Up to 2 GiB all values count; of more, those of 256 samples, evenly spread.
+    All values of a dataset up to 2 GiB enter the checksum; of a larger one the values of 256 evenly spread samples.
     """
     if data is None:
         return None
@@ -96,11 +96,12 @@ def _name(value: Any) -> str:
 
 
 def _constants(code: types.CodeType) -> list:
-    """Names and constants of a function's code; they change with its text, not with the version of Python."""
+    """Names and constants of a function's code. They change with its source, and not with the version of Python."""
     return [list(code.co_names), [_constant(c) for c in code.co_consts]]
 
 
 def _constant(value: Any) -> Any:
+    """One constant of a function's code, in a form that does not depend on the process."""
     match value:
         case types.CodeType():
             return _constants(value)

@@ -1,4 +1,4 @@
-"""The training loop: the one `lax.scan` over optimiser steps of the library."""
+"""The training loop: one `lax.scan` over optimiser steps, which all training of this library uses."""
 
 from collections.abc import Callable
 from typing import NoReturn
@@ -17,7 +17,12 @@ from .steps import AbstractStep
 
 
 class TrainState(eqx.Module):
-    """Everything that training changes. `model` holds the trained arrays alone (None elsewhere)."""
+    """Everything that training changes.
+
+    **Fields:** `model`, the trained arrays (None at all other leaves); `model_state`, the model's `state`; `opt_state`, the
+    optimiser's memory; `objective_state`, the objective's own state; `ema`, averaged parameters, or None; `step`, the number of
+    steps done; `key`, the random key from which the key of every step is derived.
+    """
 
     model: PyTree
     model_state: PyTree
@@ -33,9 +38,10 @@ class Loop(eqx.Module):
 
     **Fields:**
 
-    - `static`: the parts of the model that training does not move.
-    - `optimizer`: a step; see `as_step`.
-    - `ema`: decay per step of the averaged parameters, 0 for none.
+    - `static`: the parts of the model that training does not change.
+    - `objective`: what is minimised.
+    - `optimizer`: the optimiser as a step; see `as_step`.
+    - `ema`: decay per step of the averaged parameters; 0 keeps no average.
     """
 
     static: PyTree
@@ -45,9 +51,11 @@ class Loop(eqx.Module):
 
     @classmethod
     def of(cls, model: AbstractTrainable, objective: AbstractObjective, optimizer: AbstractStep, ema: float) -> "Loop":
+        """The loop that trains `model` and models of the same form."""
         return cls(_split(model)[1], objective, optimizer, ema)
 
     def init(self, model: AbstractTrainable, key: Array) -> TrainState:
+        """The state before the first step."""
         params = _split(model)[0]
         k_objective, k_steps = jax.random.split(key)
         state = TrainState(
@@ -59,11 +67,11 @@ class Loop(eqx.Module):
             step=jnp.asarray(0),
             key=k_steps,
         )
-        # Donated buffers must not belong to the caller's model, nor be shared between two leaves.
+        # The buffers are copied, because they will be donated: they must neither belong to the caller's model nor occur twice.
         return jax.tree.map(jnp.array, state)
 
     def result(self, state: TrainState) -> tuple[PyTree, PyTree]:
-        """What is kept of a state as a result: parameters (averaged ones with `ema`) and the model's state."""
+        """The part of a state that makes a model: its parameters (the averaged ones with `ema`) and the model's state."""
         return (state.ema if self.ema else state.model), state.model_state
 
     def model(self, result: tuple[PyTree, PyTree]) -> AbstractTrainable:
@@ -74,10 +82,11 @@ class Loop(eqx.Module):
     def run(
         self, state: TrainState, rows: PyTree, batch: Callable[[PyTree], Fields | None]
     ) -> tuple[TrainState, Float[Array, " steps"], dict[str, Float[Array, " steps"]]]:
-        """One scan over `rows`, arrays with a leading axis of steps, of which `batch` makes the batch of a step; losses and
-        metrics per step.
+        """Run steps in one scan, and return the new state with losses and metrics per step.
 
-        From the first step on whose loss or gradient is not finite nothing but the step number changes, and losses are NaN.
+        From the first step on whose loss or gradient is not finite, only the step number changes, and losses are NaN.
+
+        **Arguments:** `rows`: arrays with a leading step axis. `batch`: a function that makes the batch of a step from its row.
         """
 
         def step(carry, row):
@@ -91,10 +100,10 @@ class Loop(eqx.Module):
         return state, losses, metrics
 
     def step(self, state: TrainState, batch: Fields | None) -> tuple[TrainState, Float[Array, ""], dict[str, Array]]:
-        """One step of the optimiser; its loss (NaN where the loss or its gradient is not finite) and metrics."""
+        """One optimiser step: the new state, the loss before the step (NaN if it or its gradient is not finite), and metrics."""
         hold, objective = self.optimizer.hold, self.objective
         first = state.step % hold == 0
-        # Points that are held are drawn again from the key of the step that first drew them.
+        # Held points are not stored: every step draws them again with the key of the step that drew them first.
         key = jax.random.fold_in(state.key, state.step - state.step % hold)
         points = objective.draw(state.objective_state, batch, key)
         opt_state = state.opt_state
@@ -124,7 +133,7 @@ class Loop(eqx.Module):
 
 
 def _split(model: AbstractTrainable) -> tuple[PyTree, PyTree]:
-    """Trained arrays, and everything else but the model's state."""
+    """The model's trained arrays, and everything else except its state."""
     model = with_state(model, None)
     return eqx.partition(model, trainable(model))
 

@@ -1,4 +1,4 @@
-"""What training minimises: one interface for supervised, data-free and generative training and for parts of solvers."""
+"""`AbstractObjective`, the interface of everything that training minimises: with data, without data, for parts of solvers."""
 
 import abc
 from typing import Any
@@ -12,13 +12,13 @@ from ..task.task import Fields
 
 
 class Outcome(eqx.Module):
-    """What an evaluation of an objective leaves beside its value.
+    """What an evaluation of an objective returns beside its value.
 
     **Fields:**
 
-    - `state`: the model's new `state`.
-    - `memory`: what `AbstractObjective.update` needs, for example the residuals of this step's points.
-    - `metrics`: numbers to log, by name.
+    - `state`: the model's new `state`, None if the model has none.
+    - `memory`: what `AbstractObjective.update` needs, for example the residuals at the points of this step.
+    - `metrics`: further numbers to record, by name.
     """
 
     state: PyTree = None
@@ -27,17 +27,17 @@ class Outcome(eqx.Module):
 
 
 class AbstractObjective(eqx.Module):
-    """What training minimises, in four parts, so that a step of an optimiser may evaluate it several times.
+    """What training minimises. It is divided into parts, so that one optimiser step can evaluate the same function several times.
 
-    1. `draw` makes everything that is random in a step: the points.
-    2. `value` is deterministic in the model and the points: line searches and trial steps see one function.
-    3. `update` moves populations and weights on, once per step, after the step was accepted.
-    4. `validate` says how good a model is on held-out data; the best parameters are chosen by it.
+    1. `draw` makes all that is random in a step. Its result is called the points of the step.
+    2. `value` is a deterministic function of the model and the points, so that line searches and trial steps see one function.
+    3. `update` changes the objective's own state, such as a population of points, once per step, after the step is accepted.
+    4. `validate` measures how good a model is on validation data; the best parameters are chosen by it.
 
-    An objective is identified by its fields (numbers, strings, arrays, functions by name and contents): a run that is
-    resumed compares them. `value` of a sum of squares is defined by `AbstractLeastSquares`.
+    Objectives that are sums of squares derive from `AbstractLeastSquares`. A resumed run must have an objective with the same
+    fields; functions among them are compared by name and content.
 
-    **Fields:** `calls`, how many predictions in a row a training sample must reach over; 1 if the objective does not roll out.
+    **Fields:** `calls`: number of predictions in a row that a training sample must suffice for; 1 without rollout.
     """
 
     @property
@@ -46,39 +46,46 @@ class AbstractObjective(eqx.Module):
 
     @abc.abstractmethod
     def init(self, key: Array) -> PyTree:
-        """The objective's own state before the first step: a population of points, a curriculum; None without any."""
+        """The objective's own state before the first step, such as a population of points; None if it has none."""
 
     @abc.abstractmethod
     def draw(self, state: PyTree, batch: Fields | None, key: Array) -> PyTree:
-        """The points of a step. `batch` is a dict of arrays with a leading sample axis, None without data."""
+        """The points of a step: all that `value` needs beside the model.
+
+        **Arguments:** `state`: the objective's own state. `batch`: arrays by name with a leading sample axis, in physical units;
+        None without data. `key`: the random key of the step.
+        """
 
     @abc.abstractmethod
     def value(self, model: Any, points: PyTree) -> tuple[Float[Array, ""], Outcome]:
-        """The value to minimise, for a model (its `state` included) at these points."""
+        """The value to minimise, and what else the evaluation found. It must be deterministic in the model and the points."""
 
     @abc.abstractmethod
     def update(self, state: PyTree, points: PyTree, outcome: Outcome, key: Array) -> PyTree:
-        """The objective's state for the next step."""
+        """The objective's own state for the next step; `outcome` is that of `value` in this step."""
 
     @abc.abstractmethod
     def validate(self, model: Any, batch: Fields) -> Float[Array, " batch"]:
-        """Errors of the samples of a batch, the lower the better."""
+        """The error of every sample of a batch of validation data; lower is better."""
 
     def __call__(
         self, model: Any, state: PyTree, batch: Fields | None, key: Array
     ) -> tuple[Float[Array, ""], PyTree, Outcome]:
-        """Value, next state and outcome of one step at a fixed model."""
+        """`draw`, `value` and `update` for a model that does not change: the value, the next state and the outcome."""
         points = self.draw(state, batch, key)
         loss, outcome = self.value(model, points)
         return loss, self.update(state, points, outcome, update_key(key)), outcome
 
 
 class AbstractLeastSquares(AbstractObjective):
-    """An objective ½‖r‖²: residuals r with quadrature roots and roots of penalties inside. Gauss-Newton methods need it."""
+    """An objective of the form ½‖r‖², which Gauss-Newton methods need.
+
+    The residuals r contain the square roots of quadrature weights and penalties.
+    """
 
     @abc.abstractmethod
     def residuals(self, model: Any, points: PyTree) -> tuple[PyTree, Outcome]:
-        """A pytree of arrays of residuals."""
+        """The residuals r as a pytree of arrays, and what else the evaluation found."""
 
     def value(self, model: Any, points: PyTree) -> tuple[Float[Array, ""], Outcome]:
         residuals, outcome = self.residuals(model, points)
@@ -86,5 +93,5 @@ class AbstractLeastSquares(AbstractObjective):
 
 
 def update_key(key: Array) -> Array:
-    """The key of `update` in the step whose `draw` has this key."""
+    """The random key of `update`, from the key of `draw` in the same step."""
     return jax.random.fold_in(key, 2**31 - 1)

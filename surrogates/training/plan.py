@@ -1,18 +1,19 @@
-"""How long a training runs and in what pieces, checked before anything is computed."""
+"""`Plan`: how long a training runs. It is checked before anything is computed."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps of a training.
+    """Numbers of steps of a training run.
 
     **Fields:**
 
-    - `total`: steps of the optimiser.
-    - `per_round`: steps of one round: an epoch, or what lies between two validations without data.
-    - `per_step`: samples of one step, 1 without data; `seeds`: trainings side by side.
-    - `patience`: rounds without a better validation error after which training stops; None for never.
+    - `total`: number of optimiser steps.
+    - `per_round`: number of steps of one round, after which models are validated: an epoch if there are data.
+    - `per_step`: number of samples of one step; 1 without data.
+    - `seeds`: number of models that are trained at once.
+    - `patience`: training stops after so many rounds without a better validation error; None means never.
     """
 
     total: int
@@ -34,7 +35,11 @@ class Plan:
         has_data: bool,
         validates: bool,
     ) -> "Plan":
-        """The plan of `fit`'s arguments. **Raises:** `ValueError` for those that do not fit together."""
+        """The plan that the arguments of `fit` describe. `has_data` and `validates` say whether there are training data and
+        validation.
+
+        **Raises:** `ValueError` for arguments that contradict each other.
+        """
         if (epochs is None) == (steps is None) or (epochs is not None and not has_data):
             raise ValueError("fit needs exactly one of epochs=… and steps=…; without data it counts steps")
         for name, value in (("epochs", epochs), ("steps", steps), ("patience", patience)):
@@ -48,9 +53,9 @@ class Plan:
 
     @property
     def rounds(self) -> int:
-        """Rounds, the last one perhaps short."""
+        """Number of rounds; the last one may be shorter than the others."""
         return -(-self.total // self.per_round)
 
     def finished(self, done: int, rounds_since_best: int) -> bool:
-        """Whether training stops after `done` steps."""
+        """Whether training stops after `done` steps, `rounds_since_best` rounds after the last improvement."""
         return done >= self.total or (self.patience is not None and rounds_since_best >= self.patience)

@@ -1,4 +1,4 @@
-"""What a training run says of its progress."""
+"""The line of text that shows the progress of a training run."""
 
 import numpy as np
 
@@ -9,7 +9,8 @@ from .history import History
 class ProgressLine:
     """Shows epoch, loss, validation error, samples per second and seconds left, of a run of `rounds` epochs.
 
-    The first epoch also compiles. Its excess over the median of the others is given apart and is not part of the rate.
+    The first epoch includes compilation. Its excess over the median of the other epochs is shown separately and does not count in
+    the samples per second.
     """
 
     def __init__(self, rounds: int, samples_per_round: int, enabled: bool):
@@ -17,11 +18,11 @@ class ProgressLine:
         self.printer = ProgressPrinter(rounds, enabled=enabled)
 
     def update(self, history: History):
-        """Show the state after an epoch."""
+        """Show the last finished epoch."""
         self.printer.update(history.rounds, self._text(history))
 
     def close(self, history: History):
-        """Show the last state and the seconds that the run took in all."""
+        """Show the last epoch and the total seconds of the run, and end the line."""
         if history.rounds:
             self.printer.close(history.rounds, f"{self._text(history)}, {sum(history.seconds):.1f} s")
         else:

@@ -1,4 +1,4 @@
-"""What `fit` returns, and what fits without an optimiser."""
+"""`FitResult`, which `fit` returns, and `AbstractDirectFit`, the base class of models that are fitted without an optimiser."""
 
 import abc
 import os
@@ -18,9 +18,13 @@ from .history import History
 
 @dataclass(frozen=True)
 class FitResult:
-    """What `fit` returns; it stands wherever a surrogate does, as `best`.
+    """The result of `fit`. It can be used in place of a surrogate and then behaves as `best`.
 
-    **Fields:** `members` (the best of every seed by validation), `lasts` (the last of every seed), `history`.
+    **Fields:**
+
+    - `members`: one model per seed, with the parameters that had the lowest validation error (the last ones without `val`).
+    - `lasts`: one model per seed, with the parameters after the last step.
+    - `history`: losses, validation errors and times.
     """
 
     members: tuple[Any, ...]
@@ -29,17 +33,20 @@ class FitResult:
 
     @property
     def best(self) -> Any:
-        """The model of the first seed with the lowest validation error (the last one without validation data)."""
+        """The first of `members`: the model of the first seed with its best parameters by validation error."""
         return self.members[0]
 
     @property
     def last(self) -> Any:
-        """The model of the first seed after the last step."""
+        """The first of `lasts`: the model of the first seed after the last step."""
         return self.lasts[0]
 
     @property
     def ensemble(self) -> Ensemble:
-        """All seeds as one surrogate, whose `std` is their spread."""
+        """The members of all seeds as one surrogate, whose `std` is their standard deviation.
+
+        **Raises:** `ValueError` with fewer than two seeds.
+        """
         return Ensemble(self.members)  # pyright: ignore[reportCallIssue]
 
     @property
@@ -71,13 +78,13 @@ class FitResult:
 
 
 def members_of(model: AbstractSurrogate | FitResult) -> tuple[AbstractSurrogate, ...]:
-    """The surrogates of all seeds; a surrogate alone is one."""
+    """The members of a result of `fit`, one per seed; a single surrogate is returned as a tuple of one."""
     return model.members if isinstance(model, FitResult) else (model,)
 
 
 class AbstractDirectFit(eqx.Module):
-    """A surrogate that is fitted by linear algebra instead of an optimiser."""
+    """The settings of a surrogate that `fit` fits by linear algebra instead of an optimiser, such as `PODRegression`."""
 
     @abc.abstractmethod
     def fitted(self, train: Dataset, val: Dataset | None) -> AbstractSurrogate:
-        """The surrogate fitted to `train`; `val` serves for choices and error estimates, where the method has some."""
+        """The surrogate fitted to `train`. A method that makes choices or estimates errors uses `val` for them."""

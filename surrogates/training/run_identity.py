@@ -1,4 +1,4 @@
-"""What a run folder must agree on with a training that wants to go on in it."""
+"""The identity of a training run, which must agree with that of a run folder before the run can be resumed."""
 
 from typing import Any
 
@@ -19,9 +19,10 @@ def run_identity(
     names: tuple[str, ...],
     **settings: Any,
 ) -> dict[str, Any]:
-    """The content of everything that decides the numbers of a training; the number of steps is left out and may grow.
+    """The content of everything on which the numbers of a training run depend. The number of steps is not part of it, so that a
+    finished run can be continued with more steps.
 
-    **Arguments:** `names`, the arrays of the data that count; `settings`, further values by name.
+    **Arguments:** `names`: the arrays of the data that enter the identity. `settings`: further values by name.
     """
 
     def content(source):

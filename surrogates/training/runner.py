@@ -1,4 +1,4 @@
-"""The compiled calls of a training: a run of steps, the validation error, the choice of the best."""
+"""`Runner`: the compiled functions of a training run, which take steps, measure validation errors and keep the best models."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,14 @@ from .steps import AbstractStep
 
 @dataclass(frozen=True)
 class Validation:
-    """The samples that choose the best parameters, on the device or streamed."""
+    """The validation samples, on the device (`Resident`) or streamed (`Stream`). `size` is their number."""
 
     batches: Resident | Stream
     size: int
 
     @classmethod
     def of(cls, samples: Samples, batch_size: int, devices: Devices, stream: bool) -> "Validation":
+        """The validation samples in batches of about `batch_size`, rounded up so that the devices divide it."""
         divisor = devices.size("data")
         batch_size = -(-min(batch_size, len(samples)) // divisor) * divisor
         if stream:
@@ -37,8 +38,8 @@ class Validation:
     def parts(self) -> Iterator[tuple[np.ndarray, Resident | Streamed, PyTree]]:
         """Yield `(real, batches, rows)` until every validation sample was seen once.
 
-        `real` `(steps, batch)` is False at the padding of the last batch; `rows` are what `batches.batch(row)` makes the
-        batches of.
+        `real` `(steps, batch)` is False at the padding of the last batch. `batches.batch(row)` makes a batch from each of the
+        `rows`.
         """
         if isinstance(self.batches, Stream):
             for real, chunk in self.batches.in_order():
@@ -50,7 +51,7 @@ class Validation:
 
 
 class Runner:
-    """Trainings of `seeds` models side by side, compiled."""
+    """Trains `seeds` models at once (by `vmap`) with compiled functions."""
 
     def __init__(self, loop: Loop, devices: Devices, seeds: int):
         self.loop, self.devices, self.seeds = loop, devices, seeds
@@ -91,7 +92,7 @@ class Runner:
         devices: Devices,
         key: Array,
     ) -> tuple["Runner", TrainState]:
-        """Trainings of these models, one per seed, and their first state, on the devices."""
+        """A runner for these models, one per seed, and their initial state, both on the devices."""
         loop, seeds = Loop.of(models[0], objective, optimizer, ema), len(models)
         states = [loop.init(m, k) for m, k in zip(models, jax.random.split(key, seeds), strict=True)]
         if seeds == 1:
@@ -100,27 +101,30 @@ class Runner:
         return cls(devices.put(loop), devices, seeds), devices.put(stacked, "seed")
 
     def compiled(self, chunk: AbstractChunk, state: TrainState, count: int) -> jax.stages.Compiled:
-        """The program of `train`, to look into."""
+        """The compiled program of `train`, for inspection."""
         with self.devices.active():
             return self._train.lower((self.loop, chunk, np.int32(0)), state, count).compile().compiled
 
     def train(
         self, chunk: AbstractChunk, state: TrainState, done: int, count: int
     ) -> tuple[TrainState, np.ndarray, dict[str, np.ndarray]]:
-        """`count` steps from step `done` on; losses and metrics `(seeds, count)`."""
+        """Take `count` steps from step `done` on. Returns the new state, and losses and metrics `(seeds, count)`.
+
+        **Raises:** `RuntimeError` if a device was sent the wrong samples.
+        """
         with self.devices.active():
             state, losses, metrics, misplaced = self._train((self.loop, chunk, np.int32(done)), state, count)
         losses, metrics, misplaced = self.devices.local((losses, metrics, misplaced))
         if misplaced:
             raise RuntimeError(
-                f"training steps {done} to {done + count}: samples lie on devices where others belong; the mesh and the "
+                f"training steps {done} to {done + count}: samples are on devices where others belong; the mesh and the "
                 "processes disagree about the order of the devices"
             )
         per_seed = jax.tree.map(lambda x: np.asarray(x).reshape(self.seeds, -1), (losses, metrics))
         return state, *per_seed
 
     def validate(self, validation: Validation, state: TrainState) -> np.ndarray:
-        """Mean over all samples of the objective's validation error, per seed."""
+        """The objective's validation error, averaged over all validation samples, `(seeds,)`."""
         total = np.zeros(self.seeds)
         for real, chunk, rows in validation.parts():
             with self.devices.active():
@@ -129,19 +133,19 @@ class Runner:
         return total / validation.size
 
     def models(self, result: PyTree) -> list[AbstractTrainable]:
-        """One model per seed from `Loop.result` of a state on the devices."""
+        """One model per seed, from `Loop.result` of a state on the devices."""
         result = self.devices.local(result)
         rows = [result] if self.seeds == 1 else [jax.tree.map(lambda x, i=i: x[i], result) for i in range(self.seeds)]
         loop = self.devices.local(self.loop)
         return [loop.model(row) for row in rows]
 
     def keep_better(self, better: np.ndarray, state: TrainState, best: PyTree) -> PyTree:
-        """The results of seeds that are `better`; of the others `best`."""
+        """The new `best`: the result of `state` for the seeds that are `better` `(seeds,)`, the old `best` for the others."""
         return self._keep_better(better if self.seeds > 1 else better[0], self.loop.result(state), best)
 
 
 def _errors(loop: Loop, state: TrainState, batch: Callable, rows: PyTree, real) -> Float[Array, ""]:
-    """Sum of the errors of the samples that are `real`."""
+    """Sum of the validation errors of all `real` samples, over the batches made from `rows`."""
     model = loop.model(loop.result(state))
 
     def one(total, row):

@@ -1,4 +1,4 @@
-"""Training samples by number: whole samples of a steady dataset, windows of trajectories."""
+"""Training samples by number: samples of a steady dataset, or windows of trajectories."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from ..task.task import Fields, Task
 
 @dataclass(frozen=True)
 class Samples:
-    """The training samples of a dataset, read on the host when asked for.
+    """The training samples of a dataset, read on the host when they are asked for.
 
-    A sample of a steady task is one sample of the dataset. A sample of any other task is a window of `frames` instants;
-    each of the `starts` within every trajectory is one.
+    For a steady task, a training sample is one sample of the dataset. For any other task it is a window of `frames` consecutive
+    instants of a trajectory. A trajectory has `starts` windows; sample number n is window n % starts of trajectory n // starts.
     """
 
     task: Task
@@ -29,9 +29,10 @@ class Samples:
 
     @classmethod
     def of(cls, task: Task, dataset: Dataset, calls: int = 1) -> "Samples":
-        """The samples from which `calls` predictions in a row can be learned.
+        """The training samples for `calls` predictions in a row.
 
-        **Raises:** `ValueError` for a dataset that does not suit the task or whose trajectories are too short.
+        **Raises:** `ValueError` for a dataset that is empty, does not suit the task, or has too short trajectories; `KeyError`
+        for a missing field.
         """
         task.check(dataset)
         if not len(dataset):
@@ -49,12 +50,15 @@ class Samples:
 
     @property
     def nbytes(self) -> int:
-        """Of the whole dataset in single precision."""
+        """Size of the whole dataset in bytes, in single precision."""
         names = self.task.names()
         return sum(4 * math.prod(v.shape) for v in self.dataset.read(names, [0]).values()) * len(self.dataset)
 
     def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
-        """The samples of these numbers: arrays `(len(numbers), …)`, one read per field and per start within a trajectory."""
+        """The samples with these numbers: arrays `(len(numbers), …)` by name.
+
+        A field is read once per different window position. **Raises:** `ValueError` for NaN or infinity.
+        """
         trajectories, starts = np.divmod(numbers, self.starts)
         timed = [name for name in self.task.names() if self.task.is_timed(name)]
         still = [name for name in self.task.names() if name not in timed]
@@ -73,12 +77,12 @@ class Samples:
         return found
 
     def read_all(self) -> dict[str, np.ndarray]:
-        """All trajectories or steady samples."""
+        """All samples of the dataset, with whole trajectories."""
         return self._checked(self.dataset.read(self.task.names()), np.arange(len(self.dataset)))
 
     def _checked(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> dict[str, np.ndarray]:
         checked = {name: finite(name, values, positions) for name, values in arrays.items()}
-        # Masks and edges keep their type; values of all kinds become single precision.
+        # Masks and edges keep their dtype; fields, parameters and floating-point arrays become float32.
         values = dict(self.task.specs)
         return {
             k: v.astype(np.float32, copy=False) if k in values or v.dtype.kind == "f" else v for k, v in checked.items()
@@ -86,7 +90,11 @@ class Samples:
 
 
 class DeviceData(eqx.Module):
-    """All samples on the device, and batches cut from them by number."""
+    """All samples on the device, from which batches are cut by number.
+
+    **Fields:** `arrays`, those of `Samples.read_all`; `timed`, the names of the time-dependent ones; `frames` and `starts`, those
+    of `Samples`; `size`, the number of training samples.
+    """
 
     arrays: dict[str, Array]
     timed: tuple[str, ...] = eqx.field(static=True)
@@ -96,6 +104,7 @@ class DeviceData(eqx.Module):
 
     @classmethod
     def load(cls, samples: Samples) -> "DeviceData":
+        """Read all samples and put them on the default device."""
         arrays = {name: jnp.asarray(values) for name, values in samples.read_all().items()}
         timed = tuple(name for name in arrays if samples.task.is_timed(name))
         return cls(arrays, timed, samples.frames, samples.starts, len(samples))
@@ -104,7 +113,7 @@ class DeviceData(eqx.Module):
         return self.size
 
     def take(self, numbers: Int[Array, " batch"]) -> Fields:
-        """The samples of these numbers, with a leading batch axis."""
+        """The samples with these numbers: arrays by name with a leading batch axis."""
         trajectory, start = numbers // self.starts, numbers % self.starts
 
         def cut(values, i, s):

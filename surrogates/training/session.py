@@ -1,4 +1,4 @@
-"""A training from its first or restored state to its end: rounds, validation, checkpoints, interruption."""
+"""`Session`: a training run from its initial or restored state to its end, with validation, checkpoints and interruption."""
 
 import time
 from collections.abc import Callable
@@ -20,15 +20,15 @@ from .progress_line import ProgressLine
 from .runner import Runner, Validation
 from .sigterm import Sigterm
 
-Measure = Callable[[Any], float]  # of a model: the lower, the better
+Measure = Callable[[Any], float]  # the error of a model; lower is better
 
 
 class Session:
-    """One training: its states, its record and its folder.
+    """One training run: its state, its best result, its history and its folder.
 
-    `train` runs chunk after chunk. After every round the validation error decides about `best`. A checkpoint is written
-    every `checkpoint_every` seconds, at the end, at SIGTERM (then the process exits with status 143) and when the loss is no
-    longer finite.
+    `train` runs one chunk of steps after the other. After every round the models are validated, and the best result is kept. A
+    checkpoint is written every `checkpoint_every` seconds, at the end, after SIGTERM (the process then exits with status 143)
+    and when the loss is no longer finite.
     """
 
     def __init__(
@@ -53,17 +53,20 @@ class Session:
         self.done = 0
 
     def open(self, path: str | Path, identity: dict) -> None:
-        """Bind the training to a run folder, and go on from its newest checkpoint if it has one."""
+        """Use the run folder `path`, and continue from its newest checkpoint if it has one.
+
+        **Raises:** `ValueError` if the folder belongs to a run with another identity.
+        """
         self.folder = RunFolder.open(path, identity)
         restored = self.folder.restore((self.state, self.best))
         if restored is not None:
             (self.state, self.best), self.history = restored
 
     def train(self) -> None:
-        """Run to the end of the plan.
+        """Train to the end of the plan.
 
-        **Raises:** `FloatingPointError` when the loss is no longer finite, after saving the last good state; `SystemExit`
-        after SIGTERM.
+        **Raises:** `FloatingPointError` if the loss is no longer finite, after saving the last good state; `SystemExit` after
+        SIGTERM.
         """
         with Sigterm() as terminated:
             self.done = int(np.asarray(self.runner.devices.local(self.state.step)).max())
@@ -101,7 +104,7 @@ class Session:
             self.folder.log(self.history)
 
     def _errors(self) -> np.ndarray | None:
-        """Validation error of every seed."""
+        """Validation error of every seed, `(seeds,)`; None without validation."""
         match self.validation:
             case None:
                 return None
@@ -115,7 +118,7 @@ class Session:
         return self.plan.finished(self.done, self.history.rounds_since_best)
 
     def _lap(self) -> float:
-        """Seconds since the last call."""
+        """Seconds since the last call of this method."""
         before, self._clock = self._clock, time.monotonic()
         return self._clock - before
 

@@ -1,11 +1,14 @@
-"""SIGTERM as a request to finish the round and save."""
+"""`Sigterm` turns the signal SIGTERM into a request to save and stop."""
 
 import signal
 import threading
 
 
 class Sigterm:
-    """SIGTERM sets an event instead of ending the process (in the main thread only, where handlers can be set)."""
+    """Context manager inside which SIGTERM sets an event instead of ending the process: `with Sigterm() as event`.
+
+    It has an effect in the main thread only, because Python sets signal handlers only there.
+    """
 
     def __enter__(self) -> threading.Event:
         self.event = threading.Event()

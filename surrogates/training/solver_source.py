@@ -1,4 +1,4 @@
-"""Online training: every batch is drawn from the laws of a problem and solved inside the training loop."""
+"""`SolverSource`: online training, in which every batch is drawn from the laws of a problem and solved in the training loop."""
 
 from dataclasses import dataclass
 
@@ -16,17 +16,20 @@ from .batches import AbstractChunk, Whole
 
 @dataclass(frozen=True, eq=False)
 class SolverSource:
-    """Training data that a solver makes as they are needed, so that no sample is seen twice.
+    """Training data that a solver computes in the training loop: `fit(model, SolverSource(problem, 64, key), …)`.
 
-    Sample i depends on `fold_in(key, i)` only; sample numbers go on from step to step.
+    No sample is seen twice. Sample i depends on `fold_in(key, i)` only, and every step takes the next `batch_size` numbers.
 
     **Arguments:**
 
-    - `problem`: declares the laws of its inputs and `solve`.
+    - `problem`: a problem that declares `solve` and the laws of its inputs.
     - `grid`: points per axis, or a `Grid` on the problem's box.
-    - `key`: of the samples.
-    - `times`: instants of the trajectories, for problems in time: as many as one training sample of the task needs.
-    - `round`: steps of one round, after which validation data are looked at.
+    - `key`: random key of the samples.
+    - `times`: instants of the trajectories, for time-dependent problems: exactly as many as one training sample needs, which is
+      `task.mode.window()` without unrolling.
+    - `round`: number of steps between two validations.
+
+    **Raises:** `ValueError` for a problem without `solve`.
     """
 
     problem: Problem
@@ -52,7 +55,10 @@ class SolverSource:
         object.__setattr__(self, "round", round)
 
     def batches(self, task: Task, batch_size: int, calls: int) -> Whole:
-        """Batches for this task. **Raises:** `ValueError` if the grid or the instants do not suit it."""
+        """The batches for a task, for `calls` predictions in a row.
+
+        **Raises:** `ValueError` if the grid or the number of instants does not suit the task.
+        """
         if not task.domain.matches(self.grid):
             raise ValueError(f"the task lives on {task.domain!r}, the SolverSource on {self.grid}")
         instants = 0 if self.times is None else len(self.times)
@@ -63,7 +69,7 @@ class SolverSource:
         return Whole(Solved(self, batch_size), self.round, batch_size)
 
     def samples(self, numbers: Int[Array, " n"]) -> Fields:
-        """The inputs and solutions of the samples of these numbers."""
+        """Inputs and solutions of the samples with these numbers, by name, with a leading sample axis."""
 
         def one(number):
             inputs = self.problem.sample_inputs(jax.random.fold_in(self.key, number), self.grid, self.times)
@@ -73,7 +79,7 @@ class SolverSource:
 
 
 class Solved(AbstractChunk):
-    """Batches of a `SolverSource`; a row is the numbers of its samples."""
+    """Batches of a `SolverSource`. A row holds the numbers of the samples of a step."""
 
     source: SolverSource = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)

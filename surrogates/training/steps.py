@@ -1,4 +1,4 @@
-"""One step of an optimiser inside the training loop: optax, and methods that evaluate the objective themselves."""
+"""`AbstractStep`: an optimiser inside the training loop, from optax or one that evaluates the objective itself."""
 
 import abc
 from collections.abc import Callable
@@ -16,14 +16,15 @@ Residuals = Callable[[PyTree], tuple[PyTree, Outcome]]
 
 
 class Taken(eqx.Module):
-    """What one step did.
+    """The result of one optimiser step.
 
     **Fields:**
 
-    - `params`, `memory`: new parameters and new memory of the optimiser.
-    - `loss`, `outcome`: of the objective at the parameters before the step.
-    - `finite`: False where the loss or its gradient was not finite; training then stops.
-    - `accepted`: False where the step kept the parameters because no trial improved them; that is no failure.
+    - `params`: the new parameters.
+    - `memory`: the new memory of the optimiser.
+    - `loss`, `outcome`: value and outcome of the objective at the parameters before the step.
+    - `finite`: False if the loss or its gradient was not finite. Training then stops.
+    - `accepted`: False if the step kept the old parameters because no trial improved them. Training goes on.
     """
 
     params: PyTree
@@ -35,10 +36,11 @@ class Taken(eqx.Module):
 
 
 class AbstractStep(eqx.Module):
-    """An optimiser as the training loop runs it.
+    """An optimiser as the training loop uses it. optax optimisers are wrapped by `OptaxStep`; write a subclass for methods that
+    need several evaluations of the objective or its residuals.
 
-    **Fields:** `hold`, for how many steps the points of the objective stay the same. Methods with a memory of gradients
-    (quasi-Newton) hold them for 20 to 200 steps; when they change, `reset` is called.
+    **Fields:** `hold`: number of steps for which the points of the objective stay the same; 1 draws new points in every step.
+    Methods that remember gradients (quasi-Newton) hold the points for 20 to 200 steps. When the points change, `reset` is called.
     """
 
     hold: eqx.AbstractVar[int]
@@ -49,18 +51,24 @@ class AbstractStep(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, params: PyTree, memory: PyTree, value: Value, residuals: Residuals) -> Taken:
-        """One step. `value` and `residuals` are deterministic functions of the parameters.
+        """Take one step.
 
-        `residuals` raises `TypeError` for objectives that are no sum of squares.
+        **Arguments:**
+
+        - `params`: the parameters, a pytree of arrays.
+        - `memory`: the optimiser's memory.
+        - `value`: a deterministic function `params -> (loss, outcome)`.
+        - `residuals`: a deterministic function `params -> (residuals, outcome)`. It raises `TypeError` if the objective is no
+          `AbstractLeastSquares`.
         """
 
     @abc.abstractmethod
     def reset(self, memory: PyTree) -> PyTree:
-        """The memory when the points have changed."""
+        """The memory to continue with after the points of the objective have changed."""
 
 
 class OptaxStep(AbstractStep):
-    """Any optax optimiser; schedules count steps."""
+    """An optax optimiser as a step. Learning-rate schedules count steps. Its memory is kept when points change."""
 
     optimizer: optax.GradientTransformationExtraArgs = eqx.field(static=True)
     hold: int = eqx.field(static=True, default=1)
@@ -78,7 +86,10 @@ class OptaxStep(AbstractStep):
 
 
 def as_step(optimizer: optax.GradientTransformation | AbstractStep) -> AbstractStep:
-    """The optimiser as a step. **Raises:** `TypeError` for anything else, for example a learning rate."""
+    """An optax optimiser wrapped as a step; a step is returned unchanged.
+
+    **Raises:** `TypeError` for anything else, for example a learning rate.
+    """
     if isinstance(optimizer, AbstractStep):
         return optimizer
     if isinstance(optimizer, optax.GradientTransformation | optax.GradientTransformationExtraArgs):

@@ -1,4 +1,4 @@
-"""Supervised training: a loss between predictions and targets."""
+"""`Supervised`: training on a loss between predictions and targets."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,9 +24,11 @@ class Unroll:
 
     **Arguments:**
 
-    - `steps`: predictions in a row, 2 to 8; their losses are averaged.
-    - `gradient`: "full" differentiates through all of them; "last" takes the loss of the last one alone and lets no
-      gradient flow into those before it (pushforward, Brandstetter et al. 2022).
+    - `steps`: number of predictions in a row, 2 to 8.
+    - `gradient`: "full" averages the losses of all predictions and differentiates through all of them. "last" takes the loss of
+      the last prediction only, and no gradient flows into the earlier ones (pushforward, Brandstetter et al. 2022).
+
+    **Raises:** `ValueError` for `steps` below 1 or an unknown `gradient`.
     """
 
     steps: int = 1
@@ -38,14 +40,18 @@ class Unroll:
 
 
 class Supervised(AbstractObjective):
-    """Mean over the batch of a loss between prediction and target, in physical units.
+    """The mean over a batch of a loss between prediction and target, in physical units.
+
+    This is the default objective of network surrogates. `fit(model, data, loss=…, symmetry=…, unroll=…, dtype=…)` makes it from
+    these keywords. Validation uses the relative L2 error of one prediction.
 
     **Arguments:**
 
-    - `loss`: of one frame; `losses.RelativeL2()` by default.
-    - `symmetry`: every sample of a batch is replaced by a random image of it under this group.
-    - `unroll`: predictions in a row, for autoregressive tasks.
-    - `dtype`: what the network computes in, for example "bfloat16"; the loss and all states stay in the type of the
+    - `loss`: the loss of one frame: `losses.RelativeL2()`, `losses.RelativeH1()`, `losses.MSE()` or your own `losses.Loss`.
+    - `symmetry`: a group such as `surrogax.Dihedral()`; every sample is transformed by a random element of it in every step.
+      None for no augmentation.
+    - `unroll`: how many predictions in a row are trained, for autoregressive tasks; see `Unroll`.
+    - `dtype`: the type in which the network computes, for example "bfloat16". The loss and all states keep the type of the
       parameters.
     """
 
@@ -65,11 +71,12 @@ class Supervised(AbstractObjective):
         unroll: Unroll = Unroll(),
         dtype: str | None = None,
     ) -> "Supervised":
-        """The objective of `fit` for a network surrogate.
+        """The objective that `fit` makes for a network surrogate.
 
-        **Arguments:** as of the class; `data` are those of `fit`; `symmetry=True` is the group that their problem declares.
+        The arguments are those of the class, with `symmetry=True` for the symmetry group that the problem of `data` declares.
+        `data` are the training data of `fit`.
 
-        **Raises:** `ValueError` without data, for a group that is not declared, and for predictions in a row of a task that
+        **Raises:** `ValueError` without data, for `symmetry=True` if no group is declared, and for `unroll` with a task that
         cannot be rolled out.
         """
         if data is None:
@@ -94,7 +101,7 @@ class Supervised(AbstractObjective):
         return None
 
     def draw(self, state: None, batch: Fields | None, key: Array) -> tuple[Fields, Array, Array]:
-        """The batch, a key for the symmetries of its samples and one for what is random in the network."""
+        """The batch, a key for the random symmetries of its samples, and a key for the randomness of the network."""
         if batch is None:
             raise ValueError("Supervised needs data")
         k_symmetry, k_model = jax.random.split(key)
@@ -123,7 +130,7 @@ class Supervised(AbstractObjective):
         return None
 
     def validate(self, model: NetworkSurrogate, batch: Fields) -> Float[Array, " batch"]:
-        """Relative L2 error in physical units, one prediction ahead."""
+        """Relative L2 error of one prediction in physical units, `(batch,)`, whatever the training loss."""
         frames, _ = model.frames(Batch(batch, jnp.arange(len(jax.tree.leaves(batch)[0]))))
         return frame_losses(RelativeL2(), model.task, frames, batch)
 
@@ -131,7 +138,12 @@ class Supervised(AbstractObjective):
 def frame_losses(
     loss: Loss, task: Task, predicted: Float[Array, "batch frames *space c"], batch: Fields, call: int = 0
 ) -> Float[Array, " batch"]:
-    """The loss of every sample of a batch, averaged over the frames of prediction number `call`."""
+    """The loss of every sample of a batch, averaged over the frames of prediction number `call`.
+
+    `predicted` are its frames with channels and `batch` the arrays of the samples, both in physical units.
+
+    **Raises:** `ValueError` if prediction and targets differ in shape.
+    """
 
     def one(frames, fields):
         reference = task.wanted(fields, call)
@@ -144,9 +156,9 @@ def frame_losses(
 
 
 def transformed(task: Task, symmetry: Dihedral, batch: Fields, key: Array) -> Fields:
-    """A batch with every sample seen through a random element of the group.
+    """The batch with the fields of every sample transformed by a random element of the group.
 
-    **Raises:** `ValueError` for tasks on point clouds or on grids whose axes differ in layout.
+    **Raises:** `ValueError` for tasks on point clouds, or on grids whose axes have different layouts.
     """
     grid = task.domain.as_grid("symmetry=…")
     if len(set(grid.layouts)) != 1:

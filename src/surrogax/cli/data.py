@@ -49,7 +49,7 @@ class Generate:
         laws = {"darcy": {"a": law}, "poisson": {"f": random.GaussianField()}}
         declared = problem(self.problem, **laws.get(self.problem, {}))
         if declared.time is not None and self.frames < 2:
-            raise ValueError(f"{self.problem} is a problem in time: give --frames, 2 or more, and --until")
+            raise ValueError(f"{self.problem} is time-dependent: give --frames, 2 or more, and --until")
         times = np.linspace(0, self.until, self.frames) if declared.time is not None else None
         data = generate(declared, self.n, self.grid, jax.random.key(self.seed), refine=self.refine, times=times)
         write_well(self.out, data, name=self.problem)

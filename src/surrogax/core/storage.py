@@ -55,7 +55,7 @@ def load(path: str | os.PathLike) -> Any:
             case _:
                 loaded = _decode(tree, arrays, "")
         if arrays:
-            raise StorageError(f"holds the arrays {_some(set(arrays))}, of which its tree says nothing")
+            raise StorageError(f"holds the arrays {_some(set(arrays))}, which its header does not mention")
         return loaded
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StorageError(f"{path}: {error}") from error
@@ -212,7 +212,7 @@ def _decode(node: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
         case {"tag": str(tag), "fields": dict(fields)}:
             values = {k: _decode(v, arrays, f"{where}.{k}") for k, v in fields.items()}
             return _rebuild(_registered(tag, where), tag, values, where)
-    raise StorageError(f"the header has {node!r:.80} at {where or 'its root'}, which stands for no value")
+    raise StorageError(f"the header has {node!r:.80} at {where or 'its root'}, which describes no value")
 
 
 def _take(arrays: dict[str, np.ndarray], where: str) -> np.ndarray:
@@ -257,7 +257,7 @@ def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
         if "__check_init__" in vars(owner):
             try:
                 vars(owner)["__check_init__"](obj)
-            except Exception as error:  # the check of a class may meet anything in fields that are wrong
+            except Exception as error:  # a check may raise anything when fields have wrong values
                 raise StorageError(f"{where or 'the object'} is no valid {cls.__qualname__}: {error}") from error
     return obj
 
@@ -268,7 +268,7 @@ def _filled(blueprint: Any, values: dict[str, Any], where: str) -> Any:
         raise StorageError(f"{where or 'the object'} is built from a {type(blueprint).__name__}, which is no blueprint")
     try:
         skeleton = blueprint.skeleton()
-    except Exception as error:  # a builder may meet anything in settings that are wrong
+    except Exception as error:  # building may raise anything when settings have wrong values
         raise StorageError(f"{where or 'the object'} cannot be built from {blueprint!r:.200}: {error}") from error
     leaves = [(f"{where}{jax.tree_util.keystr(key)}", leaf) for key, leaf in _leaves(skeleton)]
     expected = {name: _form(leaf) for name, leaf in leaves if _is_array(leaf)}

@@ -83,17 +83,19 @@ class Box:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the axes."""
         return tuple(axis.name for axis in self.axes)
 
     @property
     def boundaries(self) -> tuple[Boundary | None, ...]:
+        """The boundary condition of every axis, None for an axis without one."""
         return tuple(axis.boundary for axis in self.axes)
 
     @property
     def conditions(self) -> tuple[Boundary, ...]:
-        """The boundary condition of every axis.
+        """The boundary condition of every axis, for a box in space.
 
-        **Raises:** `ValueError` if an axis has none, as a time axis.
+        **Raises:** `ValueError` if an axis has none, such as a time axis.
         """
         found: tuple[Boundary, ...] = tuple(axis.boundary for axis in self.axes if axis.boundary is not None)
         if len(found) < len(self.axes):
@@ -102,10 +104,12 @@ class Box:
 
     @property
     def lower(self) -> tuple[float, ...]:
+        """The start of every axis."""
         return tuple(axis.start for axis in self.axes)
 
     @property
     def extent(self) -> tuple[float, ...]:
+        """The length of every axis."""
         return tuple(axis.length for axis in self.axes)
 
     def grid(self, shape: "int | tuple[int, ...] | Grid") -> "Grid":
