@@ -172,7 +172,8 @@ def _errors(
     for m in metrics:
         if values[m].shape[2:] != (len(task.labels),):
             raise ValueError(
-                f"the metric {m!r} returned shape {values[m].shape[2:]} for {len(task.labels)} channels; expected one value per channel"
+                f"the metric {m!r} returned shape {values[m].shape[2:]} for {len(task.labels)} channels; expected one value "
+                "per channel"
             )
     return {(label, m): values[m][:, :, c] for c, label in enumerate(task.labels) for m in metrics}
 
