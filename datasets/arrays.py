@@ -39,6 +39,13 @@ def from_arrays(
     """
     if (grid is None) == (points is None):
         raise ValueError("from_arrays needs exactly one of grid=… and points=…")
+    groups = [list(group or ()) for group in (inputs, targets, parameters)]
+    names = [name for group in groups for name in group]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"from_arrays: {twice} are given twice among inputs, targets and parameters; every array needs a name of its own, "
+            'such as "u_now" and "u_next"'
+        )
     fields = {**(inputs or {}), **(targets or {})}
     main, places = grid if grid is not None else points, dict(elsewhere or {})
     if unknown := sorted(places.keys() - fields.keys()):

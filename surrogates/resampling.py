@@ -15,21 +15,24 @@ def resample(task: Task, fields: Fields, at: Place | None) -> Fields:
 
     **Raises:** `ValueError` if `at` is not a grid on the task's box.
     """
-    if at is None or not task.inputs or task.domain_of(fields) == at:
+    if at is None or task.domain_of(fields) == at:
         return fields
     own = task.domain_of(fields).as_grid("resampling input fields")
-    target = at.as_grid("resampling input fields")
-    if target.box != own.box:
-        raise ValueError(f"at={at} is not on the task's box {own.box}")
-    matrices = interpolation(own, target)
+    matrices = interpolation(own, at.as_grid("resampling input fields"))
+    here = [name for name in task.inputs if task.spec(name).domain == task.place]
     return {
-        k: apply_along_axes(jnp.asarray(v), matrices, int(task.spec(k).time)) if k in task.inputs else v
+        k: apply_along_axes(jnp.asarray(v), matrices, int(task.spec(k).time)) if k in here else v
         for k, v in fields.items()
     }
 
 
 def interpolation(source: Grid, target: Grid) -> list[np.ndarray]:
-    """One matrix `(target points, source points)` per axis: linear interpolation between two grids on the same box."""
+    """One matrix `(target points, source points)` per axis: linear interpolation between two grids on the same box.
+
+    **Raises:** `ValueError` if they are on different boxes.
+    """
+    if target.box != source.box:
+        raise ValueError(f"{target} is not on the box of {source}")
     return [
         linear_matrix(x, y, axis.length if layout == "periodic" else None)
         for x, y, axis, layout in zip(

@@ -95,6 +95,8 @@ def rolled_out(surrogate: "AbstractSurrogate", data: Dataset, steps: int, batch_
     """A dataset of `steps` predicted frames of every trajectory; see `AbstractSurrogate.rollout`."""
     task = surrogate.task
     task.check(data, targets=False)
+    if steps < 1:
+        raise ValueError(f"rollout: steps={steps}; expected 1 or more")
 
     def run(batch: Batch) -> dict[str, Array]:
         return split_frames(task, forecast(surrogate, batch, steps))

@@ -199,7 +199,9 @@ def output_place(task: Task, data: Dataset) -> Place | None:
     It is None if an input field tells these points, or if each sample has its own points; else it is the grid of the data.
     """
     told = any(task.spec(name).domain == task.place for name in task.inputs)
-    return None if told or not task.domain.fixed else data.grid
+    if told or not task.domain.fixed:
+        return None
+    return data.domains.get(task.place, task.domain).as_grid("predicting without input fields")
 
 
 @eqx.filter_jit

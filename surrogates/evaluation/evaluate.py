@@ -70,6 +70,12 @@ def evaluate(
     unknown = [m for m in metrics if m not in known_metrics()]
     if unknown:
         raise ValueError(f"evaluate: unknown metrics {unknown}; known: {known_metrics()}")
+    if rollout is not None and rollout < 1:
+        raise ValueError(f"evaluate(rollout={rollout}): expected a number of frames, 1 or more")
+    if batch_size < 1:
+        raise ValueError(f"evaluate(batch_size={batch_size}): expected 1 or more")
+    if empty := [name for name, data in datasets.items() if not len(data)]:
+        raise ValueError(f"evaluate: the datasets {empty} hold no samples")
     key = jax.random.key(0) if key is None else key
     rows, missing, errors = [], [], {}
     for data_name, data in datasets.items():
@@ -85,6 +91,7 @@ def evaluate(
                     missing.append(f"{', '.join(cannot)} of {name}: it has neither std nor samples here")
                 if not can:
                     continue
+                dt = member.task.dt
                 measured = _errors(member, data, can, rollout, batch_size, samples, key)
                 times = _timing(member, data, batch_size) if timing and seed == 0 else (None, None)
                 for (field, metric), values in measured.items():
@@ -107,7 +114,7 @@ def evaluate(
                                 ms_per_sample=times[1],
                                 parameters=member.parameters,
                                 label_error=(data.attributes.get("label_error") or {}).get(field),
-                                time=None if member.task.dt is None else (step + 1) * member.task.dt,
+                                time=None if dt is None else (step + (member.task.mode.history > 0)) * dt,
                             )
                         )
     return Table(rows, missing, errors)
@@ -118,7 +125,11 @@ def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) ->
     if rollout and not surrogate.capabilities.autoregressive:
         return "not autoregressive"
     here = surrogate.task.domain
-    if data.domain != here and here.fixed and not surrogate.capabilities.resolution_free:
+    if (
+        data.domains.get(surrogate.task.place, here) != here
+        and here.fixed
+        and not surrogate.capabilities.resolution_free
+    ):
         return f"fitted on {here} and not resolution free"
     return None
 
@@ -158,6 +169,12 @@ def _errors(
         values = _measure(metrics, predicted, task, batch.fields, frames, data.domains[task.place])
         parts.append(jax.tree.map(lambda x, n=real: np.asarray(x[:n]), values))
     values = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+    for m in metrics:
+        if values[m].shape[2:] != (len(task.labels),):
+            raise ValueError(
+                f"the metric {m!r} returned shape {values[m].shape[2:]} for {len(task.labels)} channels; expected one value "
+                "per channel"
+            )
     return {(label, m): values[m][:, :, c] for c, label in enumerate(task.labels) for m in metrics}
 
 

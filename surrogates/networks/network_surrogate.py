@@ -37,9 +37,12 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
     @property
     def capabilities(self) -> Capabilities:
         abilities = self.network.abilities
+        # Only inputs that live with the targets can be brought to another grid of theirs.
+        together = all(self.task.spec(name).domain == self.task.place for name in self.task.inputs)
         return Capabilities(
-            resolution_free=self.task.domain.fixed and abilities.resolution_free,
-            any_points=abilities.any_points,
+            resolution_free=self.task.domain.fixed and together and abilities.resolution_free,
+            # Increments add to the last frame, which is known where the inputs are.
+            any_points=abilities.any_points and not self.task.mode.increments,
             needs_input=bool(self.task.inputs or self.task.parameters),
             autoregressive=self.task.mode.rolls_out,
             self_contained=self.network.config.self_contained,
@@ -49,7 +52,7 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
         return jax.tree.map(lambda y: y[0], self.call_batch(Batch.of(fields), at))
 
     def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
-        if at is not None and not self.network.abilities.any_points:
+        if at is not None and not self.capabilities.any_points:
             # Such a network predicts at the points of its inputs, so the inputs are interpolated to the wanted points first.
             fields = jax.vmap(lambda sample, _: resample(self.task, sample, at))(batch.fields, batch.numbers)
             batch = Batch(fields, batch.numbers)
@@ -103,6 +106,10 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
         `points` `(n, d)` are physical coordinates; in a space-time task time is the first one. The network must have the ability
         `any_points`.
         """
+        if self.task.mode.increments:
+            raise ValueError(
+                "at_points: increments add to the last frame, which is known at the points of the inputs alone"
+            )
         inputs = self.task.pack_at(fields, points)
         if self.network.abilities.batched:
             y = self.network(jax.tree.map(lambda x: x[None], inputs), key=None, state=self.state, train=False)[0][0]
@@ -117,8 +124,7 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
         return Supervised.of(self.task, data, **options)
 
     def renewed(self, key: Array) -> "NetworkSurrogate":
-        network = self.network.config.build(self.task.signature, key)
-        return eqx.tree_at(lambda s: s.network, self, network)
+        return NetworkSurrogate.build(self.network.config, self.task, key)
 
 
 def _cast(tree: PyTree, dtype: str | None) -> PyTree:

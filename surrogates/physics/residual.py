@@ -82,6 +82,7 @@ class Residual(AbstractLeastSquares):
 
     def residuals(self, model: NetworkSurrogate, points: PyTree) -> tuple[PyTree, Outcome]:
         problem, (inside, sides, start) = self.problem, points
+        self._check(model)
         equations = jax.tree.leaves(problem.residual(*self._jets(model, inside)))
         conditions = [
             jax.tree.leaves(condition.residual([self._jets(model, c)[0] for c in held], self._inputs(held[0])))
@@ -101,6 +102,18 @@ class Residual(AbstractLeastSquares):
 
     def validate(self, model: NetworkSurrogate, batch: Fields) -> NoReturn:
         raise TypeError("Residual has no use for validation data; give fit(…, val=measure), a function of the model")
+
+    def _check(self, model: NetworkSurrogate) -> None:
+        """`ValueError` for a model that cannot be asked for the problem's unknowns at single points of its box."""
+        task = model.task
+        if not model.network.abilities.any_points:
+            raise ValueError(
+                f"Residual asks at single points, where {type(model.network).__name__} cannot answer (any_points)"
+            )
+        if set(task.labels) != set(self.problem.unknowns):
+            raise ValueError(f"Residual: the task predicts {task.labels}, the unknowns of {self.problem!r} are others")
+        if task.domain.as_grid("Residual").box != self.problem.box:
+            raise ValueError(f"Residual: the task lives on {task.domain!r}, {self.problem!r} on {self.problem.box}")
 
     def _with_numbers(self, points: Float[Array, "n d"], key: Array) -> Collocation:
         grid, names = self.problem.box.grid(2), enumerate(self.problem.laws.items())
@@ -131,7 +144,7 @@ class Residual(AbstractLeastSquares):
             return values
 
         names = problem.coordinates
-        jets = {u: Jet.of(unknown(i), collocation.points, names) for i, u in enumerate(problem.unknowns)}
+        jets = {u: Jet.of(unknown(model.task.labels.index(u)), collocation.points, names) for u in problem.unknowns}
         return Jets(jets), self._inputs(collocation)
 
 

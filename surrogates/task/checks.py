@@ -22,6 +22,8 @@ def finite(name: str, values: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
     **Raises:** `ValueError` that names the field and the positions of the samples that hold NaN or infinity.
     """
+    if np.iscomplexobj(values):
+        raise ValueError(f"field {name!r} is complex; store its real and imaginary parts as two components")
     if not np.isfinite(values).all():
         bad = positions[~np.isfinite(values.reshape(len(values), -1)).all(1)]
         raise ValueError(

@@ -58,6 +58,11 @@ class AbstractMode(abc.ABC):
         """The output of a network, split into frames; a steady output is one frame."""
 
     @property
+    def slides(self) -> bool:
+        """Whether a training sample may start anywhere in a trajectory: only where inputs are given that tell the place."""
+        return self.history > 0
+
+    @property
     @abc.abstractmethod
     def increments(self) -> bool:
         """Whether networks predict the differences of successive frames."""
@@ -117,6 +122,8 @@ class Steady(AbstractMode):
             raise ValueError(
                 f"fields {timed} have a time axis: pass mode=Autoregressive(history=1) or mode=SpaceTime(frames)"
             )
+        if given := [name for name in targets if name in inputs]:
+            raise ValueError(f"targets {given} are inputs as well: a steady surrogate would be given the answer")
 
     def out_channels(self, channels: int) -> int:
         return channels

@@ -46,4 +46,6 @@ class Moments:
     def normalizer(self) -> Normalizer:
         """The normaliser of all values counted so far; a component that is constant gets the standard deviation 1."""
         std = np.sqrt(self.squares / max(self.count, 1))
-        return Normalizer(jnp.asarray(self.mean, jnp.float32), jnp.asarray(np.where(std > 0, std, 1.0), jnp.float32))
+        # Of a constant in double precision the deviation is rounding, far below what single precision resolves.
+        std = np.where(std > 1e-9 * np.abs(self.mean), std, 1.0)
+        return Normalizer(jnp.asarray(self.mean, jnp.float32), jnp.asarray(std, jnp.float32))

@@ -55,7 +55,9 @@ def statistics(
                 valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1])) if spec.time else valid
             moments[name].add(values, valid)
             if name in increments:
-                moments[f"Δ{name}"].add(np.diff(values, axis=1), None if valid is None else valid[:, 1:])
+                # Differences of unsigned integers would wrap around.
+                steps = np.diff(values.astype(np.result_type(values, np.float32), copy=False), axis=1)
+                moments[f"Δ{name}"].add(steps, None if valid is None else valid[:, 1:])
             if name in sums:
                 sums[name] = sums[name] + values.sum(0, np.float64)
     means = {name: jnp.asarray(total / len(train), jnp.float32) for name, total in sums.items()}

@@ -71,7 +71,8 @@ class Task(eqx.Module):
         **Arguments:**
 
         - `train`: the training data.
-        - `inputs`: name or names of input fields and parameters; `"*"` is every field and parameter, `()` none.
+        - `inputs`: name or names of input fields and parameters; `"*"` is every field and parameter,
+          apart from the targets of a mode without history; `()` is none.
         - `targets`: name or names of the fields to predict, all on one domain.
         - `mode`: how time enters, for example `Autoregressive(history=4)`; `Steady()` by default.
 
@@ -79,9 +80,12 @@ class Task(eqx.Module):
         for time axes that do not suit the mode, and for NaN or infinity in the data.
         """
         everything = tuple(name for name, spec in train.fields.items() if spec.role != "domain")
-        inputs, targets = _listed(inputs, everything), _listed(targets, everything)
+        targets = _listed(targets, everything)
+        inputs = _listed(inputs, tuple(n for n in everything if mode.history or n not in targets))
         if not targets:
             raise ValueError(f"Task.fit needs targets; this dataset has {everything}")
+        if not len(train):
+            raise ValueError("Task.fit needs samples; the dataset holds none")
         specs = {name: train.spec(name) for name in dict.fromkeys(inputs + targets)}
         check_fields(specs, targets)
         mode.check(specs, inputs, targets)
@@ -222,6 +226,11 @@ class Task(eqx.Module):
             own, other = dict(self.domains)[spec.domain], dataset.domains[found.domain]
             if spec.role == "field" and not own.matches(other):
                 raise ValueError(f"the task was fitted on {own!r}, the dataset lives on {other!r}")
+        step = time_step(dataset.times) if self.mode.ahead else None
+        if self.dt is not None and step is not None and abs(step - self.dt) > 1e-3 * abs(self.dt):
+            raise ValueError(
+                f"the task was fitted on instants {self.dt:g} apart, those of the dataset are {step:g} apart"
+            )
         wanted = self.mode.window() if targets else self.mode.history
         if self.mode.ahead and dataset.instants < wanted:
             raise ValueError(f"{dataset.instants} instants are too few: {self.mode!r} needs {wanted}")
@@ -246,12 +255,20 @@ class Task(eqx.Module):
         cloud at which output is wanted; by default the points of the sample.
         """
         place = self.domain_of(fields) if at is None else at
+        if place.ndim != self.domain.ndim or place.sites(fields).points.ndim != place.space_axes + 1:
+            raise ValueError(f"at={at!r}: expected one set of points in {self.domain.ndim} dimensions for all samples")
         return self.pack_for(fields, self._sites(self.mode.domain(place, self.dt), fields))
 
     def pack_at(self, fields: Fields, points: Float[Array, "n d"]) -> Inputs:
         """`pack` with the output wanted at single points, given in physical coordinates `(n, d)`. In a space-time task time is
-        the first coordinate."""
-        scaled = self.mode.domain(self.domain, self.dt).scaled(points)
+        the first coordinate.
+
+        **Raises:** `ValueError` for points of another dimension.
+        """
+        asked = self.mode.domain(self.domain, self.dt)
+        if points.shape[-1] != asked.ndim:
+            raise ValueError(f"points of shape {points.shape}: expected {asked.ndim} coordinates")
+        scaled = asked.scaled(points)
         return self.pack_for(fields, Sites(scaled, jnp.ones(points.shape[:-1], scaled.dtype)))
 
     def pack_for(self, fields: Fields, query: Sites) -> Inputs:

@@ -106,7 +106,7 @@ def fit(
     if isinstance(model, AbstractDirectFit):
         unused = {
             "optimizer": optimizer, "objective": objective, "epochs": epochs, "steps": steps, "run": run, "mesh": mesh,
-            "patience": patience, "stream": stream, "batch_size": None if batch_size == 20 else batch_size,
+            "patience": patience, "key": key, "stream": stream, "batch_size": None if batch_size == 20 else batch_size,
             "seeds": None if seeds == 1 else seeds, "ema": ema or None, **options,
         }  # fmt: skip
         return _fit_directly(model, data, val, [name for name, value in unused.items() if value is not None])
@@ -120,6 +120,8 @@ def fit(
     for name, value in (("batch_size", batch_size), ("check_every", check_every)):
         if value < 1:
             raise ValueError(f"fit({name}={value}): expected 1 or more")
+    if not 0 <= ema < 1:
+        raise ValueError(f"fit(ema={ema}): expected a decay of 0 (no average) or more and below 1, for example 0.999")
 
     samples = Samples.of(_task(models[0]), data, objective.calls) if isinstance(data, Dataset) else None
     held_out = Samples.of(_task(models[0]), val) if isinstance(val, Dataset) else None

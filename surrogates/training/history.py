@@ -56,14 +56,19 @@ class History:
     @property
     def best_error(self) -> np.ndarray:
         """Lowest validation error so far of every seed, `(seeds,)`; infinity before the first one."""
-        return np.nanmin(self.val, axis=0) if self.val else np.full(self.seeds, np.inf)
+        return self._ranked.min(0) if self.val else np.full(self.seeds, np.inf)
 
     @property
     def rounds_since_best(self) -> int:
         """Number of epochs since the last improvement of the best validation error of any seed."""
         if not self.val:
             return 0
-        return len(self.val) - 1 - int(np.max(np.argmin(self.val, axis=0)))
+        return len(self.val) - 1 - int(np.max(np.argmin(self._ranked, axis=0)))
+
+    @property
+    def _ranked(self) -> np.ndarray:
+        """Validation errors `(rounds, seeds)` with infinity for NaN."""
+        return np.nan_to_num(self.val, nan=np.inf, posinf=np.inf)
 
     def plot(self):
         """A matplotlib figure of training loss and validation error per epoch: the mean over seeds, and their range as a band."""

@@ -22,8 +22,9 @@ _SAMPLES = 256  # number of samples of a larger dataset that enter its identity
 def identity_of(value: Any, _seen: tuple[int, ...] = ()) -> Any:
     """A tree of strings, numbers, lists and dicts. It is equal for two objects if they have the same type and content.
 
-    An array enters by dtype, shape and checksum. A function enters by its name, its constants, its defaults and the values that
-    it closes over, so that all numbers inside an optax optimiser or schedule count. Any other object enters by its fields.
+    An array enters by dtype, shape and checksum. A function enters by its name, instructions, constants, defaults, the values
+    that it closes over, and the numbers, strings, arrays and functions of its own module that it names, so that all numbers
+    inside an optax optimiser or a schedule count. Any other object enters by its fields, not by the code of its methods.
     Nothing depends on memory addresses, on the `repr` of objects or on the process.
     """
     if id(value) in _seen:
@@ -54,7 +55,8 @@ def identity_of(value: Any, _seen: tuple[int, ...] = ()) -> Any:
         case types.FunctionType():
             cells = [cell.cell_contents for cell in value.__closure__ or ()]
             defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-            return [_name(value), _code(value.__code__, value.__doc__), inner(cells), inner(defaults)]
+            code = _code(value.__code__, value.__doc__)
+            return [_name(value), code, inner(cells), inner(defaults), inner(_globals(value))]
         case types.MethodType():
             return [_name(value.__func__), inner(value.__self__)]
         case functools.partial():
@@ -110,3 +112,20 @@ def _constant(value: Any) -> Any:
         case frozenset():  # `x in {"a", "b"}`; the order of a set of strings differs from process to process
             return sorted(map(repr, value))
     return repr(value)
+
+
+def _globals(function: types.FunctionType) -> dict[str, Any]:
+    """What a function reads of its module by name: values that do not change in place, and the module's own functions."""
+    found = {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    fixed = (bool, int, float, complex, str, tuple, np.ndarray, np.generic, jax.Array)
+    own = (types.FunctionType, functools.partial)
+    return {
+        name: value
+        for name, value in sorted(found.items())
+        if isinstance(value, fixed) or (isinstance(value, own) and value.__module__ == function.__module__)
+    }
+
+
+def _names(code: types.CodeType) -> set[str]:
+    nested = (_names(c) for c in code.co_consts if isinstance(c, types.CodeType))
+    return set(code.co_names).union(*nested)

@@ -20,6 +20,7 @@ class Samples:
 
     For a steady task, a training sample is one sample of the dataset. For any other task it is a window of `frames` consecutive
     instants of a trajectory. A trajectory has `starts` windows; sample number n is window n % starts of trajectory n // starts.
+    Where no given frame tells the place of a window, only the first window of a trajectory is one.
     """
 
     task: Task
@@ -39,6 +40,7 @@ class Samples:
             raise ValueError("the dataset holds no samples")
         frames = task.mode.window(calls)
         starts = dataset.instants - frames + 1 if frames else 1
+        starts = starts if task.mode.slides else min(starts, 1)
         if starts < 1:
             raise ValueError(
                 f"{dataset.instants} instants are too few for {calls} predictions in a row of {task.mode!r}"

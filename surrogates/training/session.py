@@ -1,6 +1,7 @@
 """`Session`: a training run from its initial or restored state to its end, with validation, checkpoints and interruption."""
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,19 @@ class Session:
                 if self._finished():
                     break
         self.line.close(self.history)
+        if self.history.val and not np.isfinite(self.history.best_error).all():
+            warnings.warn(
+                "fit: the validation error was never finite, so that `best` is the last state; a sample whose target is zero "
+                "has no relative error",
+                stacklevel=3,
+            )
 
     def _end_round(self) -> None:
         errors = self._errors()
         if errors is not None:
-            better = errors < self.history.best_error
+            best = self.history.best_error
+            # Until an error is finite the latest state is the best one; the initial weights never are.
+            better = (errors < best) | ~np.isfinite(best)
             if better.any():
                 self.best = self.runner.keep_better(better, self.state, self.best)
         self.history.close(errors, self._lap())

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 
 from ...core.domains import Grid
 from ...solvers.pde.declaration import Problem
+from ..task.statistics import time_step
 from ..task.task import Fields, Task
 from .batches import AbstractChunk, Whole
 
@@ -66,6 +67,9 @@ class SolverSource:
             raise ValueError(
                 f"SolverSource has {instants} instants; one training sample of {task!r} has {task.mode.window(calls)}"
             )
+        step = time_step(self.times)
+        if task.dt is not None and step is not None and abs(step - task.dt) > 1e-3 * abs(task.dt):
+            raise ValueError(f"the task has instants {task.dt:g} apart, those of the SolverSource are {step:g} apart")
         return Whole(Solved(self, batch_size), self.round, batch_size)
 
     def samples(self, numbers: Int[Array, " n"]) -> Fields:

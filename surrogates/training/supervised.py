@@ -163,6 +163,10 @@ def transformed(task: Task, symmetry: Dihedral, batch: Fields, key: Array) -> Fi
     grid = task.domain.as_grid("symmetry=…")
     if len(set(grid.layouts)) != 1:
         raise ValueError(f"symmetries act on grids of one layout, this task lives on {grid}")
+    if len(set(grid.box.extent)) != 1:
+        raise ValueError(f"the symmetries of the square need axes of one length, this task lives on {grid}")
+    if len(task.domains) > 1:
+        raise ValueError(f"symmetry=… needs all fields on one domain, this task has {len(task.domains)}")
     size = len(next(iter(batch.values())))
     elements = jax.vmap(symmetry.random)(jax.random.split(key, size))
 

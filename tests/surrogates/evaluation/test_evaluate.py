@@ -1,5 +1,6 @@
 """`evaluate` and the views of its table, against errors computed by hand."""
 
+import inspect
 import json
 from dataclasses import replace
 
@@ -135,9 +136,19 @@ def test_rollout_rows_count_steps_after_the_context_frames(timed):
     frames = Scaled(task, 0.5).rollout(data, 3)
     np.testing.assert_allclose(frames["w"][:, 2], frame, rtol=1e-5)
     np.testing.assert_array_equal(frames.times, [1.0, 1.5, 2.0])
-    lines = table.plot("rel_l2", x="t").axes[0].lines
-    assert [list(line.get_xdata()) for line in lines] == [[1, 2, 3]]
-    np.testing.assert_allclose(lines[0].get_ydata(), [r.mean for r in table.rows])
+    assert [row.time for row in table.rows] == [0.5, 1.0, 1.5], "since the last frame that is given"
+    for x, places in (("t", [0.5, 1.0, 1.5]), ("step", [1, 2, 3])):
+        (axes,) = table.plot("rel_l2", x=x).axes
+        (line,) = axes.lines
+        assert list(line.get_xdata()) == places and axes.get_xlabel() == x
+        np.testing.assert_allclose(line.get_ydata(), [r.mean for r in table.rows])
+    without = replace(table, rows=[replace(row, time=None) for row in table.rows])
+    (axes,) = without.plot("rel_l2", x="t").axes
+    assert list(axes.lines[0].get_xdata()) == [1, 2, 3] and axes.get_xlabel() == "step"
+    with pytest.raises(ValueError, match="expected 't' or 'step'"):
+        inspect.unwrap(sx.Table.plot)(table, x="frame")
+    with pytest.raises(ValueError, match="plot: no row has a frame and y='rmse'"):
+        table.plot("rmse")
 
 
 def test_without_rollout_the_next_frame_is_measured(timed):
