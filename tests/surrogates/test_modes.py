@@ -108,10 +108,13 @@ def test_a_space_time_task_sees_and_predicts_a_stretch_of_instants(timed):
     assert task.split(frames)["q"].shape == (4, N, 2)
 
 
-def test_space_time_windows_start_anywhere_and_a_static_input_needs_no_history(timed):
+def test_space_time_windows_start_anywhere_only_where_a_given_frame_tells_their_place(timed):
+    """A static input says nothing about when a window starts: several windows would be contradictory labels of one input."""
+    following = Samples.of(sx.Task.fit(timed, ("k", "w"), "w", mode=sx.SpaceTime(3, history=1)), timed)
+    assert (following.frames, following.starts) == (4, T - 3)
     task = sx.Task.fit(timed, "k", "w", mode=sx.SpaceTime(4))
     samples = Samples.of(task, timed)
-    assert (samples.frames, samples.starts) == (4, T - 3)
+    assert (samples.frames, samples.starts) == (4, 1)
     sample = {name: jnp.asarray(values) for name, values in timed[0].items()}
     np.testing.assert_array_equal(task.wanted(sample)[..., 0], timed["w"][0, :4])
     with pytest.raises(ValueError, match="3 instants are too few"):
