@@ -118,7 +118,7 @@ def test_space_time_windows_start_anywhere_only_where_a_given_frame_tells_their_
     sample = {name: jnp.asarray(values) for name, values in timed[0].items()}
     np.testing.assert_array_equal(task.wanted(sample)[..., 0], timed["w"][0, :4])
     with pytest.raises(ValueError, match="3 instants are too few"):
-        task.check(sx.from_arrays({"k": timed["k"], "w": timed["w"][:, :3]}, grid=timed.grid, times=np.arange(3)))
+        task.check(sx.from_arrays({"k": timed["k"], "w": timed["w"][:, :3]}, grid=timed.grid, times=timed.times[:3]))
 
 
 def test_single_points_of_space_and_time_are_asked_in_physical_units(timed):

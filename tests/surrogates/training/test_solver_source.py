@@ -69,12 +69,16 @@ def test_training_meets_new_samples_in_every_step_and_goes_on_with_the_next_ones
 
 
 def test_trajectories_have_the_instants_of_one_training_sample(heat):
-    times = np.linspace(0, 0.02, 3)
+    times = np.linspace(0, 1, 3)
     task = sx.Task.of(heat, 16, mode=sx.SpaceTime(3))
     batches = sx.SolverSource(heat, 16, KEY, times=times).batches(task, 2, 1)
     batch = eqx.filter_jit(batches.chunk.batch)(jnp.arange(2))
     assert batch["u"].shape == (2, 3, 16)
     np.testing.assert_allclose(batch["u"][:, 0], batch["u0"], atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"the task has instants 0\.5 apart, those of the SolverSource are 0\.01 apart"
+    ):
+        sx.SolverSource(heat, 16, KEY, times=np.linspace(0, 0.02, 3)).batches(task, 2, 1)
     with pytest.raises(ValueError, match=r"SolverSource has 4 instants; one training sample of Task.* has 3"):
         sx.SolverSource(heat, 16, KEY, times=np.linspace(0, 1, 4)).batches(task, 2, 1)
     with pytest.raises(ValueError, match="SolverSource has 0 instants"):
