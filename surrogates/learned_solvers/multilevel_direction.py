@@ -1,7 +1,4 @@
-"""`MultilevelDirection`: a learned search direction, linear in the residual, on as many levels as the grid has."""
-
-import math
-from typing import Any
+"""`MultilevelDirection`: a learned search direction, linear in the residual, on levels that follow the connected parts of a domain."""
 
 import equinox as eqx
 import jax
@@ -9,122 +6,175 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...core.storage import register
+from ...solvers.kernels.component_levels import ComponentLevel, Components, coarsened
+from ...solvers.kernels.multigrid import generalised_inverse
+from ...solvers.linear.operators.laplacian import as_diffusion
 from ...solvers.linear.preconditioning import AbstractPreconditioner
 from ..trainable import AbstractTrainable
 from .direction_objective import DirectionObjective
-from .layers import convolve, initial_kernel, interpolated, pooled
-from .stencil_geometry import Geometry, Units, coarsened, geometry_of
+from .layers import initial_kernel
+from .stencil_geometry import level_of
+
+# Before training: the reciprocal Chebyshev nodes of [1/2, 2] (a relaxation of 3 steps), the weight of the smoothing of the
+# interpolation, and that of the coarse correction.
+_START = (0.526, 0.8, 1.667, 0.5, 1.0)
 
 
 @register("MultilevelDirection")
 class MultilevelDirection(AbstractPreconditioner, AbstractTrainable):
-    """A search direction q = N(A) r for the operator A u = −∇·(a∇u) + shift · u, by a U-Net with the same weights on every level.
+    """A search direction q = N(A) r for the operator A u = −∇·(a∇u) + shift · u, with the same weights on every level.
 
-    A level maps features x of the residual to z:
+    With B the matrix of a level, scaled to a diagonal of 1, and fields g of gates, a level maps a residual r to z:
 
-        t = x + g₁ ⊙ K₁ x,   y = t + g₂ ⊙ K₂ P level(pool t),   z = y + g₃ ⊙ K₃ y,
+        r ← r − B gⱼ r three times, z the sum of the gⱼ r;   e = P level(Pᵀ r),  z ← z + e,  r ← r − B e;
+        the three steps in reverse order;                   P = (I − g₄ B) g₅ P₀.
 
-    with 3ᵈ convolutions K, linear interpolation P and gates g. The gates are fields that a small nonlinear network computes from
-    the geometry of the level (open faces, shift, fluid fraction); `bind` computes them once per operator. The coarsest level,
-    whose shortest side is at most `coarsest`, omits y.
+    P₀ is constant on the connected components of blocks of two points per axis (`kernels.component_levels`): every component is
+    an unknown of its own, so thin walls separate on coarse levels too. The gates are positive fields that a small nonlinear
+    network computes from the geometry of the level (walls, shift, neighbours); `bind` computes levels and gates once per
+    operator. A level of at most `coarsest` unknowns is solved by its inverse.
 
-    N is linear in r, so residuals of any scale and distribution are treated alike, and nonlinear in the domain, as in Lan et al.
-    (2024, arXiv 2310.00177). The same weights serve every grid size: twice the points per axis is one more level. The network
-    does not apply A, a transform or a relaxation.
+    N is linear in r, so residuals of any scale and distribution are treated alike; nonlinear in the domain, as in Lan et al.
+    (2024, arXiv 2310.00177); and symmetric, so that `DeepCG`'s two previous directions are all it needs. The same weights serve
+    every grid size. Periodic axes are rings on all levels.
 
-    Variable coefficients enter by a symmetric scaling with the local mean of the open faces. Periodic axes are treated as walls
-    without flux, which costs iterations.
-
-    Before training q is close to Σ_levels 4^level P pool r, the additive multilevel preconditioner of Bramble, Pasciak and Xu
-    (1990).
+    It works less well where a block has more components than `slots`, and where coefficients differ by decades without a wall:
+    weakly coupled points count as connected.
 
     **Arguments:**
 
     - `dim`: number of space dimensions.
-    - `channels`: channels of the residual's features. 4 needs about 10 % more iterations than 8, with a third of the arithmetic.
     - `hidden`: hidden channels of the network that computes the gates.
-    - `coarsest`: levels are added until the shortest side is at most this.
+    - `slots`: components of a block that are kept apart.
+    - `coarsest`: the largest number of unknowns of the coarsest level. 256 unknowns are a matrix of 256 kB.
     - `key`: random key of the initial weights.
     """
 
-    lift: Float[Array, "..."]
-    kernels: Float[Array, "..."]
-    readout: Float[Array, "..."]
     geometry: list[tuple[Float[Array, "..."], Float[Array, "..."]]]
+    base: Float[Array, "2 5"]
     dim: int = eqx.field(static=True)
+    slots: int = eqx.field(static=True)
     coarsest: int = eqx.field(static=True)
 
-    def __init__(self, dim: int, channels: int = 4, hidden: int = 8, coarsest: int = 3, *, key: Array):
-        self.dim, self.coarsest = dim, coarsest
-        keys = jax.random.split(key, 6)
-        window = (3,) * dim
-        point = (1,) * dim
-        centre = (1,) * dim
-        start = jax.random.normal(keys[0], (channels,)) / math.sqrt(channels)
-        self.lift = (0.1 * initial_kernel(keys[2], *window, 1, channels)).at[centre].add(start)
-        kernels = 0.1 * jax.vmap(lambda k: initial_kernel(k, *window, channels, channels))(jax.random.split(keys[1], 3))
-        self.kernels = kernels.at[(1, *centre)].add(4 * jnp.eye(channels))
-        self.readout = (start / (start @ start)).reshape(*point, channels, 1)
-        sizes = [(*window, 2 + dim, hidden), (*window, hidden, hidden), (*point, hidden, 3 * channels)]
-        kernels = [initial_kernel(k, *size) for k, size in zip(keys[3:], sizes, strict=True)]
-        self.geometry = [(k, jnp.zeros(k.shape[-1])) for k in [*kernels[:2], 0.3 * kernels[2]]]
+    def __init__(self, dim: int, hidden: int = 8, slots: int = 4, coarsest: int = 256, *, key: Array):
+        self.dim, self.slots, self.coarsest = dim, slots, coarsest
+        sizes = [(2, 4, hidden), (2, hidden, hidden), (1, hidden, len(_START))]
+        kernels = [initial_kernel(k, *size) for k, size in zip(jax.random.split(key, 3), sizes, strict=True)]
+        self.geometry = [(k, jnp.zeros(k.shape[-1])) for k in [*kernels[:2], 0.1 * kernels[2]]]
+        self.base = jnp.log(jnp.asarray([_START, _START]))
 
     @property
     def state(self) -> None:
         return None
 
-    def objective(self, data: None = None, **options: Any) -> DirectionObjective:
+    def objective(self, data: None = None, **options) -> DirectionObjective:
         """The default objective of `fit`: `DirectionObjective` with these options, of which `systems=…` is required."""
         return DirectionObjective(**options)
 
     def renewed(self, key: Array) -> "MultilevelDirection":
         hidden = self.geometry[0][1].shape[0]
-        return MultilevelDirection(self.dim, self.lift.shape[-1], hidden, self.coarsest, key=key)
+        return MultilevelDirection(self.dim, hidden, self.slots, self.coarsest, key=key)
 
     def bind(self, operator) -> "BoundDirection":
-        """The direction for this operator, with the gates of every level.
+        """The direction for this operator, with its levels and their gates.
 
         **Raises:** `TypeError` for an operator that cannot be written as a `linear.Diffusion`.
         """
-        geometry, units = jax.tree.map(lambda x: x.astype(self.lift.dtype), geometry_of(operator))
-        fluid, gates = geometry.fluid, [self._gates(geometry)]
-        while min(geometry.shape) > self.coarsest:
-            geometry = coarsened(geometry)
-            gates.append(self._gates(geometry))
-        return BoundDirection(self.lift, self.kernels, self.readout, fluid, units, tuple(gates))
+        level, alone = level_of(operator)
+        dtype, stages, spacing = self.base.dtype, [], list(as_diffusion(operator, "MultilevelDirection").spacing)
+        scale, unscale = _scales(level)
+        connected = level.count() > 0
+        mean = (connected * unscale**2).sum() / jnp.maximum(connected.sum(), 1)
+        outer = jnp.sqrt(mean) * (connected * scale)[..., 0]
+        while level.shift.size > self.coarsest and (axes := _coarsened_axes(level, spacing)):
+            below, transfer = coarsened(level, axes, self.slots)
+            scale_below, unscale_below = _scales(below)
+            scaled = jax.tree.map(lambda x: x.astype(dtype), _scaled(level, scale))
+            gates = self._gates(scaled, finest=not stages)
+            transfer = transfer.scaled(unscale, scale_below)
+            stages.append(Stage(scaled, gates, jax.tree.map(lambda x: x.astype(dtype), transfer)))
+            level, scale, unscale = below, scale_below, unscale_below
+            spacing = [h * (1 + (axis in axes)) for axis, h in enumerate(spacing)]
+        last = _scaled(level, scale)
+        inverse = generalised_inverse(last.dense(last.size))
+        return BoundDirection(tuple(stages), inverse.astype(dtype), outer.astype(dtype), (mean * alone).astype(dtype))
 
-    def _gates(self, geometry: Geometry) -> Float[Array, "3 *n c"]:
-        x = geometry.features
+    def _gates(self, level: ComponentLevel, finest: bool) -> Float[Array, "5 *n k"]:
+        """The gates of a scaled level, from its shift, the sum of its couplings, and whether it is the finest."""
+        present = level.size
+        neighbours = jax.vmap(level.neighbours, in_axes=-1, out_axes=-1)
+        x = jnp.stack([present, level.shift, level.neighbours(present), present * finest], -1)
         for i, (kernel, bias) in enumerate(self.geometry):
-            x = convolve(x, kernel) + bias
-            x = jax.nn.relu(x) if i < 2 else x
-        gates = jnp.stack(jnp.split(1 + x, 3, axis=-1))
-        return gates * geometry.fluid[..., None]
+            y = x @ kernel[0] + bias
+            x = jax.nn.relu(y + neighbours(x) @ kernel[1]) if i < 2 else y
+        return jnp.moveaxis(jnp.exp(self.base[0 if finest else 1] + x), -1, 0) * present
+
+
+class Stage(eqx.Module):
+    """A level of a bound direction: its matrix scaled to a diagonal of 1, its gates and the transfer to the next level.
+
+    The `size` of the scaled level is the diagonal: 1, and 0 at slots that are not used.
+    """
+
+    level: ComponentLevel
+    gates: Float[Array, "5 *n k"]
+    transfer: Components
+
+    def product(self, z: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
+        """B z."""
+        return self.level.size * z - self.level.neighbours(z)
+
+    def relaxed(self, z, r, steps: tuple[int, ...]):
+        """z and r after relaxation steps with the gates `steps`."""
+        for step in steps:
+            move = self.gates[step] * r
+            z, r = z + move, r - self.product(move)
+        return z, r
 
 
 class BoundDirection(eqx.Module):
     """A `MultilevelDirection` for one operator: the linear map from a residual r `(*n)` to a direction q `(*n)`.
 
-    It computes in the dtype of the weights and returns the dtype of r.
+    It computes in the dtype of the weights and returns the dtype of r. q does not depend on the units of the coefficient.
     """
 
-    lift: Float[Array, "..."]
-    kernels: Float[Array, "..."]
-    readout: Float[Array, "..."]
-    fluid: Float[Array, "*n"]
-    units: Units
-    gates: tuple[Float[Array, "..."], ...]
+    stages: tuple[Stage, ...]
+    inverse: Float[Array, "N N"]
+    scaling: Float[Array, "*n"]
+    alone: Float[Array, "*n"]
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        own = r.astype(self.lift.dtype)
-        x = convolve((self.units.scaling * own)[..., None], self.lift) * self.fluid[..., None]
-        q = self.units.scaling * convolve(self._level(x, 0), self.readout)[..., 0]
-        return (q + self.units.solid_inverse * own).astype(r.dtype)
+        own = r.astype(self.scaling.dtype)
+        q = self.scaling * self._level((self.scaling * own)[..., None], 0)[..., 0]
+        return (q + self.alone * own).astype(r.dtype)
 
-    def _level(self, x, level: int):
-        before, coarse, after = self.gates[level]
-        t = x + before * convolve(x, self.kernels[0])
-        if level + 1 < len(self.gates):
-            smooth = self._level(pooled(t, range(t.ndim - 1)), level + 1)
-            t = t + coarse * convolve(interpolated(smooth, t.shape[:-1]), self.kernels[1])
-        return t + after * convolve(t, self.kernels[2])
+    def _level(self, r, depth: int):
+        if depth == len(self.stages):
+            return jnp.matmul(self.inverse, r.ravel(), precision="highest").reshape(r.shape)
+        stage = self.stages[depth]
+        smoothing, weight = stage.gates[3:]
+        z, r = stage.relaxed(0, r, (0, 1, 2))
+        coarse = self._level(stage.transfer.transpose(weight * (r - stage.product(smoothing * r))), depth + 1)
+        e = weight * stage.transfer(coarse)
+        e = e - smoothing * stage.product(e)
+        return stage.relaxed(z + e, r - stage.product(e), (2, 1, 0))[0]
+
+
+def _scales(level: ComponentLevel) -> tuple[Float[Array, "*n k"], Float[Array, "*n k"]]:
+    """d^(−1/2) and d^(1/2) with the diagonal d of the level; 0 where it has no equation."""
+    diagonal = level.shift + level.open()
+    used = diagonal > 0
+    root = jnp.sqrt(jnp.where(used, diagonal, 1))
+    return used / root, used * root
+
+
+def _scaled(level: ComponentLevel, scale: Float[Array, "*n k"]) -> ComponentLevel:
+    """The level with a diagonal of 1, which its `size` holds (0 at slots that are not used)."""
+    return ComponentLevel(level.scaled_couplings(scale), level.shift * scale**2, (scale > 0) * jnp.ones_like(scale), level.periodic)
+
+
+def _coarsened_axes(level: ComponentLevel, spacing: list[float]) -> tuple[int, ...]:
+    """The axes whose spacing is less than twice the smallest, so that the couplings of the next level are of one size."""
+    can = [axis for axis, n in enumerate(level.shape) if n > 1]
+    finest = min((spacing[axis] for axis in can), default=0.0)
+    return tuple(axis for axis in can if spacing[axis] < 2 * finest)
