@@ -13,16 +13,26 @@ and point sources. The classical methods:
 "untrained" is the direction as it was initialised, "paper" the paper's network with its loss and data in 2D, if it was
 trained by `tools/train_deepcg.py paper` (box only: it sees no obstacles).
 
-    python benchmarks/deep_cg.py [--quick | --smoke]
+Then deep CG, CG and multigrid-PCG on the unseen domains of `common/unseen_domains.py` (mazes, spirals, rooms, porous media, rings,
+3D), with three right-hand sides each (ones, white noise, a source and a sink), to 1e-4 and 1e-6 in float64 and to 1e-4 in
+float32. A step is one direction and one update; the safeguard of deep CG takes a second product with A per step. Systems
+that CG does not solve in 5000 steps count with 5000. Finished domains are kept in `runs/` until the script ends.
+
+    python benchmarks/deep_cg.py [--quick | --smoke | --unseen]
 
 Flops per step are XLA's count of the compiled step (operator, network or preconditioner, vector operations); triangular
 solves are counted by hand, set-up is not counted. Seconds are per right-hand side without set-up, median of repeats.
---quick: two right-hand sides per kind, no repeats; --smoke: one, on 16², the box and the discs, to 1e-4, four methods.
+--quick: two right-hand sides per kind, no repeats, four unseen domains; --smoke: one, on 16², the box and the discs, to 1e-4,
+four methods, one unseen domain; --unseen: the unseen domains alone, the rest from the last record.
 Last line: the smallest ratio of mean iterations, CG over deep CG, over all right-hand sides, domains and tolerances (64²
-and `_2x`: 128²), the largest share of fallback steps of any case, failures, and mean iterations at 64² to 1e-6.
+and `_2x`: 128²), the largest share of fallback steps of any case, failures, and mean iterations at 64² to 1e-6; of the unseen
+systems the share with less than a tenth of the steps of CG, the median ratio of steps, the ratio of seconds (deep CG over CG,
+median over float64 systems) and the number not solved.
 """
 
 import dataclasses
+import json
+import shutil
 import statistics
 from pathlib import Path
 from typing import NamedTuple
@@ -32,18 +42,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg as spla
-from common.command_line import options
+from common.command_line import RESULTS, options
 from common.record import record
 from common.systems import WALLS, balls, nodes, poisson
 from common.timing import repeated
+from common.unseen_domains import Domain, consistent, parts, unseen_domains
 
 import surrogax as sx
 from surrogax.core import storage
+from surrogax.solvers.kernels import stencil
 from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, IncompleteCholesky, Multigrid
 from surrogax.solvers.linear.operators.sparsity_pattern import symmetric_entries
 from surrogax.surrogates.learned_solvers import MultilevelDirection, ritz_mix, ritz_vectors, sine_mix
 
 PAPER = Path(__file__).parents[1] / "runs" / "deepcg-paper-2d-64.sgx"
+UNSEEN = Path(__file__).parents[1] / "runs" / "deep_cg_unseen"
 
 
 class Size(NamedTuple):
@@ -56,11 +69,12 @@ class Size(NamedTuple):
     count: int  # of right-hand sides per kind
     ritz: int
     repeats: int
+    unseen: slice
 
 
-FULL = Size((64, 128), slice(None), (1e-4, 1e-6), slice(None), count=6, ritz=300, repeats=5)
-QUICK = FULL._replace(count=2, ritz=100, repeats=1)
-SMOKE = Size((16,), slice(0, None, 2), (1e-4,), slice(4), count=1, ritz=20, repeats=1)
+FULL = Size((64, 128), slice(None), (1e-4, 1e-6), slice(None), count=6, ritz=300, repeats=5, unseen=slice(None))
+QUICK = FULL._replace(count=2, ritz=100, repeats=1, unseen=slice(3, 19, 4))
+SMOKE = Size((16,), slice(0, None, 2), (1e-4,), slice(4), count=1, ritz=20, repeats=1, unseen=slice(4, 5))
 
 
 def domains(n: int) -> dict[str, tuple[Diffusion, np.ndarray]]:
@@ -148,7 +162,7 @@ def methods(operator, solid) -> dict[str, tuple]:
     n = operator.shape[0]
     factor = IncompleteCholesky().bind(operator)
     triangles = 4 * symmetric_entries(operator)[2].size + 2 * n * n
-    untrained = jax.tree.map(lambda x: x.astype(jnp.float32), MultilevelDirection(2, 4, 8, key=jax.random.key(0)))
+    untrained = jax.tree.map(lambda x: x.astype(jnp.float32), MultilevelDirection(2, key=jax.random.key(0)))
     listed = {
         "deep CG": (bound(operator, DeepCG(sx.load("deepcg-poisson-64"))), 0),
         "CG": (CG(max_steps=5000), 0),
@@ -217,6 +231,64 @@ def measure(size: Size) -> list[dict]:
     return cases
 
 
+def measure_unseen(size: Size) -> list[dict]:
+    """A row per domain, precision, tolerance and right-hand side, with the steps and seconds of every method."""
+    rows = []
+    for name, domain in list(unseen_domains().items())[size.unseen]:
+        kept = UNSEEN / f"{name.replace(' ', '_')}.json"
+        if size is FULL and kept.exists():
+            rows += json.loads(kept.read_text())
+            continue
+        found = []
+        for precision in (("float64", "float32") if size is FULL else ("float64",)):
+            for rtol in ((1e-4, 1e-6) if precision == "float64" else (1e-4,)):
+                found += _unseen(name, domain, precision, rtol, size.repeats)
+        if size is FULL:
+            UNSEEN.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(found))
+        rows += found
+    return rows
+
+
+def _unseen(name: str, domain: Domain, precision: str, rtol: float, repeats: int) -> list[dict]:
+    shape, boundaries = domain.solid.shape, domain.boundaries
+    plain = Diffusion(stencil.unit_faces(shape, boundaries, precision), shape, (1.0,) * len(shape), boundaries)
+    operator = plain.with_obstacle(domain.solid, domain.condition)
+    zero, rng = np.zeros(shape), np.random.default_rng(2024)
+    fluid = np.flatnonzero(parts(domain) == np.bincount(parts(domain)[~domain.solid]).argmax())
+    zero.flat[fluid[len(fluid) // 5]], zero.flat[fluid[-len(fluid) // 7]] = 1, -1
+    walls = np.asarray(operator.mv(jnp.ones(shape, precision)))
+    kinds = {"ones": np.ones(shape), "noise": rng.normal(size=shape), "points": zero}
+    kinds = {kind: consistent(b, domain, np.where(domain.solid, 0, walls)) for kind, b in kinds.items()}
+    kinds = {kind: b for kind, b in kinds.items() if np.abs(b).max() > 1e-9}
+    b = jnp.asarray(np.stack(list(kinds.values())), precision)
+    found = [{"domain": name, "precision": precision, "rtol": rtol, "kind": kind} for kind in kinds]
+    methods = {"CG": CG(max_steps=5000), "deep CG": DeepCG(sx.load("deepcg-poisson-64")), "MG-PCG": CG(Multigrid())}
+    for method, recipe in methods.items():
+        made = dataclasses.replace(bound(operator, recipe), rtol=jnp.asarray(rtol))
+        stats = run(operator, made, b)
+        took = statistics.median(repeated(run, operator, made, b, repeats=repeats)) / len(b)
+        for row, steps, status in zip(found, np.asarray(stats.iterations), np.asarray(stats.status), strict=True):
+            row[method] = {"steps": int(steps), "solved": bool(status == 0), "seconds": took}
+    for row in found:
+        steps = "  ".join(f"{m} {row[m]['steps']:5d}{' ' if row[m]['solved'] else '!'}" for m in methods)
+        print(f"{name:42s} {precision} {rtol:.0e} {row['kind']:6s} {steps}", flush=True)
+    return found
+
+
+def unseen_numbers(rows: list[dict]) -> dict:
+    ratios = np.array([row["deep CG"]["steps"] / row["CG"]["steps"] for row in rows])
+    seconds = [row["deep CG"]["seconds"] / row["CG"]["seconds"] for row in rows if row["precision"] == "float64"]
+    return {
+        "unseen_share_tenth": float((ratios < 0.1).mean()),
+        "unseen_median": float(np.median(ratios)),
+        "unseen_systems": len(rows),
+        "unseen_unsolved": sum(not row["deep CG"]["solved"] for row in rows),
+        "unseen_unsolved_cg": sum(not row["CG"]["solved"] for row in rows),
+        "seconds_ratio_cg": float(np.median(seconds)),
+    }
+
+
 def print_losses(cases: list[dict]) -> None:
     """Every classical method that needs fewer iterations, flops or seconds than deep CG in a case."""
     print("\nLosses of deep CG to classical methods (its value / theirs, where theirs is smaller):")
@@ -235,11 +307,17 @@ def print_losses(cases: list[dict]) -> None:
 
 
 def main() -> None:
-    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE)
+    unseen_only = {"action": "store_true", "help": "the unseen domains alone, the rest from the last record"}
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, unseen=unseen_only)
     size = arguments.size
     jax.config.update("jax_enable_x64", True)
+    rows = measure_unseen(size)
+    if arguments.unseen:
+        before = json.loads((RESULTS / "deep_cg.json").read_text())["values"]
+        return record("deep_cg", arguments, {**before, **unseen_numbers(rows), "unseen": rows})
     cases = measure(size)
     print_losses(cases)
+    shutil.rmtree(UNSEEN, ignore_errors=True)
 
     def chosen(method, **where):
         return [c for c in cases if c["method"] == method and all(c[k] == v for k, v in where.items())]
@@ -263,7 +341,7 @@ def main() -> None:
         "mgpcg_iterations": mean_iterations("MG-PCG"),
         "deepcg_iterations": mean_iterations("deep CG"),
     }
-    record("deep_cg", arguments, {**values, "cases": cases})
+    record("deep_cg", arguments, {**values, **unseen_numbers(rows), "cases": cases, "unseen": rows})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Models that `fit` trains and that run inside linear solvers: search directions for `linear.DeepCG`, preconditioners for `CG`.
 
 - `MultilevelDirection`, `DirectionNetwork`: search directions. `DirectionObjective` trains them on an `AbstractSystems`
-  (`RandomDomains`, `SineSystems`). `DirectionFamily` joins trained directions of several space dimensions.
+  (`MixedDomains`, `RandomDomains`, `SineSystems`). `DirectionFamily` joins trained directions of several space dimensions.
 - `GraphPreconditioner`: a preconditioner by a `GraphNetwork`. `PreconditionerObjective` trains it.
 """
 
@@ -9,8 +9,10 @@ from .direction_family import DirectionFamily as DirectionFamily
 from .direction_network import DirectionNetwork as DirectionNetwork
 from .direction_objective import DirectionObjective as DirectionObjective
 from .direction_systems import AbstractSystems as AbstractSystems
+from .direction_systems import MixedDomains as MixedDomains
 from .direction_systems import RandomDomains as RandomDomains
 from .direction_systems import SineSystems as SineSystems
+from .direction_systems import mixed_domain as mixed_domain
 from .direction_systems import random_domain as random_domain
 from .direction_systems import ritz_mix as ritz_mix
 from .direction_systems import ritz_vectors as ritz_vectors

@@ -59,21 +59,45 @@ class RandomDomains(AbstractSystems):
     steps: int = eqx.field(static=True, default=16)
 
     def sample(self, key, count):
-        k_domain, k_basis, k_mix = jax.random.split(key, 3)
-        operator = random_domain(k_domain, self.side, self.dim)
-        values, vectors = ritz_vectors(operator, self.steps, k_basis)
-        inverse = jnp.where(values > 1e-5, 1 / jnp.maximum(values, 1e-5), 0)
+        k_domain, k_systems = jax.random.split(key)
+        return _with_solutions(random_domain(k_domain, self.side, self.dim), self.steps, k_systems, count)
 
-        def pair(key):
-            c = mixed_coefficients(key, self.steps)
-            e = jnp.tensordot(c * inverse, vectors, 1, precision="highest")
-            r = operator.mv(e)
-            size = jnp.linalg.norm(r)
-            usable = jnp.isfinite(size) & (size > 0)  # false if the obstacles fill the box
-            scale = 1 / jnp.where(usable, size, 1)
-            return jnp.where(usable, scale * e, 0), jnp.where(usable, scale * r, 0)
 
-        return operator, *jax.vmap(pair)(jax.random.split(k_mix, count))
+class MixedDomains(AbstractSystems):
+    """−Δ on a mixture of domains: 40 % those of `RandomDomains`, 30 % mazes, 30 % porous media.
+
+    A maze has walls of one point and channels of 1 to 5 points, between which every cell opens one wall. A porous medium is a
+    box of which up to 35 % of the points, drawn one by one, are solid. Each of their axes is a ring (25 %) or has two sides; on
+    sides and on solid points, u = 0 or the flux is zero. Solutions are those of `RandomDomains`.
+
+    **Arguments:** `side`, `dim`, `steps`: as in `RandomDomains`.
+    """
+
+    side: int = eqx.field(static=True)
+    dim: int = eqx.field(static=True, default=2)
+    steps: int = eqx.field(static=True, default=16)
+
+    def sample(self, key, count):
+        k_domain, k_systems = jax.random.split(key)
+        return _with_solutions(mixed_domain(k_domain, self.side, self.dim), self.steps, k_systems, count)
+
+
+def _with_solutions(operator: Diffusion, steps: int, key: Array, count: int):
+    """The operator, `count` random solutions e and right-hand sides r = A e with ‖r‖ = 1."""
+    k_basis, k_mix = jax.random.split(key)
+    values, vectors = ritz_vectors(operator, steps, k_basis)
+    inverse = jnp.where(values > 1e-5, 1 / jnp.maximum(values, 1e-5), 0)
+
+    def pair(key):
+        c = mixed_coefficients(key, steps)
+        e = jnp.tensordot(c * inverse, vectors, 1, precision="highest")
+        r = operator.mv(e)
+        size = jnp.linalg.norm(r)
+        usable = jnp.isfinite(size) & (size > 0)  # false if the obstacles fill the box
+        scale = 1 / jnp.where(usable, size, 1)
+        return jnp.where(usable, scale * e, 0), jnp.where(usable, scale * r, 0)
+
+    return operator, *jax.vmap(pair)(jax.random.split(key=k_mix, num=count))
 
 
 def sine_mix(shape: tuple[int, ...], key: Array) -> Float[Array, "*n"]:
@@ -153,6 +177,47 @@ def random_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
     shift = jnp.where(fluid, shift, 2.0 * dim)
     faces = stencil.open_faces(fluid.astype(shift.dtype), boundaries)
     return Diffusion(faces, box.shape, (1.0,) * dim, boundaries, shift)
+
+
+def mixed_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
+    """−Δ with spacing 1 on side^dim points, on a domain of `MixedDomains`. All axes are written as rings, most with closed faces."""
+    keys = jax.random.split(key, 7)
+    points = jnp.stack(jnp.meshgrid(*[jnp.arange(side)] * dim, indexing="ij"))
+    kind = jax.random.uniform(keys[0])
+    porous = jax.random.bernoulli(keys[1], jax.random.uniform(keys[2], maxval=0.35), points.shape[1:])
+    fluid = jnp.where(kind < 0.7, ~_maze_walls(keys[3], points, side), ~porous)
+    ring = jax.random.bernoulli(keys[4], 0.25, (dim,))
+    fixed_sides = jax.random.bernoulli(keys[5], 0.5, (dim, 2)) & ~ring[:, None]
+    fixed_walls = jax.random.bernoulli(keys[6], 0.3)
+    open_to = fluid.astype(jnp.float32)
+    faces = stencil.open_faces(open_to, ("periodic",) * dim)
+    last = [points[axis] == side - 1 for axis in range(dim)]
+    faces = [jnp.where(last[axis] & ~ring[axis], 0, face) for axis, face in enumerate(faces)]
+    shift = jnp.zeros(fluid.shape)
+    for axis, x in enumerate(points):
+        ends = jnp.where(x == 0, fixed_sides[axis, 0], False), jnp.where(last[axis], fixed_sides[axis, 1], False)
+        shift += sum(end.astype(shift.dtype) for end in ends)
+        for step, end in ((1, x == 0), (-1, last[axis])):
+            beside = jnp.roll(1 - open_to, step, axis)
+            shift += fixed_walls * jnp.where(end & ~ring[axis], 0, beside)
+    shift = jnp.where(fluid, shift, 2.0 * dim)
+    mixed = Diffusion(faces, fluid.shape, (1.0,) * dim, ("periodic",) * dim, shift)
+    plain = random_domain(key, side, dim)
+    closed = [stencil.pad_axis(face, axis, 0, 1) for axis, face in enumerate(plain.faces)]
+    plain = Diffusion(closed, mixed.shape, mixed.spacing, mixed.boundaries, plain.shift)
+    return jax.tree.map(lambda a, b: jnp.where(kind < 0.4, a, b), plain, mixed)
+
+
+def _maze_walls(key: Array, points: Array, side: int) -> Bool[Array, "*n"]:
+    """The walls of a maze: of the walls towards the next cells along the axes, every cell has opened one."""
+    k_width, k_choice = jax.random.split(key)
+    pitch = jax.random.randint(k_width, (), 2, 7)
+    cell, at_wall = points // pitch, points % pitch == pitch - 1
+    scores = jax.random.uniform(k_choice, points.shape)
+    own = jax.vmap(lambda score: score[tuple(cell)])(scores)
+    opened = jnp.argmax(jnp.where((cell + 1) * pitch < side, own, -1), 0)
+    passable = (at_wall.sum(0) == 1) & jnp.take_along_axis(at_wall, opened[None], 0)[0]
+    return at_wall.any(0) & ~passable
 
 
 def _obstacle(key: Array, points: Array, side: int) -> Bool[Array, "*n"]:
