@@ -13,8 +13,8 @@ and point sources. The classical methods:
 "untrained" is the direction as it was initialised, "paper" the paper's network with its loss and data in 2D, if it was
 trained by `tools/train_deepcg.py paper` (box only: it sees no obstacles).
 
-Then deep CG, CG and multigrid-PCG on the unseen domains of `common/unseen_domains.py` (mazes, spirals, rooms, porous media, rings,
-3D), with three right-hand sides each (ones, white noise, a source and a sink), to 1e-4 and 1e-6 in float64 and to 1e-4 in
+Then deep CG, CG and multigrid-PCG on the unseen domains of `common/unseen_domains.py` (mazes, spirals, rooms, porous media,
+rings, 3D), with three right-hand sides each (ones, white noise, a source and a sink), to 1e-4 and 1e-6 in float64 and to 1e-4 in
 float32. A step is one direction and one update; the safeguard of deep CG takes a second product with A per step. Systems
 that CG does not solve in 5000 steps count with 5000. Finished domains are kept in `runs/` until the script ends.
 
@@ -240,8 +240,8 @@ def measure_unseen(size: Size) -> list[dict]:
             rows += json.loads(kept.read_text())
             continue
         found = []
-        for precision in (("float64", "float32") if size is FULL else ("float64",)):
-            for rtol in ((1e-4, 1e-6) if precision == "float64" else (1e-4,)):
+        for precision in ("float64", "float32") if size is FULL else ("float64",):
+            for rtol in (1e-4, 1e-6) if precision == "float64" else (1e-4,):
                 found += _unseen(name, domain, precision, rtol, size.repeats)
         if size is FULL:
             UNSEEN.mkdir(parents=True, exist_ok=True)

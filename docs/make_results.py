@@ -113,7 +113,15 @@ def deep_cg(values: dict) -> list[str]:
         label = f"{c['side']}², {c['domain']}, {c['rtol']:.0e}"
         cost = (c["flops"] / 1e6, 1e3 * c["seconds"], c["fallbacks"])
         rows.append([label, c["method"], *c["iterations"].values(), *cost])
-    return [*numbers_of(values), "", "Mean iterations by right-hand side:", *table(names, rows)]
+    lines = [*numbers_of(values), "", "Mean iterations by right-hand side:", *table(names, rows)]
+    methods = ["CG", "deep CG", "MG-PCG"]
+    unseen: dict[tuple, list] = {}
+    for row in values["unseen"]:
+        found = unseen.setdefault((row["domain"], row["precision"], row["rtol"]), [])
+        found.append([f"{row[m]['steps']}{'' if row[m]['solved'] else ' (not solved)'}" for m in methods])
+    rows = [[f"{name}, {precision}, {rtol:.0e}", *("; ".join(x) for x in zip(*found, strict=True))]
+            for (name, precision, rtol), found in unseen.items()]  # fmt: skip
+    return [*lines, "", "Unseen domains, steps for each right-hand side:", *table(["domain", *methods], rows)]
 
 
 def learning_to_relax(values: dict) -> list[str]:

@@ -572,7 +572,7 @@ def measure(direction):
         os.kill(os.getpid(), signal.SIGKILL)
     return float(abs(direction.lift).sum())
 
-direction = MultilevelDirection(2, 2, 2, key=jax.random.key(0))
+direction = MultilevelDirection(2, 2, coarsest=8, key=jax.random.key(0))
 objective = DirectionObjective(RandomDomains(6, steps=4), domains=2, lanes=1)
 fit = sx.fit(direction, objective=objective, val=measure, optimizer=optax.adam(1e-2), steps=12, check_every=4,
              checkpoint_every=0, run=sys.argv[1], progress=False)

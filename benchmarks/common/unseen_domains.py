@@ -1,6 +1,7 @@
-"""Domains on which no search direction was trained: other generators, sizes and parameters than `learned_solvers.MixedDomains`."""
+"""Domains on which no search direction was trained: generators, sizes and parameters differ from `MixedDomains`."""
 
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -12,7 +13,7 @@ class Domain(NamedTuple):
     """Solid points, the condition on them, and the boundaries of the axes."""
 
     solid: np.ndarray
-    condition: str
+    condition: Literal["dirichlet", "neumann"]
     boundaries: tuple[Boundary, ...]
 
 
@@ -24,7 +25,7 @@ def spiral(n: int, width: int) -> np.ndarray:
     while high - low > pitch and right - left > pitch:
         corners += [(low, right), (high, right), (high, left), (low + pitch, left)]
         low, left, high, right = low + pitch, left + pitch, high - pitch, right - pitch
-    for (a, b), (c, d) in zip(corners, corners[1:], strict=False):
+    for (a, b), (c, d) in pairwise(corners):
         solid[min(a, c) : max(a, c) + 1, min(b, d) : max(b, d) + 1] = True
     return solid
 
@@ -60,7 +61,7 @@ def rooms(shape: tuple[int, int], counts: tuple[int, int], door: int, rng) -> np
         across, along = np.moveaxis(solid, axis, 0), [0, *cuts[1 - axis], shape[1 - axis]]
         across[cuts[axis]] = True
         for cut in cuts[axis]:
-            for start, end in zip(along, along[1:], strict=False):
+            for start, end in pairwise(along):
                 place = rng.integers(start + 1, end - door)
                 across[cut, place : place + door] = False
     return solid
@@ -74,6 +75,7 @@ def grains(shape: tuple[int, ...], fraction: float, size: float, rng) -> np.ndar
 
 def unseen_domains() -> dict[str, Domain]:
     rng = lambda: np.random.default_rng(7)  # noqa: E731
+    fixed: tuple[Boundary, ...]
     fixed, free, ring = ("dirichlet", "dirichlet"), ("neumann", "neumann"), ("periodic", "dirichlet")
     plain = lambda *shape: np.zeros(shape, bool)  # noqa: E731
     x, y = np.indices((96, 160))

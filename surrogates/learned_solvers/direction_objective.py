@@ -47,6 +47,7 @@ class DirectionObjective(AbstractObjective):
     - `systems`: draws operators and right-hand sides, for example `RandomDomains(side=64)`.
     - `loss`: with q = network(r) and d, which is q made A-orthogonal to the two directions before,
       "energy" is −log(x + 0.02) with x = (dᵀr)²/(dᵀA d · eᵀr), the fraction of the error's energy that a step along d removes;
+      "rate" is log(1 − x + 0.001), which goes on to tell good directions apart where x is almost 1;
       "residual" is ‖r − α A q‖² with α = qᵀr/qᵀA q, for ‖r‖ = 1 (Kaneda et al., eq. 8). Neither depends on the scale of q. The
       iteration minimises the energy; the residual gives the rough part of the error more weight than the smooth part.
     - `domains`, `lanes`: number of operators, and of systems per operator.
@@ -56,14 +57,14 @@ class DirectionObjective(AbstractObjective):
     """
 
     systems: AbstractSystems
-    loss: Literal["residual", "energy"] = eqx.field(static=True, default="energy")
+    loss: Literal["residual", "energy", "rate"] = eqx.field(static=True, default="energy")
     domains: int = eqx.field(static=True, default=8)
     lanes: int = eqx.field(static=True, default=2)
     renew: int = eqx.field(static=True, default=2)
 
     def __check_init__(self):
-        if self.loss not in ("residual", "energy"):
-            raise ValueError(f"DirectionObjective: loss={self.loss!r}; use 'residual' or 'energy'")
+        if self.loss not in ("residual", "energy", "rate"):
+            raise ValueError(f"DirectionObjective: loss={self.loss!r}; use 'residual', 'energy' or 'rate'")
 
     @property
     def calls(self) -> int:
@@ -125,6 +126,8 @@ class DirectionObjective(AbstractObjective):
         alpha = ratio(dot(d, r), curvature, usable)
         if self.loss == "energy":
             loss = -jnp.log(ratio(alpha * dot(d, r), energy, usable) + 0.02)
+        elif self.loss == "rate":
+            loss = jnp.log(jnp.maximum(1 - ratio(alpha * dot(d, r), energy, usable), 0) + 1e-3)
         else:
             best = ratio(dot(q, r), dot(q, product), dot(q, product) > 1e-12)
             loss = jnp.sum((r - best * product) ** 2)

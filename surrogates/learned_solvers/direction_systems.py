@@ -180,7 +180,7 @@ def random_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
 
 
 def mixed_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
-    """−Δ with spacing 1 on side^dim points, on a domain of `MixedDomains`. All axes are written as rings, most with closed faces."""
+    """−Δ with spacing 1 on side^dim points, on a domain of `MixedDomains`. Axes are rings, most with a closed face."""
     keys = jax.random.split(key, 7)
     points = jnp.stack(jnp.meshgrid(*[jnp.arange(side)] * dim, indexing="ij"))
     kind = jax.random.uniform(keys[0])

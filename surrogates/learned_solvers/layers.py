@@ -1,4 +1,4 @@
-"""Layers on fields of any dimension with channels last: convolution, pooling, interpolation."""
+"""Layers on fields of any dimension with channels last: convolution, pooling, upsampling."""
 
 import itertools
 import math
@@ -37,17 +37,6 @@ def pooled(x: Float[Array, "..."], axes: Iterable[int]) -> Float[Array, "..."]:
     for axis in axes:
         x = pad_axis(x, axis, 0, x.shape[axis] % 2)
         x = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :]).mean(axis + 1)
-    return x
-
-
-def interpolated(x: Float[Array, "*m c"], shape: tuple[int, ...]) -> Float[Array, "*n c"]:
-    """Linear interpolation from the centres of blocks of two points back to the points of `shape`. Values outside are zero."""
-    for axis, n in enumerate(shape):
-        m = x.shape[axis]
-        before, after = pad_axis(x, axis, 1, -1), pad_axis(x, axis, -1, 1)
-        x = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
-        x = x.reshape(*x.shape[:axis], 2 * m, *x.shape[axis + 2 :])
-        x = jax.lax.slice_in_dim(x, 0, n, axis=axis)
     return x
 
 

@@ -1,4 +1,4 @@
-"""`MultilevelDirection`: a learned search direction, linear in the residual, on levels that follow the connected parts of a domain."""
+"""`MultilevelDirection`: a learned search direction, linear in the residual, on levels of connected components."""
 
 import equinox as eqx
 import jax
@@ -170,7 +170,9 @@ def _scales(level: ComponentLevel) -> tuple[Float[Array, "*n k"], Float[Array, "
 
 def _scaled(level: ComponentLevel, scale: Float[Array, "*n k"]) -> ComponentLevel:
     """The level with a diagonal of 1, which its `size` holds (0 at slots that are not used)."""
-    return ComponentLevel(level.scaled_couplings(scale), level.shift * scale**2, (scale > 0) * jnp.ones_like(scale), level.periodic)
+    return ComponentLevel(
+        level.scaled_couplings(scale), level.shift * scale**2, (scale > 0) * jnp.ones_like(scale), level.periodic
+    )
 
 
 def _coarsened_axes(level: ComponentLevel, spacing: list[float]) -> tuple[int, ...]:

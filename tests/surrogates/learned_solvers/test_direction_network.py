@@ -14,16 +14,17 @@ from surrogax.solvers.linear import CG, DeepCG, Diffusion, FastPoisson, Laplacia
 from surrogax.surrogates.learned_solvers import (
     DirectionNetwork,
     DirectionObjective,
+    MixedDomains,
     MultilevelDirection,
     RandomDomains,
     SineSystems,
+    mixed_domain,
     random_domain,
     ritz_mix,
     ritz_vectors,
     sine_mix,
 )
 from surrogax.surrogates.learned_solvers.layers import convolve
-from surrogax.surrogates.learned_solvers.stencil_geometry import coarsened, geometry_of
 
 DIRICHLET = ("dirichlet", "dirichlet")
 
@@ -50,7 +51,7 @@ def test_networks_map_fields_of_any_shape_to_fields(key, shape):
 @pytest.mark.parametrize("shape", [(9, 6), (5, 4, 6)])
 def test_the_multilevel_direction_is_linear_in_the_residual_and_free_of_units(key, shape):
     dim = len(shape)
-    direction = MultilevelDirection(dim, channels=3, hidden=4, key=key)
+    direction = MultilevelDirection(dim, hidden=4, coarsest=8, key=key)
     boundaries = ("dirichlet", "neumann", "dirichlet")[:dim]
     a = jnp.exp(
         0.3 * jax.random.normal(key, tuple(n + 2 * (b == "dirichlet") for n, b in zip(shape, boundaries, strict=True)))
@@ -67,38 +68,49 @@ def test_the_multilevel_direction_is_linear_in_the_residual_and_free_of_units(ke
 
 
 def test_directions_compute_in_their_own_precision(key):
-    direction = MultilevelDirection(2, channels=2, hidden=2, key=key)
+    direction = MultilevelDirection(2, hidden=2, coarsest=8, key=key)
     with jax.enable_x64(True):
         operator = Laplacian((3, 3), (0.25, 0.25), DIRICHLET, dtype=jnp.float64)
         q = jax.jit(lambda r: direction.bind(operator)(r))(jnp.ones((3, 3), jnp.float64))
         assert q.dtype == jnp.float64 and (q == q.astype(jnp.float32)).all()
 
 
-def test_the_geometry_does_not_depend_on_how_the_operator_is_written():
-    """Dirichlet sides as faces or as shift; a box as `Laplacian`, as `Diffusion`, or cut out of a larger one by solid points."""
-    geometry = jax.jit(geometry_of)
-    direct = geometry(box(6, 5))
+def test_the_direction_does_not_depend_on_how_the_operator_is_written(key):
+    """Dirichlet sides as faces or as shift; a box as `Laplacian`, as `Diffusion`, or cut out of a larger one by solid points; a
+    channel as a box or as a ring with closed faces."""
+    direction = MultilevelDirection(2, hidden=4, coarsest=8, key=key)
+    r = jax.random.normal(key, (6, 5))
+    of = jax.jit(lambda operator, r: direction.bind(operator)(r))
+    direct = of(box(6, 5), r)
     shift = sum(jnp.zeros((6, 5)).at[index].add(1.0) for index in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]))
-    neumann = ("neumann", "neumann")
-    in_shift = geometry(Diffusion(stencil.unit_faces((6, 5), neumann), (6, 5), (1.0, 1.0), neumann, shift))
-    plain = geometry(Laplacian((6, 5), (0.1, 0.1), DIRICHLET, dtype=jnp.float32))
-    for other in (in_shift, plain):
-        for x, y in zip(jax.tree.leaves(direct), jax.tree.leaves(other), strict=True):
-            np.testing.assert_allclose(x, y, atol=1e-5)
+    neumann, ring = ("neumann", "neumann"), ("periodic", "neumann")
+    in_shift = Diffusion(stencil.unit_faces((6, 5), neumann), (6, 5), (1.0, 1.0), neumann, shift)
+    faces = stencil.unit_faces((6, 5), ring)
+    closed = Diffusion((faces[0].at[-1].set(0), faces[1]), (6, 5), (1.0, 1.0), ring, shift)
+    plain = Laplacian((6, 5), (0.1, 0.1), DIRICHLET, dtype=jnp.float32)
+    for other in (in_shift, plain, closed):
+        np.testing.assert_allclose(of(other, r), direct, atol=1e-4)
     solid = jnp.ones((8, 8), bool).at[:6, :5].set(False)
-    cut = geometry(box(8, 8).with_obstacle(solid))
-    direct, cut = direct[0], cut[0]
-    for a, b in (
-        (direct, cut),
-        (coarsened(direct), coarsened(cut)),
-        (coarsened(coarsened(direct)), coarsened(coarsened(cut))),
-    ):
-        inside = tuple(slice(n) for n in a.shape)
-        np.testing.assert_allclose(a.features[..., :2], b.features[inside][..., :2], atol=1e-5)
+    cut = of(box(8, 8).with_obstacle(solid), jnp.pad(r, ((0, 2), (0, 3))))
+    np.testing.assert_allclose(cut[:6, :5] / jnp.linalg.norm(cut), direct / jnp.linalg.norm(direct), atol=1e-3)
+
+
+@pytest.mark.parametrize("boundaries", [DIRICHLET, ("periodic", "neumann")])
+def test_the_direction_is_symmetric_and_positive_and_solves_what_is_small(key, boundaries):
+    operator = box(9, 7, boundaries)
+    apply = jax.jit(lambda d, r: d.bind(operator)(r))
+    unit = jnp.eye(63).reshape(63, 9, 7)
+    for coarsest in (8, 100):
+        direction = MultilevelDirection(2, hidden=4, coarsest=coarsest, key=key)
+        matrix = np.asarray(jax.vmap(lambda r, d=direction: apply(d, r))(unit), np.float64).reshape(63, 63)
+        np.testing.assert_allclose(matrix, matrix.T, atol=1e-5 * np.abs(matrix).max())
+        exact = np.asarray(operator.as_matrix(), np.float64)
+        values = np.sort(np.linalg.eigvals(matrix @ exact).real)[0 if boundaries == DIRICHLET else 1 :]
+        assert values[0] > 0 and values[-1] / values[0] < (1.01 if coarsest == 100 else 3)
 
 
 def test_directions_are_stored_and_found_by_name(key, tmp_path):
-    direction = MultilevelDirection(2, channels=2, hidden=2, key=key)
+    direction = MultilevelDirection(2, hidden=2, coarsest=8, key=key)
     storage.save(tmp_path / "d.sgx", direction)
     back = sx.load(tmp_path / "d.sgx")
     for x, y in zip(jax.tree.leaves(back), jax.tree.leaves(direction), strict=True):
@@ -192,7 +204,7 @@ def test_losses_do_not_depend_on_the_length_of_the_direction(key):
     def losses(factor):
         kinds = [
             DirectionObjective(SineSystems((4, 5)), kind, domains=1, lanes=2, renew=0)
-            for kind in ("residual", "energy")
+            for kind in ("residual", "energy", "rate")
         ]
         return jnp.stack([loss_of(o, Scaled(factor), key) for o in kinds])
 
@@ -202,19 +214,19 @@ def test_losses_do_not_depend_on_the_length_of_the_direction(key):
 
 def test_the_exact_direction_has_the_least_loss(key):
     exact = FastPoisson((1.0, 1.0), DIRICHLET)
-    for kind, least in (("residual", 0.0), ("energy", -np.log(1.02))):
+    for kind, least in (("residual", 0.0), ("energy", -np.log(1.02)), ("rate", np.log(1e-3))):
         objective = DirectionObjective(SineSystems((7, 6)), kind, domains=1, lanes=3, renew=0)
         value = jax.jit(lambda k, o=objective: loss_of(o, exact, k))(key)
-        assert float(value) == pytest.approx(least, abs=1e-4)
+        assert float(value) == pytest.approx(least, abs=2e-3 if kind == "rate" else 1e-4)
 
 
 def test_training_lowers_the_loss_and_keeps_the_best_by_the_measure(key):
-    direction = MultilevelDirection(2, 4, 4, key=key)
+    direction = MultilevelDirection(2, 4, coarsest=8, key=key)
     objective = DirectionObjective(RandomDomains(8, steps=5), domains=4, lanes=1)
     seen, measures = [], iter([2.0, 1.0, 3.0])
 
     def iterations(direction):
-        seen.append(np.asarray(direction.kernels))
+        seen.append(np.asarray(direction.base))
         return next(measures)
 
     result = sx.fit(
@@ -232,19 +244,19 @@ def test_training_lowers_the_loss_and_keeps_the_best_by_the_measure(key):
     fresh = DirectionObjective(RandomDomains(8, steps=5), domains=16, renew=0)
     before, after = (jax.jit(lambda d: loss_of(fresh, d, key))(d) for d in (direction, result.last))
     assert after < 0.6 * before
-    np.testing.assert_array_equal(result.best.kernels, seen[1])
-    np.testing.assert_array_equal(result.last.kernels, seen[2])
+    np.testing.assert_array_equal(result.best.base, seen[1])
+    np.testing.assert_array_equal(result.last.base, seen[2])
 
 
 def test_an_unknown_loss_is_refused():
     objective = DirectionObjective(SineSystems((4, 5)))
     object.__setattr__(objective, "loss", "energie")
-    with pytest.raises(ValueError, match="use 'residual' or 'energy'"):
+    with pytest.raises(ValueError, match="use 'residual', 'energy' or 'rate'"):
         objective.__check_init__()
 
 
 def test_directions_need_systems_and_a_measure_for_validation(key):
-    direction = MultilevelDirection(2, 2, 2, key=key)
+    direction = MultilevelDirection(2, 2, key=key)
     options = {"optimizer": optax.adam(1e-3), "steps": 2, "progress": False}
     with pytest.raises(TypeError, match="systems"):
         sx.fit(direction, **options)
@@ -261,7 +273,7 @@ def test_directions_need_systems_and_a_measure_for_validation(key):
 
 def test_the_shipped_weights_on_obstacles_and_sizes_they_have_not_seen():
     direction = sx.load("deepcg-poisson-64")
-    assert sx.count_parameters(direction.members[0]) < 5000
+    assert sx.count_parameters(direction.members[0]) < 300
     n = 90
     x, y = np.meshgrid(*[np.linspace(0, 1, n)] * 2, indexing="ij")
     solid = (np.hypot(x - 0.3, y - 0.6) < 0.15) | ((abs(x - 0.7) < 0.03) & (y < 0.7))
@@ -272,3 +284,41 @@ def test_the_shipped_weights_on_obstacles_and_sizes_they_have_not_seen():
     plain = solve(operator, b, CG(rtol=1e-5)).stats
     assert int(stats.status) == Status.converged and int(stats.fallbacks) == 0
     assert int(stats.iterations) <= 9 and int(plain.iterations) >= 10 * int(stats.iterations)
+
+
+def shipped_and_plain(operator, b, rtol):
+    stats = solve(operator, b, DeepCG(sx.load("deepcg-poisson-64"), rtol=rtol)).stats
+    return stats, solve(operator, b, CG(rtol=rtol, max_steps=3000)).stats
+
+
+def test_the_shipped_weights_keep_the_two_sides_of_thin_walls_apart():
+    """A comb of walls of one point, which makes a channel of 3 points as long as the box is large, without flux."""
+    n, neumann = 48, ("neumann", "neumann")
+    solid = np.zeros((n, n), bool)
+    solid[3::8, : n - 3] = True
+    solid[7::8, 3:] = True
+    operator = Diffusion(stencil.unit_faces((n, n), neumann), (n, n), (1.0, 1.0), neumann)
+    b = np.where(solid, 0, np.random.default_rng(0).normal(size=(n, n)))
+    b = jnp.asarray(np.where(solid, 0, b - b.sum() / (~solid).sum()), jnp.float32)
+    stats, plain = shipped_and_plain(operator.with_obstacle(jnp.asarray(solid), "neumann"), b, 1e-4)
+    assert int(stats.status) == Status.converged and int(plain.iterations) >= 20 * int(stats.iterations)
+
+
+def test_the_shipped_weights_see_periodic_axes():
+    n, boundaries = 32, ("periodic", "dirichlet")
+    operator = Diffusion(stencil.unit_faces((n + 1, n), boundaries), (n + 1, n), (1.0, 1.0), boundaries)
+    b = jax.random.normal(jax.random.key(2), (n + 1, n))
+    stats, plain = shipped_and_plain(operator, b, 1e-4)
+    assert int(stats.status) == Status.converged and int(plain.iterations) >= 10 * int(stats.iterations)
+
+
+def test_mixed_domains_are_symmetric_positive_systems_with_their_solution():
+    systems = MixedDomains(6, steps=5)
+    sample = jax.jit(lambda k: systems.sample(k, 2))
+    matrix = jax.jit(lambda k: mixed_domain(k, 6).as_matrix())
+    for seed in range(8):
+        _, e, r = sample(jax.random.key(seed))
+        a = np.asarray(matrix(jax.random.split(jax.random.key(seed))[0]), np.float64)
+        np.testing.assert_array_equal(a, a.T)
+        assert np.linalg.eigvalsh(a)[0] > -1e-6
+        np.testing.assert_allclose(a @ np.asarray(e[0]).ravel(), np.asarray(r[0]).ravel(), atol=1e-5)
