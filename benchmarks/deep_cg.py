@@ -234,19 +234,19 @@ def measure(size: Size) -> list[dict]:
 def measure_unseen(size: Size) -> list[dict]:
     """A row per domain, precision, tolerance and right-hand side, with the steps and seconds of every method."""
     rows = []
-    for name, domain in list(unseen_domains().items())[size.unseen]:
-        kept = UNSEEN / f"{name.replace(' ', '_')}.json"
-        if size is FULL and kept.exists():
-            rows += json.loads(kept.read_text())
-            continue
-        found = []
-        for precision in ("float64", "float32") if size is FULL else ("float64",):
+    for precision in ("float64", "float32") if size is FULL else ("float64",):
+        for name, domain in list(unseen_domains().items())[size.unseen]:
+            kept = UNSEEN / f"{name.replace(' ', '_')}-{precision}.json"
+            if size is FULL and kept.exists():
+                rows += json.loads(kept.read_text())
+                continue
+            found = []
             for rtol in (1e-4, 1e-6) if precision == "float64" else (1e-4,):
                 found += _unseen(name, domain, precision, rtol, size.repeats)
-        if size is FULL:
-            UNSEEN.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(found))
-        rows += found
+            if size is FULL:
+                UNSEEN.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps(found))
+            rows += found
     return rows
 
 
