@@ -99,6 +99,10 @@ class Double(eqx.Module):
         x = jnp.asarray(x)
         return x - self.wide() if x.dtype == jnp.float64 else (x - self.high) - self.low
 
+    def added_to(self, x: Array) -> Array:
+        """x + self, in the precision of x."""
+        return x + self.wide() if x.dtype == jnp.float64 else (x + self.low) + self.high
+
 
 def wide(function: Callable[..., Array]) -> Callable[..., Array]:
     """Decorator of `function(x, parameters)` of a vector x: it is computed in float64, whatever the x64 flag is, also under jit,
