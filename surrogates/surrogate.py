@@ -18,6 +18,7 @@ from .batching import Batch, over_batches
 from .given_data import Given, given_data
 from .parameter_range import ParameterRange
 from .rollout import rolled_out
+from .shared_points import check_points
 from .task.task import Fields, Place, Task
 from .trainable import count_parameters
 
@@ -194,6 +195,15 @@ class AbstractRanged(AbstractSurrogate):
     ranges: eqx.AbstractVar[ParameterRange]
 
 
+class AbstractAtOwnPoints(AbstractSurrogate):
+    """A surrogate that on clouds and meshes predicts at the points of its training data only. `predict` refuses other points."""
+
+    @property
+    @abc.abstractmethod
+    def own_points(self) -> Array | None:
+        """The points `(n, d)`; None on grids."""
+
+
 def probabilistic(surrogate: AbstractSurrogate) -> AbstractProbabilistic:
     """The surrogate itself, if it predicts a standard deviation. **Raises:** `TypeError` if not."""
     if isinstance(surrogate, AbstractProbabilistic) and surrogate.capabilities.has_std:
@@ -255,6 +265,8 @@ def _over(
     if isinstance(surrogate, AbstractRanged):
         parameters = {name: data[name] for name in task.parameters}
         surrogate.ranges.warn_outside(parameters, "the prediction extrapolates")
+    if isinstance(surrogate, AbstractAtOwnPoints) and surrogate.own_points is not None:
+        check_points(type(surrogate).__name__, surrogate.own_points, data, data.domains[task.place])
     at = output_place(task, data) if at is None else at
     frames = task.mode.history if task.mode.ahead else None
     model = surrogate.about_origin()

@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ...core.domains import Grid
@@ -12,10 +11,9 @@ from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...solvers.kernels.interpolate import apply_along_axes
 from ..resampling import interpolation, resample
+from ..shared_points import first_with_other_points, nan_unless_same
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
-
-_SAME = 1e-5  # distance of two points that count as one, relative to the extent of the cloud
 
 
 @register("BasisPoints")
@@ -38,20 +36,24 @@ class BasisPoints(eqx.Module):
         domain than the targets.
         """
         if elsewhere := [n for n in task.inputs if task.spec(n).domain != task.place]:
-            raise ValueError(f"{name}: the input fields {elsewhere} live at other points than the targets; interpolate them")
-        if not task.domain.arrays:
-            return cls(task.domain.as_grid(name), Buffer(None), Buffer(None), Buffer(None))
-        sites = task.domain.sites(train.read(list(task.domain.arrays)))
-        points, weights = np.asarray(sites.points), np.asarray(sites.weights, np.float64)
-        mask = np.ones(weights.shape, bool) if sites.mask is None else np.asarray(sites.mask)
-        scale = max(float(np.ptp(points[0], axis=0).max()), 1e-300)
-        moved = (np.abs(points - points[0]).max(2) > _SAME * scale) & mask
-        if (differ := np.flatnonzero((moved | (mask != mask[0])).any(1))).size:
             raise ValueError(
-                f"{name}: sample {differ[0]} has other points than sample 0; a basis needs fields at the points of one cloud or mesh, "
+                f"{name}: the input fields {elsewhere} live at other points than the targets; interpolate them"
+            )
+        if task.domain.fixed:
+            return cls(task.domain.as_grid(name), Buffer(None), Buffer(None), Buffer(None))
+        if (other := first_with_other_points(train, train.domains[task.place])) is not None:
+            raise ValueError(
+                f"{name}: sample {other} has other points than sample 0; a basis needs fields at the points of one cloud or mesh, "
                 "to which they have to be interpolated first"
             )
-        return cls(None, Buffer(jnp.asarray(points[0])), Buffer(Double.of(weights[0])), Buffer(jnp.asarray(mask[0])))
+        sites = task.domain.sites(train.read(list(task.domain.arrays), [0]))
+        mask = jnp.ones(sites.weights.shape, bool) if sites.mask is None else sites.mask
+        return cls(None, Buffer(jnp.asarray(sites.points[0])), Buffer(Double.of(sites.weights[0])), Buffer(mask[0]))
+
+    @property
+    def size(self) -> int:
+        """The number of points, padded ones included."""
+        return self.points.value.shape[0] if self.grid is None else self.grid.weights.size
 
     def of_rows(self, channels: int) -> Float[np.ndarray, " rows"]:
         """The weights of a row with channels innermost."""
@@ -59,13 +61,12 @@ class BasisPoints(eqx.Module):
         return np.repeat(weights, channels)
 
     def weighted(self, rows):
-        """A row, or many, with channels innermost, times the weights; NumPy arrays in float64."""
-        if isinstance(rows, np.ndarray) or self.grid is not None:
-            size = rows.shape[-1] // (self.points.value.shape[0] if self.grid is None else self.grid.weights.size)
-            weights = self.of_rows(size)
-            return rows * weights if isinstance(rows, np.ndarray) else rows * jnp.asarray(weights, rows.dtype)
-        weights = self.weights.value.high
-        return (rows.reshape(weights.shape[0], -1) * weights[:, None]).reshape(rows.shape)
+        """Rows `(…, points · channels)` with channels innermost times the weights; NumPy arrays in float64."""
+        channels = rows.shape[-1] // self.size
+        if isinstance(rows, np.ndarray):
+            return rows * self.of_rows(channels)
+        weights = self.weights.value.high if self.grid is None else jnp.asarray(self.grid.weights.ravel(), rows.dtype)
+        return rows * jnp.repeat(weights, channels)
 
     def real(self, values: Float[np.ndarray, "n *space c"]) -> Float[np.ndarray, "n *space c"]:
         """The values with zeros at padded points."""
@@ -76,8 +77,8 @@ class BasisPoints(eqx.Module):
         return fields if self.grid is None else resample(task, fields, self.grid)
 
     def expand(self, task: Task, row: Float[Array, " rows"], fields: Fields, at: Place | None) -> dict[str, Array]:
-        """A row of normalised targets, or their standard deviation, as named fields in physical units: on the grid `at`, or on
-        that of the sample; on clouds and meshes at these points only.
+        """A row of `targets_of`, or its standard deviation, as named fields in physical units, without the task's origins: on the
+        grid `at`, or on that of the sample; on clouds and meshes at these points only.
 
         **Raises:** `ValueError` for another place. Where the points of a sample are traced and differ, the values are NaN.
         """
@@ -85,24 +86,14 @@ class BasisPoints(eqx.Module):
         if self.grid is not None:
             target = task.domain_of(fields) if at is None else at
             values = row.reshape(*self.grid.shape, -1) * scales
-            return task.split(apply_along_axes(values, interpolation(self.grid, target.as_grid("a reduced basis")))[None])
+            return task.split(
+                apply_along_axes(values, interpolation(self.grid, target.as_grid("a reduced basis")))[None]
+            )
         if at is not None:
-            raise ValueError(f"at={at!r}: a basis on a cloud or mesh predicts at the points of its training data only; leave `at` out")
-        values = row.reshape(self.points.value.shape[0], -1) * scales
-        return task.split((values * self._same(task, fields))[None])
-
-    def _same(self, task: Task, fields: Fields):
-        """1 if the points of a sample are these, or are not given; else NaN, or an error."""
-        name = task.domain.arrays[0]
-        if name not in fields:
-            return 1.0
-        own, given = self.points.value, fields[name]
-        if np.shape(given) == np.shape(own):
-            far = jnp.abs(jnp.asarray(given) - own).max(-1) > _SAME * jnp.ptp(jnp.asarray(own), axis=0).max()
-            same = ~(far & self.mask.value).any()
-            if isinstance(same, Tracer):
-                return jnp.where(same, 1.0, jnp.nan)
-            if same:
-                return 1.0
-        raise ValueError("the points of the sample are not those of the training data; a reduced basis predicts at these only")
-
+            raise ValueError(
+                f"at={at!r}: a basis on a cloud or mesh predicts at the points of its training data only; leave `at` out"
+            )
+        given, values = task.domain.arrays[0], row.reshape(self.size, -1) * scales
+        if given in fields:
+            values = values * nan_unless_same(self.points.value, self.mask.value, fields[given])
+        return task.split(values[None])

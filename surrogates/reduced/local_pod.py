@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ..parameter_range import ParameterRange
-from ..surrogate import AbstractProbabilistic, AbstractRanged, Capabilities
+from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
@@ -124,7 +124,7 @@ def _errors(fitted: "FittedLocalPOD", bases: LocalBases, mean, val: Dataset) -> 
 
 
 @register("FittedLocalPOD")
-class FittedLocalPOD(AbstractProbabilistic, AbstractRanged):
+class FittedLocalPOD(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged):
     """See `LocalPOD`.
 
     **Fields:** `modes` `(K, points, rank)`, `classifier`, `regressors` (one, its arrays with a leading axis K), `variances`
@@ -148,7 +148,15 @@ class FittedLocalPOD(AbstractProbabilistic, AbstractRanged):
         return Capabilities(resolution_free=on_grid, has_std=self.variances.value is not None)
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
-        return self.reduction.points.expand(self.task, self.blended(self.reduction(fields)), fields, at)
+        row = self.blended(self.reduction(fields))
+        return self.task.absolute(self.reduction.points.expand(self.task, row, fields, at))
+
+    def about_origin(self):
+        return replace(self, task=self.task.about_origin(), reduction=self.reduction.about_origin())
+
+    @property
+    def own_points(self):
+        return self.reduction.points.points.value
 
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         """Standard deviation of the mixture, √Σ_k p_k (diag Φ_k C_k(z) Φ_kᵀ + τ_k² + (u_k − u)²)."""

@@ -1,5 +1,7 @@
 """POD with regression: targets in a POD basis, their coefficients from reduced inputs."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from ...core.precision import Double
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ..parameter_range import ParameterRange
-from ..surrogate import AbstractProbabilistic, AbstractRanged, Capabilities
+from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
@@ -66,6 +68,7 @@ class PODRegression(AbstractDirectFit):
     def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedPODRegression":
         task = self.task
         task.check(train)
+        check_samples("PODRegression", self.regressor, len(train))
         points = BasisPoints.of(task, train, "PODRegression")
         reduction = fit_reduction(task, train, self.input_rank, points, self.log)
         z, weights = reduction.all(train), points.of_rows(task.out_channels)
@@ -111,7 +114,7 @@ def _errors(rest, missed, centred, weights, left_out: bool) -> ReducedErrors:
 
 
 @register("FittedPODRegression")
-class FittedPODRegression(AbstractProbabilistic, AbstractRanged):
+class FittedPODRegression(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged):
     """See `PODRegression`.
 
     **Fields:** `modes` `(points, rank)` and `mean` `(points,)` of the normalised targets, `regressor`, `variances` `(2, points)`
@@ -136,7 +139,14 @@ class FittedPODRegression(AbstractProbabilistic, AbstractRanged):
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         c = self.regressor.value(self.reduction(fields))
         row = self.mean.value.added_to(jnp.matmul(self.modes.value, c, precision="highest"))
-        return self.reduction.points.expand(self.task, row, fields, at)
+        return self.task.absolute(self.reduction.points.expand(self.task, row, fields, at))
+
+    def about_origin(self):
+        return replace(self, task=self.task.about_origin(), reduction=self.reduction.about_origin())
+
+    @property
+    def own_points(self):
+        return self.reduction.points.points.value
 
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         """√(diag Φ C(z) Φᵀ + τ²): C the predictive covariance of the coefficients, τ² the mean square of what the basis
@@ -149,6 +159,13 @@ class FittedPODRegression(AbstractProbabilistic, AbstractRanged):
         kind = type(self.regressor.value).__name__
         size = f"{self.modes.value.shape[1]} modes of {self.modes.value.shape[0]} values"
         return f"FittedPODRegression({self.reduction.described()} → {size}; {kind}; {self.errors})"
+
+
+def check_samples(name: str, regressor: str, n: int):
+    """**Raises:** `ValueError`, which names the surrogate, for fewer samples than the regressor needs."""
+    least = {"gp": 3, "rbf": 2}.get(regressor, 1)
+    if n < least:
+        raise ValueError(f"{name}: regressor {regressor!r} needs at least {least} samples, got {n}")
 
 
 def check_reducible(task: Task, name: str):

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -71,7 +71,15 @@ class Reduction(eqx.Module):
 
     def about_origin(self) -> "Reduction":
         """The reduction of values from which the origins of the task were subtracted."""
-        return self
+        origins = dict(self.task.origins)
+        means, parameters = self.means.value, self.parameters.value
+        if self.task.inputs:
+            moved = {n: np.asarray(x) - np.asarray(origins.get(n, 0.0)) for n, x in means.items()}
+            means = {n: Double.of(x) for n, x in moved.items()}
+        if self.task.parameters:
+            given = [origins.get(n, (0.0,) * self.task.spec(n).channels) for n in self.task.parameters]
+            parameters = parameters.less(np.concatenate(given))
+        return replace(self, task=self.task.about_origin(), means=Buffer(means), parameters=Buffer(parameters))
 
     def described(self) -> str:
         """What z consists of: "4 coefficients of a; log k, T"."""
@@ -142,6 +150,8 @@ def _logarithms(task: Task, train: Dataset, numbers: Float[np.ndarray, "n p"], l
         if isinstance(log, str) or (unknown := [name for name in log if name not in columns]):
             wrong = log if isinstance(log, str) else unknown[0]
             raise ValueError(f"log={wrong!r}: use 'auto' or a tuple of parameters of the task, which has {task.parameters}")
+        if steady := [name for name in log if name in dict(task.origins)]:
+            raise ValueError(f"log: {steady[0]!r} varies by less than a thousandth of its mean, where a logarithm changes nothing")
         return [i for name in log for i in columns[name]]
     laws = {} if train.problem is None else train.problem.laws
     guessed = InputScaling.fit(numbers).logarithmic
@@ -177,8 +187,8 @@ def ranges_of(task: Task, train: Dataset) -> ParameterRange:
 
 
 def targets_of(task: Task, data: Dataset, points: BasisPoints) -> Float[np.ndarray, "n points"]:
-    """Targets over their standard deviations, a row per sample with channels innermost, float64."""
-    values = data.read(list(task.targets))
+    """Targets, without the task's origins, over their standard deviations: a row per sample with channels innermost, float64."""
+    values = task.relative(data.read(list(task.targets)))
     channels = {name: points.real(_with_channels(task, name, np.asarray(x, np.float64))) for name, x in values.items()}
     return _scaled_rows(task, channels, (len(data),))
 

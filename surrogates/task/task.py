@@ -15,6 +15,7 @@ from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
 from ...solvers.pde.declaration import Fields, Problem
+from ..shared_points import first_with_other_points
 from .checks import check_fields
 from .inputs import FieldValues, Inputs
 from .modes import AbstractMode, SpaceTime, Steady
@@ -43,7 +44,8 @@ class Task(eqx.Module):
     - `dt`: time step of the training data; None if they are steady or unevenly spaced in time.
     - `specs`: pairs of name and form, for every field and parameter used.
     - `normalizers`: mean and standard deviation by name; those of the differences of successive frames under `"Δname"`.
-    - `means`: the mean field of every target, if the task is steady and all samples have the same points; else empty.
+    - `means`: the mean field of every target, if the task is steady and all samples have the same points; else empty. On
+      clouds and meshes also these points.
     - `origins`: pairs of name and number per component, for fields and parameters whose mean is more than 1000 times their
       standard deviation, such as a pressure of 101325 ± 1. Single precision would hardly resolve such values. `predict`,
       `rollout`, `evaluate` and supervised training therefore subtract the origin in double precision before they round;
@@ -99,10 +101,12 @@ class Task(eqx.Module):
         mode.check(specs, inputs, targets)
         domains = {name: train.domains[name] for name in dict.fromkeys(s.domain for s in specs.values())}
         place = specs[targets[0]].domain
-        means = not mode.ahead and domains[place].fixed
+        means = not mode.ahead and first_with_other_points(train, domains[place]) is None
         normalizers, mean_fields, origins = statistics(
             train, specs, domains, targets if mode.increments else (), targets if means else ()
         )
+        if means and not domains[place].fixed:
+            mean_fields[domains[place].arrays[0]] = jnp.asarray(domains[place].sites(train[0]).points)
         return cls(
             inputs=tuple(n for n in inputs if specs[n].role == "field"),
             parameters=tuple(n for n in inputs if specs[n].role == "parameter"),

@@ -19,7 +19,7 @@ from ....core.precision import Double, in_double, wide
 from ....core.storage import register
 from .input_scaling import InputScaling, Log
 from .per_point import checked_pairs, per_point
-from .restricted_likelihood import correlation, least_squares, matern52, negative_log_likelihood, projector
+from .restricted_likelihood import DEPENDENT, correlation, least_squares, matern52, negative_log_likelihood, projector
 
 _NOISE = (1e-10, 1e2)  # noise over signal variance; the lower bound is the usual jitter
 _LENGTHS = (1e-3, 1e4)  # over the root-mean-square distance of two samples
@@ -118,6 +118,7 @@ def fit_gaussian_process(
     *,
     trend: str = "linear",
     log: Log = "auto",
+    common_scale: bool = False,
     restarts: int = 2,
     steps: int = 15,
     subset: int = 512,
@@ -133,6 +134,7 @@ def fit_gaussian_process(
     - `trend`: "linear" or "constant". A linear trend is what makes nearly linear maps accurate; with fewer than 2(d + 2)
       samples it becomes constant.
     - `log`: the inputs that enter by their logarithm: "auto", or the numbers of their columns, `()` for none.
+    - `common_scale`: one unit for all inputs: True for POD coefficients, whose sizes tell which of them matter.
 
     **Raises:** `ValueError` for values that are not finite, fewer than 3 samples and an unknown trend; `TypeError` for complex numbers.
 
@@ -141,7 +143,8 @@ def fit_gaussian_process(
     z, c = checked_pairs("fit_gaussian_process", z, c, least=3)
     if trend not in ("linear", "constant"):
         raise ValueError(f"fit_gaussian_process: unknown trend {trend!r}; use 'linear' or 'constant'")
-    gp = fit_scaled_process(z, c, InputScaling.fit(z, log), trend=trend, restarts=restarts, steps=steps, subset=subset)
+    scaling = InputScaling.fit(z, log, common=common_scale)
+    gp = fit_scaled_process(z, c, scaling, trend=trend, restarts=restarts, steps=steps, subset=subset)
     n = len(z)
     missed, spread = np.linalg.norm(gp.left_out), np.linalg.norm(c - c.mean(0)) * n / (n - 1)
     if spread > 0 and missed > 0.95 * spread:
@@ -215,7 +218,7 @@ def _condition(x, features, c, rates, noise):
     noise = noise + solved.jitter
     f = projector(solved)
     kernel = correlation(x, rates, noise)
-    pseudo = jnp.linalg.pinv(features)
+    pseudo = jnp.linalg.pinv(features, rtol=DEPENDENT)
     weights = f.T @ solved.residual
     interpolation = pseudo.T - f.T @ (f @ (kernel @ pseudo.T))
     return (

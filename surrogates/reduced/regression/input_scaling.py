@@ -34,8 +34,8 @@ class InputScaling(eqx.Module):
     least: Double
 
     @classmethod
-    def fit(cls, z: Float[np.ndarray, "n d"], log: Log = "auto") -> "InputScaling":
-        """Mean and standard deviation of every column of z, or of its logarithm.
+    def fit(cls, z: Float[np.ndarray, "n d"], log: Log = "auto", *, common: bool = False) -> "InputScaling":
+        """Mean and standard deviation of every column of z, or of its logarithm; with `common` the largest deviation for all columns.
 
         With `log="auto"` these are the columns that are positive, whose largest value is more than 30 times the smallest, and whose
         logarithms have their median nearer to the middle of their range than the values themselves.
@@ -49,6 +49,7 @@ class InputScaling(eqx.Module):
         shift = t.mean(0)
         spread = (t - shift).std(0)
         scale = np.where(spread > _CONSTANT * np.abs(t).max(0, initial=0), spread, 1.0)
+        scale = np.full_like(scale, spread.max() or 1.0) if common else scale
         least = positive.min(0) * (positive.min(0) / positive.max(0))
         return cls(tuple(bool(x) for x in chosen), Double.of(shift), Double.of(scale), Double.of(least))
 
@@ -71,6 +72,10 @@ class InputScaling(eqx.Module):
             argument = xp.maximum(xp.where(chosen, z, 1), xp.where(chosen, own(self.least), 1))
             t = xp.where(chosen, xp.log(argument), z)
         return self.shift.subtracted_from(t) / own(self.scale)
+
+    def less(self, origins: Float[np.ndarray, " d"]) -> "InputScaling":
+        """The scaling of inputs from which `origins`, zero for logarithms, were subtracted."""
+        return InputScaling(self.logarithmic, Double.of(np.asarray(self.shift) - origins), self.scale, self.least)
 
     def described(self, names: Sequence[str] | None = None) -> str:
         """One phrase per input: "k by its logarithm" or "T"."""

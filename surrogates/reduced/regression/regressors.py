@@ -43,6 +43,7 @@ def fit_regressor(
     key: Array | None = None,
     *,
     log: Log = "auto",
+    common_scale: bool = False,
 ) -> Regressor:
     """A regressor of `c` on `z`, in any units: inputs are scaled (`InputScaling`). Its own choices (ridge, smoothing, lengths) use
     these samples only.
@@ -53,15 +54,16 @@ def fit_regressor(
     - "network": two layers of 64 on top of the ridge regression; many samples.
 
     **Arguments:** `key` of the network's initial weights; `log`, the inputs that enter by their logarithm: "auto" (those that
-    spread over decades), or the numbers of their columns.
+    spread over decades), or the numbers of their columns; `common_scale`, one unit for all inputs: True for POD coefficients,
+    whose sizes tell which of them matter.
 
     **Raises:** `ValueError` for an unknown kind, values that are not finite, too few samples; `TypeError` for complex numbers.
     """
     check_kind(kind)
     if kind == "gp":
-        return fit_gaussian_process(z, c, log=log)
+        return fit_gaussian_process(z, c, log=log, common_scale=common_scale)
     z, c = checked_pairs("fit_regressor", z, c)
-    return fit_with_left_out(kind, z, c, InputScaling.fit(z, log), key)[0]
+    return fit_with_left_out(kind, z, c, InputScaling.fit(z, log, common=common_scale), key)[0]
 
 
 def fit_with_left_out(

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
+DEPENDENT = 1e-8  # singular values of features, over the largest, up to which they count as dependent
+
 
 @jax.custom_jvp
 def matern52(squared: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -45,12 +47,13 @@ def correlation(z: Float[Array, "n d"], rates: Float[Array, " d"], noise) -> Flo
 
 
 class LeastSquares(NamedTuple):
-    """Generalised least squares of the trend: `matrix` + jitter = LLᵀ (`factor`), L⁻¹H = QT, `residual` L⁻¹(C − HB)."""
+    """Generalised least squares of the trend: `matrix` + jitter = LLᵀ (`factor`), Q a basis of the span of L⁻¹H, `sizes` its singular
+    values (1 for directions that drop out, whose columns of Q are zero), `residual` L⁻¹(C − HB)."""
 
     factor: Float[Array, "n n"]
     jitter: Float[Array, ""]
     q: Float[Array, "n p"]
-    t: Float[Array, "p p"]
+    sizes: Float[Array, " p"]
     residual: Float[Array, "n m"]
     freedom: Float[Array, ""]
     variance: Float[Array, ""]
@@ -77,15 +80,14 @@ def least_squares(
     p = features.shape[1]
     factor, jitter = cholesky(matrix)
     white = solve_triangular(factor, jnp.concatenate([features, data], 1), lower=True)
-    q, t = jnp.linalg.qr(white[:, :p])
-    # A feature that depends on those before it (a constant parameter) drops out.
-    size = jnp.abs(jnp.diag(t))
-    kept = size > jnp.sqrt(jnp.finfo(t.dtype).eps) * size.max(initial=0)
-    q, t = jnp.where(kept, q, 0), jnp.where(kept[:, None], t, jnp.eye(p, dtype=t.dtype))
+    # Features that depend on others (a constant parameter) drop out.
+    q, sizes, _ = jnp.linalg.svd(white[:, :p], full_matrices=False)
+    kept = sizes > DEPENDENT * sizes.max(initial=0)
+    q, sizes = jnp.where(kept, q, 0), jnp.where(kept, sizes, 1)
     residual = white[:, p:] - q @ (q.T @ white[:, p:])
     freedom = (len(data) - kept.sum()).astype(matrix.dtype)
-    tiny = 1e-24 * (data**2).mean() + jnp.finfo(t.dtype).tiny
-    return LeastSquares(factor, jitter, q, t, residual, freedom, (residual**2).sum() / (freedom * data.shape[1]) + tiny)
+    tiny = 1e-24 * (data**2).mean() + jnp.finfo(matrix.dtype).tiny
+    return LeastSquares(factor, jitter, q, sizes, residual, freedom, (residual**2).sum() / (freedom * data.shape[1]) + tiny)
 
 
 @jax.custom_vjp
@@ -103,7 +105,7 @@ def negative_log_likelihood(
 
 
 def _value(solved: LeastSquares):
-    logs = jnp.log(jnp.diag(solved.factor)).sum() + jnp.log(jnp.abs(jnp.diag(solved.t))).sum()
+    logs = jnp.log(jnp.diag(solved.factor)).sum() + jnp.log(solved.sizes).sum()
     return 0.5 * jnp.log(solved.variance) + logs / solved.freedom
 
 

@@ -103,7 +103,6 @@ def test_top_of_a_single_basis():
         ({"kind": "tree"}, "tree"),
         ({"z": np.full((80, 1), np.nan)}, "NaN"),
         ({"k": 2}, "0 … 2 for k=2"),
-        ({"labels": np.zeros(79, int)}, r"labels of shape \(79,\)"),
         ({"errors": np.ones((80, 4))}, r"\(80, 4\)"),
         ({"errors": np.full((80, 3), np.nan)}, "errors of sample 0 hold NaN"),
     ],
