@@ -18,6 +18,7 @@ from ...solvers.random import LogUniform
 from ..parameter_range import ParameterRange
 from ..task.task import Fields, Task
 from ..trainable import Buffer
+from .basis.inner_product import inner_product
 from .basis.pod import POD, pod
 from .basis_points import BasisPoints
 from .regression.input_scaling import InputScaling
@@ -136,7 +137,7 @@ def centred_pod(
     if np.abs(centred).max() > _CONSTANT * np.abs(rows).max():
         return mean, centred, pod(centred, weights, rank=min(rank, *rows.shape), energy=energy)
     zero = np.zeros((*rows.shape, 1))
-    basis = POD(zero[0], np.zeros(1), zero[:, 0], np.zeros(()), 0.0, "none", "all snapshots are equal")
+    basis = POD(zero[0], np.zeros(1), zero[:, 0], np.zeros(()), 0.0, "none", "all snapshots are equal", inner_product(weights))
     return mean, np.zeros_like(rows), basis
 
 

@@ -39,6 +39,14 @@ class MeasuredRows(NamedTuple):
         return (terms if self.weights is None else terms * self.weights).sum(1)
 
 
+    @property
+    def dual(self) -> Float[Array, "n points"]:
+        """S M."""
+        if self.duals is not None:
+            return self.duals
+        return self.rows if self.weights is None else self.rows * self.weights
+
+
 Back = Callable[[Float[np.ndarray, "points r"], Float[np.ndarray, "n r"]], Float[np.ndarray, "points r"]]
 
 
@@ -53,6 +61,10 @@ class AbstractInnerProduct(eqx.Module):
     @abc.abstractmethod
     def apply(self, columns: Float[np.ndarray, "points k"]) -> Float[np.ndarray, "points k"]:
         """M times the columns, on the host."""
+
+    def of_modes(self, modes: Float[Array | np.ndarray, "points r"]) -> Float[Array, "points r"]:
+        """M times the columns, for coefficients of fields; modes may be traced for `Euclidean` and `Weights`."""
+        return jnp.asarray(self.measured(jnp.asarray(modes).T).dual).T
 
     @abc.abstractmethod
     def measured(self, rows: Float[Array | np.ndarray, "n points"]) -> MeasuredRows:
