@@ -35,7 +35,9 @@ def check_points(name: str, own: Float[Array, "n d"], data: Dataset, domain: Abs
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if (other := first_with_other_points(data, domain)) is not None:
-        raise ValueError(f"{name}: sample {other} has other points than the training data, at which alone it can predict")
+        raise ValueError(
+            f"{name}: sample {other} has other points than the training data, at which alone it can predict"
+        )
 
 
 def nan_unless_same(
@@ -51,7 +53,9 @@ def nan_unless_same(
             return jnp.where(same, 1.0, jnp.nan)
         if same:
             return 1.0
-    raise ValueError("the points of the data are not those of the training data, at which alone this surrogate can predict")
+    raise ValueError(
+        "the points of the data are not those of the training data, at which alone this surrogate can predict"
+    )
 
 
 def _apart(own, given):

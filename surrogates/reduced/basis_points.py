@@ -20,7 +20,8 @@ from ..trainable import Buffer
 class BasisPoints(eqx.Module):
     """Where a basis lives, with its quadrature weights.
 
-    **Fields:** `grid`; or None, and then of the cloud or mesh `points` `(points, d)`, `weights` `(points,)` and `mask` `(points,)`.
+    **Fields:** `grid`; or None, and then of the cloud or mesh `points` `(points, d)`, `weights` `(points,)` and `mask`
+    `(points,)`.
     """
 
     grid: Grid | None = eqx.field(static=True)
@@ -43,8 +44,8 @@ class BasisPoints(eqx.Module):
             return cls(task.domain.as_grid(name), Buffer(None), Buffer(None), Buffer(None))
         if (other := first_with_other_points(train, train.domains[task.place])) is not None:
             raise ValueError(
-                f"{name}: sample {other} has other points than sample 0; a basis needs fields at the points of one cloud or mesh, "
-                "to which they have to be interpolated first"
+                f"{name}: sample {other} has other points than sample 0; a basis needs fields at the points of one cloud "
+                "or mesh, to which they have to be interpolated first"
             )
         sites = task.domain.sites(train.read(list(task.domain.arrays), [0]))
         mask = jnp.ones(sites.weights.shape, bool) if sites.mask is None else sites.mask

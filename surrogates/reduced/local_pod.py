@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.arguments import check_fields, count
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ..parameter_range import ParameterRange
@@ -15,9 +16,9 @@ from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRang
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
+from .basis_points import BasisPoints
 from .local.classifier import fit_classifier
 from .local.local_bases import LocalBases, local_bases
-from .basis_points import BasisPoints
 from .pod_regression import check_reducible
 from .reduced_coordinates import LogNames, ReducedErrors, Reduction, fit_reduction, ranges_of, single, targets_of
 from .regression.gaussian_process import GaussianProcess
@@ -33,7 +34,8 @@ class LocalPOD(AbstractDirectFit):
     Casenave, Akkari, Ryckelynck 2020, with regression in place of a Galerkin model).
 
     Worth it where a global basis needs many modes and each snapshot few: transport, fronts, changes of regime.
-    Steady tasks, on grids, or on point clouds and meshes that all samples share. Every regressor learns from the members of its cluster and, up to 1.5 times the size of the
+    Steady tasks, on grids, or on point clouds and meshes that all samples share. Every regressor learns from the members of
+    its cluster and, up to 1.5 times the size of the
     largest one, from the samples that its basis represents best, so that it knows its surroundings.
 
     **Arguments:**
@@ -58,8 +60,11 @@ class LocalPOD(AbstractDirectFit):
     key: Array | None = None
 
     def __check_init__(self):
+        check_fields(self)
         check_reducible(self.task, "LocalPOD")
         check_kind(self.regressor)
+        for name in ("clusters", "rank", "input_rank"):
+            count(type(self).__name__, name, vars(self)[name])
         if not 1 <= self.top <= self.clusters:
             raise ValueError(f"LocalPOD: top={self.top}; expected 1 to clusters={self.clusters}")
 
@@ -183,4 +188,3 @@ class FittedLocalPOD(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged)
         """The normalised prediction, a row of `targets_of`."""
         c = jax.vmap(lambda regressor: regressor(z))(self.regressors.value)
         return jnp.einsum("kpr,kr->p", self.modes.value, self.shares(z)[:, None] * c, precision="highest")
-

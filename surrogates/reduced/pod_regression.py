@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.arguments import check_fields, count
 from ...core.precision import Double
 from ...core.storage import register
 from ...datasets.dataset import Dataset
@@ -39,7 +40,8 @@ class PODRegression(AbstractDirectFit):
     the scaled parameters; c by regression (Hesthaven and Ubbiali 2018; Guo and Hesthaven 2018 with "gp").
 
     Steady tasks, on grids, or on point clouds and meshes that all samples share. Every choice of the regression is made on the
-    training data (likelihood, leave-one-out); validation data serve for the `errors` of the fitted surrogate, which tell projection
+    training data (likelihood, leave-one-out); validation data serve for the `errors` of the fitted surrogate, which tell
+    projection
     from regression, and for the truncation in its `std`. Without them both come from training samples that are left out.
 
     **Arguments:**
@@ -48,7 +50,8 @@ class PODRegression(AbstractDirectFit):
       share of Σσ².
     - `input_rank` of the joint basis of all input fields, 32 to 128.
     - `regressor`: "gp", "rbf", "linear" or "network"; see `fit_regressor`.
-    - `log`: the parameters that enter by their logarithm. "auto" takes those that the problem draws from `LogUniform`, and of unknown
+    - `log`: the parameters that enter by their logarithm. "auto" takes those that the problem draws from `LogUniform`, and of
+      unknown
       laws those that spread over decades; or a tuple of names, `()` for none. The repr of the fitted surrogate tells the choice.
     - `key`: of the network's initial weights.
     """
@@ -62,8 +65,11 @@ class PODRegression(AbstractDirectFit):
     key: Array | None = None
 
     def __check_init__(self):
+        check_fields(self)
         check_reducible(self.task, "PODRegression")
         check_kind(self.regressor)
+        for name in ("rank", "input_rank"):
+            count(type(self).__name__, name, vars(self)[name])
 
     def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedPODRegression":
         task = self.task

@@ -105,8 +105,8 @@ class Reduction(eqx.Module):
 def fit_reduction(task: Task, train: Dataset, rank: int, points: BasisPoints, log: LogNames = "auto") -> Reduction:
     """The reduction of the inputs of `train`.
 
-    **Arguments:** `rank` of the joint basis of all input fields; `log`, the parameters that enter by their logarithm: their names,
-    or "auto", those whose law is `LogUniform`, or that spread over decades if their law is not known.
+    **Arguments:** `rank` of the joint basis of all input fields; `log`, the parameters that enter by their logarithm: their
+    names, or "auto", those whose law is `LogUniform`, or that spread over decades if their law is not known.
 
     **Raises:** `ValueError` for names that are no parameters of the task.
     """
@@ -137,7 +137,9 @@ def centred_pod(
     if np.abs(centred).max() > _CONSTANT * np.abs(rows).max():
         return mean, centred, pod(centred, weights, rank=min(rank, *rows.shape), energy=energy)
     zero = np.zeros((*rows.shape, 1))
-    basis = POD(zero[0], np.zeros(1), zero[:, 0], np.zeros(()), 0.0, "none", "all snapshots are equal", inner_product(weights))
+    basis = POD(
+        zero[0], np.zeros(1), zero[:, 0], np.zeros(()), 0.0, "none", "all snapshots are equal", inner_product(weights)
+    )
     return mean, np.zeros_like(rows), basis
 
 
@@ -150,9 +152,13 @@ def _logarithms(task: Task, train: Dataset, numbers: Float[np.ndarray, "n p"], l
     if not (isinstance(log, str) and log == "auto"):
         if isinstance(log, str) or (unknown := [name for name in log if name not in columns]):
             wrong = log if isinstance(log, str) else unknown[0]
-            raise ValueError(f"log={wrong!r}: use 'auto' or a tuple of parameters of the task, which has {task.parameters}")
+            raise ValueError(
+                f"log={wrong!r}: use 'auto' or a tuple of parameters of the task, which has {task.parameters}"
+            )
         if steady := [name for name in log if name in dict(task.origins)]:
-            raise ValueError(f"log: {steady[0]!r} varies by less than a thousandth of its mean, where a logarithm changes nothing")
+            raise ValueError(
+                f"log: {steady[0]!r} varies by less than a thousandth of its mean, where a logarithm changes nothing"
+            )
         return [i for name in log for i in columns[name]]
     laws = {} if train.problem is None else train.problem.laws
     guessed = InputScaling.fit(numbers).logarithmic
@@ -218,7 +224,9 @@ def _with_channels(task: Task, name: str, values):
 def _scaled_rows(task: Task, channels: Mapping[str, Any], samples: tuple[int, ...]):
     """Fields `(*samples, *space, c)` over their standard deviations as rows with channels innermost."""
     scaled = [
-        x / np.asarray(task.normalizers[name].std, np.float64) if isinstance(x, np.ndarray) else x / task.normalizers[name].std
+        x / np.asarray(task.normalizers[name].std, np.float64)
+        if isinstance(x, np.ndarray)
+        else x / task.normalizers[name].std
         for name, x in channels.items()
     ]
     together = np.concatenate if all(isinstance(x, np.ndarray) for x in scaled) else jnp.concatenate

@@ -141,8 +141,8 @@ def wide(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def _in_context(function):
-    """`function(x: Double, parameters)` traced with x64 on, and its result in the precision of x. Under vmap it is traced anew: JAX's
-    own rules, which run after the context was left, would turn float64 into float32."""
+    """`function(x: Double, parameters)` traced with x64 on, and its result in the precision of x. Under vmap it is traced
+    anew: JAX's own rules, which run after the context was left, would turn float64 into float32."""
 
     @jax.custom_batching.custom_vmap
     def run(x, parameters):

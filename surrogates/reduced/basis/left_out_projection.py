@@ -7,9 +7,10 @@ from jaxtyping import Float
 def left_out_rest(
     rows: Float[np.ndarray, "n points"], weights: Float[np.ndarray, " points"], rank: int, folds: int
 ) -> Float[np.ndarray, "n points"]:
-    """u_i − ū − Φ Φᵀ M (u_i − ū) of every row u_i, with the mean ū and the POD basis Φ, of at most `rank` modes, of the rows in the
-    other folds (every `folds`-th row is a fold). From Gram matrices: modes whose singular value is rounding there, about 1e-7 of the first, do not
-    count.
+    """u_i − ū − Φ Φᵀ M (u_i − ū) of every row u_i, with the mean ū and the POD basis Φ, of at most `rank` modes, of the rows
+    in the
+    other folds (every `folds`-th row is a fold). From Gram matrices: modes whose singular value is rounding there, about 1e-7
+    of the first, do not count.
 
     With fewer than 2 rows nothing can be left out, and the rest is zero.
     """

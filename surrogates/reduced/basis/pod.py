@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Shaped
 
-from ....core.arguments import count
+from ....core.arguments import checked, count
 from ....core.precision import in_double
 from ....core.storage import register, save
 from ....solvers.kernels import thin_svd
@@ -72,7 +72,9 @@ class POD(eqx.Module):
         **Raises:** `ValueError` for another number of points."""
         points = self.modes.shape[0]
         if u.shape[-1] != points or u.ndim > 2:
-            raise ValueError(f"project: fields of shape {u.shape}; expected ({points},), or a row of {points} points for each field")
+            raise ValueError(
+                f"project: fields of shape {u.shape}; expected ({points},), or a row of {points} points for each field"
+            )
         return jnp.matmul(jnp.asarray(u), self.product.of_modes(self.modes), precision="highest")
 
     def lift(self, z: Float[Array | np.ndarray, "*n r"]) -> Float[Array, "*n points"]:
@@ -80,7 +82,9 @@ class POD(eqx.Module):
 
         **Raises:** `ValueError` for another number of coefficients."""
         if z.shape[-1] != self.rank or z.ndim > 2:
-            raise ValueError(f"lift: coefficients of shape {z.shape}; expected ({self.rank},), or a row of {self.rank} for each field")
+            raise ValueError(
+                f"lift: coefficients of shape {z.shape}; expected ({self.rank},), or a row of {self.rank} for each field"
+            )
         return jnp.matmul(jnp.asarray(z), jnp.asarray(self.modes).T, precision="highest")
 
     def truncated(self, rank: int) -> "POD":
@@ -121,8 +125,9 @@ class POD(eqx.Module):
         return f"POD({source} of {self.modes.shape[0]} points → {self.rank} modes; {self.method}: {self.reason})"
 
 
+@checked
 def pod(
-    snapshots: Num[Array | np.ndarray, "n points"] | Iterable[np.ndarray],
+    snapshots: Shaped[Array | np.ndarray, "..."] | Iterable[np.ndarray],
     product: Product = None,
     *,
     rank: int | None = None,
@@ -156,9 +161,9 @@ def pod(
     - `gram`: S M Sᵀ in float64 if it is known already (`dissimilarity.gram`); saves the first pass.
     - `key`: of the sketch; fixed by default.
 
-    Gram matrices are accumulated in float64, also from float32 snapshots, and the modes are re-orthonormalised once. What is below
-    the rounding of float32 snapshots themselves, about (√n + √points)/√(n·points) 3e-8 ‖S‖, is no mode either. They are returned as NumPy arrays in the precision of the snapshots, fewer than
-    `rank` where the rest is rounding.
+    Gram matrices are accumulated in float64, also from float32 snapshots, and the modes are re-orthonormalised once. What is
+    below the rounding of float32 snapshots themselves, about (√n + √points)/√(n·points) 7e-8 ‖S‖, is no mode either. They are
+    returned as NumPy arrays in the precision of the snapshots, fewer than `rank` where the rest is rounding.
 
     Under jit, vmap and grad `rank` must be given, the product is None or weights, the arithmetic is that of the
     snapshots, modes below the floor are zero, and "auto" is "two_grams" in float32, "gram" in float64.
@@ -279,7 +284,13 @@ def _checked(snapshots, wanted: Truncation):
     if jnp.issubdtype(snapshots.dtype, jnp.complexfloating):
         raise TypeError("pod: complex snapshots; stack real and imaginary parts along the points")
     if not jnp.issubdtype(snapshots.dtype, jnp.floating):
+        if snapshots.dtype.kind not in "biu":
+            raise TypeError(f"pod: snapshots of type {snapshots.dtype}; expected real numbers")
         snapshots = np.asarray(snapshots, np.float64)
+    if snapshots.ndim != 2:
+        raise ValueError(
+            f"pod: snapshots of shape {snapshots.shape}; expected a row of all points per snapshot: s.reshape(n, -1)"
+        )
     n, points = snapshots.shape
     if not n * points:
         raise ValueError(f"pod: snapshots of shape {snapshots.shape} hold nothing")
@@ -306,7 +317,9 @@ def _turned_back(svd: ThinSVD, back: Back) -> ThinSVD:
     return ThinSVD(jnp.asarray(u * values), svd.values, jnp.asarray(back(directions, u / values).T))
 
 
-def _result(svd: ThinSVD, left_out, floor: float, method: str, reason: str, dtype, product: AbstractInnerProduct) -> POD:
+def _result(
+    svd: ThinSVD, left_out, floor: float, method: str, reason: str, dtype, product: AbstractInnerProduct
+) -> POD:
     modes = np.asarray(svd.right.astype(dtype)).T  # a transposed view costs no copy
     return POD(modes, svd.values, svd.left, jnp.asarray(left_out), floor, method, reason, product)
 
@@ -314,13 +327,13 @@ def _result(svd: ThinSVD, left_out, floor: float, method: str, reason: str, dtyp
 def _own_rounding(snapshots, squares) -> float:
     """The largest singular value of the rounding of the snapshots' own numbers over σ₁, for float32; 0 for float64.
 
-    Entries rounded to a relative ε have errors of deviation ε/√12 · rms, and a random matrix the norm (√n + √points) times its
-    deviation. `squares`: the σ² of the snapshots, descending.
+    Entries rounded to a relative ε have errors of a deviation of up to ε/√12 · rms, and a random matrix the norm (√n + √points)
+    times its deviation; twice that is safe. `squares`: the σ² of the snapshots, descending.
     """
     if snapshots.dtype == np.float64:
         return 0.0
     n, points = snapshots.shape
-    relative = float(jnp.finfo(snapshots.dtype).eps) / 12**0.5 * (n**0.5 + points**0.5) / (n * points) ** 0.5
+    relative = float(jnp.finfo(snapshots.dtype).eps) / 3**0.5 * (n**0.5 + points**0.5) / (n * points) ** 0.5
     return relative * float(np.sqrt(np.maximum(squares, 0).sum() / squares[0]))
 
 
@@ -331,8 +344,8 @@ def _check(snapshots, values):
         raise ValueError(f"pod: {found} NaN, infinity or values whose squares overflow")
     if values[0] <= 0:
         raise ValueError(
-            "pod: all snapshots are zero (in the given product): a constant field minus its mean, points of weight zero, or numbers "
-            "whose squares underflow (below 1e-154)"
+            "pod: all snapshots are zero (in the given product): a constant field minus its mean, points of weight zero, or "
+            "numbers whose squares underflow (below 1e-154)"
         )
     if values[-1] < -1e-5 * values[0]:
         raise ValueError("pod: the product is not positive definite: it gives a snapshot combination a negative square")

@@ -11,6 +11,7 @@ import scipy.linalg
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Inexact, Int
 
+from ....core.arguments import checked
 from ....core.arrays import AnyArray
 from ....core.precision import in_double
 from ....core.storage import register
@@ -51,6 +52,7 @@ class EIM(eqx.Module):
         return solve_triangular(current(self.lower), current(values), lower=True, unit_diagonal=True)
 
 
+@checked
 def eim(
     functions: Inexact[AnyArray, "n points"],
     *,
@@ -89,6 +91,7 @@ def eim(
     return _assembled(points, snapshots, basis[:d].T, functions[snapshots].T, errors[: d + 1])
 
 
+@checked
 def deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
     """Discrete empirical interpolation: in the span of given modes, in their order.
 
@@ -103,6 +106,7 @@ def deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
     return _of_modes(modes, np.arange(len(modes)), floor, "deim")
 
 
+@checked
 def q_deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
     """Discrete empirical interpolation with the points of a column-pivoted QR factorisation of modesᴴ.
 

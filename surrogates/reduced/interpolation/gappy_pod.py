@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int
 
+from ....core.arguments import checked
 from ....core.storage import register
 from .eim import AnyArray, checked_modes, current, q_deim
 
@@ -32,6 +33,7 @@ class GappyPOD(eqx.Module):
         return jnp.matmul(current(self.inverse), current(values), precision="highest")
 
 
+@checked
 def gappy_pod(
     modes: Inexact[AnyArray, "points r"], points: Int[AnyArray, " m"] | None = None, *, count: int | None = None
 ) -> GappyPOD:

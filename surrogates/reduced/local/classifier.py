@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from ....core.arguments import checked
 from ....core.minimize import minimize
 from ....core.storage import register
 from ...networks.layers import PointwiseMLP
@@ -74,6 +75,7 @@ class NearestNeighbours(eqx.Module):
         return jnp.mean(self.targets[nearest], axis=0)
 
 
+@checked
 def fit_classifier(
     kind: str,
     z: Float[Array | np.ndarray, "n d"],

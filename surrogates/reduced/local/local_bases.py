@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ....core.arguments import checked
 from ....core.storage import register
 from ..basis.inner_product import AbstractInnerProduct, Euclidean, Product, inner_product
 from ..basis.pod import pod
@@ -68,6 +69,7 @@ class LocalBases(eqx.Module):
         return LocalBases(*leading, self.labels, self.representatives, self.product, self.measure)
 
 
+@checked
 def local_bases(
     snapshots: Float[Array | np.ndarray, "n points"],
     k: int,

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from ....core.arguments import checked
 from ....core.minimize import minimize
 from ....core.precision import Double, in_double, wide
 from ....core.storage import register
@@ -112,6 +113,7 @@ def _std(z, gp: GaussianProcess):
     return gp.size.wide() * jnp.sqrt(_relative_variance(z, gp) * jnp.diag(gp.relative_covariance.wide()))
 
 
+@checked
 def fit_gaussian_process(
     z: Float[np.ndarray, "n d"],
     c: Float[np.ndarray, "n m"],
@@ -136,7 +138,8 @@ def fit_gaussian_process(
     - `log`: the inputs that enter by their logarithm: "auto", or the numbers of their columns, `()` for none.
     - `common_scale`: one unit for all inputs: True for POD coefficients, whose sizes tell which of them matter.
 
-    **Raises:** `ValueError` for values that are not finite, fewer than 3 samples and an unknown trend; `TypeError` for complex numbers.
+    **Raises:** `ValueError` for values that are not finite, fewer than 3 samples and an unknown trend; `TypeError` for complex
+    numbers.
 
     **Warns** if the process, fitted without a sample, predicts that sample no better than the mean of the others.
     """
@@ -149,8 +152,8 @@ def fit_gaussian_process(
     missed, spread = np.linalg.norm(gp.left_out), np.linalg.norm(c - c.mean(0)) * n / (n - 1)
     if spread > 0 and missed > 0.95 * spread:
         warnings.warn(
-            f"fit_gaussian_process: the {n} samples explain nothing of each other (leave-one-out error {missed / spread:.2f} of the "
-            "spread of the outputs): too few samples for so many oscillations, or outputs that do not depend on these inputs",
+            f"fit_gaussian_process: the {n} samples explain nothing of each other (leave-one-out error {missed / spread:.2f} of "
+            "the spread of the outputs): too few samples for so many oscillations, or outputs that do not depend on these inputs",
             stacklevel=2,
         )
     return gp
@@ -192,7 +195,9 @@ def _hyperparameters(x, features, c, distance, bounds, restarts: int, steps: int
 
     # One after the other, here and below: batched Cholesky factors that run side by side wait for each other's threads on a CPU,
     # for ever where there are two; and alone, a line search evaluates no more than it needs.
-    lengths, noises = (g.ravel() for g in jnp.meshgrid(jnp.log(distance * _START_LENGTHS), jnp.log(jnp.array(_START_NOISES))))
+    lengths, noises = (
+        g.ravel() for g in jnp.meshgrid(jnp.log(distance * _START_LENGTHS), jnp.log(jnp.array(_START_NOISES)))
+    )
     values = jax.lax.map(lambda p: objective(on_grid(*p)), (lengths, noises))
     values = jnp.where(jnp.isfinite(values), values, jnp.inf)
     starts = []

@@ -1,12 +1,12 @@
-"""How the inputs of a regression are brought to one scale: logarithms of those that spread over decades, then mean and deviation."""
+"""How the inputs of a regression are brought to one scale: logarithms of those that spread over decades, then mean and
+deviation."""
 
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from ....core.precision import Double
 from ....core.storage import register
@@ -24,8 +24,8 @@ class InputScaling(eqx.Module):
 
     Deviations from a shift are formed before they are rounded, so that dates or unix seconds are told apart.
 
-    **Fields:** `logarithmic` `(d,)`; `shift`, `scale` `(d,)` in double precision; `least` `(d,)`, the smallest value whose logarithm
-    is taken, as far below the training data as these are wide; smaller ones and negative ones count as it.
+    **Fields:** `logarithmic` `(d,)`; `shift`, `scale` `(d,)` in double precision; `least` `(d,)`, the smallest value whose
+    logarithm is taken, as far below the training data as these are wide; smaller ones and negative ones count as it.
     """
 
     logarithmic: tuple[bool, ...] = eqx.field(static=True)
@@ -35,10 +35,11 @@ class InputScaling(eqx.Module):
 
     @classmethod
     def fit(cls, z: Float[np.ndarray, "n d"], log: Log = "auto", *, common: bool = False) -> "InputScaling":
-        """Mean and standard deviation of every column of z, or of its logarithm; with `common` the largest deviation for all columns.
+        """Mean and standard deviation of every column of z, or of its logarithm; with `common` the largest deviation for all
+        columns.
 
-        With `log="auto"` these are the columns that are positive, whose largest value is more than 30 times the smallest, and whose
-        logarithms have their median nearer to the middle of their range than the values themselves.
+        With `log="auto"` these are the columns that are positive, whose largest value is more than 30 times the smallest, and
+        whose logarithms have their median nearer to the middle of their range than the values themselves.
 
         **Raises:** `ValueError` for another word, for columns that are not there, and for logarithms of numbers that are not
         positive.
@@ -97,7 +98,9 @@ def _over_decades(z: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " d"]:
 
 def _named(z: Float[np.ndarray, "n d"], log) -> Bool[np.ndarray, " d"]:
     if isinstance(log, str):
-        raise ValueError(f"log={log!r}: use 'auto' or the numbers of the inputs that enter by their logarithm, () for none")
+        raise ValueError(
+            f"log={log!r}: use 'auto' or the numbers of the inputs that enter by their logarithm, () for none"
+        )
     columns = [int(i) for i in log]
     if wrong := [i for i in columns if not 0 <= i < z.shape[1]]:
         raise ValueError(f"log={tuple(columns)}: there is no input {wrong[0]}, they are 0 … {z.shape[1] - 1}")

@@ -28,8 +28,8 @@ def per_point(function: Callable, z, parameters, d: int) -> Float[Array, "..."]:
 def checked_pairs(call: str, z, c, least: int = 1) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n m"]]:
     """Inputs and outputs of a fit in float64.
 
-    **Raises:** `ValueError`, which begins with `call`, for shapes other than `(n, d)` and `(n, m)`, fewer than `least` samples, and
-    NaN or infinity (naming the row); `TypeError` for complex numbers or no numbers.
+    **Raises:** `ValueError`, which begins with `call`, for shapes other than `(n, d)` and `(n, m)`, fewer than `least`
+    samples, and NaN or infinity (naming the row); `TypeError` for complex numbers or no numbers.
     """
     z, c = (checked_rows(call, name, values) for name, values in (("inputs", z), ("outputs", c)))
     if len(z) != len(c):
@@ -50,5 +50,7 @@ def checked_rows(call: str, name: str, values) -> Float[np.ndarray, "n d"]:
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         bad = np.flatnonzero(~np.isfinite(values).all(1))
-        raise ValueError(f"{call} needs finite numbers; {name} of sample {bad[0]} hold NaN or infinity ({len(bad)} such samples)")
+        raise ValueError(
+            f"{call} needs finite numbers; {name} of sample {bad[0]} hold NaN or infinity ({len(bad)} such samples)"
+        )
     return values

@@ -10,11 +10,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from ....core.arguments import checked
 from ....core.minimize import minimize
 from ....core.precision import Double, wide
 from ....core.storage import register
 from ...networks.layers import PointwiseMLP
-from .gaussian_process import GaussianProcess, fit_gaussian_process, fit_scaled_process
+from .gaussian_process import fit_gaussian_process, fit_scaled_process
 from .input_scaling import InputScaling, Log
 from .per_point import checked_pairs, per_point
 from .tanh_network import tanh_network
@@ -36,6 +37,7 @@ class Regressor(Protocol):
     def __call__(self, z) -> Float[Array, "*n m"]: ...
 
 
+@checked
 def fit_regressor(
     kind: str,
     z: Float[np.ndarray, "n d"],
@@ -45,8 +47,8 @@ def fit_regressor(
     log: Log = "auto",
     common_scale: bool = False,
 ) -> Regressor:
-    """A regressor of `c` on `z`, in any units: inputs are scaled (`InputScaling`). Its own choices (ridge, smoothing, lengths) use
-    these samples only.
+    """A regressor of `c` on `z`, in any units: inputs are scaled (`InputScaling`). Its own choices (ridge, smoothing, lengths)
+    use these samples only.
 
     - "gp": `fit_gaussian_process`; the most accurate, O(n³), with variance.
     - "rbf": cubic radial functions with a linear tail; few inputs, no noise.

@@ -47,8 +47,8 @@ def correlation(z: Float[Array, "n d"], rates: Float[Array, " d"], noise) -> Flo
 
 
 class LeastSquares(NamedTuple):
-    """Generalised least squares of the trend: `matrix` + jitter = LLᵀ (`factor`), Q a basis of the span of L⁻¹H, `sizes` its singular
-    values (1 for directions that drop out, whose columns of Q are zero), `residual` L⁻¹(C − HB)."""
+    """Generalised least squares of the trend: `matrix` + jitter = LLᵀ (`factor`), Q a basis of the span of L⁻¹H, `sizes` its
+    singular values (1 for directions that drop out, whose columns of Q are zero), `residual` L⁻¹(C − HB)."""
 
     factor: Float[Array, "n n"]
     jitter: Float[Array, ""]
@@ -87,7 +87,9 @@ def least_squares(
     residual = white[:, p:] - q @ (q.T @ white[:, p:])
     freedom = (len(data) - kept.sum()).astype(matrix.dtype)
     tiny = 1e-24 * (data**2).mean() + jnp.finfo(matrix.dtype).tiny
-    return LeastSquares(factor, jitter, q, sizes, residual, freedom, (residual**2).sum() / (freedom * data.shape[1]) + tiny)
+    return LeastSquares(
+        factor, jitter, q, sizes, residual, freedom, (residual**2).sum() / (freedom * data.shape[1]) + tiny
+    )
 
 
 @jax.custom_vjp

@@ -179,7 +179,9 @@ def test_left_out_errors_are_those_of_fits_without_each_sample(inputs, process):
         others = np.arange(N) != i
         h = features[others]
         system = np.block([[r[np.ix_(others, others)] + noise * np.eye(N - 1), h], [h.T, np.zeros((3, 3))]])
-        predicted = np.concatenate([r[i, others], features[i]]) @ np.linalg.solve(system, np.concatenate([c[others], np.zeros((3, 2))]))
+        predicted = np.concatenate([r[i, others], features[i]]) @ np.linalg.solve(
+            system, np.concatenate([c[others], np.zeros((3, 2))])
+        )
         np.testing.assert_allclose(process.left_out[i], c[i] - predicted, rtol=1e-3, atol=1e-8)
 
 
@@ -300,7 +302,11 @@ def test_bad_input_is_refused(inputs):
     for error, wrong, message in (
         (ValueError, lambda: fit_gaussian_process(z, c, trend="cubic"), "unknown trend 'cubic'"),
         (ValueError, lambda: fit_gaussian_process(z[:2], c[:2]), "at least 3 samples, got 2"),
-        (ValueError, lambda: fit_gaussian_process(np.where(z == z[5], np.nan, z), c), "finite numbers; inputs of sample 5"),
+        (
+            ValueError,
+            lambda: fit_gaussian_process(np.where(z == z[5], np.nan, z), c),
+            "finite numbers; inputs of sample 5",
+        ),
         (ValueError, lambda: fit_gaussian_process(z, np.where(c == c[7], np.inf, c)), "outputs of sample 7"),
         (ValueError, lambda: checked_pairs("fit", z, c[:9]), "60 inputs for 9 outputs"),
     ):
@@ -309,5 +315,7 @@ def test_bad_input_is_refused(inputs):
     for x, y, message in ((z, c + 1j, "outputs of type complex128"), (z.astype(str), c, "inputs of type <U32")):
         with pytest.raises(TypeError, match=message):
             checked_pairs("fit_gaussian_process", x, y)
-    with pytest.raises(ValueError, match=r"outputs of shape \(60,\); expected a row per sample: reshape it to \(60, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"outputs of shape \(60,\); expected a row per sample: reshape it to \(60, 1\)"
+    ):
         checked_pairs("fit_gaussian_process", z, c[:, 0])

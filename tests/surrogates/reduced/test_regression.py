@@ -231,9 +231,7 @@ def test_large_offsets_of_parameters_and_fields_do_not_matter(regressor):
 def test_parameters_over_decades_enter_by_their_logarithm():
     train, test = lines(lambda s: 10 ** (4 * s - 2), lambda u: u)
     task = sx.Task.fit(train, "p", "u")
-    auto, plain, named = (
-        sx.fit(sx.PODRegression(task, rank=4, log=log), train) for log in ("auto", (), ("p",))
-    )
+    auto, plain, named = (sx.fit(sx.PODRegression(task, rank=4, log=log), train) for log in ("auto", (), ("p",)))
     assert over_spread(auto, test) < 1e-3 and over_spread(auto, test) < 0.1 * over_spread(plain, test)
     np.testing.assert_array_equal(auto.predict(test)["u"], named.predict(test)["u"])
     assert "log p → " in repr(auto.best) and "log p" not in repr(plain.best)
