@@ -17,9 +17,10 @@ from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
 from .basis_points import BasisPoints
+from .local.classifier import KINDS as CLASSIFIERS
 from .local.classifier import fit_classifier
-from .local.local_bases import LocalBases, local_bases
-from .pod_regression import check_reducible
+from .local.local_bases import CLUSTERINGS, LocalBases, local_bases
+from .pod_regression import check_reducible, check_samples
 from .reduced_coordinates import LogNames, ReducedErrors, Reduction, fit_reduction, ranges_of, single, targets_of
 from .regression.gaussian_process import GaussianProcess
 from .regression.input_scaling import InputScaling
@@ -35,8 +36,7 @@ class LocalPOD(AbstractDirectFit):
 
     Worth it where a global basis needs many modes and each snapshot few: transport, fronts, changes of regime.
     Steady tasks, on grids, or on point clouds and meshes that all samples share. Every regressor learns from the members of
-    its cluster and, up to 1.5 times the size of the
-    largest one, from the samples that its basis represents best, so that it knows its surroundings.
+    its cluster and, up to 1.5 times the size of the largest one, from the samples that its basis represents best, so that it knows its surroundings.
 
     **Arguments:**
 
@@ -63,6 +63,10 @@ class LocalPOD(AbstractDirectFit):
         check_fields(self)
         check_reducible(self.task, "LocalPOD")
         check_kind(self.regressor)
+        if self.clustering not in CLUSTERINGS:
+            raise ValueError(f"LocalPOD: unknown clustering {self.clustering!r}; use one of {CLUSTERINGS}")
+        if self.classifier not in CLASSIFIERS:
+            raise ValueError(f"LocalPOD: unknown classifier {self.classifier!r}; use one of {CLASSIFIERS}")
         for name in ("clusters", "rank", "input_rank"):
             count(type(self).__name__, name, vars(self)[name])
         if not 1 <= self.top <= self.clusters:
@@ -72,6 +76,7 @@ class LocalPOD(AbstractDirectFit):
         task = self.task
         task.check(train)
         k_classes, k_networks = jax.random.split(jax.random.key(0) if self.key is None else self.key)
+        check_samples("LocalPOD", self.regressor, len(train))
         points = BasisPoints.of(task, train, "LocalPOD")
         reduction = fit_reduction(task, train, self.input_rank, points, self.log)
         z, targets = reduction.all(train), targets_of(task, train, points)

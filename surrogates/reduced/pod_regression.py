@@ -17,6 +17,7 @@ from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
 from .basis.left_out_projection import left_out_rest
+from .basis.truncation import Truncation
 from .basis_points import BasisPoints
 from .reduced_coordinates import (
     LogNames,
@@ -70,6 +71,7 @@ class PODRegression(AbstractDirectFit):
         check_kind(self.regressor)
         for name in ("rank", "input_rank"):
             count(type(self).__name__, name, vars(self)[name])
+        Truncation(energy=self.energy)
 
     def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedPODRegression":
         task = self.task

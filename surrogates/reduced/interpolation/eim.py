@@ -1,6 +1,7 @@
 """Empirical interpolation: functions approximated in a small space by their values at a few points."""
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact, Int, Shaped
 
 from ....core.arguments import checked
 from ....core.arrays import AnyArray
@@ -54,7 +55,7 @@ class EIM(eqx.Module):
 
 @checked
 def eim(
-    functions: Inexact[AnyArray, "n points"],
+    functions: Shaped[AnyArray, "n points"] | Sequence,
     *,
     rank: int | None = None,
     rtol: float | None = None,
@@ -92,7 +93,7 @@ def eim(
 
 
 @checked
-def deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
+def deim(modes: Shaped[AnyArray, "points d"] | Sequence) -> EIM:
     """Discrete empirical interpolation: in the span of given modes, in their order.
 
     Point l + 1 is where mode l + 1 differs most from its interpolant by the modes before. These are the pivots of an LU
@@ -107,7 +108,7 @@ def deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
 
 
 @checked
-def q_deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
+def q_deim(modes: Shaped[AnyArray, "points d"] | Sequence) -> EIM:
     """Discrete empirical interpolation with the points of a column-pivoted QR factorisation of modesᴴ.
 
     The points depend on the span alone, not on the basis or its order (for orthonormal modes), and `lebesgue` is usually
@@ -204,6 +205,13 @@ def checked_modes(modes, caller: str) -> tuple[np.ndarray, float]:
 def _checked(functions, caller: str) -> tuple[np.ndarray, float]:
     """The functions in double precision, and 100 times the rounding unit that they were given in."""
     functions = np.asarray(functions)
+    if functions.dtype.kind not in "biufc":
+        raise TypeError(f"{caller}: values of type {functions.dtype}; expected numbers")
+    if functions.ndim != 2 or not functions.size:
+        raise ValueError(
+            f"{caller}: an array of shape {functions.shape}; expected two axes, with at least one entry each"
+        )
+    functions = functions.astype(np.float64) if functions.dtype.kind in "biu" else functions
     if not np.isfinite(functions).all():
         raise ValueError(f"{caller}: the functions hold NaN or infinity; leave those snapshots out")
     if not functions.any():

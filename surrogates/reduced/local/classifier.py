@@ -18,6 +18,7 @@ from ..regression.input_scaling import InputScaling, Log
 from ..regression.per_point import checked_rows
 from ..regression.tanh_network import tanh_network
 
+KINDS = ("network", "logistic", "nearest")
 _SHARPNESS = 2.0  # shares fall with this power of the errors
 _WIDTHS = (32, 32)
 _STEPS = 1500
@@ -104,7 +105,7 @@ def fit_classifier(
 
     **Raises:** `ValueError` for an unknown kind, NaN in z or `errors`, labels outside 0 … k − 1, `errors` of another shape.
     """
-    if kind not in ("network", "logistic", "nearest"):
+    if kind not in KINDS:
         raise ValueError(f"fit_classifier: unknown kind {kind!r}; use 'network', 'logistic' or 'nearest'")
     z, labels = checked_rows("fit_classifier", "inputs", z), np.asarray(labels)
     if labels.shape != (len(z),) or not np.issubdtype(labels.dtype, np.integer):

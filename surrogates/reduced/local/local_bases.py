@@ -19,6 +19,7 @@ from ..clustering.kmedoids import kmedoids
 _DISSIMILARITIES = {"sine": sine, "l2": l2, "normalized_l2": normalized_l2}  # for k-medoids
 _CENTRES = {"kmeans": "l2", "normalized_kmeans": "normalized_l2"}  # the distance to a centre that k-means goes by
 _MEASURES = _CENTRES | {name: name for name in _DISSIMILARITIES}
+CLUSTERINGS = tuple(_MEASURES)
 
 
 @register("LocalBases")

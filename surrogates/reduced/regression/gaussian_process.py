@@ -22,7 +22,7 @@ from .input_scaling import InputScaling, Log
 from .per_point import checked_pairs, per_point
 from .restricted_likelihood import DEPENDENT, correlation, least_squares, matern52, negative_log_likelihood, projector
 
-_NOISE = (1e-10, 1e2)  # noise over signal variance; the lower bound is the usual jitter
+_NOISE = (1e-12, 1e2)  # noise over signal variance; the lower bound keeps 1000 samples positive definite
 _LENGTHS = (1e-3, 1e4)  # over the root-mean-square distance of two samples
 _START_LENGTHS = np.geomspace(1 / 64, 32, 12)
 _START_NOISES = (1e-6, 1e-2)

@@ -60,14 +60,14 @@ class LeastSquares(NamedTuple):
 
 
 def cholesky(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
-    """Lower factor of a matrix with unit diagonal, and the smallest jitter of 0, 1e-10, 1e-9, …, 1 that gives one."""
+    """Lower factor of a matrix with unit diagonal, and the smallest jitter of 0, 1e-12, 1e-11, …, 1 that gives one."""
     eye = jnp.eye(len(matrix), dtype=matrix.dtype)
 
     def failed(state):
         return ~jnp.isfinite(state[0]).all() & (state[1] < 1)
 
     def more(state):
-        jitter = jnp.maximum(10 * state[1], 1e-10)
+        jitter = jnp.maximum(10 * state[1], 1e-12)
         return jnp.linalg.cholesky(matrix + jitter * eye), jitter
 
     return jax.lax.while_loop(failed, more, (jnp.linalg.cholesky(matrix), jnp.zeros((), matrix.dtype)))
