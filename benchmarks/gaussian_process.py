@@ -105,7 +105,7 @@ def ours(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the unseen outputs."""
     if not case.points:
         process = fit_gaussian_process(case.z, case.c)
-        return process(case.z_unseen), process.std(case.z_unseen)
+        return np.asarray(process(case.z_unseen)), np.asarray(process.std(case.z_unseen))
     grid = sx.Grid.unit_interval(case.points)
     train, unseen = (
         sx.from_arrays(targets={"u": u}, parameters={"p": p}, grid=grid)

@@ -36,7 +36,8 @@ class LocalPOD(AbstractDirectFit):
 
     Worth it where a global basis needs many modes and each snapshot few: transport, fronts, changes of regime.
     Steady tasks, on grids, or on point clouds and meshes that all samples share. Every regressor learns from the members of
-    its cluster and, up to 1.5 times the size of the largest one, from the samples that its basis represents best, so that it knows its surroundings.
+    its cluster and, up to 1.5 times the size of the largest one, from the samples that its basis represents best, so that it
+    knows its surroundings.
 
     **Arguments:**
 
@@ -130,7 +131,8 @@ def _errors(fitted: "FittedLocalPOD", bases: LocalBases, mean, val: Dataset) -> 
     oracle = projections[best, np.arange(len(best))]
     size = ((targets - mean) ** 2 @ weights).sum()
     parts = (targets - oracle, predicted - blend, targets - predicted, targets - blend)
-    return ReducedErrors(*(float(np.sqrt((part**2 @ weights).sum() / size)) for part in parts))
+    projection, regression, total, classification = (float(np.sqrt((part**2 @ weights).sum() / size)) for part in parts)
+    return ReducedErrors(projection, regression, total, classification)
 
 
 @register("FittedLocalPOD")

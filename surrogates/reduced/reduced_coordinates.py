@@ -119,11 +119,11 @@ def fit_reduction(task: Task, train: Dataset, rank: int, points: BasisPoints, lo
             warnings.warn(f"the input fields {constant} are the same in all samples and tell nothing", stacklevel=4)
         means = {name: x[0] if name in constant else x.mean(0) for name, x in channels.items()}
         rows = _scaled_rows(task, {name: x - means[name] for name, x in channels.items()}, (len(train),))
-        _, _, basis = centred_pod(rows, points.of_rows(task.in_channels), rank)
+        _, _, basis = centred_pod(np.asarray(rows), points.of_rows(task.in_channels), rank)
         modes, scale = single(basis.modes), single(np.asarray(basis.coefficients).std(0).max() or 1.0)
         means = {name: Double.of(mean) for name, mean in means.items()}
     if task.parameters:
-        numbers = _numbers(task, data, (len(train),))
+        numbers = np.asarray(_numbers(task, data, (len(train),)))
         parameters = InputScaling.fit(numbers, _logarithms(task, train, numbers, log))
     return Reduction(task, points, Buffer(modes), Buffer(means), Buffer(scale), Buffer(parameters))
 
@@ -150,10 +150,10 @@ def _logarithms(task: Task, train: Dataset, numbers: Float[np.ndarray, "n p"], l
         columns[name] = range(start, start + task.spec(name).channels)
         start += task.spec(name).channels
     if not (isinstance(log, str) and log == "auto"):
-        if isinstance(log, str) or (unknown := [name for name in log if name not in columns]):
-            wrong = log if isinstance(log, str) else unknown[0]
+        unknown = [log] if isinstance(log, str) else [name for name in log if name not in columns]
+        if unknown:
             raise ValueError(
-                f"log={wrong!r}: use 'auto' or a tuple of parameters of the task, which has {task.parameters}"
+                f"log={unknown[0]!r}: use 'auto' or a tuple of parameters of the task, which has {task.parameters}"
             )
         if steady := [name for name in log if name in dict(task.origins)]:
             raise ValueError(
@@ -197,7 +197,7 @@ def targets_of(task: Task, data: Dataset, points: BasisPoints) -> Float[np.ndarr
     """Targets, without the task's origins, over their standard deviations: a row per sample with channels innermost, float64."""
     values = task.relative(data.read(list(task.targets)))
     channels = {name: points.real(_with_channels(task, name, np.asarray(x, np.float64))) for name, x in values.items()}
-    return _scaled_rows(task, channels, (len(data),))
+    return np.asarray(_scaled_rows(task, channels, (len(data),)))
 
 
 def single(tree):

@@ -117,7 +117,7 @@ def fit_classifier(
     if errors is not None and errors.shape != (len(z), k):
         raise ValueError(f"fit_classifier: errors of shape {errors.shape}, expected {(len(z), k)}")
     scaling = InputScaling.fit(z, log)
-    scaled = scaling(z)
+    scaled = np.asarray(scaling(z))
     x = jnp.asarray(scaled, jnp.float32)
     targets = jax.nn.one_hot(labels, k) if errors is None else jnp.asarray(_shares(errors), jnp.float32)
     if kind == "nearest":

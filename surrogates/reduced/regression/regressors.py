@@ -101,7 +101,7 @@ class ScaledRegressor(eqx.Module):
 
 @wide
 def _evaluated(z, regressor: ScaledRegressor):
-    return regressor.mean.wide() + regressor.rule(regressor.scaling(z))
+    return regressor.mean.wide() + regressor.rule(jnp.asarray(regressor.scaling(z)))
 
 
 # The three rules see scaled inputs in float64 and are called inside `wide` functions only.

@@ -82,7 +82,7 @@ def test_other_points_are_refused():
     for surrogate in (sx.fit(sx.PODRegression(task, rank=2), ds), sx.MeanField(task)):
         with pytest.raises(ValueError, match="the points of the data are not those of the training data"):
             surrogate.predict(moved)
-        with pytest.raises(ValueError, match="leave `at` out|at the points of the data only"):
+        with pytest.raises(ValueError, match=r"leave `at` out|at the points of the data only"):
             surrogate.predict(ds, at=sx.PointCloud(POINTS[:5]))
     own = sx.PointCloud(np.stack([POINTS + 0.01 * i for i in range(50)]), np.tile(WEIGHTS, (50, 1)))
     differ = data(own)
