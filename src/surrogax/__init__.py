@@ -54,6 +54,7 @@ from .surrogates.saving import load as load
 from .surrogates.surrogate import AbstractBatchFirst as AbstractBatchFirst
 from .surrogates.surrogate import AbstractGenerative as AbstractGenerative
 from .surrogates.surrogate import AbstractProbabilistic as AbstractProbabilistic
+from .surrogates.surrogate import AbstractRelative as AbstractRelative
 from .surrogates.surrogate import AbstractSurrogate as AbstractSurrogate
 from .surrogates.surrogate import Capabilities as Capabilities
 from .surrogates.task.inputs import FieldValues as FieldValues
