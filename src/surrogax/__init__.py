@@ -36,6 +36,8 @@ from .surrogates.batching import Batch as Batch
 from .surrogates.contract import check_surrogate as check_surrogate
 from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics
+from .surrogates.evaluation import plots as plots
+from .surrogates.evaluation import report as report
 from .surrogates.evaluation.evaluate import evaluate as evaluate
 from .surrogates.evaluation.table import Table as Table
 from .surrogates.networks.abstract_network import Abilities as Abilities

@@ -136,6 +136,7 @@ def evaluate(
                                 time=None if dt is None else (step + (member.task.mode.history > 0)) * dt,
                                 rollout=rollout,
                                 starts=starts,
+                                given=member.task.mode.history,
                             )
                         )
     return Table(rows, missing, errors)
