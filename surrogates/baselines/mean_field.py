@@ -7,12 +7,12 @@ from ...core.storage import register
 from ...solvers.kernels.interpolate import apply_along_axes
 from ..resampling import interpolation
 from ..shared_points import nan_unless_same
-from ..surrogate import AbstractAtOwnPoints, Capabilities
+from ..surrogate import AbstractAtOwnPoints, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 
 
 @register("MeanField")
-class MeanField(AbstractAtOwnPoints):
+class MeanField(AbstractAtOwnPoints, AbstractRelative):
     """Predicts the mean of the training targets for every input. It needs no `fit`: `MeanField(task)`.
 
     **Raises:** `ValueError` unless the task is steady, comes from `Task.fit`, and its samples share their points.

@@ -12,7 +12,7 @@ from ...core.arguments import check_fields, count
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ..parameter_range import ParameterRange
-from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, Capabilities
+from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
@@ -136,7 +136,7 @@ def _errors(fitted: "FittedLocalPOD", bases: LocalBases, mean, val: Dataset) -> 
 
 
 @register("FittedLocalPOD")
-class FittedLocalPOD(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged):
+class FittedLocalPOD(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative):
     """See `LocalPOD`.
 
     **Fields:** `modes` `(K, points, rank)`, `classifier`, `regressors` (one, its arrays with a leading axis K), `variances`

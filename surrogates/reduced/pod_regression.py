@@ -12,7 +12,7 @@ from ...core.precision import Double
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ..parameter_range import ParameterRange
-from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, Capabilities
+from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
@@ -122,7 +122,7 @@ def _errors(rest, missed, centred, weights, left_out: bool) -> ReducedErrors:
 
 
 @register("FittedPODRegression")
-class FittedPODRegression(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged):
+class FittedPODRegression(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative):
     """See `PODRegression`.
 
     **Fields:** `modes` `(points, rank)` and `mean` `(points,)` of the normalised targets, `regressor`, `variances` `(2, points)`
