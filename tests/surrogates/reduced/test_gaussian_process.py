@@ -265,10 +265,10 @@ def test_gradients_of_the_prediction_are_those_of_differences_also_at_a_centre(i
     for z in (inputs[N], inputs[0]):
         for function in (lambda x: process(x)[0], process.spread):
             with jax.enable_x64(True):
-                step = 1e-4 * jnp.eye(2)
-                difference = np.stack([(function(z + h) - function(z - h)) / 2e-4 for h in step])
+                step = 2e-3 * jnp.eye(2)
+                difference = np.stack([(function(z + h) - function(z - h)) / 4e-3 for h in step])
                 exact = np.asarray(jax.grad(function)(jnp.asarray(z)))
-                np.testing.assert_allclose(exact, difference, rtol=1e-4, atol=1e-7)
+                np.testing.assert_allclose(exact, difference, rtol=1e-3, atol=1e-5)
             np.testing.assert_allclose(jax.jit(jax.grad(function))(jnp.float32(z)), exact, rtol=2e-3)
 
 
