@@ -269,7 +269,7 @@ def test_gradients_of_the_prediction_are_those_of_differences_also_at_a_centre(i
                 difference = np.stack([(function(z + h) - function(z - h)) / 4e-3 for h in step])
                 exact = np.asarray(jax.grad(function)(jnp.asarray(z)))
                 np.testing.assert_allclose(exact, difference, rtol=1e-3, atol=1e-5)
-            np.testing.assert_allclose(jax.jit(jax.grad(function))(jnp.float32(z)), exact, rtol=2e-3)
+            np.testing.assert_allclose(jax.jit(jax.grad(function))(jnp.float32(z)), exact, rtol=2e-3, atol=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:fit_gaussian_process")
