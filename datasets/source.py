@@ -36,6 +36,9 @@ class FieldSpec:
     domain: str = ""
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
         if len(self.components) > 1:
             raise ValueError(f"a value has no or one component axis, got components={self.components}")
 
