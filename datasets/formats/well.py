@@ -10,20 +10,24 @@ Files of this library state their grid and vectors in the root attribute `surrog
 
 import json
 import os
+import posixpath
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid, Layout
 from ...core.files import StorageError
-from ..source import FieldSpec
+from ..source import FieldSpec, sample_positions
 
 ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2, "scalars": 0}  # groups of a file and their tensor orders
+
+_LARGEST = 1100  # bytes that a byte of a file can become: the best that gzip does is 1032
 
 _BOUNDARIES: dict[tuple[str, ...], Boundary] = {("PERIODIC",) * 2: "periodic", ("WALL",) * 2: "dirichlet"}
 
@@ -49,13 +53,15 @@ class _Stored:
 class WellSource:
     """The samples of one file, read when they are asked for. It may be pickled, forked and shared by threads.
 
-    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout.
+    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout, that refers to other files, or that claims
+    more than a file of its size can hold.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self._lock, self._opened = threading.Lock(), None
         with _open(self.path) as file, _explained(self.path):
+            _check_count(self.path, _integer(file.attrs, "n_trajectories"))
             own = json.loads(str(file.attrs.get("surrogax", "{}")))
             self._count = _integer(file.attrs, "n_trajectories")
             grid = _own_grid(file, own["grid"]) if own else _grid(file)
@@ -86,7 +92,7 @@ class WellSource:
             raise IndexError(f"{name!r} has {allowed} axes per sample, but window={window} has {len(window)} slices")
         ranges = [range(n)[cut] for n, cut in zip(sizes, window, strict=False)]
         ranges += [range(n) for n in sizes[len(ranges) :]]
-        wanted, position = np.unique(np.arange(len(self))[indices], return_inverse=True)
+        wanted, position = np.unique(sample_positions(indices, len(self)), return_inverse=True)
 
         cuts = tuple(_ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
         file = self._file()
@@ -132,11 +138,16 @@ def _ascending(r: range) -> slice:
 
 
 def _open(path: Path) -> h5py.File:
+    # HDF5 demands that all who open a file in one process lock it alike, so that its default goes first. Without locks a
+    # file can be read that somebody writes to or that lies on a disk without locks.
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno is not None and not isinstance(error, BlockingIOError):  # missing, forbidden, a folder
+            raise
     try:
         return h5py.File(path, "r", locking=False)
     except OSError as error:
-        if error.errno is not None:  # missing, forbidden, a folder
-            raise
         raise StorageError(f"{path}: is no intact HDF5 file: {error}") from error
 
 
@@ -154,11 +165,46 @@ def _strings(attribute) -> list[str]:
 
 
 def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
-    """The HDF5 dataset at `path`. **Raises:** `StorageError` if there is something else, such as a group."""
-    found = file[path]
+    """The HDF5 dataset at `path`.
+
+    **Raises:** `StorageError` if there is something else, such as a group; if its values lie in another file; and if it claims
+    more values than the file can hold.
+    """
+    found = _member(file, path)
     if not isinstance(found, h5py.Dataset):
         raise StorageError(f"{path} is a {type(found).__name__.lower()}, expected a dataset")
+    if found.external or found.is_virtual:
+        raise StorageError(f"the values of {path} lie in another file, expected a file that holds its own values")
+    if found.nbytes > _LARGEST * found.file.id.get_filesize() + 2**26:
+        raise StorageError(f"{path} claims {found.nbytes} bytes, more than this file can hold; it was never written")
     return found
+
+
+def _member(file: h5py.Group, path: str, links: int = 16) -> h5py.Group | h5py.Dataset:
+    """The object at `path`, by hard links and by soft links inside the file.
+
+    **Raises:** `StorageError` for a link to another file; `KeyError` if there is no such object.
+    """
+    here: Any = file
+    for k, part in enumerate(parts := [part for part in path.split("/") if part]):
+        if not isinstance(here, h5py.Group):
+            raise KeyError(f"there is no {path!r}")
+        match here.get(part, getlink=True):
+            case h5py.HardLink():
+                here = here[part]
+            case h5py.SoftLink() as link if links:
+                target = posixpath.join(here.name, link.path, *parts[k + 1 :])
+                return _member(file.file, posixpath.normpath(target), links - 1)
+            case h5py.ExternalLink() | h5py.SoftLink() as link:
+                raise StorageError(f"{path} is a link to {link.path}, expected the values in this file")
+            case _:
+                raise KeyError(f"there is no {path!r}")
+    return here
+
+
+def _check_count(path: Path, samples: int) -> None:
+    if not 0 <= samples <= _LARGEST * path.stat().st_size:
+        raise StorageError(f"n_trajectories is {samples}, which a file of {path.stat().st_size} bytes cannot hold")
 
 
 def _coordinates(file: h5py.File, name: str) -> np.ndarray:
@@ -172,14 +218,14 @@ def _coordinates(file: h5py.File, name: str) -> np.ndarray:
 
 def _own_grid(file: h5py.File, saved: Mapping) -> Grid:
     box = Box(tuple(Axis(**axis) for axis in saved["axes"]))
-    names = _strings(file["dimensions"].attrs["spatial_dims"])
+    names = _strings(_member(file, "dimensions").attrs["spatial_dims"])
     if list(box.names) != names:
         raise StorageError(f"its surrogax attribute has the axes {list(box.names)}, its spatial_dims are {names}")
     return Grid(box, tuple(len(_coordinates(file, name)) for name in names), tuple(saved["layouts"]))
 
 
 def _grid(file: h5py.File) -> Grid:
-    names = _strings(file["dimensions"].attrs["spatial_dims"])
+    names = _strings(_member(file, "dimensions").attrs["spatial_dims"])
     ends = _ends(file, names)
     axes, shape, layouts = [], [], []
     for name in names:
@@ -207,8 +253,8 @@ def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
     """Type of the boundary at both ends of every axis, by the rules of the package the_well: an end is WALL if the mask of a wall
     covers its whole face, OPEN or PERIODIC if such a mask has any point of it. The default is OPEN."""
     ends = {name: ["OPEN", "OPEN"] for name in names}
-    for key in file["boundary_conditions"]:
-        about, mask = file[f"boundary_conditions/{key}"].attrs, stored_values(file, f"boundary_conditions/{key}/mask")
+    for key in _member(file, "boundary_conditions"):
+        about, mask = _member(file, f"boundary_conditions/{key}").attrs, stored_values(file, f"boundary_conditions/{key}/mask")
         kind = str(about["bc_type"]).upper()
         leading = (0,) * (_integer(about, "sample_varying") + _integer(about, "time_varying"))
         for k, name in enumerate(_strings(about["associated_dims"])):
@@ -223,7 +269,7 @@ def _table(file: h5py.File, samples: int, instants: int, space: tuple[int, ...])
     """Every dataset of the four field groups by its path. Shapes are checked against the dimensions of the file."""
     table = {}
     for group, order in ORDERS.items():
-        for name in _strings(file[group].attrs["field_names"]):
+        for name in _strings(_member(file, group).attrs["field_names"]):
             path = f"{group}/{name}"
             data = stored_values(file, path)
             sample, time = bool(data.attrs["sample_varying"]), bool(data.attrs["time_varying"])
@@ -233,9 +279,9 @@ def _table(file: h5py.File, samples: int, instants: int, space: tuple[int, ...])
             leading = (samples,) * sample + (instants,) * time
             leading += tuple(n for n, varies in zip(axes, dims, strict=True) if varies)
             tails = [(len(space),) * order, components] if axes else [(), (1,)]
-            if data.shape not in [leading + tail for tail in tails] or data.dtype.kind not in "biufc":
+            if data.shape not in [leading + tail for tail in tails] or data.dtype.kind not in "biuf":
                 raise StorageError(
-                    f"{path} is {data.dtype}{list(data.shape)}, expected numbers of shape "
+                    f"{path} is {data.dtype}{list(data.shape)}, expected real numbers of shape "
                     f"{list(leading + tails[0])} by n_trajectories, the dimensions and its own attributes"
                 )
             spec = FieldSpec("parameter" if group == "scalars" else "field", components, time, data.dtype.name)
