@@ -7,8 +7,8 @@ import numpy as np
 
 from ..core.arrays import AnyArray
 from ..core.domains import AbstractDomain, Grid, Mesh, PointCloud
-from .dataset import Dataset
 from .checked_arrays import instants, real_numbers
+from .dataset import Dataset
 from .source import FieldSpec, MemorySource
 
 
@@ -87,7 +87,9 @@ def memory_source(
     for domain, place in held.items():
         stored = place.stored(domain, samples)
         if taken := sorted(stored.keys() & arrays.keys()):
-            raise ValueError(f"from_arrays: {taken} are names of the arrays that describe the points; rename the fields")
+            raise ValueError(
+                f"from_arrays: {taken} are names of the arrays that describe the points; rename the fields"
+            )
         for name, values in stored.items():
             arrays[name] = values
             specs[name] = FieldSpec("domain", values.shape[2:], dtype=str(values.dtype))

@@ -1,7 +1,7 @@
 """`Dataset`: named fields over a domain and parameters per sample, read from any `Source`."""
 
 import itertools
-import operator
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import overload
@@ -10,8 +10,10 @@ import jax
 import numpy as np
 
 from ..core.domains import AbstractDomain, Grid, PointCloud
+from ..core.domains.grid import per_axis
 from ..solvers.pde.declaration import Problem
-from .source import FieldSpec, MemorySource, Source
+from .frame_source import FrameSource
+from .source import FieldSpec, MemorySource, Source, sample_positions
 from .systems import Systems
 
 
@@ -108,12 +110,13 @@ class Dataset:
     def __getitem__(self, item):
         if isinstance(item, str):
             return self.read([item])[item]
-        if isinstance(item, int | np.integer):
-            try:
-                index = range(len(self))[operator.index(item)]
-            except IndexError:
-                raise IndexError(f"sample {item} of a dataset of {len(self)}") from None
-            return {name: values[0] for name, values in self.read(None, [index]).items()}
+        if isinstance(item, int | np.integer) and not isinstance(item, bool):
+            return {name: values[0] for name, values in self.read(None, [item]).items()}
+        if not isinstance(item, slice | list | np.ndarray | jax.Array | range):
+            raise TypeError(
+                f"a dataset has no item {item!r:.60}: ask for a field by its name, one sample by its number, samples by a slice, "
+                "positions or a boolean per sample, and several fields by read([…])"
+            )
         return self.select(item).in_memory()
 
     def read(self, names=None, positions=None, *, frames: range | None = None) -> dict[str, np.ndarray]:
@@ -124,9 +127,11 @@ class Dataset:
         - `names`: the arrays to read, all by default.
         - `positions`: positions of the samples in this dataset, all by default.
         - `frames`: which instants of time-dependent fields to read, all by default.
+
+        **Raises:** `KeyError` for an unknown name; `IndexError` for a position outside the dataset.
         """
-        indices = self.indices if positions is None else self.indices[np.asarray(positions)]
-        names = list(self.fields) if names is None else names
+        indices = self.indices if positions is None else self.indices[sample_positions(positions, len(self))]
+        names = list(self.fields) if names is None else [names] if isinstance(names, str) else names
         time = self.time
         if frames is not None:
             stored = range(0 if self.source.times is None else len(self.source.times))[time]
@@ -139,6 +144,8 @@ class Dataset:
 
         `names` are the arrays to read, all by default. A block has at most `nbytes` bytes (64 MiB by default), or one sample.
         """
+        if not len(self):
+            return
         one = sum(values.nbytes for values in self.read(names, [0]).values())
         size = max(1, nbytes // max(one, 1))
         for start in range(0, len(self), size):
@@ -163,8 +170,12 @@ class Dataset:
     # Views -----------------------------------------------------------------------------------------------------------
 
     def select(self, samples) -> "Dataset":
-        """A view of the samples given by a slice, positions or a boolean array. Nothing is read."""
-        return replace(self, indices=np.atleast_1d(self.indices[samples]))
+        """A view of the samples given by a slice, positions or a boolean per sample. Nothing is read.
+
+        **Raises:** `IndexError` for a position outside the dataset and a boolean array of another length; `TypeError` for anything
+        else, such as names or fractions.
+        """
+        return replace(self, indices=self.indices[sample_positions(samples, len(self))])
 
     def split(self, key: jax.Array | None = None, **sizes: int) -> tuple["Dataset", ...]:
         """Split into disjoint parts of the given sizes: `train, val = ds.split(train=900, val=100, key=key)`.
@@ -172,11 +183,18 @@ class Dataset:
         A sample, and so a whole trajectory, belongs to one part. With `key` the samples are shuffled first; without it the parts
         are consecutive, in file order.
 
-        **Raises:** `ValueError` without sizes, or if they ask for more samples than there are.
+        **Raises:** `ValueError` without sizes, for negative ones, or if they ask for more samples than there are; `TypeError` for
+        sizes that are no whole numbers, such as fractions.
         """
         if not sizes:
             raise ValueError("split needs named sizes, for example split(train=900, val=100)")
-        if sum(sizes.values()) > len(self) or min(sizes.values()) < 0:
+        if fractions := {k: v for k, v in sizes.items() if isinstance(v, bool) or not isinstance(v, int | np.integer)}:
+            raise TypeError(
+                f"split: {fractions} are no numbers of samples; of {len(self)} samples 80 % are {4 * len(self) // 5}"
+            )
+        if min(sizes.values()) < 0:
+            raise ValueError(f"split into {sizes}: sizes are 0 or more")
+        if sum(sizes.values()) > len(self):
             raise ValueError(f"split into {sizes} asks for {sum(sizes.values())} samples; the dataset has {len(self)}")
         order = np.arange(len(self)) if key is None else np.asarray(jax.random.permutation(key, len(self)))
         edges = np.cumsum([0, *sizes.values()])
@@ -186,18 +204,38 @@ class Dataset:
         """A view of every `space`-th grid point (one stride, or one per axis) and every `time`-th instant.
 
         **Raises:** `ValueError` if the coarse points are no grid on the same box (see `Grid.subsample`), for data that are not on
-        a grid, and for `time` of steady data.
+        a grid, for `time` of steady data, and for strides below 1; `TypeError` for strides that are no whole numbers.
         """
+        (time,) = per_axis(time, 1, "subsample(time=…)")
+        if time < 1:
+            raise ValueError(f"subsample(time={time}): the stride is 1 or more")
         if time != 1 and self.times is None:
             raise ValueError("subsample(time=…) needs a time axis; this dataset is steady")
         steps = self.space
         if space != 1:
             grid = self.domain.as_grid("subsample(space=…)")
-            more = (space,) * grid.ndim if isinstance(space, int) else tuple(space)
+            more = per_axis(space, grid.ndim, "subsample(space=…)")
             grid.subsample(more)
             steps = tuple(a * b for a, b in zip(self.space or (1,) * grid.ndim, more, strict=True))
         start, stop, step = self.time.start, self.time.stop, self.time.step
         return replace(self, space=steps, time=slice(start, stop, (step or 1) * time))
+
+    def frame(self, index: int) -> "Dataset":
+        """A steady view of one instant: every time-dependent array without its time axis. `index` is the number of the instant,
+        −1 for the last.
+
+        With it, generated trajectories become the task "from the initial field to the solution at the end":
+        `Task.fit(data.frame(-1), "u0", "u")`.
+
+        **Raises:** `ValueError` for steady data; `IndexError` for an instant that does not exist.
+        """
+        if self.times is None:
+            raise ValueError("frame: this dataset is steady, its fields have no time axis")
+        (index,) = per_axis(index, 1, "frame")
+        if not -self.instants <= index < self.instants:
+            raise IndexError(f"frame {index} of {self.instants} instants")
+        stored = range(len(self.source.times))[self.time][index]
+        return replace(self, source=FrameSource(self.source, stored), time=slice(None))
 
     def in_memory(self) -> "Dataset":
         """The same samples, read into memory at once."""
@@ -281,6 +319,18 @@ class Dataset:
         shown = {k: v for k, v in self.attributes.items() if k != "ids"}
         lines += [f"  {key}: {value}" for key, value in shown.items()]
         return "\n".join(lines)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the samples to one HDF5 file, which `surrogax.open` reads with the same values, bit for bit.
+
+        Data on one grid are written in The Well's layout, all others in a layout of this library. Ids and attributes are kept, the
+        problem is not. An existing file is replaced when the new one is complete.
+
+        **Raises:** `ValueError` for names of fields that the file cannot hold; `FileNotFoundError` for a missing folder.
+        """
+        from .formats.saving import save_dataset
+
+        save_dataset(path, self)
 
     def to_xarray(self):
         """An `xarray.Dataset` with named axes. It needs xarray, and data on a grid."""

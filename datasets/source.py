@@ -116,7 +116,9 @@ def sample_positions(samples: Any, count: int) -> np.ndarray:
         raise TypeError(f"samples {samples!r:.60}: expected a slice, positions or a boolean per sample")
     if found.dtype == bool:
         if found.shape != (count,):
-            raise IndexError(f"a boolean array of shape {found.shape} chooses among {count} samples; expected ({count},)")
+            raise IndexError(
+                f"a boolean array of shape {found.shape} chooses among {count} samples; expected ({count},)"
+            )
         return np.flatnonzero(found)
     if not (found.min() >= -count and found.max() < count):
         wrong = int(found.max() if found.max() >= count else found.min())

@@ -10,13 +10,9 @@ Files of this library state their grid and vectors in the root attribute `surrog
 
 import json
 import os
-import posixpath
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -24,10 +20,9 @@ import numpy as np
 from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid, Layout
 from ...core.files import StorageError
 from ..source import FieldSpec, sample_positions
+from .hdf5_file import Handle, ascending, check_count, explained, member, open_hdf5, read_rows, stored_values
 
 ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2, "scalars": 0}  # groups of a file and their tensor orders
-
-_LARGEST = 1100  # bytes that a byte of a file can become: the best that gzip does is 1032
 
 _BOUNDARIES: dict[tuple[str, ...], Boundary] = {("PERIODIC",) * 2: "periodic", ("WALL",) * 2: "dirichlet"}
 
@@ -59,9 +54,9 @@ class WellSource:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self._lock, self._opened = threading.Lock(), None
-        with _open(self.path) as file, _explained(self.path):
-            _check_count(self.path, _integer(file.attrs, "n_trajectories"))
+        self._handle = Handle(self.path)
+        with open_hdf5(self.path) as file, explained(self.path, "The Well's layout"):
+            check_count(self.path, _integer(file.attrs, "n_trajectories"))
             own = json.loads(str(file.attrs.get("surrogax", "{}")))
             self._count = _integer(file.attrs, "n_trajectories")
             grid = _own_grid(file, own["grid"]) if own else _grid(file)
@@ -94,10 +89,10 @@ class WellSource:
         ranges += [range(n) for n in sizes[len(ranges) :]]
         wanted, position = np.unique(sample_positions(indices, len(self)), return_inverse=True)
 
-        cuts = tuple(_ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
+        cuts = tuple(ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
         file = self._file()
-        with _explained(self.path):
-            parts = [_read_rows(stored_values(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
+        with explained(self.path, "The Well's layout"):
+            parts = [read_rows(stored_values(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
         axes = parts[0].shape[: 1 + len(cuts)]
         values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
         values = np.expand_dims(values, [k for k, varies in enumerate(stored.varying) if k and not varies])
@@ -107,10 +102,7 @@ class WellSource:
         return values[position].astype(spec.dtype, copy=False)
 
     def _file(self) -> h5py.File:
-        with self._lock:
-            if self._opened is None or self._opened[0] != os.getpid():
-                self._opened = os.getpid(), _open(self.path)
-            return self._opened[1]
+        return self._handle.file()
 
     def __reduce__(self):
         return WellSource, (self.path,)
@@ -119,92 +111,8 @@ class WellSource:
         return f"WellSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.fields)} on {self.grid})"
 
 
-def _read_rows(data: h5py.Dataset, rows: np.ndarray, varies: bool, cuts: tuple[slice, ...]) -> np.ndarray:
-    """The parts `cuts` of the samples `rows`, which ascend. Every run of consecutive rows is one read: HDF5 also accepts a list
-    of rows, but is up to 40 times slower with it on chunked files."""
-    if not varies:
-        return np.asarray(data[cuts])[None]
-    if len(rows) == 0:
-        return data[(slice(0, 0), *cuts)]
-    runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-    blocks = [data[(slice(run[0], run[-1] + 1), *cuts)] for run in runs]
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _ascending(r: range) -> slice:
-    """The slice that reads the entries of `r` in ascending order."""
-    r = r if r.step > 0 else r[::-1]
-    return slice(r.start, max(r.start, r.stop), r.step)
-
-
-def _open(path: Path) -> h5py.File:
-    # HDF5 demands that all who open a file in one process lock it alike, so that its default goes first. Without locks a
-    # file can be read that somebody writes to or that lies on a disk without locks.
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        if error.errno is not None and not isinstance(error, BlockingIOError):  # missing, forbidden, a folder
-            raise
-    try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise StorageError(f"{path}: is no intact HDF5 file: {error}") from error
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error
-        raise StorageError(f"{path}: is not in The Well's layout, or damaged: {reason}") from error
-
-
 def _strings(attribute) -> list[str]:
     return [s.decode() if isinstance(s, bytes) else str(s) for s in np.atleast_1d(attribute)]
-
-
-def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
-    """The HDF5 dataset at `path`.
-
-    **Raises:** `StorageError` if there is something else, such as a group; if its values lie in another file; and if it claims
-    more values than the file can hold.
-    """
-    found = _member(file, path)
-    if not isinstance(found, h5py.Dataset):
-        raise StorageError(f"{path} is a {type(found).__name__.lower()}, expected a dataset")
-    if found.external or found.is_virtual:
-        raise StorageError(f"the values of {path} lie in another file, expected a file that holds its own values")
-    if found.nbytes > _LARGEST * found.file.id.get_filesize() + 2**26:
-        raise StorageError(f"{path} claims {found.nbytes} bytes, more than this file can hold; it was never written")
-    return found
-
-
-def _member(file: h5py.Group, path: str, links: int = 16) -> h5py.Group | h5py.Dataset:
-    """The object at `path`, by hard links and by soft links inside the file.
-
-    **Raises:** `StorageError` for a link to another file; `KeyError` if there is no such object.
-    """
-    here: Any = file
-    for k, part in enumerate(parts := [part for part in path.split("/") if part]):
-        if not isinstance(here, h5py.Group):
-            raise KeyError(f"there is no {path!r}")
-        match here.get(part, getlink=True):
-            case h5py.HardLink():
-                here = here[part]
-            case h5py.SoftLink() as link if links:
-                target = posixpath.join(here.name, link.path, *parts[k + 1 :])
-                return _member(file.file, posixpath.normpath(target), links - 1)
-            case h5py.ExternalLink() | h5py.SoftLink() as link:
-                raise StorageError(f"{path} is a link to {link.path}, expected the values in this file")
-            case _:
-                raise KeyError(f"there is no {path!r}")
-    return here
-
-
-def _check_count(path: Path, samples: int) -> None:
-    if not 0 <= samples <= _LARGEST * path.stat().st_size:
-        raise StorageError(f"n_trajectories is {samples}, which a file of {path.stat().st_size} bytes cannot hold")
 
 
 def _coordinates(file: h5py.File, name: str) -> np.ndarray:
@@ -218,14 +126,14 @@ def _coordinates(file: h5py.File, name: str) -> np.ndarray:
 
 def _own_grid(file: h5py.File, saved: Mapping) -> Grid:
     box = Box(tuple(Axis(**axis) for axis in saved["axes"]))
-    names = _strings(_member(file, "dimensions").attrs["spatial_dims"])
+    names = _strings(member(file, "dimensions").attrs["spatial_dims"])
     if list(box.names) != names:
         raise StorageError(f"its surrogax attribute has the axes {list(box.names)}, its spatial_dims are {names}")
     return Grid(box, tuple(len(_coordinates(file, name)) for name in names), tuple(saved["layouts"]))
 
 
 def _grid(file: h5py.File) -> Grid:
-    names = _strings(_member(file, "dimensions").attrs["spatial_dims"])
+    names = _strings(member(file, "dimensions").attrs["spatial_dims"])
     ends = _ends(file, names)
     axes, shape, layouts = [], [], []
     for name in names:
@@ -253,8 +161,11 @@ def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
     """Type of the boundary at both ends of every axis, by the rules of the package the_well: an end is WALL if the mask of a wall
     covers its whole face, OPEN or PERIODIC if such a mask has any point of it. The default is OPEN."""
     ends = {name: ["OPEN", "OPEN"] for name in names}
-    for key in _member(file, "boundary_conditions"):
-        about, mask = _member(file, f"boundary_conditions/{key}").attrs, stored_values(file, f"boundary_conditions/{key}/mask")
+    for key in member(file, "boundary_conditions"):
+        about, mask = (
+            member(file, f"boundary_conditions/{key}").attrs,
+            stored_values(file, f"boundary_conditions/{key}/mask"),
+        )
         kind = str(about["bc_type"]).upper()
         leading = (0,) * (_integer(about, "sample_varying") + _integer(about, "time_varying"))
         for k, name in enumerate(_strings(about["associated_dims"])):
@@ -269,7 +180,7 @@ def _table(file: h5py.File, samples: int, instants: int, space: tuple[int, ...])
     """Every dataset of the four field groups by its path. Shapes are checked against the dimensions of the file."""
     table = {}
     for group, order in ORDERS.items():
-        for name in _strings(_member(file, group).attrs["field_names"]):
+        for name in _strings(member(file, group).attrs["field_names"]):
             path = f"{group}/{name}"
             data = stored_values(file, path)
             sample, time = bool(data.attrs["sample_varying"]), bool(data.attrs["time_varying"])

@@ -273,7 +273,10 @@ def test_open_darcy(path):
 
 
 def tensors(path, **arrays):
-    described = {k: Tensor(k, v.size, v.dtype.name, 0, v.shape, tuple(s // v.itemsize for s in v.strides)) for k, v in arrays.items()}
+    described = {
+        k: Tensor(k, v.size, v.dtype.name, 0, v.shape, tuple(s // v.itemsize for s in v.strides))
+        for k, v in arrays.items()
+    }
     return write_pt(path, described, {k: v.ravel() for k, v in arrays.items()})
 
 
@@ -284,7 +287,9 @@ IMAGES, LINES = RNG.random((4, 3, 8, 8), np.float32), RNG.random((4, 5, 16), np.
 def test_trajectories_as_in_the_burgers_files_of_neuraloperator(path):
     tensors(path, x=LINES[:, 0].copy(), y=LINES, visc=np.full(4, 0.01))
     names = {"x": "u0", "y": "u", "visc": "nu"}
-    with pytest.raises(StorageError, match=r"a\.pt: .*'u': \(4, 5, 16\).*say what the axes are by grid=, times= and channels="):
+    with pytest.raises(
+        StorageError, match=r"a\.pt: .*'u': \(4, 5, 16\).*say what the axes are by grid=, times= and channels="
+    ):
         open_pt(path, names)
     data = open_dataset(path, names=names, times=np.linspace(0, 1, 5))
     assert data.grid == Grid(Box.unit(1), (16,), ("periodic",)) and data.times.tolist() == [0, 0.25, 0.5, 0.75, 1]
@@ -317,7 +322,9 @@ def test_axes_that_are_named(path, values, options, components, expected):
     np.testing.assert_array_equal(source.read("u", np.arange(4)), expected, strict=True)
 
 
-@pytest.mark.parametrize("values", [IMAGES[:, :1], IMAGES, LINES, np.ones((2, 3, 4, 5, 6), np.float32)], ids=lambda v: str(v.shape))
+@pytest.mark.parametrize(
+    "values", [IMAGES[:, :1], IMAGES, LINES, np.ones((2, 3, 4, 5, 6), np.float32)], ids=lambda v: str(v.shape)
+)
 def test_axes_that_may_be_channels_or_time_are_asked_for(path, values):
     tensors(path, x=np.ascontiguousarray(values), y=np.ascontiguousarray(values))
     with pytest.raises(StorageError, match=r"a\.pt: .*do not tell the axes of space; say what the axes are by grid="):

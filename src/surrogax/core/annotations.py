@@ -26,7 +26,9 @@ def misfit(obj: Any) -> str:
     for field in dataclasses.fields(obj):
         compared = not isinstance(obj, eqx.Module) or field.metadata.get("static", False)
         if compared and not fits(vars(obj)[field.name], hints[field.name]):
-            return f"{field.name} is {vars(obj)[field.name]!r:.80}, expected {inspect.formatannotation(hints[field.name])}"
+            return (
+                f"{field.name} is {vars(obj)[field.name]!r:.80}, expected {inspect.formatannotation(hints[field.name])}"
+            )
     return ""
 
 

@@ -100,6 +100,23 @@ def load_arrays(path: str | os.PathLike, like: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), [saved.get(key, leaf) for key, leaf in leaves])
 
 
+def to_json(obj: Any) -> Any:
+    """The JSON value by which `save` describes an object without arrays, such as a grid, for files of other formats.
+
+    **Raises:** `TypeError` for what `save` refuses, and for an object with arrays.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    tree = _encode(obj, "", arrays)
+    if arrays:
+        raise TypeError(f"cannot describe {obj!r:.80} without its arrays {_some(set(arrays))}")
+    return tree
+
+
+def from_json(tree: Any) -> Any:
+    """The object that `to_json` described. **Raises:** `StorageError` as `load`."""
+    return _decode(tree, {}, "")
+
+
 def _leaves(tree: Any) -> list[tuple[Any, Any]]:
     return jax.tree_util.tree_flatten_with_path(tree)[0]
 

@@ -83,7 +83,9 @@ class Box:
         if not self.axes:
             raise ValueError("a Box needs at least one axis, for example Box(x=(0, 1))")
         if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
-            raise ValueError(f"a Box with the axes {self.names}: {twice} are there twice; every axis needs its own name")
+            raise ValueError(
+                f"a Box with the axes {self.names}: {twice} are there twice; every axis needs its own name"
+            )
 
     @classmethod
     def unit(cls, ndim: int, boundary: Boundary = "dirichlet") -> "Box":

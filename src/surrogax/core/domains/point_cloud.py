@@ -266,7 +266,9 @@ def check_points(points, weights, mask, what: str) -> None:
     if not isinstance(points, Tracer) and (bad := int((~np.isfinite(points)).any(-1).sum())):
         raise ValueError(f"{what}: {bad} points are not finite; leave them out or mask them (mask=…)")
     if not isinstance(weights, Tracer) and (bad := int((~(np.asarray(weights) >= 0) | np.isinf(weights)).sum())):
-        raise ValueError(f"{what}: {bad} weights are negative or not finite; they are volumes, so give finite values ≥ 0")
+        raise ValueError(
+            f"{what}: {bad} weights are negative or not finite; they are volumes, so give finite values ≥ 0"
+        )
 
 
 def _check_shapes(points, weights, mask, what: str) -> None:
@@ -283,7 +285,9 @@ def check_alike(domains: Sequence[AbstractDomain], what: str) -> None:
     """Refuse an empty sequence of clouds or meshes, and such of different dimension."""
     dimensions = {domain.ndim for domain in domains}
     if len(dimensions) != 1:
-        raise ValueError(f"{what}: got {len(domains)} of dimensions {sorted(dimensions)}; expected one or more of one dimension")
+        raise ValueError(
+            f"{what}: got {len(domains)} of dimensions {sorted(dimensions)}; expected one or more of one dimension"
+        )
 
 
 def real_array(values, what: str) -> Array:
