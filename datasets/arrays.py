@@ -22,7 +22,7 @@ def from_arrays(
     times: Any = None,
     elsewhere: Mapping[str, Grid | PointCloud | Mesh | AnyArray] | None = None,
 ) -> Dataset:
-    """Make a dataset from arrays in memory: lists, NumPy, JAX or PyTorch arrays. They are not copied where they need no conversion.
+    """Make a dataset from arrays in memory: lists, NumPy, JAX or PyTorch arrays, not copied where they need no conversion.
 
     `inputs` and `targets` are treated alike; a `Task` decides later which fields are inputs and which are targets. Whole numbers
     and booleans become floats.

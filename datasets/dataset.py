@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.domains import AbstractDomain, Grid, PointCloud
 from ..core.domains.grid import per_axis
+from ..core.random_keys import checked_key
 from ..solvers.pde.declaration import Problem
 from .frame_source import FrameSource
 from .source import FieldSpec, MemorySource, Source, sample_positions
@@ -172,8 +173,8 @@ class Dataset:
     def select(self, samples) -> "Dataset":
         """A view of the samples given by a slice, positions or a boolean per sample. Nothing is read.
 
-        **Raises:** `IndexError` for a position outside the dataset and a boolean array of another length; `TypeError` for anything
-        else, such as names or fractions.
+        **Raises:** `IndexError` for a position outside the dataset and a boolean array of another length; `TypeError` for
+        anything else, such as names or fractions.
         """
         return replace(self, indices=self.indices[sample_positions(samples, len(self))])
 
@@ -196,6 +197,8 @@ class Dataset:
             raise ValueError(f"split into {sizes}: sizes are 0 or more")
         if sum(sizes.values()) > len(self):
             raise ValueError(f"split into {sizes} asks for {sum(sizes.values())} samples; the dataset has {len(self)}")
+        if key is not None:
+            checked_key(key, "split")
         order = np.arange(len(self)) if key is None else np.asarray(jax.random.permutation(key, len(self)))
         edges = np.cumsum([0, *sizes.values()])
         return tuple(self.select(order[a:b]) for a, b in itertools.pairwise(edges))
@@ -323,8 +326,8 @@ class Dataset:
     def save(self, path: str | os.PathLike) -> None:
         """Write the samples to one HDF5 file, which `surrogax.open` reads with the same values, bit for bit.
 
-        Data on one grid are written in The Well's layout, all others in a layout of this library. Ids and attributes are kept, the
-        problem is not. An existing file is replaced when the new one is complete.
+        Data on one grid are written in The Well's layout, all others in a layout of this library. Ids and attributes are kept,
+        the problem is not. An existing file is replaced when the new one is complete.
 
         **Raises:** `ValueError` for names of fields that the file cannot hold; `FileNotFoundError` for a missing folder.
         """

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.domains import Grid
+from ..core.domains.grid import per_axis
 from ..core.files import write_json
 from ..core.precision import in_double
 from ..core.progress import track
+from ..core.random_keys import checked_key
 from ..solvers.kernels.norms import relative_l2
 from ..solvers.linear.linear_solve import status_message
 from ..solvers.linear.solution import Status
 from ..solvers.pde.declaration import Problem
+from .checked_arrays import instants
 from .concat import ConcatSource
 from .dataset import Dataset
 from .formats.well import WellSource
@@ -62,15 +66,22 @@ def generate(
     - `cache`: folder for generated data. True means `$SURROGAX_CACHE` or `~/.cache/surrogax`; False keeps everything in memory.
     - `progress`: whether to show a progress bar.
 
-    **Raises:** `ValueError` if the problem declares no `solve`, or if it is not registered and `cache` is on; `RuntimeError` with
-    the sample's number and the solver's status if a solve does not converge.
+    **Raises:** `ValueError` if the problem declares no `solve`, for numbers below 1 and `times` that do not increase; `TypeError`
+    for numbers that are not whole and a key that is none; `RuntimeError` with the sample's number and the solver's status if a
+    solve does not converge. A problem that nothing identifies (one that is not registered, or a law that is no dataclass) raises
+    `ValueError` or `TypeError` if `cache` names a folder, and else is not cached, with a warning.
     """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"generate: {problem!r} is no problem; give sx.problem({str(problem)!r}) or a Problem")
     problem.needs("solve", "generate")
-    if n < 1:
-        raise ValueError(f"generate: n={n} samples; expected at least one")
+    n, refine, label_samples = (
+        _number(value, name, least)
+        for name, value, least in (("n", n, 1), ("refine", refine, 1), ("label_samples", label_samples, 0))
+    )
+    checked_key(key, "generate")
     grid = problem.box.grid(grid)
     label_samples = 0 if "cells" in grid.layouts else min(label_samples, n)
-    times = None if times is None else np.asarray(times, np.float64)
+    times = None if times is None else instants(times).astype(np.float64)
 
     def is_field(name: str) -> bool:
         return name in problem.unknowns or problem.laws[name].is_field
@@ -114,8 +125,8 @@ def generate(
         )
         return _label_error({k: ours[k] for k in problem.unknowns}, finer, grid)
 
-    attributes: dict[str, Any] = {} if cache is False else {"recipe": recipe(problem, grid, key, refine, times)}
-    folder = None if cache is False else _folder(cache, attributes)
+    attributes = {} if cache is False else _identity(problem, grid, key, refine, times, required=cache is not True)
+    folder = _folder(cache, attributes) if attributes else None
     sources: list[Source] = []
     for start in track(range(0, n, _CHUNK), "generating", enabled=progress):
         stop = min(start + _CHUNK, n)
@@ -135,6 +146,24 @@ def generate(
             source = WellSource(path)
         sources.append(source)
     return Dataset(ConcatSource(tuple(sources)), _numbers(sources, n), problem=problem)
+
+
+def _number(value: Any, name: str, least: int) -> int:
+    (number,) = per_axis(value, 1, f"generate: {name}")
+    if number < least:
+        raise ValueError(f"generate: {name}={number}; expected {least} or more")
+    return number
+
+
+def _identity(problem: Problem, grid: Grid, key: jax.Array, refine: int, times, *, required: bool) -> dict[str, Any]:
+    """The recipe as an attribute of the data, or none, with a warning, if the cache is not required."""
+    try:
+        return {"recipe": recipe(problem, grid, key, refine, times)}
+    except (ValueError, TypeError) as error:
+        if required:
+            raise
+        warnings.warn(f"generate: these data are not cached: {error}", stacklevel=3)
+        return {}
 
 
 def _folder(cache: str | os.PathLike | bool, attributes: dict) -> Path:

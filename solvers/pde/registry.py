@@ -16,7 +16,7 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
     """Decorator: make a function that returns a `Problem` available as `problem(name, **arguments)`.
 
     Problems that it makes know their name and their recipe, the text of the arguments by which `generate` finds cached
-    data; so two calls that could give different numbers must differ in an argument.
+    data, and the code of the function if it is not this library's.
 
     **Raises:** `ValueError` for a name that another function has. The same function may be defined again, as when a
     notebook cell is run twice.
@@ -34,7 +34,7 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
         def make(*args, **kwargs) -> Problem:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            return factory(*args, **kwargs).registered_as(Recipe(name, dict(bound.arguments)))
+            return factory(*args, **kwargs).registered_as(Recipe(name, dict(bound.arguments), factory))
 
         _factories[name] = make
         return make

@@ -12,9 +12,10 @@ import optax
 import pytest
 
 import surrogax as sx
+from surrogax.core.identity import identity_of
 from surrogax.surrogates.learned_solvers import DirectionObjective, SineSystems
 from surrogax.surrogates.training import identity
-from surrogax.surrogates.training.identity import data_identity, identity_of
+from surrogax.surrogates.training.identity import data_identity
 
 
 def chain(rate=1e-3, clip=1.0, decay=1e-4, steps=100):
@@ -89,7 +90,7 @@ def test_an_object_that_holds_itself_has_an_identity():
 
 _PRINT = """
 import json, optax, jax, numpy as np, surrogax as sx
-from surrogax.surrogates.training.identity import identity_of
+from surrogax.core.identity import identity_of
 
 known = lambda name: name in {"alpha", "beta", "gamma", "delta", "epsilon"}
 schedule = optax.cosine_onecycle_schedule(10, 1e-3)

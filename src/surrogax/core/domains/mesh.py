@@ -44,8 +44,8 @@ class Mesh(eqx.Module, AbstractDomain):
     A batch of meshes has a leading axis on every array. `Mesh.from_cells` computes weights and edges from simplices,
     `Mesh.stack` pads and stacks meshes.
 
-    **Raises:** `ValueError` as `PointCloud`, and for edges that are not `(e, 2)` or name points that do not exist; `TypeError` for
-    edges that are not whole numbers.
+    **Raises:** `ValueError` as `PointCloud`, and for edges that are not `(e, 2)` or name points that do not exist; `TypeError`
+    for edges that are not whole numbers.
     """
 
     points: Float[Array, "*batch n d"]
