@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -301,7 +302,15 @@ class Problem:
             )
 
     def __repr__(self) -> str:
-        return f"Problem({self.name}; inputs {list(self.inputs)}; has {list(self._parts)})"
+        axes = ", ".join(f"{a.name}∈[{a.start:g}, {a.stop:g}] {a.boundary}" for a in self.box.axes)
+        time = "" if self.time is None else f", t∈[{self.time.start:g}, {self.time.stop:g}]"
+        inputs = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in self.inputs.constants.items())
+        laws = ", ".join(f"{name} ~ {value!r}" for name, value in self.laws.items())
+        unknowns = "" if self._recipe is None else f": {', '.join(self.unknowns)}"
+        return (
+            f"Problem({self.name}{unknowns} on {axes}{time}; random inputs: {laws or 'none'}; constants: "
+            f"{inputs or 'none'}; has {list(self._parts)})"
+        )
 
 
 def _check_axes(box: Box) -> None:

@@ -32,7 +32,10 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
 
         @functools.wraps(factory)
         def make(*args, **kwargs) -> Problem:
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"problem({name!r}): {error}; its arguments are {_listed(signature)}") from None
             bound.apply_defaults()
             return factory(*args, **kwargs).registered_as(Recipe(name, dict(bound.arguments), factory))
 
@@ -43,10 +46,21 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
 
 
 def problem(name: str, **arguments) -> Problem:
-    """The registered problem `name`, for example `problem("darcy", a=random.Threshold(12, 3))`."""
+    """The registered problem `name`, for example `problem("darcy", a=random.Threshold(12, 3))`.
+
+    What it depends on is shown by `print(problem("burgers"))`; its arguments are those of the function that was registered,
+    `help(surrogax.pde.problems.burgers.burgers)`.
+
+    **Raises:** `ValueError` for an unknown name; `TypeError` for unknown arguments. Both list what there is.
+    """
     if name not in _factories:
         raise ValueError(f"unknown problem {name!r}; known: {registered_problems()}")
     return _factories[name](**arguments)
+
+
+def _listed(signature: inspect.Signature) -> str:
+    """The names of the arguments with their defaults."""
+    return ", ".join(str(parameter.replace(annotation=parameter.empty)) for parameter in signature.parameters.values())
 
 
 def registered_problems() -> list[str]:
