@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
+from typing import SupportsIndex, overload
 
 import jax
 import numpy as np
@@ -223,7 +223,7 @@ class Dataset:
         start, stop, step = self.time.start, self.time.stop, self.time.step
         return replace(self, space=steps, time=slice(start, stop, (step or 1) * time))
 
-    def frame(self, index: int) -> "Dataset":
+    def frame(self, index: SupportsIndex) -> "Dataset":
         """A steady view of one instant: every time-dependent array without its time axis. `index` is the number of the instant,
         −1 for the last.
 
@@ -351,10 +351,13 @@ class Dataset:
         return xarray.Dataset(variables, coordinates, attrs=dict(self.attributes))
 
     def plot(self, *names: str, n: int = 3):
-        """A matplotlib figure of the first `n` samples: a row per sample, a column per field (by default all fields).
+        """A matplotlib figure of the first `n` samples: a row per sample, a column per field (by default all) and component.
 
-        A time-dependent field gets two columns, its first and last frame. 1D fields are lines, 2D fields images; a 3D field is
-        shown by its middle slice. It needs data on a grid.
+        A time-dependent field gets three columns, its first, middle and last frame, whose titles say the time. On grids, 1D
+        fields are lines and 2D fields images; a 3D field is shown by its middle slice in z. On clouds and meshes the points are
+        coloured dots, seen along z in 3D, over the edges of a mesh.
+
+        **Raises:** `KeyError` for an unknown name; `ValueError` for a parameter and for a dataset without samples or fields.
         """
         from .plots import plot_samples
 

@@ -17,6 +17,7 @@ from ..core.files import write_json
 from ..core.precision import in_double
 from ..core.progress import track
 from ..core.random_keys import checked_key
+from ..solvers.kernels.exponential import Instants
 from ..solvers.kernels.norms import relative_l2
 from ..solvers.linear.linear_solve import status_message
 from ..solvers.linear.solution import Status
@@ -39,7 +40,7 @@ def generate(
     key: jax.Array,
     *,
     refine: int = 1,
-    times: np.ndarray | jax.Array | None = None,
+    times: Instants | None = None,
     label_samples: int = 4,
     cache: str | os.PathLike | bool = True,
     progress: bool = True,
