@@ -51,7 +51,7 @@ def from_arrays(
 def memory_source(
     groups: Mapping[str, Any],
     *,
-    grid: Grid | None = None,
+    grid: Any = None,
     points: Any = None,
     times: Any = None,
     elsewhere: Mapping[str, Any] | None = None,

@@ -83,6 +83,8 @@ class ArraysSource:
             check_count(self.path, self._count)
             self.fields: Mapping[str, FieldSpec] = from_json(entry["fields"])
             self.domains: Mapping[str, AbstractDomain] = from_json(entry["domains"])
+            if not isinstance(self.domains, dict) or "" not in self.domains:
+                raise StorageError(f"its domains are {self.domains!r:.80}, expected a main domain")
             self.attributes: Mapping = entry["attributes"]
             self.times: np.ndarray | None = stored_values(file, "times")[()] if "times" in file else None
             for name in self.fields:

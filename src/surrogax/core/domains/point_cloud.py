@@ -254,15 +254,17 @@ def checked_points(points, weights, mask, what: str) -> tuple[Array, Array, Arra
     """Points, weights and mask as JAX arrays that fit together, with the defaults of `PointCloud`."""
     points = real_array(points, f"{what}: points")
     mask = jnp.ones(points.shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
+    _check_shape("mask", mask, points, what)
     weights = mask / jnp.maximum(mask.sum(-1, keepdims=True), 1) if weights is None else weights
     weights = real_array(weights, f"{what}: weights").astype(points.dtype)
-    _check_shapes(points, weights, mask, what)
+    _check_shape("weights", weights, points, what)
     return jnp.where(mask[..., None] | jnp.isfinite(points), points, 0), jnp.where(mask, weights, 0), mask
 
 
 def check_points(points, weights, mask, what: str) -> None:
     """Refuse points and weights whose values have no meaning. Values that JAX is tracing are not looked at."""
-    _check_shapes(points, weights, mask, what)
+    _check_shape("mask", mask, points, what)
+    _check_shape("weights", weights, points, what)
     if not isinstance(points, Tracer) and (bad := int((~np.isfinite(points)).any(-1).sum())):
         raise ValueError(f"{what}: {bad} points are not finite; leave them out or mask them (mask=…)")
     if not isinstance(weights, Tracer) and (bad := int((~(np.asarray(weights) >= 0) | np.isinf(weights)).sum())):
@@ -271,14 +273,13 @@ def check_points(points, weights, mask, what: str) -> None:
         )
 
 
-def _check_shapes(points, weights, mask, what: str) -> None:
+def _check_shape(name: str, array, points, what: str) -> None:
     if points.ndim < 2:
         raise ValueError(
             f"{what}: points have shape {points.shape}, expected (n, d), a row per point; on a line give points[:, None]"
         )
-    for name, array in (("weights", weights), ("mask", mask)):
-        if array.shape != points.shape[:-1]:
-            raise ValueError(f"{what}: {name} of shape {array.shape}, expected {points.shape[:-1]}, one per point")
+    if array.shape != points.shape[:-1]:
+        raise ValueError(f"{what}: {name} of shape {array.shape}, expected {points.shape[:-1]}, one per point")
 
 
 def check_alike(domains: Sequence[AbstractDomain], what: str) -> None:
