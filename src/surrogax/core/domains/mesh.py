@@ -65,7 +65,7 @@ class Mesh(eqx.Module, AbstractDomain):
     def __check_init__(self):
         check_points(self.points, self.weights, self.mask, "Mesh")
         batch = self.points.shape[:-2]
-        if self.edges.shape[-1:] != (2,) or self.edges.shape[:-2] != batch:
+        if self.edges.ndim < 2 or self.edges.shape[-1] != 2 or self.edges.shape[:-2] != batch:
             expected = ", ".join(map(str, (*batch, "e", 2)))
             raise ValueError(f"Mesh: edges have shape {self.edges.shape}, expected ({expected})")
         if self.edge_mask.shape != self.edges.shape[:-1]:

@@ -294,14 +294,15 @@ def check_alike(domains: Sequence[AbstractDomain], what: str) -> None:
 def real_array(values, what: str) -> Array:
     """A JAX array of floating-point numbers. **Raises:** `TypeError` for complex numbers, strings and objects."""
     try:
-        array = jnp.asarray(values)
+        traced = any(isinstance(leaf, Array) for leaf in jax.tree.leaves(values))
+        array = jnp.asarray(values) if traced else np.asarray(values)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{what} are {values!r:.80}, expected an array of real numbers") from error
     if jnp.issubdtype(array.dtype, jnp.floating):
-        return array
+        return jnp.asarray(array)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{what} are of dtype {array.dtype}, expected real numbers")
-    return array.astype(jnp.result_type(float))
+    return jnp.asarray(array, jnp.result_type(float))
 
 
 def named(name: str, *arrays: str) -> tuple[str, ...]:
