@@ -75,6 +75,9 @@ class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
         order = jax.vmap(lambda k: jax.random.permutation(k, len(self.members)))(jax.random.split(key, rounds))
         return jax.tree.map(lambda x: x[order.ravel()[:n]], self._all(fields, at))
 
+    def about_origin(self) -> "Ensemble":
+        return Ensemble(tuple(member.about_origin() for member in self.members))
+
     def _all(self, fields: Fields, at: Place | None) -> dict[str, Array]:
         """The predictions of all members, with a leading member axis on every array."""
         return jax.tree.map(lambda *xs: jnp.stack(xs), *(member(fields, at) for member in self.members))

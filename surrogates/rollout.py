@@ -95,15 +95,17 @@ def rolled_out(surrogate: "AbstractSurrogate", data: Dataset, steps: int, batch_
     """A dataset of `steps` predicted frames of every trajectory; see `AbstractSurrogate.rollout`."""
     task = surrogate.task
     task.check(data, targets=False)
-    if steps < 1:
-        raise ValueError(f"rollout: steps={steps}; expected 1 or more")
+    model = surrogate.about_origin()
+    moved = model.task.origins != task.origins
 
     def run(batch: Batch) -> dict[str, Array]:
-        return split_frames(task, forecast(surrogate, batch, steps))
+        batch = Batch(task.relative(batch.fields), batch.numbers) if moved else batch
+        return split_frames(task, forecast(model, batch, steps))
 
     calls = -(-steps // task.mode.ahead)
     needed = task.mode.history + (calls - 1) * task.mode.ahead
     frames = over_batches(run, data, task.input_names(), batch_size, needed)
+    frames = task.absolute(frames) if moved else frames
     times = np.asarray(data.times)
     if task.dt is None:
         raise ValueError(f"rollout: {task!r} knows no time step, because the training data have uneven instants")

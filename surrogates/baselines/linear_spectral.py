@@ -88,6 +88,9 @@ class FittedLinearSpectral(AbstractSurrogate):
         y = truncated_irfft(multiply(coefficients, weight), x.shape[:-1])
         return self.task.split(self.task.decode(y, fields))
 
+    def about_origin(self) -> "FittedLinearSpectral":
+        return FittedLinearSpectral(self.task.about_origin(), self.weight)
+
 
 def _fields(task: Task, fields: Fields) -> Array:
     packed = task.pack(fields).fields

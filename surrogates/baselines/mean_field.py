@@ -29,4 +29,7 @@ class MeanField(AbstractSurrogate):
         own = self.task.domain.as_grid("MeanField")
         target = self.task.domain_of(fields) if at is None else at
         matrices = interpolation(own, target.as_grid("MeanField"))
-        return {k: apply_along_axes(v, matrices) for k, v in self.task.means.items()}
+        return self.task.absolute({k: apply_along_axes(v, matrices) for k, v in self.task.means.items()})
+
+    def about_origin(self) -> "MeanField":
+        return MeanField(self.task.about_origin())

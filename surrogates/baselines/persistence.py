@@ -31,3 +31,6 @@ class Persistence(AbstractSurrogate):
         last = {name: jnp.asarray(fields[name])[self.task.mode.history - 1] for name in self.task.targets}
         frames = max(self.task.mode.ahead, 1)
         return {name: self.task.mode.named(jnp.stack([x] * frames)) for name, x in last.items()}
+
+    def about_origin(self) -> "Persistence":
+        return Persistence(self.task.about_origin())

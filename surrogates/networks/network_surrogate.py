@@ -123,6 +123,9 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
 
         return Supervised.of(self.task, data, **options)
 
+    def about_origin(self) -> "NetworkSurrogate":
+        return NetworkSurrogate(self.network, self.task.about_origin(), self.state)
+
     def renewed(self, key: Array) -> "NetworkSurrogate":
         return NetworkSurrogate.build(self.network.config, self.task, key)
 

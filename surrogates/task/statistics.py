@@ -27,8 +27,8 @@ def statistics(
     domains: Mapping[str, AbstractDomain],
     increments: tuple[str, ...],
     averaged: tuple[str, ...],
-) -> tuple[dict[str, Normalizer], dict[str, Array]]:
-    """Normalisers and mean fields of training data, in one pass over the data. Padded points do not count.
+) -> tuple[dict[str, Normalizer], dict[str, Array], dict[str, np.ndarray]]:
+    """Normalisers, mean fields and origins of training data, in one pass over the data. Padded points do not count.
 
     **Arguments:**
 
@@ -37,7 +37,8 @@ def statistics(
     - `increments`: fields `name` whose differences of successive frames get a normaliser too, under the name `"Δname"`.
     - `averaged`: fields whose mean over the samples is computed.
 
-    **Returns:** normalisers by name, and mean fields by name.
+    **Returns:** normalisers and mean fields by name, both of the values minus their origin; and origins `(c,)` by name, for those
+    fields and parameters whose mean is much larger than their deviations (`Moments.origin`).
 
     **Raises:** `ValueError` for values that are not finite.
     """
@@ -60,5 +61,12 @@ def statistics(
                 moments[f"Δ{name}"].add(steps, None if valid is None else valid[:, 1:])
             if name in sums:
                 sums[name] = sums[name] + values.sum(0, np.float64)
-    means = {name: jnp.asarray(total / len(train), jnp.float32) for name, total in sums.items()}
-    return {label: m.normalizer() for label, m in moments.items()}, means
+    normalizers = {label: m.normalizer() for label, m in moments.items()}
+    origins = {name: moments[name].origin for name in specs if moments[name].origin.any()}
+    means = {
+        name: jnp.asarray(
+            total / len(train) - origins.get(name, np.zeros(1))[() if specs[name].components else 0], jnp.float32
+        )
+        for name, total in sums.items()
+    }
+    return normalizers, means, origins

@@ -21,15 +21,18 @@ class Samples:
     For a steady task, a training sample is one sample of the dataset. For any other task it is a window of `frames` consecutive
     instants of a trajectory. A trajectory has `starts` windows; sample number n is window n % starts of trajectory n // starts.
     Where no given frame tells the place of a window, only the first window of a trajectory is one.
+
+    `relative` says whether the origins of the task are subtracted from the values; see `Task.origins`.
     """
 
     task: Task
     dataset: Dataset
     frames: int
     starts: int
+    relative: bool = False
 
     @classmethod
-    def of(cls, task: Task, dataset: Dataset, calls: int = 1) -> "Samples":
+    def of(cls, task: Task, dataset: Dataset, calls: int = 1, relative: bool = False) -> "Samples":
         """The training samples for `calls` predictions in a row.
 
         **Raises:** `ValueError` for a dataset that is empty, does not suit the task, or has too short trajectories; `KeyError`
@@ -45,10 +48,18 @@ class Samples:
             raise ValueError(
                 f"{dataset.instants} instants are too few for {calls} predictions in a row of {task.mode!r}"
             )
-        return cls(task, dataset, frames, starts)
+        return cls(task, dataset, frames, starts, relative)
 
     def __len__(self) -> int:
         return len(self.dataset) * self.starts
+
+    def zero_targets(self) -> list[int]:
+        """Positions in the dataset of the samples of which a target is zero everywhere."""
+        found: list[int] = []
+        for positions, block in self.dataset.blocks(self.task.targets):
+            zero = [~np.any(values.reshape(len(values), -1), axis=1) for values in block.values()]
+            found += positions[np.any(zero, axis=0)].tolist()
+        return found
 
     @property
     def nbytes(self) -> int:
@@ -84,6 +95,7 @@ class Samples:
 
     def _checked(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> dict[str, np.ndarray]:
         checked = {name: finite(name, values, positions) for name, values in arrays.items()}
+        checked = self.task.relative(checked) if self.relative else checked
         # Masks and edges keep their dtype; fields, parameters and floating-point arrays become float32.
         values = dict(self.task.specs)
         return {

@@ -129,7 +129,7 @@ def test_a_direct_fit_refuses_words_of_training(word):
 
 @pytest.mark.parametrize("ema", [1.0, 1.5, -0.1])
 def test_averages_need_a_decay_below_one(ema):
-    with pytest.raises(ValueError, match="expected a decay"):
+    with pytest.raises(ValueError, match="0 or more and below 1"):
         fit(fno(sx.Task.fit(STEADY, "a", "u")), STEADY, ema=ema)
 
 
