@@ -9,6 +9,7 @@ from typing import SupportsIndex, overload
 import jax
 import numpy as np
 
+from ..core.arguments import count
 from ..core.domains import AbstractDomain, Grid, PointCloud
 from ..core.domains.grid import per_axis
 from ..core.random_keys import checked_key
@@ -189,12 +190,7 @@ class Dataset:
         """
         if not sizes:
             raise ValueError("split needs named sizes, for example split(train=900, val=100)")
-        if fractions := {k: v for k, v in sizes.items() if isinstance(v, bool) or not isinstance(v, int | np.integer)}:
-            raise TypeError(
-                f"split: {fractions} are no numbers of samples; of {len(self)} samples 80 % are {4 * len(self) // 5}"
-            )
-        if min(sizes.values()) < 0:
-            raise ValueError(f"split into {sizes}: sizes are 0 or more")
+        sizes = {name: count("split", name, size, 0) for name, size in sizes.items()}
         if sum(sizes.values()) > len(self):
             raise ValueError(f"split into {sizes} asks for {sum(sizes.values())} samples; the dataset has {len(self)}")
         if key is not None:
@@ -209,9 +205,7 @@ class Dataset:
         **Raises:** `ValueError` if the coarse points are no grid on the same box (see `Grid.subsample`), for data that are not on
         a grid, for `time` of steady data, and for strides below 1; `TypeError` for strides that are no whole numbers.
         """
-        (time,) = per_axis(time, 1, "subsample(time=…)")
-        if time < 1:
-            raise ValueError(f"subsample(time={time}): the stride is 1 or more")
+        time = count("subsample", "time", time)
         if time != 1 and self.times is None:
             raise ValueError("subsample(time=…) needs a time axis; this dataset is steady")
         steps = self.space

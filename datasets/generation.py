@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.arguments import count
 from ..core.domains import Grid
-from ..core.domains.grid import per_axis
 from ..core.files import write_json
 from ..core.precision import in_double
 from ..core.progress import track
@@ -62,8 +62,8 @@ def generate(
     - `times`: increasing instants to store, for time-dependent problems. Inputs that depend on time, such as a forcing, are
       sampled and stored at the same instants.
     - `label_samples`: number of samples on which the error of the labels is estimated. Their solve is repeated at twice the
-      resolution, and the mean relative L2 difference on `grid` is stored as `attributes["label_error"]`, a dict by unknown. 0
-      switches this off, as does a grid with the layout "cells".
+      resolution, and the mean relative L2 difference on `grid` is stored as `attributes["label_error"]`, a dict by unknown
+      (without those that are zero). 0 switches this off, as does a grid with the layout "cells".
     - `cache`: folder for generated data. True means `$SURROGAX_CACHE` or `~/.cache/surrogax`; False keeps everything in memory.
     - `progress`: whether to show a progress bar.
 
@@ -75,10 +75,8 @@ def generate(
     if not isinstance(problem, Problem):
         raise TypeError(f"generate: {problem!r} is no problem; give sx.problem({str(problem)!r}) or a Problem")
     problem.needs("solve", "generate")
-    n, refine, label_samples = (
-        _number(value, name, least)
-        for name, value, least in (("n", n, 1), ("refine", refine, 1), ("label_samples", label_samples, 0))
-    )
+    n, refine = count("generate", "n", n), count("generate", "refine", refine)
+    label_samples = count("generate", "label_samples", label_samples, 0)
     checked_key(key, "generate")
     grid = problem.box.grid(grid)
     label_samples = 0 if "cells" in grid.layouts else min(label_samples, n)
@@ -149,13 +147,6 @@ def generate(
     return Dataset(ConcatSource(tuple(sources)), _numbers(sources, n), problem=problem)
 
 
-def _number(value: Any, name: str, least: int) -> int:
-    (number,) = per_axis(value, 1, f"generate: {name}")
-    if number < least:
-        raise ValueError(f"generate: {name}={number}; expected {least} or more")
-    return number
-
-
 def _identity(problem: Problem, grid: Grid, key: jax.Array, refine: int, times, *, required: bool) -> dict[str, Any]:
     """The recipe as an attribute of the data, or none, with a warning, if the cache is not required."""
     try:
@@ -201,7 +192,17 @@ def _batches(start: int, stop: int, grid: Grid, factor: int) -> Iterator[np.ndar
 
 
 def _label_error(ours: dict[str, np.ndarray], finer: dict[str, np.ndarray], grid: Grid) -> dict[str, float]:
-    """Mean over samples of the relative L2 difference of `ours` and `finer`, by field; arrays are `(sample, *space, …)`."""
-    weights = jnp.asarray(grid.weights, jnp.float32)
-    error = jax.vmap(lambda u, v: relative_l2(u.reshape(*grid.shape, -1), v.reshape(*grid.shape, -1), weights))
-    return {name: float(error(u, finer[name]).mean()) for name, u in ours.items()}
+    """Mean over samples of the relative L2 difference of `ours` and `finer`, by field; arrays are `(sample, *space, …)`. Samples
+    that are zero everywhere do not count, and a field that is zero in all of them has no entry."""
+    weights = jnp.asarray(grid.weights / grid.weights.max(), jnp.float32)
+    one = jax.vmap(lambda u, v: relative_l2(u.reshape(*grid.shape, -1), v.reshape(*grid.shape, -1), weights))
+    errors = {}
+    for name, u in ours.items():
+        scale = np.abs(finer[name]).reshape(len(u), -1).max(1)
+        scales = scale[scale > 0].reshape(-1, *(1,) * (u.ndim - 1)).astype(np.float64)
+        if len(scales):
+            pair = (
+                np.float32(values[scale > 0] / scales) for values in (u, finer[name])
+            )  # squares of 1e-25 are no float32
+            errors[name] = float(one(*pair).mean())
+    return errors

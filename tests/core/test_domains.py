@@ -143,7 +143,7 @@ def test_wrong_use_is_named(make, message):
         (lambda: Grid(Box.unit(1), (-9,), ("periodic",)), "'x' has -9 points"),
         (lambda: Grid.unit_interval(9).subsample(2.0), r"subsample: got 2\.0"),
         (lambda: Grid.unit_interval(9).subsample(-2), "cannot be subsampled by -2"),
-        (lambda: Grid.unit_interval(9).refine(0), r"refine by 0: expected 1, 2, …"),
+        (lambda: Grid.unit_interval(9).refine(0), r"refine\(factor=0\): expected 1 or more"),
         (lambda: PointCloud(np.ones(5)), r"PointCloud: points have shape \(5,\), expected \(n, d\).*points\[:, None\]"),
         (lambda: PointCloud(1.0), r"points have shape \(\), expected \(n, d\)"),
         (lambda: PointCloud([["a", "b"]]), r"PointCloud: points are of dtype <U1, expected real numbers"),
@@ -191,6 +191,8 @@ def test_boxes_of_any_scale(length):
     np.testing.assert_allclose(grid.spacing, np.array([1, 1 / 3, 1 / 5]) * length, rtol=1e-14)
     unit = Box(x=(-1, 2), y=(0, 1, "neumann"), z=(0, 1, "periodic")).grid((4, 3, 5))
     np.testing.assert_allclose(grid.scaled(grid.points), unit.scaled(unit.points), rtol=1e-12)
+    small = length**3 < 1e-30 or length**3 > 1e30  # float32 holds no such volume
+    np.testing.assert_allclose(grid.sites().weights, unit.weights / 3 if small else grid.weights, rtol=1e-12)
     assert grid.refine(1).subsample(1) == grid and grid.over_time(3, length).box.extent[0] == 2 * length
 
 
@@ -201,6 +203,20 @@ def test_points_of_whole_numbers_keep_their_weights():
         assert cloud.points.dtype == jnp.result_type(float)
         np.testing.assert_allclose(cloud.weights, 1 / 3, rtol=1e-6)
     assert Mesh(np.eye(3, 2, dtype=int), [[0, 1]]).weights.sum() == pytest.approx(1)
+
+
+def test_coordinates_that_float32_cannot_tell_apart_are_refused():
+    """Metres of a map: 0.1 m apart at a distance of 5000 km, where neighbours in float32 are 0.5 m apart."""
+    points = 0.1 * np.random.default_rng(0).random((50, 2)) + [4e5, 5e6]
+    with pytest.raises(
+        ValueError, match=r"PointCloud: float32 rounds the points by up to \S+, of an extent of \S+; subtract"
+    ):
+        PointCloud(points)
+    np.testing.assert_allclose(PointCloud(points - points.mean(0)).points, points - points.mean(0), atol=1e-7)
+    assert len(PointCloud(points[:1]).points) == 1, "one point has no extent"
+    PointCloud(np.array([[5e6, 0], [5e6 + 1e4, 1]]))
+    with jax.enable_x64(True):
+        assert PointCloud(points).points.dtype == jnp.float64
 
 
 def test_padded_points_may_be_anything():

@@ -194,6 +194,19 @@ def test_label_error_of_vectors(toy, times):
     np.testing.assert_allclose(error["v"], np.sqrt(squares(ours - finer) / squares(finer)).mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_the_label_error_does_not_depend_on_units(scale):
+    """Squares of 1e-25 and 1e25 do not exist in float32; a solution that is zero everywhere has no relative error."""
+    errors = {}
+    for s in (1.0, scale, 0.0):
+        problem = problems.darcy.darcy(1.0 / s if s else 1.0, random.GaussianField(alpha=3.0), box=Box.unit(1))
+        if not s:
+            problem = problems.poisson.poisson(random.Uniform(0, 1e-300), box=Box.unit(1))
+        errors[s] = make(problem, 3, 9, label_samples=3).attributes["label_error"]
+    np.testing.assert_allclose(errors[scale]["u"], errors[1.0]["u"], rtol=1e-4)
+    assert errors[0.0] == {}
+
+
 def test_cell_centres_have_no_label_error():
     problem = problems.poisson.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1, "neumann"))
     data = make(problem, 2, 8, label_samples=4)
@@ -379,12 +392,12 @@ def test_wrong_use_is_named(toy, tmp_path):
     assert len(make(anonymous, 1)) == 1
     with pytest.raises(ValueError, match="generate needs a problem that declares `solve`"):
         make(toy.replace(solve=None), 1)
-    with pytest.raises(ValueError, match="n=0; expected 1 or more"):
+    with pytest.raises(ValueError, match=r"generate\(n=0\): expected 1 or more"):
         make(toy, 0)
     for message, wrong in (
-        (r"n: got 1\.5, expected a whole number", {"n": 1.5}),
-        (r"refine=0; expected 1 or more", {"refine": 0}),
-        (r"label_samples=-1; expected 0 or more", {"label_samples": -1}),
+        (r"generate\(n=1\.5\): expected a whole number, 1 or more", {"n": 1.5}),
+        (r"generate\(refine=0\): expected 1 or more", {"refine": 0}),
+        (r"generate\(label_samples=-1\): expected 0 or more", {"label_samples": -1}),
         (r"times must increase, but times\[0\] = 1 is followed by 0", {"times": np.array([1.0, 0.0])}),
         (r"times\[1\] is nan", {"times": np.array([1.0, np.nan])}),
         (r"key is 0, expected one random key, such as jax\.random\.key\(0\)", {"key": 0}),

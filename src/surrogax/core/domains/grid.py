@@ -10,6 +10,7 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..arguments import count
 from ..storage import register
 from .domain import AbstractDomain, Sites
 
@@ -251,8 +252,15 @@ class Grid(AbstractDomain):
     def weights(self) -> Float[np.ndarray, "*space"]:
         """Quadrature weights, float64 `(*shape)`: the trapezoidal rule on "nodes", equal weights on the other layouts. Their sum
         is the volume of the box."""
+        return self._products(self.spacing)
+
+    def _shares(self) -> Float[np.ndarray, "*space"]:
+        """`weights` as shares of the volume."""
+        return self._products(tuple(h / length for h, length in zip(self.spacing, self.box.extent, strict=True)))
+
+    def _products(self, steps: tuple[float, ...]) -> Float[np.ndarray, "*space"]:
         weights = np.ones(())
-        for n, h, layout in zip(self.shape, self.spacing, self.layouts, strict=True):
+        for n, h, layout in zip(self.shape, steps, self.layouts, strict=True):
             w = np.full(n, h)
             if layout == "nodes":
                 w[[0, -1]] = h / 2
@@ -291,9 +299,7 @@ class Grid(AbstractDomain):
 
         **Raises:** `ValueError` on "cells", where no such grid exists, and for a factor below 1.
         """
-        (factor,) = per_axis(factor, 1, "refine")
-        if factor < 1:
-            raise ValueError(f"refine by {factor}: expected 1, 2, …")
+        factor = count("refine", "factor", factor)
         fine = replace(
             self,
             shape=tuple(
@@ -317,8 +323,13 @@ class Grid(AbstractDomain):
         return self
 
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
-        """All points of the grid and their weights; the sample is not read."""
-        return Sites(self.points, self.weights)
+        """All points of the grid and their weights; the sample is not read.
+
+        On a box whose volume is below 1e-30 or above 1e30 the weights sum to 1, because consumers compute in float32, where such
+        a volume or its squares do not exist.
+        """
+        volume = math.prod(self.box.extent)
+        return Sites(self.points, self.weights if 1e-30 < volume < 1e30 else self._shares())
 
     def scaled(self, points):
         """Coordinates `(…, d)` scaled to [0, 1] per axis of the box."""

@@ -252,7 +252,8 @@ class OverTime(AbstractDomain):
 
 def checked_points(points, weights, mask, what: str) -> tuple[Array, Array, Array]:
     """Points, weights and mask as JAX arrays that fit together, with the defaults of `PointCloud`."""
-    points = real_array(points, f"{what}: points")
+    given, points = points, real_array(points, f"{what}: points")
+    _check_rounding(given, points, what)
     mask = jnp.ones(points.shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
     _check_shape("mask", mask, points, what)
     weights = mask / jnp.maximum(mask.sum(-1, keepdims=True), 1) if weights is None else weights
@@ -270,6 +271,20 @@ def check_points(points, weights, mask, what: str) -> None:
     if not isinstance(weights, Tracer) and (bad := int((~(np.asarray(weights) >= 0) | np.isinf(weights)).sum())):
         raise ValueError(
             f"{what}: {bad} weights are negative or not finite; they are volumes, so give finite values ≥ 0"
+        )
+
+
+def _check_rounding(given, points, what: str) -> None:
+    """Refuse float64 coordinates of which float32 keeps too little, such as metres of a map."""
+    if not isinstance(given, np.ndarray) or given.dtype != np.float64 or points.dtype == given.dtype or points.ndim < 2:
+        return
+    finite = np.isfinite(given).all(-1)
+    extent = np.ptp(given[finite], axis=0).max(initial=0)
+    lost = np.abs(given[finite] - np.asarray(points)[finite]).max(initial=0)
+    if lost > 1e-3 * extent > 0:
+        raise ValueError(
+            f"{what}: {points.dtype} rounds the points by up to {lost:.1e}, of an extent of {extent:.1e}; subtract an origin "
+            "that all samples share, for example points - points.mean(0)"
         )
 
 
