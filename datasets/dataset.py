@@ -231,7 +231,7 @@ class Dataset:
         (index,) = per_axis(index, 1, "frame")
         if not -self.instants <= index < self.instants:
             raise IndexError(f"frame {index} of {self.instants} instants")
-        stored = range(len(self.source.times))[self.time][index]
+        stored = range(len(np.asarray(self.source.times)))[self.time][index]
         return replace(self, source=FrameSource(self.source, stored), time=slice(None))
 
     def in_memory(self) -> "Dataset":

@@ -88,7 +88,7 @@ def member(file: h5py.Group, path: str, links: int = 16) -> h5py.Group | h5py.Da
             case h5py.HardLink():
                 here = here[part]
             case h5py.SoftLink() as link if links:
-                target = posixpath.join(here.name, link.path, *parts[k + 1 :])
+                target = posixpath.join(str(here.name), link.path, *parts[k + 1 :])
                 return member(file.file, posixpath.normpath(target), links - 1)
             case h5py.ExternalLink() | h5py.SoftLink() as link:
                 raise StorageError(f"{path} is a link to {link.path}, expected the values in this file")

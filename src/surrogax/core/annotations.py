@@ -55,6 +55,6 @@ def fits(value: Any, hint: Any) -> bool:
         )
     if hint in _NUMBERS:
         return isinstance(value, _NUMBERS[hint]) and (hint is bool or not isinstance(value, bool | np.bool_))
-    if hint in (str, tuple, list, dict) or dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and (hint in (str, tuple, list, dict) or dataclasses.is_dataclass(hint)):
         return isinstance(value, hint)
     return True

@@ -185,7 +185,7 @@ def _function_of(value: Any) -> types.FunctionType | None:
     return found if isinstance(found, types.FunctionType) else None
 
 
-def _is_settings(value: list | dict | set) -> bool:
+def _is_settings(value: list | dict | set | tuple) -> bool:
     """Whether a container holds numbers and strings alone. Others are logs, registries and the like, which grow."""
     entries = [*value.keys(), *value.values()] if isinstance(value, dict) else list(value)
     nested = (tuple, list, dict, set)
