@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from ..core.arguments import count
+from ..core.arrays import AnyArray
 from ..core.domains import AbstractDomain, Grid, PointCloud
 from ..core.domains.grid import per_axis
-from ..core.random_keys import checked_key
+from ..core.random_keys import random_key
 from ..solvers.pde.declaration import Problem
 from .frame_source import FrameSource
 from .source import FieldSpec, MemorySource, Source, sample_positions
@@ -179,7 +180,7 @@ class Dataset:
         """
         return replace(self, indices=self.indices[sample_positions(samples, len(self))])
 
-    def split(self, key: jax.Array | None = None, **sizes: int) -> tuple["Dataset", ...]:
+    def split(self, key: AnyArray | None = None, **sizes: int) -> tuple["Dataset", ...]:
         """Split into disjoint parts of the given sizes: `train, val = ds.split(train=900, val=100, key=key)`.
 
         A sample, and so a whole trajectory, belongs to one part. With `key` the samples are shuffled first; without it the parts
@@ -193,9 +194,9 @@ class Dataset:
         sizes = {name: count("split", name, size, 0) for name, size in sizes.items()}
         if sum(sizes.values()) > len(self):
             raise ValueError(f"split into {sizes} asks for {sum(sizes.values())} samples; the dataset has {len(self)}")
+        order = np.arange(len(self))
         if key is not None:
-            checked_key(key, "split")
-        order = np.arange(len(self)) if key is None else np.asarray(jax.random.permutation(key, len(self)))
+            order = np.asarray(jax.random.permutation(random_key("split", key), len(self)))
         edges = np.cumsum([0, *sizes.values()])
         return tuple(self.select(order[a:b]) for a, b in itertools.pairwise(edges))
 

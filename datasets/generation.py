@@ -16,7 +16,7 @@ from ..core.domains import Grid
 from ..core.files import write_json
 from ..core.precision import in_double
 from ..core.progress import track
-from ..core.random_keys import checked_key
+from ..core.random_keys import random_key
 from ..solvers.kernels.exponential import Instants
 from ..solvers.kernels.norms import relative_l2
 from ..solvers.linear.linear_solve import status_message
@@ -37,7 +37,7 @@ def generate(
     problem: Problem,
     n: int,
     grid: int | tuple[int, ...] | Grid,
-    key: jax.Array,
+    key: jax.Array | np.ndarray,
     *,
     refine: int = 1,
     times: Instants | None = None,
@@ -77,7 +77,7 @@ def generate(
     problem.needs("solve", "generate")
     n, refine = count("generate", "n", n), count("generate", "refine", refine)
     label_samples = count("generate", "label_samples", label_samples, 0)
-    checked_key(key, "generate")
+    key = random_key("generate", key)
     grid = problem.box.grid(grid)
     label_samples = 0 if "cells" in grid.layouts else min(label_samples, n)
     times = None if times is None else instants(times).astype(np.float64)

@@ -17,6 +17,7 @@ import numpy as np
 from ...core.domains import AbstractDomain
 from ...core.files import StorageError
 from ...core.storage import from_json, to_json
+from ..checked_arrays import instants
 from ..dataset import Dataset
 from ..source import FieldSpec, Source, sample_positions
 from .hdf5_file import Handle, ascending, check_count, explained, new_hdf5, open_hdf5, read_rows, stored_values
@@ -86,7 +87,7 @@ class ArraysSource:
             if not isinstance(self.domains, dict) or "" not in self.domains:
                 raise StorageError(f"its domains are {self.domains!r:.80}, expected a main domain")
             self.attributes: Mapping = entry["attributes"]
-            self.times: np.ndarray | None = stored_values(file, "times")[()] if "times" in file else None
+            self.times: np.ndarray | None = instants(stored_values(file, "times")[()]) if "times" in file else None
             for name in self.fields:
                 self._check(name, stored_values(file, f"arrays/{name}"))
         self._check_points()

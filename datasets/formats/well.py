@@ -19,6 +19,7 @@ import numpy as np
 
 from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid, Layout
 from ...core.files import StorageError
+from ..checked_arrays import instants
 from ..source import FieldSpec, sample_positions
 from .hdf5_file import Handle, ascending, check_count, explained, member, open_hdf5, read_rows, stored_values
 
@@ -60,16 +61,16 @@ class WellSource:
             own = json.loads(str(file.attrs.get("surrogax", "{}")))
             self._count = _integer(file.attrs, "n_trajectories")
             grid = _own_grid(file, own["grid"]) if own else _grid(file)
-            instants = _coordinates(file, "time")
-            stored = _table(file, self._count, len(instants), grid.shape)
+            times = instants(_coordinates(file, "time"))
+            stored = _table(file, self._count, len(times), grid.shape)
             self._stored = _own_fields(stored, own["fields"]) if own else _fields(stored)
             self.attributes: Mapping = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
         self.grid: Grid = grid
         self.domains: Mapping[str, AbstractDomain] = {"": grid}
         self.fields: Mapping[str, FieldSpec] = {name: entry.spec for name, entry in self._stored.items()}
-        self._steps = len(instants)
+        self._steps = len(times)
         timed = any(spec.time for spec in self.fields.values())
-        self.times: np.ndarray | None = instants if timed else None
+        self.times: np.ndarray | None = times if timed else None
 
     def __len__(self) -> int:
         return self._count

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from ...core.arguments import count, kind, number
+from ...core.random_keys import random_key
 from ...datasets.dataset import Dataset
 from ..surrogate import AbstractSurrogate
 from ..task.task import Task
@@ -137,7 +138,7 @@ def fit(
     kind("fit", "run", run, (str, os.PathLike, type(None)), "pass the path of a folder")
     if wrong := [f for f in log if not callable(f)]:
         raise TypeError(f"fit(log=…): {wrong[0]!r} is no function of (step, values)")
-    key = jax.random.key(0) if key is None else _random_key(key)
+    key = jax.random.key(0) if key is None else random_key("fit", key)
     models = _seeded(model, seeds, jax.random.fold_in(key, 1))
     objective = _objective(models[0], data, objective, options)
     if optimizer is None:
@@ -207,15 +208,6 @@ def _check_data(data: Any, val: Any) -> None:
         raise TypeError(f"fit: data is a {type(data).__name__}; make a dataset of arrays by from_arrays(…, grid=…)")
     if not (val is None or isinstance(val, Dataset) or callable(val)):
         raise TypeError(f"fit: val is a {type(val).__name__}; pass a dataset, or a function of the model")
-
-
-def _random_key(key: Any) -> Array:
-    """**Raises:** `TypeError` for anything that is no random key of JAX, old (uint32) or new."""
-    if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) and not key.shape:
-        return key
-    if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.shape == (2,):
-        return jax.random.wrap_key_data(key)
-    raise TypeError(f"fit(key={key!r}): expected a random key, for example jax.random.key(0)")
 
 
 def _about_origin(model: AbstractTrainable) -> AbstractTrainable:

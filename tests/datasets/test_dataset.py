@@ -109,6 +109,8 @@ def test_split_is_disjoint_and_by_key(data, key):
     train, val = data.split(train=6, val=3, key=key)
     assert len(train) == 6 and len(val) == 3 and len({*train.ids, *val.ids}) == 9
     assert train.ids.tolist() != sorted(train.ids)
+    old = data.split(train=6, key=np.asarray(jax.random.PRNGKey(0)))[0]
+    np.testing.assert_array_equal(old.ids, data.split(train=6, key=jax.random.key(0))[0].ids)
     again, other = data.split(train=6, val=3, key=key), data.split(train=6, val=3, key=jax.random.key(1))
     np.testing.assert_array_equal(again[0].ids, train.ids)
     assert other[0].ids.tolist() != train.ids.tolist()
@@ -277,8 +279,11 @@ def test_from_the_initial_field_to_the_end(key):
         (lambda d: d.read(["w"]), "no field 'w'"),
         (lambda d: d.split(train=0.8), r"split\(train=0\.8\): expected a whole number, 0 or more"),
         (lambda d: d.split(train=-1), r"split\(train=-1\): expected 0 or more"),
-        (lambda d: d.split(5, train=5), "split: key is 5, expected one random key"),
-        (lambda d: d.split(train=5, key=0), r"split: key is 0, expected one random key, such as jax\.random\.key\(0\)"),
+        (lambda d: d.split(5, train=5), r"split\(key=5\): expected a random key"),
+        (
+            lambda d: d.split(train=5, key=0),
+            r"split\(key=0\): expected a random key, for example jax\.random\.key\(0\)",
+        ),
         (lambda d: d.subsample(space=0), "cannot be subsampled by 0"),
         (lambda d: d.subsample(space=-1), "cannot be subsampled by -1"),
         (lambda d: d.subsample(space=2.0), r"subsample\(space=…\): got 2\.0, expected a whole number"),

@@ -400,7 +400,7 @@ def test_wrong_use_is_named(toy, tmp_path):
         (r"generate\(label_samples=-1\): expected 0 or more", {"label_samples": -1}),
         (r"times must increase, but times\[0\] = 1 is followed by 0", {"times": np.array([1.0, 0.0])}),
         (r"times\[1\] is nan", {"times": np.array([1.0, np.nan])}),
-        (r"key is 0, expected one random key, such as jax\.random\.key\(0\)", {"key": 0}),
+        (r"generate\(key=0\): expected a random key, for example jax\.random\.key\(0\)", {"key": 0}),
         (r"grid: got '64', expected a whole number", {"grid": "64"}),
         (r"'burgers' is no problem; give sx\.problem\('burgers'\)", {"problem": "burgers"}),
     ):  # fmt: skip

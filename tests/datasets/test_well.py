@@ -387,7 +387,12 @@ def _drop_axis(file):
         (lambda f: _replace(f, "t0_fields/wall", np.full((9, 8), b"x")), r"t0_fields/wall is \|S1"),
         (lambda f: f.attrs.update(n_trajectories=10), "expected real numbers of shape"),
         (lambda f: f.attrs.update(n_trajectories="many"), "many"),
-        (lambda f: _replace(f, "dimensions/time", np.zeros(5)), "expected real numbers of shape"),
+        (lambda f: _replace(f, "dimensions/time", np.arange(5.0)), "expected real numbers of shape"),
+        (
+            lambda f: _replace(f, "dimensions/time", [0, 1, 2, 3, 4, np.inf, np.inf]),
+            r"times\[5\] is inf; cut what was padded",
+        ),
+        (lambda f: _replace(f, "dimensions/time", np.arange(7.0)[::-1]), "times must increase"),
         (lambda f: _replace(f, "dimensions/x", np.zeros((9, 2, 8))), r"dimensions/x has shape \(9, 2, 8\)"),
         (lambda f: _replace(f, "dimensions/x", np.arange(16.0).reshape(2, 8)), "the same points for every sample"),
         (_drop_axis, "zip"),

@@ -4,15 +4,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-def checked_key(key: Any, what: str) -> jax.Array:
-    """A random key of JAX, new-style or old-style; `what` names the function in the message.
+def random_key(call: str, key: Any) -> jax.Array:
+    """One random key of JAX; a key of the old style, two numbers of uint32, becomes one of the new style.
 
-    **Raises:** `TypeError` for anything else, such as the number of a seed, and for an array of keys.
+    **Raises:** `TypeError` for anything else, such as the number of a seed or an array of keys.
     """
-    if isinstance(key, jax.Array):
-        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        if (typed and key.shape == ()) or (key.dtype == jnp.uint32 and key.ndim == 1):
-            return key
-    raise TypeError(f"{what}: key is {key!r:.60}, expected one random key, such as jax.random.key(0)")
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and not key.shape:
+        return key
+    if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.shape == (2,):
+        return jax.random.wrap_key_data(jnp.asarray(key))
+    raise TypeError(f"{call}(key={key!r}): expected a random key, for example jax.random.key(0)")
