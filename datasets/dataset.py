@@ -9,11 +9,10 @@ from typing import SupportsIndex, overload
 import jax
 import numpy as np
 
-from ..core.arguments import count
+from ..core.arguments import count, random_key
 from ..core.arrays import AnyArray
 from ..core.domains import AbstractDomain, Grid, PointCloud
 from ..core.domains.grid import per_axis
-from ..core.random_keys import random_key
 from ..solvers.pde.declaration import Problem
 from .frame_source import FrameSource
 from .source import FieldSpec, MemorySource, Source, sample_positions

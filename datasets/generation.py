@@ -11,12 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.arguments import count
+from ..core.arguments import count, random_key
 from ..core.domains import Grid
 from ..core.files import write_json
 from ..core.precision import in_double
 from ..core.progress import track
-from ..core.random_keys import random_key
 from ..solvers.kernels.exponential import Instants
 from ..solvers.kernels.norms import relative_l2
 from ..solvers.linear.linear_solve import status_message

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arguments import count
+from ..core.arguments import checked, count, random_key
 from ..datasets.dataset import Dataset
 from . import saving
 from .batching import Batch, over_batches
@@ -82,6 +82,7 @@ class AbstractSurrogate(eqx.Module):
         then subtracts the origins in double precision. By default the surrogate itself, which reads physical values."""
         return self
 
+    @checked
     def predict(self, data: Given, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """Predict the targets of all samples of a dataset, in physical units.
 
@@ -102,6 +103,7 @@ class AbstractSurrogate(eqx.Module):
         """
         return _over(_predict, self, data, at, batch_size)
 
+    @checked
     def predict_std(self, data: Given, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """The standard deviation of the prediction for all samples of a dataset, in the shapes and units of `predict`.
 
@@ -110,6 +112,7 @@ class AbstractSurrogate(eqx.Module):
         probabilistic(self)
         return _over(_std, self, data, at, batch_size, differences=True)
 
+    @checked
     def predict_samples(
         self, data: Given, n: int, *, key: Array, at: Place | None = None, batch_size: int = 64
     ) -> dict[str, np.ndarray]:
@@ -120,9 +123,10 @@ class AbstractSurrogate(eqx.Module):
         **Raises:** `TypeError` for surrogates without `has_samples`.
         """
         generative(self)
-        n = count("predict_samples", "n", n)
+        n, key = count("predict_samples", "n", n), random_key("predict_samples", key)
         return _over(lambda model, batch, at: _samples(model, batch, n, key, at), self, data, at, batch_size)
 
+    @checked
     def rollout(self, data: Given, steps: int) -> Dataset:
         """Predict `steps` frames after the first `history` frames of every trajectory, feeding predictions back as inputs.
 
@@ -138,6 +142,7 @@ class AbstractSurrogate(eqx.Module):
             raise ValueError(f"{type(self).__name__} is not autoregressive: its task has no history")
         return rolled_out(self, given_data(self.task, data), count("rollout", "steps", steps))
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write the surrogate to one file, which `surrogax.load(path)` reads.
 
@@ -189,9 +194,12 @@ class AbstractInterval(AbstractSurrogate):
 
 
 class AbstractRanged(AbstractSurrogate):
-    """A surrogate that knows the range of its training parameters. `predict` warns of parameters outside this range."""
+    """A surrogate that knows the range of its training parameters. `predict` warns of parameters outside this range.
 
-    ranges: eqx.AbstractVar[ParameterRange]
+    **Fields:** `ranges`: a range of a dict by name; None if there are no parameters or their range is unknown.
+    """
+
+    ranges: eqx.AbstractVar[ParameterRange | None]
 
 
 def probabilistic(surrogate: AbstractSurrogate) -> AbstractProbabilistic:
@@ -252,7 +260,7 @@ def _over(
     data = given_data(task, data)
     task.check(data, targets=False)
     task.check_place(at)
-    if isinstance(surrogate, AbstractRanged):
+    if isinstance(surrogate, AbstractRanged) and surrogate.ranges is not None:
         parameters = {name: data[name] for name in task.parameters}
         surrogate.ranges.warn_outside(parameters, "the prediction extrapolates")
     at = output_place(task, data) if at is None else at

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ...core.arguments import check_fields, count, number
 from ...core.precision import in_double
 from ...core.storage import register
 from ...datasets.dataset import Dataset
@@ -37,6 +38,11 @@ class LinearSpectral(AbstractDirectFit):
     task: Task
     modes: int = eqx.field(static=True, default=12)
     ridge: float = eqx.field(static=True, default=1e-6)
+
+    def __check_init__(self):
+        check_fields(self)
+        count("LinearSpectral", "modes", self.modes)
+        number("LinearSpectral", "ridge", self.ridge, least=0)
 
     def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedLinearSpectral":
         self.task.check(train)

@@ -2,6 +2,7 @@
 
 from jaxtyping import Array
 
+from ...core.arguments import check_fields
 from ...core.storage import register
 from ...solvers.kernels.interpolate import apply_along_axes
 from ..resampling import interpolation
@@ -20,6 +21,7 @@ class MeanField(AbstractSurrogate):
     capabilities = Capabilities(resolution_free=True, needs_input=False, differentiable=False)
 
     def __check_init__(self):
+        check_fields(self)
         if not self.task.means:
             raise ValueError(
                 "MeanField serves steady tasks from Task.fit whose samples share their points, for example on grids"

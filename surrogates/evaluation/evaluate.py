@@ -1,7 +1,7 @@
 """`evaluate` compares surrogates, baselines and solvers in one table."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import count, kind
+from ...core.arguments import checked, count, kind, random_key
 from ...core.domains import AbstractDomain
 from ...core.precision import in_double
 from ...datasets.dataset import Dataset
@@ -27,11 +27,12 @@ _BATCH = 64
 _REPEATS = 5
 
 
+@checked
 def evaluate(
     surrogates: Mapping[str, Any] | Any,
     datasets: Mapping[str, Dataset] | Dataset,
     *,
-    metrics: Iterable[str] = ("rel_l2",),
+    metrics: str | Sequence[str] = ("rel_l2",),
     rollout: int | None = None,
     samples: int = 32,
     key: Array | None = None,
@@ -94,7 +95,7 @@ def evaluate(
     batch_size, samples = count("evaluate", "batch_size", batch_size), count("evaluate", "samples", samples, least=2)
     if empty := [name for name, data in datasets.items() if not len(data)]:
         raise ValueError(f"evaluate: the datasets {empty} hold no samples")
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else random_key("evaluate", key)
     rows, missing, errors = [], [], {}
     for data_name, data in datasets.items():
         for name, surrogate in surrogates.items():

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...core.arguments import checked
 from ...core.files import write_json
 
 _COSTS = {
@@ -74,6 +75,7 @@ class Table:
     missing: list[str] = field(default_factory=list)
     samples: Mapping[tuple, np.ndarray] = field(default_factory=dict, repr=False)
 
+    @checked
     def value(
         self, surrogate: str, dataset: str | None = None, metric: str = "rel_l2", field: str | None = None
     ) -> float:
@@ -176,6 +178,7 @@ class Table:
         ]
         write_json(path, {"rows": rows, "missing": self.missing})
 
+    @checked
     def pareto(self, x: str = "ms_per_sample", y: str = "rel_l2", dataset: str | None = None, field: str | None = None):
         """A matplotlib figure of error against cost, log-log, with the front of surrogates that no other one beats in both.
 
@@ -241,6 +244,7 @@ class Table:
         names = dict.fromkeys(r.surrogate for r in self.rows)
         return {name: cycle[i % len(cycle)] for i, name in enumerate(names)}
 
+    @checked
     def plot(self, y: str = "rel_l2", x: Literal["t", "step"] = "t"):
         """A matplotlib figure of a metric per predicted frame: one panel per dataset and field, one line per surrogate.
 

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from ...core.domains import AbstractDomain
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
+from ..parameter_range import ParameterRange
 from .checks import finite
 from .normalization import Moments, Normalizer
 
@@ -27,8 +28,8 @@ def statistics(
     domains: Mapping[str, AbstractDomain],
     increments: tuple[str, ...],
     averaged: tuple[str, ...],
-) -> tuple[dict[str, Normalizer], dict[str, Array], dict[str, np.ndarray]]:
-    """Normalisers, mean fields and origins of training data, in one pass over the data. Padded points do not count.
+) -> tuple[dict[str, Normalizer], dict[str, Array], dict[str, np.ndarray], ParameterRange]:
+    """Normalisers, mean fields, origins and ranges of training data, in one pass over the data. Padded points do not count.
 
     **Arguments:**
 
@@ -38,13 +39,14 @@ def statistics(
     - `averaged`: fields whose mean over the samples is computed.
 
     **Returns:** normalisers and mean fields by name, both of the values minus their origin; and origins `(c,)` by name, for those
-    fields and parameters whose mean is much larger than their deviations (`Moments.origin`).
+    fields and parameters whose mean is much larger than their deviations (`Moments.origin`); and the range of the parameters.
 
     **Raises:** `ValueError` for values that are not finite.
     """
     moments = {name: Moments(len(spec.components) and spec.channels) for name, spec in specs.items()}
     moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
     sums = dict.fromkeys(averaged, np.zeros(()))
+    ranges: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
     geometry = tuple(array for domain in domains.values() for array in domain.arrays)
     for positions, block in train.blocks((*specs, *geometry)):
         masks = {name: domain.sites(block).mask for name, domain in domains.items()}
@@ -55,6 +57,10 @@ def statistics(
                 valid = np.asarray(valid)
                 valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1])) if spec.time else valid
             moments[name].add(values, valid)
+            if spec.role == "parameter":
+                for ends, extreme in zip(ranges, (np.minimum, np.maximum), strict=True):
+                    here = extreme.reduce(values, axis=0)
+                    ends[name] = extreme(ends[name], here) if name in ends else here
             if name in increments:
                 # Differences of unsigned integers would wrap around.
                 steps = np.diff(values.astype(np.result_type(values, np.float32), copy=False), axis=1)
@@ -69,4 +75,4 @@ def statistics(
         )
         for name, total in sums.items()
     }
-    return normalizers, means, origins
+    return normalizers, means, origins, ParameterRange(*ranges)

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import kind
+from ...core.arguments import checked, kind
 from ...core.domains import AbstractDomain, Grid, PointCloud, Sites
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
 from ...solvers.pde.declaration import Fields, Problem
+from ..parameter_range import ParameterRange
 from .checks import check_fields
 from .inputs import FieldValues, Inputs
 from .modes import AbstractMode, SpaceTime, Steady
@@ -44,6 +45,7 @@ class Task(eqx.Module):
     - `specs`: pairs of name and form, for every field and parameter used.
     - `normalizers`: mean and standard deviation by name; those of the differences of successive frames under `"Δname"`.
     - `means`: the mean field of every target, if the task is steady and all samples have the same points; else empty.
+    - `ranges`: smallest and largest value of every parameter in the training data; None without parameters.
     - `origins`: pairs of name and number per component, for fields and parameters whose mean is more than 1000 times their
       standard deviation, such as a pressure of 101325 ± 1. Single precision would hardly resolve such values. `predict`,
       `rollout`, `evaluate` and supervised training therefore subtract the origin in double precision before they round;
@@ -60,9 +62,11 @@ class Task(eqx.Module):
     specs: tuple[tuple[str, FieldSpec], ...] = eqx.field(static=True)
     normalizers: dict[str, Normalizer]
     means: dict[str, Array]
+    ranges: ParameterRange | None = None
     origins: tuple[tuple[str, tuple[float, ...]], ...] = eqx.field(static=True, default=())
 
     @classmethod
+    @checked
     def fit(
         cls,
         train: Dataset,
@@ -88,6 +92,9 @@ class Task(eqx.Module):
         for time axes that do not suit the mode, and for NaN or infinity in the data.
         """
         everything = tuple(name for name, spec in train.fields.items() if spec.role != "domain")
+        for what, names in (("inputs", inputs), ("targets", targets)):
+            if not isinstance(names, str) and len(set(names)) < len(names):
+                raise ValueError(f"Task.fit({what}={names}): a name is given twice")
         targets = _listed(targets, everything)
         inputs = _listed(inputs, tuple(n for n in everything if mode.history or n not in targets))
         if not targets:
@@ -100,7 +107,7 @@ class Task(eqx.Module):
         domains = {name: train.domains[name] for name in dict.fromkeys(s.domain for s in specs.values())}
         place = specs[targets[0]].domain
         means = not mode.ahead and domains[place].fixed
-        normalizers, mean_fields, origins = statistics(
+        normalizers, mean_fields, origins, ranges = statistics(
             train, specs, domains, targets if mode.increments else (), targets if means else ()
         )
         return cls(
@@ -114,10 +121,12 @@ class Task(eqx.Module):
             specs=tuple(specs.items()),
             normalizers=normalizers,
             means=mean_fields,
+            ranges=ranges if ranges.lower else None,
             origins=tuple((name, tuple(origin.tolist())) for name, origin in origins.items()),
         )
 
     @classmethod
+    @checked
     def of(cls, problem: Problem, grid: Grid | int, *, mode: AbstractMode | None = None) -> "Task":
         """Make a task from a problem, without data, for solvers and for training without data.
 

@@ -1,7 +1,6 @@
 """`fit` trains models by an optimiser, and fits those that need none."""
 
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from ...core.arguments import count, kind, number
-from ...core.random_keys import random_key
+from ...core.arguments import checked, count, kind, number, random_key
 from ...datasets.dataset import Dataset
 from ..surrogate import AbstractSurrogate
 from ..task.task import Task
@@ -36,12 +34,13 @@ from .steps import AbstractStep, as_step
 from .supervised import Supervised
 
 
+@checked
 def fit(
     model: AbstractTrainable | AbstractDirectFit | Callable[[Array], AbstractTrainable],
     data: Dataset | SolverSource | None = None,
     *,
     val: Dataset | Measure | None = None,
-    optimizer: optax.GradientTransformation | AbstractStep | None = None,
+    optimizer: optax.GradientTransformation | optax.GradientTransformationExtraArgs | AbstractStep | None = None,
     objective: AbstractObjective | None = None,
     epochs: int | None = None,
     steps: int | None = None,
@@ -117,7 +116,7 @@ def fit(
     each other or are useless for the model, and for a run folder of another configuration or with more epochs;
     `FloatingPointError` if the loss is no longer finite, after saving the last good state.
     """
-    log = (log,) if callable(log) else tuple(log)
+    log = cast(Sequence[Log], (log,) if callable(log) else tuple(log))
     if isinstance(model, AbstractDirectFit):
         unused = {
             "optimizer": optimizer, "objective": objective, "epochs": epochs, "steps": steps, "run": run, "mesh": mesh,
@@ -133,11 +132,6 @@ def fit(
     seeds = count("fit", "seeds", seeds)
     ema = number("fit", "ema", ema, least=0, below=1)
     checkpoint_every = number("fit", "checkpoint_every", checkpoint_every, least=0)
-    kind("fit", "mesh", mesh, (Mesh, type(None)), "pass devices: jax.make_mesh((4,), ('data',))")
-    kind("fit", "stream", stream, (bool, type(None)), "pass True, False or None")
-    kind("fit", "run", run, (str, os.PathLike, type(None)), "pass the path of a folder")
-    if wrong := [f for f in log if not callable(f)]:
-        raise TypeError(f"fit(log=…): {wrong[0]!r} is no function of (step, values)")
     key = jax.random.key(0) if key is None else random_key("fit", key)
     models = _seeded(model, seeds, jax.random.fold_in(key, 1))
     objective = _objective(models[0], data, objective, options)

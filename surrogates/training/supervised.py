@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ...core.arguments import count, kind
+from ...core.arguments import check_fields, count, kind
 from ...solvers.pde.symmetry import Dihedral
 from ..batching import Batch
 from ..evaluation.forecast import PointForecast
@@ -39,9 +39,8 @@ class Unroll:
     gradient: Literal["full", "last"] = "full"
 
     def __post_init__(self):
+        check_fields(self)
         count("Unroll", "steps", self.steps)
-        if self.gradient not in ("full", "last"):
-            raise ValueError(f"{self!r}: gradient must be 'full' or 'last'")
 
 
 class Supervised(AbstractObjective):
@@ -94,6 +93,7 @@ class Supervised(AbstractObjective):
         if data is None:
             raise ValueError("fit needs data")
         _check_loss(loss, task)
+        kind("fit", "metric", metric, (str, type(None)), "pass the name of a metric, such as 'rmse'")
         if metric is not None and find_metric(metric).probabilistic:
             raise ValueError(
                 f"fit(metric={metric!r}) needs the uncertainty of the predictions, which training does not have"

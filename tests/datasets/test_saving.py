@@ -153,7 +153,7 @@ def _values(name, values):
         (_entry(domains=3), "its domains are 3, expected a main domain"),
         (_entry(domains={"dict": {}}), r"its domains are \{\}, expected a main domain"),
         (_text('"capacity": 7', '"capacity": 9'), r"arrays/u is float64\[3, 7\], expected float64\[3, 9\]"),
-        (_text('"capacity": 7', '"capacity": "seven"'), "MeshLayout: capacity is 'seven', expected int"),
+        (_text('"capacity": 7', '"capacity": "seven"'), "MeshLayout: capacity is 'seven', expected a whole number"),
         (_text('"MeshLayout"', '"os.system"'), "unknown tag 'os.system'"),
         (_text('"role": "parameter"', '"role": "nothing"'), "FieldSpec: role is 'nothing'"),
         (_values("arrays/u", np.zeros((3, 7), np.float32)), r"arrays/u is float32\[3, 7\], expected float64"),

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import safetensors_file
-from .annotations import misfit
+from .arguments import misfit
 from .blueprint import AbstractBlueprint, AbstractBuilt
 from .files import StorageError as StorageError
 from .registry import field_names, is_named_tuple, qualified_name, tag_of, tags, type_of
@@ -69,8 +69,7 @@ def save_arrays(path: str | os.PathLike, tree: Any) -> None:
     libraries; for your own classes, register a tag and use `save`.
     """
     arrays: dict[str, np.ndarray] = {}
-    keyed = ((jax.tree_util.keystr(key), leaf) for key, leaf in _leaves(tree) if _is_value(leaf))
-    leaves = {key: _encode(leaf, key, arrays) for key, leaf in keyed}
+    leaves = {key: _encode(leaf, key, arrays) for key, leaf in values_by_path(tree).items()}
     safetensors_file.write(path, {"leaves": leaves}, arrays)
 
 
@@ -84,6 +83,19 @@ def load_arrays(path: str | os.PathLike, like: Any) -> Any:
     saved = load(path)
     if not isinstance(saved, dict):
         raise StorageError(f"{path}: holds a saved {type(saved).__name__}, not arrays by key path; read it with load")
+    return with_values(like, saved, path)
+
+
+def values_by_path(tree: Any) -> dict[str, Any]:
+    """The arrays and numbers of any pytree by their key paths."""
+    return {jax.tree_util.keystr(key): leaf for key, leaf in _leaves(tree) if _is_value(leaf)}
+
+
+def with_values(like: Any, saved: dict[str, Any], path: str | os.PathLike) -> Any:
+    """A copy of `like` with the arrays and numbers `saved` by key path; `path` names the file in errors.
+
+    **Raises:** `StorageError` if key paths, shapes or dtypes differ.
+    """
     leaves = [(jax.tree_util.keystr(key), leaf) for key, leaf in _leaves(like)]
     expected = {key for key, leaf in leaves if _is_value(leaf)}
     if saved.keys() != expected:
