@@ -121,7 +121,8 @@ class Steady(AbstractMode):
         timed = [name for name, spec in specs.items() if spec.time]
         if timed:
             raise ValueError(
-                f"fields {timed} have a time axis: pass mode=Autoregressive(history=1) or mode=SpaceTime(frames)"
+                f"fields {timed} have a time axis: pass mode=Autoregressive(history=1) or mode=SpaceTime(frames), "
+                "or take one instant of the data, dataset.frame(-1)"
             )
         if given := [name for name in targets if name in inputs]:
             raise ValueError(f"targets {given} are inputs as well: a steady surrogate would be given the answer")

@@ -172,9 +172,18 @@ def _local_values(value: Any, names: list[str]) -> dict[str, Any]:
         case types.ModuleType() if _is_local(value.__name__):
             read = {name: vars(value)[name] for name in names if name in vars(value)}
             return {f".{name}": v for name, v in read.items() if isinstance(v, _FIXED) or _function_of(v)}
-        case _ if dataclasses.is_dataclass(value):
+        case _ if _is_setting(type(value)):
             return {"": [value, code_identity(type(value))]}
     return {}
+
+
+def _is_setting(cls: type) -> bool:
+    """Whether a class is a frozen dataclass that compares its fields, such as a law or a grid; datasets and models do not."""
+    return any(
+        parameters.frozen and parameters.eq
+        for parameters in (vars(owner).get("__dataclass_params__") for owner in cls.__mro__)
+        if parameters is not None
+    )
 
 
 def _function_of(value: Any) -> types.FunctionType | None:
