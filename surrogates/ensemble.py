@@ -10,12 +10,20 @@ from jaxtyping import Array
 from ..core.arguments import check_fields
 from ..core.storage import register
 from .batching import Batch
-from .surrogate import AbstractBatchFirst, AbstractGenerative, AbstractProbabilistic, AbstractSurrogate, Capabilities
+from .surrogate import (
+    AbstractBatchFirst,
+    AbstractGenerative,
+    AbstractProbabilistic,
+    AbstractRelative,
+    AbstractSurrogate,
+    Capabilities,
+    about_origin,
+)
 from .task.task import Fields, Place, Task
 
 
 @register("Ensemble")
-class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
+class Ensemble(AbstractBatchFirst, AbstractRelative, AbstractProbabilistic, AbstractGenerative):
     """Several surrogates of one task as one surrogate.
 
     Its prediction is the mean of the members' predictions, its `std` their standard deviation (with Bessel's correction). Its
@@ -80,7 +88,7 @@ class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
         return jax.tree.map(lambda x: x[order.ravel()[:n]], self._all(fields, at))
 
     def about_origin(self) -> "Ensemble":
-        return replace(self, members=tuple(member.about_origin() for member in self.members))
+        return replace(self, members=tuple(about_origin(member) for member in self.members))
 
     def _all(self, fields: Fields, at: Place | None) -> dict[str, Array]:
         """The predictions of all members, with a leading member axis on every array."""

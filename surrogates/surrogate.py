@@ -19,7 +19,7 @@ from .given_data import Given, given_data
 from .parameter_range import ParameterRange
 from .rollout import rolled_out
 from .task.task import Fields, Place, Task
-from .trainable import count_parameters
+from .trainable import AbstractTrainable, count_parameters
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,6 @@ class AbstractSurrogate(eqx.Module):
         if isinstance(self, AbstractBatchFirst):
             return self.call_batch(batch, at)
         return jax.vmap(lambda fields, _: self(fields, at))(batch.fields, batch.numbers)
-
-    def about_origin(self) -> "AbstractSurrogate":
-        """This surrogate for values relative to the origins of its task (`Task.origins`), if it can work with them: `predict`
-        then subtracts the origins in double precision. By default the surrogate itself, which reads physical values."""
-        return self
 
     @checked
     def predict(self, data: Given, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
@@ -140,7 +135,7 @@ class AbstractSurrogate(eqx.Module):
         """
         if not self.capabilities.autoregressive:
             raise ValueError(f"{type(self).__name__} is not autoregressive: its task has no history")
-        return rolled_out(self, given_data(self.task, data), count("rollout", "steps", steps))
+        return rolled_out(about_origin(self), self.task, given_data(self.task, data), count("rollout", "steps", steps))
 
     @checked
     def save(self, path: str | os.PathLike) -> None:
@@ -165,6 +160,17 @@ class AbstractBatchFirst(AbstractSurrogate):
     @abc.abstractmethod
     def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
         """Predict the targets of a batch, with a leading sample axis on every array."""
+
+
+class AbstractRelative(AbstractSurrogate):
+    """A surrogate that also works with values relative to the origins of its task (`Task.origins`).
+
+    `predict` then subtracts the origins in double precision.
+    """
+
+    @abc.abstractmethod
+    def about_origin(self) -> "AbstractRelative":
+        """This surrogate for relative values: a copy whose task has no origins."""
 
 
 class AbstractProbabilistic(AbstractSurrogate):
@@ -196,10 +202,10 @@ class AbstractInterval(AbstractSurrogate):
 class AbstractRanged(AbstractSurrogate):
     """A surrogate that knows the range of its training parameters. `predict` warns of parameters outside this range.
 
-    **Fields:** `ranges`: a range of a dict by name; None if there are no parameters or their range is unknown.
+    Surrogates that are trained by an optimiser need not derive from it: for them the range in their task counts.
     """
 
-    ranges: eqx.AbstractVar[ParameterRange | None]
+    ranges: eqx.AbstractVar[ParameterRange]
 
 
 def probabilistic(surrogate: AbstractSurrogate) -> AbstractProbabilistic:
@@ -214,6 +220,11 @@ def generative(surrogate: AbstractSurrogate) -> AbstractGenerative:
     if isinstance(surrogate, AbstractGenerative) and surrogate.capabilities.has_samples:
         return surrogate
     raise TypeError(f"{type(surrogate).__name__} draws no samples; see its `capabilities`")
+
+
+def about_origin(surrogate: AbstractSurrogate) -> AbstractSurrogate:
+    """The surrogate for values relative to the origins of its task, or itself if it works with physical values alone."""
+    return surrogate.about_origin() if isinstance(surrogate, AbstractRelative) else surrogate
 
 
 def output_place(task: Task, data: Dataset) -> Place | None:
@@ -260,12 +271,14 @@ def _over(
     data = given_data(task, data)
     task.check(data, targets=False)
     task.check_place(at)
-    if isinstance(surrogate, AbstractRanged) and surrogate.ranges is not None:
+    ranges = task.ranges if isinstance(surrogate, AbstractTrainable) else None
+    ranges = surrogate.ranges if isinstance(surrogate, AbstractRanged) else ranges
+    if ranges is not None:
         parameters = {name: data[name] for name in task.parameters}
-        surrogate.ranges.warn_outside(parameters, "the prediction extrapolates")
+        ranges.warn_outside(parameters, "the prediction extrapolates")
     at = output_place(task, data) if at is None else at
     frames = task.mode.history if task.mode.ahead else None
-    model = surrogate.about_origin()
+    model = about_origin(surrogate)
     moved = model.task.origins != task.origins
 
     def one(batch: Batch):

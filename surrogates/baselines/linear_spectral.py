@@ -12,7 +12,7 @@ from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...solvers.kernels.fourier import multiply, truncated_irfft, truncated_rfft
 from ..resampling import resample
-from ..surrogate import AbstractSurrogate, Capabilities
+from ..surrogate import AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
@@ -76,7 +76,7 @@ class LinearSpectral(AbstractDirectFit):
 
 
 @register("FittedLinearSpectral")
-class FittedLinearSpectral(AbstractSurrogate):
+class FittedLinearSpectral(AbstractRelative):
     """A fitted `LinearSpectral`.
 
     **Fields:** `task`; `weight` `(2, *kept, in + 1, out)`: real and imaginary parts of M_k, with c_k as the last input channel.

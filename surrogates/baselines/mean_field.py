@@ -6,12 +6,12 @@ from ...core.arguments import check_fields
 from ...core.storage import register
 from ...solvers.kernels.interpolate import apply_along_axes
 from ..resampling import interpolation
-from ..surrogate import AbstractSurrogate, Capabilities
+from ..surrogate import AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 
 
 @register("MeanField")
-class MeanField(AbstractSurrogate):
+class MeanField(AbstractRelative):
     """Predicts the mean of the training targets for every input. It needs no `fit`: `MeanField(task)`.
 
     **Raises:** `ValueError` unless the task is steady, comes from `Task.fit`, and its samples share their points.

@@ -6,12 +6,12 @@ from jaxtyping import Array
 from ...core.arguments import check_fields
 from ...core.storage import register
 from ..resampling import resample
-from ..surrogate import AbstractSurrogate, Capabilities
+from ..surrogate import AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 
 
 @register("Persistence")
-class Persistence(AbstractSurrogate):
+class Persistence(AbstractRelative):
     """Predicts that the next frames equal the last given one. It needs no `fit`: `Persistence(task)`.
 
     **Raises:** `ValueError` for a task that is not autoregressive.

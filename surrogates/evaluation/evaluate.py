@@ -16,7 +16,7 @@ from ...core.precision import in_double
 from ...datasets.dataset import Dataset
 from ..batching import Batch, batches
 from ..rollout import forecast as predicted_frames
-from ..surrogate import AbstractSurrogate, generative, output_place, probabilistic
+from ..surrogate import AbstractSurrogate, about_origin, generative, output_place, probabilistic
 from ..task.task import Place, Task
 from ..training.result import members_of
 from .forecast import AbstractForecast, GaussianForecast, PointForecast, SampleForecast
@@ -136,6 +136,7 @@ def evaluate(
                                 time=None if dt is None else (step + (member.task.mode.history > 0)) * dt,
                                 rollout=rollout,
                                 starts=starts,
+                                given=member.task.mode.history,
                             )
                         )
     return Table(rows, missing, errors)
@@ -182,7 +183,7 @@ def _errors(
     if window is not None and data.instants < window:
         raise ValueError(f"rollout={rollout} needs {window} instants, the dataset has {data.instants}")
     starts = 1 if window is None or rollout or not mode.slides else data.instants - window + 1
-    model = surrogate.about_origin()
+    model = about_origin(surrogate)
     moved = model.task.origins != task.origins
     at, over_starts = output_place(task, data), []
     uncertain = any(find_metric(m).probabilistic for m in metrics)

@@ -9,16 +9,15 @@ from jaxtyping import Array, Float, PyTree
 
 from ...core.storage import register
 from ..batching import Batch
-from ..parameter_range import ParameterRange
 from ..resampling import resample
-from ..surrogate import AbstractBatchFirst, AbstractRanged, Capabilities
+from ..surrogate import AbstractBatchFirst, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import AbstractTrainable
 from .abstract_network import AbstractNetwork, AbstractNetworkConfig
 
 
 @register("NetworkSurrogate")
-class NetworkSurrogate(AbstractBatchFirst, AbstractRanged, AbstractTrainable):
+class NetworkSurrogate(AbstractBatchFirst, AbstractRelative, AbstractTrainable):
     """A surrogate that predicts by a network and is trained by `fit`.
 
     **Fields:** `network`; `task`, which packs the network's inputs and decodes its outputs; `state`, the network's state, such as
@@ -48,10 +47,6 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractRanged, AbstractTrainable):
             autoregressive=self.task.mode.rolls_out,
             self_contained=self.network.config.self_contained,
         )
-
-    @property
-    def ranges(self) -> ParameterRange | None:
-        return self.task.ranges
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         return jax.tree.map(lambda y: y[0], self.call_batch(Batch.of(fields), at))

@@ -22,6 +22,17 @@ def time_step(times: np.ndarray | None) -> float | None:
     return float(steps[0]) if np.allclose(steps, steps[0], rtol=1e-4, atol=0) else None
 
 
+def real_points(mask, values: np.ndarray, spec: FieldSpec) -> np.ndarray | None:
+    """Which points of a field `(sample, [time], n, [component])` are real, without the component axis; None if all are.
+
+    `mask` `(sample, n)` is that of its domain.
+    """
+    if mask is None or np.ndim(mask) < 2:
+        return None
+    mask = np.asarray(mask)
+    return np.broadcast_to(mask[:, None], (*values.shape[:2], mask.shape[1])) if spec.time else mask
+
+
 def statistics(
     train: Dataset,
     specs: Mapping[str, FieldSpec],
@@ -51,11 +62,8 @@ def statistics(
     for positions, block in train.blocks((*specs, *geometry)):
         masks = {name: domain.sites(block).mask for name, domain in domains.items()}
         for name, spec in specs.items():
-            values = finite(name, block[name], positions)
-            valid = masks[spec.domain] if spec.role == "field" else None
-            if valid is not None:
-                valid = np.asarray(valid)
-                valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1])) if spec.time else valid
+            valid = real_points(masks[spec.domain], block[name], spec) if spec.role == "field" else None
+            values = finite(name, block[name], positions, valid)
             moments[name].add(values, valid)
             if spec.role == "parameter":
                 for ends, extreme in zip(ranges, (np.minimum, np.maximum), strict=True):

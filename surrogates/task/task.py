@@ -339,7 +339,10 @@ class Task(eqx.Module):
             if name == self.place:
                 values = self.mode.spread(values)
                 domain = self.mode.domain(domain, self.dt)
-            sources.append(FieldValues(values, self._sites(domain, fields)))
+            sites = self._sites(domain, fields)
+            if sites.mask is not None:  # what is stored at padded points must not matter
+                values = jnp.where(sites.mask[..., None], values, 0)
+            sources.append(FieldValues(values, sites))
         numbers = [self._encoded(n, jnp.atleast_1d(jnp.asarray(fields[n]))) for n in self.parameters]
         return Inputs(tuple(sources), jnp.concatenate(numbers) if numbers else None, query)
 

@@ -15,11 +15,11 @@ from jaxtyping import Array
 
 from ...core.arguments import checked, count, kind, number, random_key
 from ...datasets.dataset import Dataset
-from ..surrogate import AbstractSurrogate
+from ..surrogate import AbstractSurrogate, about_origin
 from ..task.task import Task
 from ..trainable import AbstractTrainable
 from .batches import AbstractBatches, NoData, Resident, Stream, Whole
-from .devices import Devices, assert_same_everywhere
+from .devices import Devices, assert_same_everywhere, is_first_process
 from .history import History
 from .losses import AbstractFieldLoss
 from .objective import AbstractObjective
@@ -96,10 +96,10 @@ def fit(
 
     **Running:**
 
-    - `run`: folder for settings, metrics and checkpoints. The same call on an existing folder resumes the run and gives the same
-      numbers as an uninterrupted one; a call with more epochs continues it. On SIGTERM the run is saved and the process exits.
-      Ctrl-C ends the training after the current epoch (part of an epoch, if it is long) and returns the best model so far, with
-      or without a folder; a second Ctrl-C raises `KeyboardInterrupt`.
+    - `run`: folder for settings, metrics and checkpoints, and at the end for the best surrogate, `best.sgx`. The same call on
+      an existing folder resumes the run and gives the same numbers as an uninterrupted one; a call with more epochs continues
+      it. On SIGTERM the run is saved and the process exits. Ctrl-C ends the training after the current epoch (part of an epoch,
+      if it is long) and returns the best model so far, with or without a folder; a second Ctrl-C raises `KeyboardInterrupt`.
     - `checkpoint_every`: seconds between two checkpoints.
     - `progress`: whether to show progress.
     - `log`: a function, or several, called after every epoch with the number of steps done and a dict of numbers ("epoch",
@@ -193,7 +193,11 @@ def fit(
     session.train()
     lasts = tuple(_physical(m, physical[0]) for m in runner.models(runner.loop.result(session.state)))
     members = lasts if validation is None else tuple(_physical(m, physical[0]) for m in runner.models(session.best))
-    return FitResult(members, lasts, session.history)
+    result = FitResult(members, lasts, session.history)
+    savable = isinstance(result.best, AbstractSurrogate) and result.best.capabilities.savable
+    if session.folder is not None and is_first_process() and savable:
+        result.save(session.folder.path / "best.sgx")
+    return result
 
 
 def _check_data(data: Any, val: Any) -> None:
@@ -205,7 +209,7 @@ def _check_data(data: Any, val: Any) -> None:
 
 
 def _about_origin(model: AbstractTrainable) -> AbstractTrainable:
-    return cast(AbstractTrainable, model.about_origin()) if isinstance(model, AbstractSurrogate) else model
+    return cast(AbstractTrainable, about_origin(model)) if isinstance(model, AbstractSurrogate) else model
 
 
 def _physical(model: Any, like: Any) -> Any:

@@ -29,8 +29,9 @@ class Unroll:
     **Arguments:**
 
     - `steps`: number of predictions in a row, 2 to 8.
-    - `gradient`: "full" averages the losses of all predictions and differentiates through all of them. "last" takes the loss of
-      the last prediction only, and no gradient flows into the earlier ones (pushforward, Brandstetter et al. 2022).
+    - `gradient`: "full" averages the losses of all predictions and differentiates through all of them. "last" averages the losses
+      of the first prediction, from the data, and of the last one, into whose inputs no gradient flows: the one-step and the
+      stability loss of the pushforward trick (Brandstetter et al. 2022). It needs the memory of two predictions.
 
     **Raises:** `ValueError` for `steps` below 1 or an unknown `gradient`.
     """
@@ -145,7 +146,7 @@ class Supervised(AbstractObjective):
 
         full = self.unroll.gradient == "full"
         state, predicted = unroll(predict, task, batch, self.calls, model.state, through=full)
-        counted = range(self.calls) if full else (self.calls - 1,)
+        counted = range(self.calls) if full else sorted({0, self.calls - 1})
         losses = [frame_losses(self.loss, task, predicted[call], batch, call).mean() for call in counted]
         return sum(losses, start=jnp.zeros(())) / len(losses), Outcome(state)
 
