@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import kind
 from ..core.arrays import AnyArray
 from ..core.domains import AbstractDomain, Grid, Mesh, PointCloud
 from .checked_arrays import instants, real_numbers
@@ -61,6 +62,7 @@ def memory_source(
         raise ValueError("from_arrays needs exactly one of grid=… and points=…")
     groups = {name: {} if groups.get(name) is None else groups[name] for name in ("inputs", "targets", "parameters")}
     _check_names(groups)
+    kind("from_arrays", "elsewhere", elsewhere, (Mapping, type(None)), "pass a dict of domains by field")
     fields = {**groups["inputs"], **groups["targets"]}
     main, places = _main_domain(grid, points), {name: _place(place) for name, place in (elsewhere or {}).items()}
     if unknown := sorted(places.keys() - fields.keys()):

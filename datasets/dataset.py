@@ -2,14 +2,14 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import SupportsIndex, overload
+from typing import Any, overload
 
 import jax
 import numpy as np
 
-from ..core.arguments import count, random_key
+from ..core.arguments import checked, count, kind, random_key
 from ..core.arrays import AnyArray
 from ..core.domains import AbstractDomain, Grid, PointCloud
 from ..core.domains.grid import per_axis
@@ -121,7 +121,10 @@ class Dataset:
             )
         return self.select(item).in_memory()
 
-    def read(self, names=None, positions=None, *, frames: range | None = None) -> dict[str, np.ndarray]:
+    @checked
+    def read(
+        self, names: str | Iterable[str] | None = None, positions: Any = None, *, frames: range | None = None
+    ) -> dict[str, np.ndarray]:
         """Read arrays by name, each with a leading sample axis. The source is read once per name.
 
         **Arguments:**
@@ -133,7 +136,9 @@ class Dataset:
         **Raises:** `KeyError` for an unknown name; `IndexError` for a position outside the dataset.
         """
         indices = self.indices if positions is None else self.indices[sample_positions(positions, len(self))]
-        names = list(self.fields) if names is None else [names] if isinstance(names, str) else names
+        names = list(self.fields) if names is None else [names] if isinstance(names, str) else list(names)
+        if wrong := [name for name in names if not isinstance(name, str)]:
+            raise TypeError(f"read: {wrong[0]!r:.60} is no name of a field; there are {sorted(self.fields)}")
         time = self.time
         if frames is not None:
             stored = range(0 if self.source.times is None else len(self.source.times))[time]
@@ -141,7 +146,10 @@ class Dataset:
             time = slice(stored.start, stored.stop, stored.step)
         return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
 
-    def blocks(self, names=None, nbytes: int = 2**26) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    @checked
+    def blocks(
+        self, names: str | Iterable[str] | None = None, nbytes: int = 2**26
+    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Yield `(positions, arrays)` for consecutive blocks of samples.
 
         `names` are the arrays to read, all by default. A block has at most `nbytes` bytes (64 MiB by default), or one sample.
@@ -179,6 +187,7 @@ class Dataset:
         """
         return replace(self, indices=self.indices[sample_positions(samples, len(self))])
 
+    @checked
     def split(self, key: AnyArray | None = None, **sizes: int) -> tuple["Dataset", ...]:
         """Split into disjoint parts of the given sizes: `train, val = ds.split(train=900, val=100, key=key)`.
 
@@ -209,7 +218,7 @@ class Dataset:
         if time != 1 and self.times is None:
             raise ValueError("subsample(time=…) needs a time axis; this dataset is steady")
         steps = self.space
-        if space != 1:
+        if not isinstance(space, int) or isinstance(space, bool) or space != 1:
             grid = self.domain.as_grid("subsample(space=…)")
             more = per_axis(space, grid.ndim, "subsample(space=…)")
             grid.subsample(more)
@@ -217,7 +226,8 @@ class Dataset:
         start, stop, step = self.time.start, self.time.stop, self.time.step
         return replace(self, space=steps, time=slice(start, stop, (step or 1) * time))
 
-    def frame(self, index: SupportsIndex) -> "Dataset":
+    @checked
+    def frame(self, index: int) -> "Dataset":
         """A steady view of one instant: every time-dependent array without its time axis. `index` is the number of the instant,
         −1 for the last.
 
@@ -228,7 +238,6 @@ class Dataset:
         """
         if self.times is None:
             raise ValueError("frame: this dataset is steady, its fields have no time axis")
-        (index,) = per_axis(index, 1, "frame")
         if not -self.instants <= index < self.instants:
             raise IndexError(f"frame {index} of {self.instants} instants")
         stored = range(len(np.asarray(self.source.times)))[self.time][index]
@@ -241,12 +250,15 @@ class Dataset:
         source = MemorySource(arrays, specs, self.domains, self.times, {**self.attributes, "ids": self.ids.tolist()})
         return Dataset.of(source, self.problem)
 
+    @checked
     def with_fields(self, fields: Mapping[str, np.ndarray], times: np.ndarray | None = None) -> "Dataset":
         """A dataset in memory with the given values of some fields, at the same points as here.
 
         `fields` are arrays `(sample, [time], *space, [component])` by name, in the form of the fields of that name here. With
         `times` they have a time axis of these instants.
         """
+        if not fields:
+            raise ValueError("with_fields: got no fields")
         geometry = self.read([name for name, spec in self.fields.items() if spec.role == "domain"])
         arrays = {**geometry, **{name: np.asarray(values) for name, values in fields.items()}}
         specs = {
@@ -264,6 +276,7 @@ class Dataset:
 
     # Consumers -------------------------------------------------------------------------------------------------------
 
+    @checked
     def snapshots(self, name: str, block: int = 256) -> Iterator[np.ndarray]:
         """Yield the snapshots of a field as rows of blocks `(rows, points · components)`, for the bases of `surrogax.reduced`.
 
@@ -277,7 +290,7 @@ class Dataset:
             raise ValueError(f"snapshots({name!r}): needs a field, this is a {spec.role}")
         if not self.domains[spec.domain].fixed:
             raise ValueError(f"snapshots({name!r}): needs a field at the same points in all samples, such as a grid's")
-        for start in range(0, len(self), block):
+        for start in range(0, len(self), count("snapshots", "block", block)):
             values = self.read([name], np.arange(start, min(start + block, len(self))))[name]
             rows = len(values) * (values.shape[1] if spec.time else 1)
             yield values.reshape(rows, -1)
@@ -294,13 +307,14 @@ class Dataset:
             raise ValueError("systems: this dataset does not know its problem; it must come from generate(problem, …)")
         return Systems.of(self.problem, self.grid, self.read(list(self.problem.laws)), context)
 
+    @checked
     def describe(self, samples: int = 64) -> str:
         """A text that lists the domain, the instants and, per field, role, shape, dtype, range of values and what is suspicious
         (constant or non-finite values). Ranges are found from up to `samples` samples."""
         lines = [f"{len(self)} samples on {self.domain!r}"]
         if self.times is not None:
             lines.append(f"{len(self.times)} instants, t = {self.times[0]:g} … {self.times[-1]:g}")
-        positions = np.linspace(0, len(self) - 1, min(samples, len(self))).astype(int)
+        positions = np.linspace(0, len(self) - 1, min(count("describe", "samples", samples, 0), len(self))).astype(int)
         for name, spec in self.fields.items():
             values = self.read([name], positions)[name]
             shape = ", ".join(map(str, values.shape[1:]))
@@ -317,6 +331,7 @@ class Dataset:
         lines += [f"  {key}: {value}" for key, value in shown.items()]
         return "\n".join(lines)
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write the samples to one HDF5 file, which `surrogax.open` reads with the same values, bit for bit.
 
@@ -355,6 +370,9 @@ class Dataset:
         """
         from .plots import plot_samples
 
+        for name in names:
+            kind("plot", "name", name, str, "pass the name of a field")
+        n = count("plot", "n", n)
         return plot_samples(self, names, n)
 
     def __repr__(self) -> str:

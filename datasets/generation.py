@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..core.arguments import count, random_key
+from ..core.arguments import count, kind, random_key
 from ..core.domains import Grid
 from ..core.files import write_json
 from ..core.precision import in_double
@@ -77,6 +77,7 @@ def generate(
     n, refine = count("generate", "n", n), count("generate", "refine", refine)
     label_samples = count("generate", "label_samples", label_samples, 0)
     key = random_key("generate", key)
+    kind("generate", "cache", cache, (bool, str, os.PathLike), "pass a folder, True or False")
     grid = problem.box.grid(grid)
     label_samples = 0 if "cells" in grid.layouts else min(label_samples, n)
     times = None if times is None else instants(times).astype(np.float64)

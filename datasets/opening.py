@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..core.arguments import checked
 from .dataset import Dataset
 from .formats import arrays_hdf5, pt_format, well_format  # noqa: F401 (they register themselves, in this order)
 from .formats.registry import format_of
 
 
+@checked
 def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
     """Open the dataset in a file. The format is recognised by the content, and values are read when they are asked for.
 
@@ -25,6 +27,7 @@ def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
     return next(iter(splits.values()))
 
 
+@checked
 def open_splits(path: str | os.PathLike, **options: Any) -> dict[str, Dataset]:
     """Open the published splits in a folder: a dict of datasets by name, for example "train", "valid" and "test".
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, ScalarLike
 
+from ...core.arguments import kind
 from ...core.domains import Axis, Box, Grid
 from ..kernels.exponential import Instants
 from ..random import AbstractLaw
@@ -107,6 +108,10 @@ class Problem:
         rest = {"inputs": inputs, "boundary": boundary, "initial": initial, "symmetry": symmetry, "grid": grid}
         self._arguments = {"unknowns": unknowns, "box": box, "time": time, "no_residual": no_residual, **parts, **rest}
         self._recipe: Recipe | None = None
+        kind("Problem", "unknowns", unknowns, (str, tuple, list), "give the names of the solution fields")
+        kind("Problem", "box", box, Box, "give a Box, such as Box(x=(0, 1))")
+        kind("Problem", "inputs", inputs, (Mapping, type(None)), "give a dict of laws and numbers by name")
+        kind("Problem", "time", time, (tuple, Interval, type(None)), "give (start, stop)")
         self.unknowns = (unknowns,) if isinstance(unknowns, str) else tuple(unknowns)
         self.box, self.grid, self.symmetry, self.no_residual = box, grid, symmetry, no_residual
         self.time = Interval(*map(float, time)) if isinstance(time, tuple) else time

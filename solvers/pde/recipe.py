@@ -31,7 +31,7 @@ class Recipe:
 
         **Raises:** `TypeError` for an argument that has no text of its own, such as an object of a plain class.
         """
-        own = _is_own(self.factory.__module__)
+        own = is_own(self.factory.__module__)
         code = "" if own else f"#{checksum(identity_of(self.factory))}"
         return f"{self.name}({_listed(self.arguments, self.name)}){code}"
 
@@ -65,10 +65,11 @@ def canonical(value: Any, where: str = "this value") -> str:
 
 def _class_name(cls: type) -> str:
     """With its module unless it is the library's own: two users' laws may have one name."""
-    return cls.__qualname__ if _is_own(cls.__module__) else f"{cls.__module__}.{cls.__qualname__}"
+    return cls.__qualname__ if is_own(cls.__module__) else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _is_own(module: str) -> bool:
+def is_own(module: str) -> bool:
+    """Whether a module belongs to this library."""
     return module.split(".")[0] == __name__.split(".")[0]
 
 

@@ -4,8 +4,9 @@ import functools
 import inspect
 from collections.abc import Callable
 
+from ...core.arguments import checked
 from .declaration import Problem
-from .recipe import Recipe
+from .recipe import Recipe, is_own
 
 Factory = Callable[..., Problem]
 
@@ -29,6 +30,8 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
                 f"the problem {name!r} is registered by {known.__module__}.{known.__qualname__}; choose another name"
             )
         signature = inspect.signature(factory)
+        # A user's annotations may mean something else: `nu: float` says nothing against a law.
+        declare = checked(factory) if is_own(factory.__module__) else factory
 
         @functools.wraps(factory)
         def make(*args, **kwargs) -> Problem:
@@ -37,7 +40,7 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
             except TypeError as error:
                 raise TypeError(f"problem({name!r}): {error}; its arguments are {_listed(signature)}") from None
             bound.apply_defaults()
-            return factory(*args, **kwargs).registered_as(Recipe(name, dict(bound.arguments), factory))
+            return declare(*args, **kwargs).registered_as(Recipe(name, dict(bound.arguments), factory))
 
         _factories[name] = make
         return make
@@ -53,7 +56,7 @@ def problem(name: str, **arguments) -> Problem:
 
     **Raises:** `ValueError` for an unknown name; `TypeError` for unknown arguments. Both list what there is.
     """
-    if name not in _factories:
+    if not isinstance(name, str) or name not in _factories:
         raise ValueError(f"unknown problem {name!r}; known: {registered_problems()}")
     return _factories[name](**arguments)
 

@@ -159,7 +159,7 @@ def test_wrong_use_is_named(make, message):
         (lambda: Mesh(np.ones(5), [[0, 1]]), r"Mesh: points have shape \(5,\)"),
         (lambda: Mesh(np.ones((3, 2)), [[0, 3]]), "Mesh: edges name points 0 to 3 of 3"),
         (lambda: Mesh(np.ones((3, 2)), [[-1, 0]]), "Mesh: edges name points -1 to 0 of 3"),
-        (lambda: Mesh(np.ones((3, 2)), [[0.0, 1.5]]), "Mesh: edges are of dtype float32, expected whole numbers"),
+        (lambda: Mesh(np.ones((3, 2)), [[0.0, 1.5]]), "Mesh: edges are of dtype float64, expected whole numbers"),
         (lambda: Mesh(np.ones((3, 2)), [0, 1]), r"Mesh: edges have shape \(2,\), expected \(e, 2\)"),
         (lambda: Mesh(np.ones((3, 2)), [[0, 1, 2]]), r"Mesh: edges have shape \(1, 3\), expected \(e, 2\)"),
         (lambda: Mesh(np.ones((4, 3, 2)), [[0, 1]]), r"Mesh: edges have shape \(1, 2\), expected \(4, e, 2\)"),

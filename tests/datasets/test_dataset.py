@@ -245,8 +245,8 @@ def test_one_instant_is_a_steady_view(data):
             data.frame(index)
     with pytest.raises(ValueError, match="frame: this dataset is steady"):
         steady().frame(0)
-    with pytest.raises(TypeError, match=r"frame: got 0\.5, expected a whole number"):
-        inspect.unwrap(Dataset.frame)(data, 0.5)
+    with pytest.raises(TypeError, match=r"0\.5"):
+        data.frame(0.5)
 
 
 def test_from_the_initial_field_to_the_end(key):
@@ -292,7 +292,7 @@ def test_from_the_initial_field_to_the_end(key):
         (lambda d: d.subsample(time=0.5), r"subsample\(time=0\.5\): expected a whole number"),
         (lambda d: d.plot("nu"), r"plot: 'nu' is a parameter; the fields are \['a', 'u', 'v'\]"),
         (lambda d: d.plot("w"), "no field 'w'"),
-        (lambda d: d.plot(n=0), r"plot: nothing to show of n=0 samples"),
+        (lambda d: d.plot(n=0), r"plot\(n=0\): expected 1 or more"),
         (lambda d: d[[]].plot(), r"plot: nothing to show .* the dataset has 0"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..arguments import count
+from ..arguments import check_fields, count, kind
 from ..storage import register
 from .domain import AbstractDomain, Sites
 
@@ -46,14 +46,13 @@ class Axis:
         self.__check_init__()
 
     def __check_init__(self):
+        check_fields(self)
         if not self.stop > self.start:
             raise ValueError(
                 f"axis {self.name!r} is empty: [{self.start}, {self.stop}]; stop must be larger than start"
             )
         if not math.isfinite(self.length):
             raise ValueError(f"axis {self.name!r} has no finite length: [{self.start}, {self.stop}]")
-        if self.boundary not in _LAYOUT_OF:
-            raise ValueError(f"axis {self.name!r}: unknown boundary {self.boundary!r}; use one of {list(_LAYOUT_OF)}")
 
     @property
     def length(self) -> float:
@@ -91,7 +90,7 @@ class Box:
     @classmethod
     def unit(cls, ndim: int, boundary: Boundary = "dirichlet") -> "Box":
         """The unit interval, square or cube with the same boundary condition on every side."""
-        return cls(tuple(Axis(name, 0.0, 1.0, boundary) for name in _names(ndim)))
+        return cls(tuple(Axis(name, 0.0, 1.0, boundary) for name in _names(count("Box.unit", "ndim", ndim))))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -161,6 +160,8 @@ class Grid(AbstractDomain):
     layouts: tuple[Layout, ...]
 
     def __post_init__(self):
+        kind("Grid", "box", self.box, Box, "give a Box, such as Box(x=(0, 1), y=(0, 2))")
+        kind("Grid", "layouts", self.layouts, (tuple, list), 'give one per axis, such as ("nodes", "periodic")')
         object.__setattr__(self, "shape", per_axis(self.shape, len(self.box.axes), "Grid"))
         object.__setattr__(self, "layouts", tuple(self.layouts))
         self.__check_init__()
@@ -184,8 +185,8 @@ class Grid(AbstractDomain):
 
         `shape` is the number of points per axis: a tuple, or one number for `ndim` axes (1 by default).
         """
-        shape = per_axis(shape, 1 if ndim is None else ndim, "Grid.unit")
-        if layout not in _BOUNDARY_OF:
+        shape = per_axis(shape, 1 if ndim is None else count("Grid.unit", "ndim", ndim), "Grid.unit")
+        if not isinstance(layout, str) or layout not in _BOUNDARY_OF:
             raise ValueError(f"Grid.unit: unknown layout {layout!r}; use one of {list(_BOUNDARY_OF)}")
         return cls(Box.unit(len(shape), _BOUNDARY_OF[layout]), shape, (layout,) * len(shape))
 
@@ -384,6 +385,8 @@ def _axis(name: str, spec: Any) -> Axis:
     if not (isinstance(spec, tuple | list) and 2 <= len(spec) <= 3):
         raise ValueError(f"axis {name!r}: expected (start, stop) or (start, stop, boundary), got {spec!r}")
     try:
+        if any(isinstance(end, bool) for end in spec[:2]):
+            raise TypeError
         start, stop = float(spec[0]), float(spec[1])
     except (TypeError, ValueError):
         raise ValueError(f"axis {name!r}: its ends are {spec[0]!r} and {spec[1]!r}, expected two numbers") from None

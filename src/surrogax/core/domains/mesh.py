@@ -56,10 +56,10 @@ class Mesh(eqx.Module, AbstractDomain):
 
     def __init__(self, points, edges, weights=None, mask=None, edge_mask=None):
         self.points, self.weights, self.mask = checked_points(points, weights, mask, "Mesh")
-        edges = jnp.asarray(edges)
+        edges = edges if isinstance(edges, Array) else np.asarray(edges)
         if edges.size and not jnp.issubdtype(edges.dtype, jnp.integer):
             raise TypeError(f"Mesh: edges are of dtype {edges.dtype}, expected whole numbers, the numbers of points")
-        self.edges = edges.astype(int)
+        self.edges = jnp.asarray(edges, int)
         self.edge_mask = jnp.ones(edges.shape[:-1], bool) if edge_mask is None else jnp.asarray(edge_mask, bool)
 
     def __check_init__(self):
@@ -115,7 +115,7 @@ class Mesh(eqx.Module, AbstractDomain):
 
         **Raises:** `ValueError` for an empty list and for meshes of different dimension.
         """
-        check_alike(meshes, "Mesh.stack")
+        check_alike(meshes, cls, "Mesh.stack")
         n, e = max(m.points.shape[0] for m in meshes), max(m.edges.shape[0] for m in meshes)
         return cls(
             jnp.stack([padded(m.points, n) for m in meshes]),

@@ -1,6 +1,6 @@
 """Scattered points: `PointCloud` holds the arrays, `PointCloudLayout` is the static form for datasets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -48,7 +48,7 @@ class PointCloud(eqx.Module, AbstractDomain):
 
         **Raises:** `ValueError` for an empty list and for clouds of different dimension.
         """
-        check_alike(clouds, "PointCloud.stack")
+        check_alike(clouds, cls, "PointCloud.stack")
         n = max(c.points.shape[0] for c in clouds)
         points, weights, mask = (
             jnp.stack([padded(array, n) for array in arrays])
@@ -279,6 +279,8 @@ def _check_rounding(given, points, what: str) -> None:
     if not isinstance(given, np.ndarray) or given.dtype != np.float64 or points.dtype == given.dtype or points.ndim < 2:
         return
     finite = np.isfinite(given).all(-1)
+    if not finite.any():
+        return
     extent = np.ptp(given[finite], axis=0).max(initial=0)
     lost = np.abs(given[finite] - np.asarray(points)[finite]).max(initial=0)
     if lost > 1e-3 * extent > 0:
@@ -297,8 +299,10 @@ def _check_shape(name: str, array, points, what: str) -> None:
         raise ValueError(f"{what}: {name} of shape {array.shape}, expected {points.shape[:-1]}, one per point")
 
 
-def check_alike(domains: Sequence[AbstractDomain], what: str) -> None:
-    """Refuse an empty sequence of clouds or meshes, and such of different dimension."""
+def check_alike(domains: Any, cls: type, what: str) -> None:
+    """Refuse what is no list of clouds or meshes, of the class `cls`, and an empty one or one of different dimensions."""
+    if not isinstance(domains, list | tuple) or not all(isinstance(domain, cls) for domain in domains):
+        raise TypeError(f"{what}: got {domains!r:.60}, expected a list of {cls.__name__}")
     dimensions = {domain.ndim for domain in domains}
     if len(dimensions) != 1:
         raise ValueError(
