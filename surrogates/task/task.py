@@ -1,5 +1,6 @@
 """`Task`: the learning problem. It says what are inputs and targets, how time enters, and how values are normalised."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -104,6 +105,12 @@ class Task(eqx.Module):
         specs = {name: train.spec(name) for name in dict.fromkeys(inputs + targets)}
         check_fields(specs, targets)
         mode.check(specs, inputs, targets)
+        if mode.ahead and train.instants > 1 and time_step(train.times) is None:
+            warnings.warn(
+                f"Task.fit: the instants of the data are uneven ({', '.join(f'{t:g}' for t in train.times[:4])}, …). A surrogate "
+                "is not told how long its step is; it can be evaluated on the same instants, but not rolled out in time",
+                stacklevel=3,
+            )
         domains = {name: train.domains[name] for name in dict.fromkeys(s.domain for s in specs.values())}
         place = specs[targets[0]].domain
         means = not mode.ahead and domains[place].fixed
@@ -245,6 +252,8 @@ class Task(eqx.Module):
             if spec.role == "field" and not own.matches(other):
                 raise ValueError(f"the task was fitted on {own!r}, the dataset lives on {other!r}")
         step = time_step(dataset.times) if self.mode.ahead else None
+        if self.dt is not None and step is None and self.mode.ahead and dataset.instants > 1:
+            raise ValueError(f"the task was fitted on instants {self.dt:g} apart, those of the dataset are uneven")
         if self.dt is not None and step is not None and abs(step - self.dt) > 1e-3 * abs(self.dt):
             raise ValueError(
                 f"the task was fitted on instants {self.dt:g} apart, those of the dataset are {step:g} apart"

@@ -155,3 +155,16 @@ def test_a_wrapped_network_is_loaded_for_its_own_task_alone(tmp_path):
         sx.load(tmp_path / "mean", like=build("a", "u"))
     with pytest.raises(ValueError, match="is a folder"):
         sx.load(tmp_path)
+
+
+def test_uneven_instants_are_told_and_not_mixed_with_even_ones():
+    w = RNG.normal(size=(3, 5, 12)).astype(np.float32)
+    even = sx.from_arrays({"w": w}, grid=GRID, times=np.arange(5.0))
+    uneven = sx.from_arrays({"w": w}, grid=GRID, times=np.array([0, 0.1, 0.3, 0.7, 1.5]))
+    with pytest.warns(UserWarning, match=r"instants of the data are uneven \(0, 0\.1, 0\.3, 0\.7, …\)"):
+        task = sx.Task.fit(uneven, "w", "w", mode=sx.Autoregressive(1))
+    with pytest.raises(ValueError, match="uneven instants"):
+        sx.Persistence(task).rollout(uneven, 2)
+    steps = sx.Persistence(sx.Task.fit(even, "w", "w", mode=sx.Autoregressive(1)))
+    with pytest.raises(ValueError, match="instants 1 apart, those of the dataset are uneven"):
+        steps.predict(uneven)
