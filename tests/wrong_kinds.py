@@ -122,8 +122,8 @@ CALLS = [
 def ours(error: BaseException) -> bool:
     """Whether the error was raised by a `raise` of this library, not by something that it called."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    text = linecache.getline(frame.f_code.co_filename, line).strip()
-    return OURS in Path(frame.f_code.co_filename).resolve().parents and text.startswith("raise")
+    text, path = linecache.getline(frame.f_code.co_filename, line).strip(), Path(frame.f_code.co_filename).resolve()
+    return OURS in path.parents and "site-packages" not in path.parts and text.startswith("raise")
 
 
 def same(a, b) -> bool:
