@@ -10,11 +10,15 @@ import pytest
 
 from surrogax.core.domains import Box, Grid, Mesh, PointCloud, PointCloudLayout
 from surrogax.datasets import Dataset, FieldSpec, MemorySource, from_arrays, generate
+from surrogax.datasets.opening import open_dataset
 from surrogax.datasets.source import Source
 from surrogax.solvers import random
 from surrogax.solvers.pde import problems
-from surrogax.surrogates.task.modes import Steady
+from surrogax.surrogates.baselines import MeanField
+from surrogax.surrogates.evaluation.evaluate import evaluate
+from surrogax.surrogates.task.modes import Autoregressive, Steady
 from surrogax.surrogates.task.task import Task
+from surrogax.surrogates.training.samples import Samples
 
 RNG = np.random.default_rng(0)
 GRID = Box(x=(0, 1), y=(-1, 1, "periodic")).grid((5, 8))
@@ -258,6 +262,27 @@ def test_from_the_initial_field_to_the_end(key):
     wave = 2 * np.pi * np.fft.rfftfreq(16, 1 / 16)
     exact = np.fft.irfft(np.fft.rfft(data["u0"]) * np.exp(-0.1 * wave**2 * 0.1), 16)
     np.testing.assert_allclose(data["u"], exact, atol=1e-5)
+
+
+def test_k_trajectories_are_k_distinct_ones_with_all_their_windows():
+    frames = np.arange(5.0)[:, None, None] * 100 + np.arange(6.0)[None, :, None] + np.zeros((5, 6, 9))
+    data = from_arrays({"w": frames}, grid=Grid.unit_interval(9), times=np.arange(6.0))
+    samples = Samples.of(Task.fit(data, "w", "w", mode=Autoregressive(2)), data.select(slice(3)))
+    assert len(samples) == 3 * 4
+    starts = samples.read(np.arange(12))["w"][:, 0, 0]
+    np.testing.assert_array_equal(starts, [100 * k + i for k in range(3) for i in range(4)])
+
+
+def test_withheld_targets_are_reported_and_the_inputs_can_be_used(tmp_path):
+    """A published test set without its outputs."""
+    a = RNG.random((6, 9))
+    whole = from_arrays({"a": a}, {"u": 2 * a}, grid=Grid.unit_interval(9))
+    from_arrays({"a": a[:2]}, grid=Grid.unit_interval(9)).save(tmp_path / "test.hdf5")
+    inputs, task = open_dataset(tmp_path / "test.hdf5"), Task.fit(whole, "a", "u")
+    for use in (lambda: Task.fit(inputs, "a", "u"), lambda: evaluate({"mean": MeanField(task)}, inputs)):
+        with pytest.raises(KeyError, match=r"no field 'u' in this dataset; it has \['a'\]"):
+            use()
+    np.testing.assert_allclose(MeanField(task).predict(inputs)["u"], np.tile(2 * a.mean(0), (2, 1)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
