@@ -132,6 +132,6 @@ def test_training_says_the_same_on_a_terminal(terminal, clock):
 def test_the_first_epoch_is_not_the_rate(log):
     line = ProgressLine(2, 100, True)
     line.close(History(loss=[[0.5]], seconds=[4.0]))
-    assert log.getvalue() == "1/2, loss 0.5, 25 samples/s, 4 s left, 4.0 s\n"
+    assert log.getvalue() == "1/2, loss 0.5, 25 samples/s, 4.0 s\n"
     line.close(History())
     assert log.getvalue().count("\n") == 1
