@@ -108,7 +108,10 @@ def sample_positions(samples: Any, count: int) -> np.ndarray:
     whole numbers and booleans.
     """
     if isinstance(samples, slice):
-        return np.arange(*samples.indices(count))
+        try:
+            return np.arange(*samples.indices(count))
+        except TypeError:
+            raise TypeError(f"samples {samples!r:.60}: expected whole numbers as ends") from None
     found = np.asarray(samples)
     if found.size == 0:
         return np.zeros(0, int)

@@ -21,7 +21,7 @@ from ..checked_arrays import instants
 from ..dataset import Dataset
 from ..source import FieldSpec, Source, sample_positions
 from .hdf5_file import Handle, ascending, check_count, explained, new_hdf5, open_hdf5, read_rows, stored_values
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat, register_format, without_options
 
 _ENTRY, _VERSION = "surrogax_dataset", 1
 
@@ -161,7 +161,8 @@ class ArraysFormat(AbstractFormat):
             return False
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
-        return {"": ArraysSource(path, **options)}
+        without_options(self, path, options)
+        return {"": ArraysSource(path)}
 
 
 register_format(ArraysFormat())

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ...core.arguments import checked
 from ...core.domains import Box, Grid
 from ...core.files import StorageError
 from ..arrays import memory_source
@@ -77,6 +78,7 @@ def read_pt(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise StorageError(f"{path}: {error}") from error
 
 
+@checked
 def open_pt(
     path: str | os.PathLike,
     names: Mapping[str, str] | None = None,

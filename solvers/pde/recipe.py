@@ -58,8 +58,8 @@ def canonical(value: Any, where: str = "this value") -> str:
     if isinstance(value, types.FunctionType | types.MethodType):
         return f"{value.__module__}.{value.__qualname__}#{checksum(identity_of(value))}"
     raise TypeError(
-        f"{where} is {value!r}, which nothing identifies from one process to the next: make its class a frozen dataclass, "
-        "or switch the cache off"
+        f"{where} is of {_class_name(type(value))}, which nothing identifies from one process to the next: make it a frozen "
+        "dataclass, or switch the cache off"
     )
 
 

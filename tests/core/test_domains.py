@@ -179,7 +179,16 @@ def test_constructors_refuse_what_has_no_meaning(make, message, monkeypatch):
 
 def test_whole_numbers_of_any_type_make_a_grid():
     expected = Grid.unit_square(8)
-    for n in (8, np.int64(8), np.uint8(8), jnp.asarray(8), (8, np.int32(8)), [8, 8], np.array([8, 8])):
+    for n in (
+        8,
+        np.int64(8),
+        np.uint8(8),
+        jnp.asarray(8),
+        (8, np.int32(8)),
+        [8, 8],
+        np.array([8, 8]),
+        jnp.array([8, 8]),
+    ):
         made = Box.unit(2).grid(n)
         assert made == expected and hash(made) == hash(expected) and all(type(k) is int for k in made.shape)
 

@@ -293,6 +293,7 @@ def test_withheld_targets_are_reported_and_the_inputs_can_be_used(tmp_path):
         (lambda d: d[True], "a dataset has no item True"),
         (lambda d: d["a", "u"], r"a dataset has no item \('a', 'u'\): .*several fields by read"),
         (lambda d: d[["a", "u"]], r"samples \['a', 'u'\]: expected a slice, positions or a boolean per sample"),
+        (lambda d: d["a":"u"], r"samples slice\('a', 'u', None\): expected whole numbers as ends"),
         (lambda d: d[None], "a dataset has no item None"),
         (lambda d: d.select([0.2, 0.4]), r"samples \[0\.2, 0\.4\]: expected"),
         (

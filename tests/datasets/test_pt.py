@@ -1,6 +1,7 @@
 """`.pt` files are read as torch would, without torch, and run nothing."""
 
 import collections
+import inspect
 import io
 import os
 import pickle
@@ -329,6 +330,14 @@ def test_axes_that_may_be_channels_or_time_are_asked_for(path, values):
     tensors(path, x=np.ascontiguousarray(values), y=np.ascontiguousarray(values))
     with pytest.raises(StorageError, match=r"a\.pt: .*do not tell the axes of space; say what the axes are by grid="):
         open_dataset(path)
+
+
+def test_wrong_options_are_named(path):
+    tensors(path, y=LINES)
+    with pytest.raises(TypeError, match=r"'channel'; the arguments are path, names, grid, times, channels"):
+        open_dataset(path, channel="first")
+    with pytest.raises(TypeError, match=r"channels=…\) is 'middle'; expected 'first' or 'last' or None"):
+        inspect.unwrap(open_dataset)(path, names={"y": "u"}, channels="middle")
 
 
 def test_complex_tensors_are_refused(path):

@@ -183,6 +183,13 @@ def test_what_cannot_be_saved_is_named_and_leaves_the_old_file(tmp_path):
         DATASETS["clouds"].save(tmp_path / "nowhere" / "x.hdf5")
 
 
+def test_options_that_a_format_does_not_have_are_named(tmp_path):
+    for name, form in (("grid", "The Well's HDF5"), ("clouds", "surrogax's HDF5 of points")):
+        DATASETS[name].save(tmp_path / name)
+        with pytest.raises(TypeError, match=rf"is of the format {form}, which takes no options, got \['grid'\]"):
+            open_dataset(tmp_path / name, grid=GRID)
+
+
 def test_the_layout_of_the_well_holds_one_domain(tmp_path):
     from surrogax.datasets.formats.well_writer import write_well
 

@@ -204,7 +204,7 @@ def test_what_cannot_be_identified_has_no_recipe():
         def sample(self, key, grid):
             return jnp.zeros(grid.shape)
 
-    with pytest.raises(TypeError, match=r"heat: u0 is .*Wave.*make its class a frozen dataclass"):
+    with pytest.raises(TypeError, match=r"heat: u0 is .*Wave.*make it a frozen dataclass"):
         _ = problem("heat", u0=Wave()).recipe
     for hand_made in (Problem("u", Box.unit(1)), problem("heat").replace(box=Box(x=(0, 2, "periodic")))):
         with pytest.raises(ValueError, match="is hand-made, so that nothing identifies it"):

@@ -1,7 +1,6 @@
 """Boxes with boundary conditions, and uniform grids on them. Both are static: hashable and without arrays."""
 
 import math
-import numbers
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -371,7 +370,8 @@ def per_axis(value: Any, ndim: int, what: str) -> tuple[int, ...]:
 
     **Raises:** `TypeError` for anything else, such as 2.0 or "64".
     """
-    one = isinstance(value, numbers.Number | bool | str) or not isinstance(value, Sequence | np.ndarray)
+    value = np.asarray(value) if isinstance(value, Array) else value
+    one = isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or np.ndim(value) == 0
     try:
         found = tuple(operator.index(v) for v in ([value] if one else value))
     except TypeError:
