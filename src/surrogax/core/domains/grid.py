@@ -370,10 +370,9 @@ def per_axis(value: Any, ndim: int, what: str) -> tuple[int, ...]:
 
     **Raises:** `TypeError` for anything else, such as 2.0 or "64".
     """
-    value = np.asarray(value) if isinstance(value, Array) else value
-    one = isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or np.ndim(value) == 0
+    one = isinstance(value, str) or not isinstance(value, Sequence | np.ndarray | Array) or np.ndim(value) == 0
     try:
-        found = tuple(operator.index(v) for v in ([value] if one else value))
+        found = tuple(operator.index(v) for v in ([value] if one else list(value)))
     except TypeError:
         found = None
     if found is None or isinstance(value, bool):
