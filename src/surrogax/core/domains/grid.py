@@ -371,8 +371,9 @@ def per_axis(value: Any, ndim: int, what: str) -> tuple[int, ...]:
     **Raises:** `TypeError` for anything else, such as 2.0 or "64".
     """
     one = isinstance(value, str) or not isinstance(value, Sequence | np.ndarray | Array) or np.ndim(value) == 0
+    given: Any = [value] if one else list(value)
     try:
-        found = tuple(operator.index(v) for v in ([value] if one else list(value)))
+        found = tuple(map(operator.index, given))
     except TypeError:
         found = None
     if found is None or isinstance(value, bool):
