@@ -7,16 +7,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
+from . import polynomial_smoothing
 from .grid_transfer import Interpolation, galerkin, interpolation
 from .stencil import pad_axis
 from .stencil_matrix import StencilMatrix
-
-# β of the optimised fourth-kind Chebyshev polynomials of degree 1, 2, 3 (Lottes 2023, table 1).
-_BETA = (
-    (1.12500000000000,),
-    (1.02387287570313, 1.26408905371085),
-    (1.00842544782028, 1.08867839208730, 1.33753125909618),
-)
 
 
 class Level(eqx.Module):
@@ -75,16 +69,8 @@ def cycle(
 
 
 def smooth(level: Level, r: Float[Array, "*n"], degree: int, omega) -> Float[Array, "*n"]:
-    """p(S A) S r by the optimised fourth-kind Chebyshev polynomial, S the level's scaling (Lottes 2023, algorithm 2)."""
-    inverse = omega * level.scaled_inverse
-    z = 4 / 3 * inverse * r
-    beta = _BETA[degree - 1]
-    x = beta[0] * z
-    for k in range(2, degree + 1):
-        r = r - level.matrix(z)
-        z = (2 * k - 3) / (2 * k + 1) * z + (8 * k - 4) / (2 * k + 1) * inverse * r
-        x = x + beta[k - 1] * z
-    return x
+    """Polynomial smoothing with the scaling of the level."""
+    return polynomial_smoothing.smooth(level.matrix, omega * level.scaled_inverse, r, degree)
 
 
 def smoother_scaling(matrix: StencilMatrix) -> Float[Array, "*n"]:

@@ -64,6 +64,7 @@ from .preconditioners.fast_poisson import FastPoisson as FastPoisson
 from .preconditioners.incomplete_cholesky import IncompleteCholesky as IncompleteCholesky
 from .preconditioners.jacobi import Jacobi as Jacobi
 from .preconditioners.multigrid import Multigrid as Multigrid
+from .preconditioners.smoothed_aggregation import SmoothedAggregation as SmoothedAggregation
 from .preconditioners.sparse_inverse import PolynomialInverse as PolynomialInverse
 from .preconditioners.sparse_inverse import SparseInverse as SparseInverse
 from .preconditioners.ssor import SSOR as SSOR

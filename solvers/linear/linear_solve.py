@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, ScalarLike, Shaped
 from ...core.arrays import AnyArray
 from .method import AbstractMethod, max_norm_or_one
 from .method_choice import choose
+from .preconditioning import set_up_on_host
 from .solution import Solution, Stats, Status
 
 
@@ -61,7 +62,9 @@ def solve(
             f"solve: {type(method).__name__} needs a symmetric operator, {type(operator).__name__} is not; use FGMRES() or "
             "BiCGStab(), or, if the matrix is symmetric, lineax.TaggedLinearOperator(operator, lineax.symmetric_tag)"
         )
-    value, stats = _solve(operator, b, method, x0, adjoint_rtol, symmetric, keep_inexact_gradients)
+    value, stats = _solve(
+        operator, b, set_up_on_host(method, operator), x0, adjoint_rtol, symmetric, keep_inexact_gradients
+    )
     return Solution(value, stats, method.describe())
 
 
