@@ -182,8 +182,8 @@ def hierarchy(
         a, b, nodes = scaled(coarse, root, root), b / root[:, None], coarse_nodes
     sums = [np.sqrt(abs(level[0]).sum(1)) for level in found] + [np.sqrt(abs(a).sum(1))]
     levels = [
-        HostLevel(scaled(a, 1 / l, 1 / l), scaled(up, l, 1 / below), scaled(down, 1 / below, l))
-        for (a, up, down), l, below in zip(found, sums[:-1], sums[1:], strict=True)
+        HostLevel(scaled(a, 1 / own, 1 / own), scaled(up, own, 1 / below), scaled(down, 1 / below, own))
+        for (a, up, down), own, below in zip(found, sums[:-1], sums[1:], strict=True)
     ]
     last = sums[-1]
     dense = (

@@ -12,6 +12,8 @@ import scipy.sparse as sp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
+from ...core.arrays import AnyArray
+
 # Unrolled gathers fuse into one loop; a sum over an axis of gathered values took 2 to 24 times as long (CPU). Wider rows
 # would compile slowly, so they are split.
 _WIDEST = 32
@@ -40,45 +42,61 @@ def apply_rows(
     return _with_extra(sums, n, owners)
 
 
-def _with_extra(sums: Float[Array, " rows"], n: int, owners: Int[Array, " m"]) -> Float[Array, " n"]:
+def _with_extra(sums: Float[Array, " rows"], n: int, owners: Int[AnyArray, " m"]) -> Float[Array, " n"]:
     """The sums of the first n rows and those of the extra rows that they own."""
     if not owners.size:
         return sums
     return sums[:n].at[owners].add(sums[n:], mode="promise_in_bounds", indices_are_sorted=True)
 
 
-class RowMatrix(eqx.Module):
-    """A matrix of SciPy by rows, as a map on arrays: `rows × columns`, not square in general.
+class RowPattern(eqx.Module):
+    """Where the entries of a matrix of m × n stand in storage by rows, made on the host."""
 
-    Large ones are stored as `apply_rows` needs them. Others by row, as one reduction: about half as fast per entry, but
-    compiled in a fraction of the time, which counts where many small matrices are in one program.
-    """
-
-    values: Float[Array, "..."]
-    columns: Int[Array, "..."]
-    owners: Int[Array, " m"]
+    columns: Int[AnyArray, "..."]
+    owners: Int[AnyArray, " extra"]
+    slots: Int[AnyArray, " nnz"]
     size: int = eqx.field(static=True)
     large: bool = eqx.field(static=True)
 
     @classmethod
+    def of(cls, rows: Int[np.ndarray, " nnz"], cols: Int[np.ndarray, " nnz"], shape: tuple[int, int]) -> "RowPattern":
+        """For at least one entry, sorted by row."""
+        columns, owners, slots = row_layout(rows, cols, *shape)
+        large = shape[0] >= _LARGE
+        if not large:
+            k, row = np.divmod(slots, columns.shape[1])
+            columns, slots = columns.T, (row * len(columns) + k).astype(np.int32)
+        return cls(columns, owners, slots, shape[0], large)
+
+    def with_values(self, values: Float[AnyArray, " nnz"]) -> "RowMatrix":
+        storage = jnp.zeros(self.columns.size, values.dtype).at[self.slots].set(values, unique_indices=True)
+        return RowMatrix(storage.reshape(self.columns.shape), self)
+
+
+class RowMatrix(eqx.Module):
+    """A matrix by rows as a map on arrays, not square in general.
+
+    Large ones are stored as `apply_rows` needs them. Others row by row, and a product is one reduction: about half as fast per
+    entry, but compiled in a fraction of the time, which counts where many small matrices are in one program.
+    """
+
+    values: Float[Array, "..."]
+    pattern: RowPattern
+
+    @classmethod
     def from_scipy(cls, matrix: sp.csr_array, dtype: DTypeLike) -> "RowMatrix":
-        """Host code; the matrix has at least one entry."""
+        """Of a matrix with at least one entry; host code."""
         matrix = sp.csr_array(matrix)
         matrix.sum_duplicates()  # sorts
         rows, cols = matrix.tocoo().coords
-        columns, owners, slots = row_layout(rows, cols, *matrix.shape)
-        values = np.zeros(columns.shape, dtype)
-        values.ravel()[slots] = matrix.data
-        large = matrix.shape[0] >= _LARGE
-        if not large:
-            values, columns = values.T, columns.T
-        return cls(jnp.asarray(values), jnp.asarray(columns), jnp.asarray(owners), matrix.shape[0], large)
+        return RowPattern.of(rows, cols, matrix.shape).with_values(matrix.data.astype(dtype))
 
-    def __call__(self, x: Float[Array, " n"]) -> Float[Array, " k"]:
-        if self.large:
-            return apply_rows(x, self.values, self.columns, self.owners)
-        sums = (self.values * x.at[self.columns].get(mode="promise_in_bounds")).sum(-1)
-        return _with_extra(sums, self.size, self.owners)
+    def __call__(self, x: Float[Array, " n"]) -> Float[Array, " m"]:
+        pattern = self.pattern
+        if pattern.large:
+            return apply_rows(x, self.values, jnp.asarray(pattern.columns), jnp.asarray(pattern.owners))
+        sums = (self.values * x.at[pattern.columns].get(mode="promise_in_bounds")).sum(-1)
+        return _with_extra(sums, pattern.size, pattern.owners)
 
 
 def row_layout(

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float
 
-from .method import AbstractMethod, max_norm_or_one
-from .preconditioning import set_up_on_host
+from .method import AbstractMethod, max_norm_or_one, set_up_on_host
 from .solution import Status
 
 _RESULTS = {

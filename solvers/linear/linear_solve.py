@@ -10,9 +10,8 @@ import lineax as lx
 from jaxtyping import Array, Float, ScalarLike, Shaped
 
 from ...core.arrays import AnyArray
-from .method import AbstractMethod, max_norm_or_one
+from .method import AbstractMethod, max_norm_or_one, set_up_on_host
 from .method_choice import choose
-from .preconditioning import set_up_on_host
 from .solution import Solution, Stats, Status
 
 

@@ -1,9 +1,10 @@
 """What every method of `solve` has in common."""
 
 import abc
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, ScalarLike
@@ -52,6 +53,24 @@ class AbstractMethod(eqx.Module):
         self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""]
     ) -> tuple[Float[Array, "..."], Stats]:
         """Run the bound method from `x0` until |b − A x| ≤ `tolerance`; returns x and its `Stats`."""
+
+
+class AbstractHostSetUp(eqx.Module):
+    """A method, or a part of one, that has to see the operator with values or its pattern, which compiled functions hide.
+
+    `solve` and `AsLineax` set it up before they compile, wherever it is in a method.
+    """
+
+    @abc.abstractmethod
+    def set_up(self, operator) -> Any:
+        """What takes its place: itself with what was found, or the finished map. Host code. Raises `TypeError` where what it
+        needs of the operator is traced."""
+
+
+def set_up_on_host(method: T, operator) -> T:
+    """The method with every `AbstractHostSetUp` in it set up for the operator."""
+    on_host = lambda part: isinstance(part, AbstractHostSetUp)  # noqa: E731
+    return jax.tree.map(lambda part: part.set_up(operator) if on_host(part) else part, method, is_leaf=on_host)
 
 
 def check_steps(method: AbstractMethod) -> None:

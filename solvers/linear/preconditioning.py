@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from .method import AbstractMethod, T
+from .method import AbstractMethod
 
 Map = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
@@ -25,20 +25,7 @@ class AbstractPreconditioner(eqx.Module):
         """The map r ↦ M⁻¹ r on fields of the operator's shape."""
 
 
-class AbstractHostPreconditioner(AbstractPreconditioner):
-    """A preconditioner whose `bind` computes with NumPy and SciPy and so needs an operator with values.
-
-    `solve` and `AsLineax` bind it before they compile, wherever it is in a method.
-    """
-
-
 Preconditioner = AbstractPreconditioner | Map
-
-
-def set_up_on_host(method: T, operator) -> T:
-    """The method with every `AbstractHostPreconditioner` in it replaced by its map for `operator`."""
-    on_host = lambda node: isinstance(node, AbstractHostPreconditioner)  # noqa: E731
-    return jax.tree.map(lambda node: node.bind(operator) if on_host(node) else node, method, is_leaf=on_host)
 
 
 def bound_map(preconditioner: Preconditioner, operator) -> Map:

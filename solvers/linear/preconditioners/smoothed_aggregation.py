@@ -11,12 +11,13 @@ from jaxtyping import Array, Float
 from ....core.arrays import AnyArray
 from ...kernels import aggregation, polynomial_smoothing
 from ...kernels.sparse_rows import RowMatrix
+from ..method import AbstractHostSetUp
 from ..operators.field_operator import untagged
 from ..operators.sparse import Sparse
-from ..preconditioning import AbstractHostPreconditioner
+from ..preconditioning import AbstractPreconditioner
 
 
-class SmoothedAggregation(AbstractHostPreconditioner):
+class SmoothedAggregation(AbstractPreconditioner, AbstractHostSetUp):
     """M⁻¹ r = one V-cycle of smoothed aggregation for a `Sparse` matrix (Vaněk, Mandel and Brezina 1996).
 
     Neighbours that depend on each other form aggregates, the unknowns of the next level. Interpolation is exact for the
@@ -36,11 +37,11 @@ class SmoothedAggregation(AbstractHostPreconditioner):
 
     **Arguments:**
 
-    - `candidates`: near null space `(*unknowns, k)`, the constants by default. For elasticity the rigid motions, 3 in the plane and 6
-      in space.
-    - `unknowns_per_node`: neighbouring unknowns that stay together, such as the displacements of one point: 2 or 3 in elasticity.
-    - `threshold`: i and j depend on each other if |a_ij| / √(a_ii a_jj) is at least this part of the largest such number of i or of
-      j. 0.25 suits jumps and anisotropy; 0 takes all connections.
+    - `candidates`: near null space `(*unknowns, k)`, the constants by default. For elasticity the rigid motions, 3 in the plane
+      and 6 in space.
+    - `unknowns_per_node`: neighbouring unknowns that stay together, the displacements of one point: 2 or 3 in elasticity.
+    - `threshold`: i and j depend on each other if |a_ij| / √(a_ii a_jj) is at least this part of the largest such number of
+      i or of j. 0.25 suits jumps and anisotropy; 0 takes all connections.
     - `degree`: products with A in each smoothing, plus one: 1 to 3.
 
     **Raises** `TypeError` for operators that are not `Sparse` and for traced values; `ValueError` for other candidates or sizes
@@ -74,6 +75,9 @@ class SmoothedAggregation(AbstractHostPreconditioner):
             rounding=float(jnp.finfo(operator.in_structure().dtype).eps),
         )  # fmt: skip
         return BoundSmoothedAggregation.of(built, operator.in_structure().dtype, self.degree, symmetric)
+
+    def set_up(self, operator) -> "BoundSmoothedAggregation":
+        return self.bind(operator)
 
     def _candidates(self, operator) -> np.ndarray:
         shape = operator.in_structure().shape
@@ -122,7 +126,7 @@ class BoundSmoothedAggregation(eqx.Module):
     def sizes(self) -> tuple[int, ...]:
         """The number of unknowns of every level, from fine to coarse."""
         last = () if self.inverse is None else self.inverse.shape[:1]
-        return (*(level.matrix.size for level in self.levels), *last)
+        return (*(level.matrix.pattern.size for level in self.levels), *last)
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
         z = self._cycle(0, (self.before * r.ravel()).astype(jnp.float32))
@@ -153,20 +157,21 @@ def concrete_matrix(operator, user: str) -> sp.csr_array:
         raise TypeError(
             f"{user} needs a Sparse operator, got {type(operator).__name__}; on grids use Multigrid(), else Sparse.from_scipy"
         )
-    operator = jax.lax.stop_gradient(operator)
-    if any(isinstance(x, Tracer) for x in jax.tree.leaves(operator)):
+    parts = [jax.lax.stop_gradient(x) if isinstance(x, Tracer) else x for x in (operator.storage, operator.slots)]
+    if any(isinstance(x, Tracer) for x in (*parts, operator.rows, operator.cols)):
         raise TypeError(
             f"{user} is set up on the host, but the matrix is traced: bind it outside of jit and vmap to a matrix with values, "
             f"M = {user}(...).bind(operator), and solve with CG(M) or FGMRES(M)"
         )
-    values = np.asarray(operator.values, float)
+    storage, slots = map(np.asarray, parts)
+    values = storage.ravel()[slots].astype(float)
     if not np.isfinite(values).all():
         raise ValueError(f"{user}: the matrix holds NaN or infinity")
     n = operator.in_structure().size
     matrix = sp.csr_array(sp.coo_array((values, (np.asarray(operator.rows), np.asarray(operator.cols))), shape=(n, n)))
     if operator.symmetric and (bad := np.flatnonzero(matrix.diagonal() <= 0)).size:
         raise ValueError(
-            f"{user}: needs a positive diagonal where the matrix is symmetric, {bad.size} entries are not, the first at row {bad[0]}; "
-            "use MINRES() with a preconditioner of your own for indefinite matrices"
+            f"{user}: needs a positive diagonal where the matrix is symmetric, {bad.size} entries are not, the first at row "
+            f"{bad[0]}; use MINRES() with a preconditioner of your own for indefinite matrices"
         )
     return matrix
