@@ -66,7 +66,7 @@ class RowPattern(eqx.Module):
         if not large:
             k, row = np.divmod(slots, columns.shape[1])
             columns, slots = columns.T, (row * len(columns) + k).astype(np.int32)
-        return cls(columns, owners, slots, shape[0], large)
+        return cls(columns, owners, slots, int(shape[0]), bool(large))
 
     def with_values(self, values: Float[AnyArray, " nnz"]) -> "RowMatrix":
         storage = jnp.zeros(self.columns.size, values.dtype).at[self.slots].set(values, unique_indices=True)

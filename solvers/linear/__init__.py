@@ -45,6 +45,7 @@
 from .as_lineax import AsLineax as AsLineax
 from .direct.fast_poisson_solve import FastPoissonSolve as FastPoissonSolve
 from .direct.refinement import Refinement as Refinement
+from .direct.sparse_lu import SparseLU as SparseLU
 from .krylov.bicgstab import BiCGStab as BiCGStab
 from .krylov.cg import CG as CG
 from .krylov.deep_cg import DeepCG as DeepCG
