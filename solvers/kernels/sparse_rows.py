@@ -89,7 +89,10 @@ class RowMatrix(eqx.Module):
         matrix = sp.csr_array(matrix)
         matrix.sum_duplicates()  # sorts
         rows, cols = matrix.tocoo().coords
-        return RowPattern.of(rows, cols, matrix.shape).with_values(matrix.data.astype(dtype))
+        pattern = RowPattern.of(rows, cols, matrix.shape)
+        values = np.zeros(pattern.columns.shape, dtype)
+        values.ravel()[pattern.slots] = matrix.data
+        return cls(jnp.asarray(values), pattern)
 
     def __call__(self, x: Float[Array, " n"]) -> Float[Array, " m"]:
         pattern = self.pattern
