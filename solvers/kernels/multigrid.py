@@ -28,7 +28,7 @@ class Level(eqx.Module):
 
 
 class Hierarchy(eqx.Module):
-    """Levels from fine to coarse, and the dense inverse of the coarsest matrix."""
+    """Levels from fine to coarse, and the dense pseudo-inverse of the coarsest matrix."""
 
     levels: tuple[Level, ...]
     inverse: Float[Array, "N N"]
@@ -51,7 +51,7 @@ def hierarchy(matrix: StencilMatrix, spacing: Sequence[float], coarsest: int = 8
             f"multigrid: {matrix.shape} cannot be coarsened further; a periodic axis needs a size with many factors of two, "
             f"the grid has {shape}"
         )
-    return Hierarchy(tuple(levels), generalised_inverse(matrix.dense()), shape)
+    return Hierarchy(tuple(levels), pseudo_inverse(matrix.dense()), shape)
 
 
 def cycle(
@@ -133,6 +133,20 @@ def generalised_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
         return jnp.where(pivot > floor[k], swept, dropped)
 
     return -lax.fori_loop(0, a.shape[0], sweep, a)
+
+
+def pseudo_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """Of a symmetric positive semidefinite matrix: (I − P) G (I − P) with its `generalised_inverse` G and the orthogonal
+    projection P onto its null space. G alone would gather what has no preimage in the unknowns that it leaves out.
+
+    A unit vector of an unknown that G leaves out minus G times its column of A is a null vector, and these are a basis.
+    """
+    g = generalised_inverse(a)
+    identity = jnp.eye(a.shape[0], dtype=a.dtype)
+    product = lambda x, y: jnp.matmul(x, y, precision="highest")  # noqa: E731
+    null = jnp.where(jnp.diagonal(g) == 0, identity - product(g, a), 0)
+    off = identity - product(null, product(generalised_inverse(product(null.T, null)), null.T))
+    return product(off, product(g, off.T))
 
 
 def _coarsened(matrix: StencilMatrix, spacing: Sequence[float]) -> tuple[int, ...]:

@@ -54,7 +54,7 @@ class BiCGStab(AbstractKrylov):
         return norm(r)
 
     def recurrence(self, operator) -> Recurrence:
-        def start(x, r):
+        def start(x, r, last):
             size = norm(r)
             return BiCGStabState(x, r, r, r, size**2, size, True), size
 

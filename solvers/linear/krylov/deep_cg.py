@@ -106,7 +106,7 @@ class DeepCG(AbstractMethod):
     def recurrence(self, operator) -> Recurrence:
         """The iteration for `operator`, of a bound method."""
 
-        def start(x, r):
+        def start(x, r, last):
             none = Direction(jnp.zeros_like(r), jnp.zeros_like(r), jnp.zeros((), r.dtype))
             return DeepCGState(x, r, none, none, 0), norm(r)
 
@@ -135,7 +135,7 @@ class DeepCG(AbstractMethod):
             state = DeepCGState(x + alpha * d, r, newer, Direction(d, product, curvature), fallbacks + replaced)
             return state, size, verdict(ok, Status.breakdown, curvature, size)
 
-        return Recurrence(start, step, lambda state: state.x, lambda state: state.fallbacks)
+        return Recurrence(start, step, lambda state: state.x, lambda state: state.fallbacks, trusts_claims=True)
 
 
 def _gain(d, product, r):

@@ -68,7 +68,7 @@ class FGMRES(AbstractKrylov):
         shape, n = structure.shape, structure.size
         m = max(1, min(self.restart, n, self.max_steps))
 
-        def start(x, r):
+        def start(x, r, last):
             beta = norm(r)
             basis = jnp.zeros((m + 1, n), r.dtype).at[0].set(ratio(r, beta, beta > 0).ravel())
             images = None if self.preconditioner is None else jnp.zeros((m, n), r.dtype)
@@ -101,7 +101,7 @@ class FGMRES(AbstractKrylov):
             y = _back_substituted(triangle, beta * rotation[:m, 0], j)
             return x + _product(y, basis[:m] if images is None else images).reshape(shape)
 
-        return Recurrence(start, step, solution)
+        return Recurrence(start, step, solution, monotone=True)
 
 
 def _orthogonalised(w: Float[Array, " n"], basis: Float[Array, "k n"]):

@@ -60,7 +60,7 @@ class FlexibleCG(AbstractKrylov):
         return norm(r)
 
     def recurrence(self, operator) -> Recurrence:
-        def start(x, r):
+        def start(x, r, last):
             none = jnp.zeros((self.directions, r.size), r.dtype)
             return FlexibleState(x, r, none, none, jnp.zeros(self.directions, r.dtype), 0), norm(r)
 
@@ -81,4 +81,4 @@ class FlexibleCG(AbstractKrylov):
             size = norm(r)
             return state, size, verdict(ok, Status.breakdown, curvature, size)
 
-        return Recurrence(start, step, lambda state: state.x)
+        return Recurrence(start, step, lambda state: state.x, trusts_claims=True)

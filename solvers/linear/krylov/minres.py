@@ -75,7 +75,7 @@ class MINRES(AbstractKrylov):
     def recurrence(self, operator) -> Recurrence:
         explicit = self.norm == "residual" and self.preconditioner is not None
 
-        def start(x, r):
+        def start(x, r, last):
             z = self.precondition(r)
             eta = jnp.sqrt(jnp.abs(dot(r, z)))
             one, zero = jnp.ones_like(eta), jnp.zeros_like(eta)
@@ -120,4 +120,4 @@ class MINRES(AbstractKrylov):
             lanczos, rotations = (gamma, gamma_new, eta), (old, Rotation(cos, sin))
             return MINRESState(x, v, v_new, z_new, w, w_new, r, *lanczos, *rotations, scale), size, status
 
-        return Recurrence(start, step, lambda state: state.x)
+        return Recurrence(start, step, lambda state: state.x, monotone=True)

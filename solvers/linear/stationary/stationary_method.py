@@ -70,7 +70,7 @@ def sweep_until(
     `window` iterations. `record`: keep the residual of every iteration as `Stats.history`.
     """
 
-    def start(x, r):
+    def start(x, r, last):
         size = method.measure(r).astype(b.dtype)
         return Watched(sweeps.start(x, r), size, jnp.asarray(0)), size
 
