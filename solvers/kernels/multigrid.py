@@ -122,7 +122,7 @@ def padded(matrix: StencilMatrix, axes: tuple[int, ...]) -> StencilMatrix:
 def generalised_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
     """A symmetric g-inverse (A G A = A) of a symmetric positive semidefinite matrix by the sweep operator; pivots that
     cancelled to rounding are left out."""
-    floor = 10 * a.shape[0] * jnp.finfo(a.dtype).eps * jnp.diagonal(a)
+    floor = _pivot_floor(a)
 
     def sweep(k, a):
         pivot = a[k, k]
@@ -135,6 +135,11 @@ def generalised_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
     return -lax.fori_loop(0, a.shape[0], sweep, a)
 
 
+def _pivot_floor(a: Float[Array, "N N"]) -> Float[Array, " N"]:
+    """What rounding may leave of a pivot that is zero."""
+    return 10 * a.shape[0] * jnp.finfo(a.dtype).eps * jnp.diagonal(a)
+
+
 def pseudo_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
     """Of a symmetric positive semidefinite matrix: (I − P) G (I − P) with its `generalised_inverse` G and the orthogonal
     projection P onto its null space. G alone would gather what has no preimage in the unknowns that it leaves out.
@@ -145,6 +150,8 @@ def pseudo_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
     identity = jnp.eye(a.shape[0], dtype=a.dtype)
     product = lambda x, y: jnp.matmul(x, y, precision="highest")  # noqa: E731
     null = jnp.where(jnp.diagonal(g) == 0, identity - product(g, a), 0)
+    # A negative pivot, of a matrix that is not semidefinite, is left out by G too.
+    null = jnp.where(jnp.abs((null * product(a, null)).sum(0)) <= 2 * _pivot_floor(a), null, 0)
     off = identity - product(null, product(generalised_inverse(product(null.T, null)), null.T))
     return product(off, product(g, off.T))
 

@@ -276,7 +276,7 @@ def _attempts(
 
         x, running, ended = made.x, made.running, jnp.asarray(True)
         if running is not None:
-            lost = monotone & (size > 2 * running.size)
+            lost = monotone & ~better & (size > 2 * running.size)
             ended = running.restart | lost
             running = running._replace(restart=ended)
             back = made.back & ended & ~better

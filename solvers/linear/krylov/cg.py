@@ -94,7 +94,7 @@ class CG(AbstractKrylov):
             p = (r if plain else z) + beta * p
             q = operator.mv(p)
             curvature, length = dot(p, q), gamma + beta**2 * length
-            flat = jnp.abs(curvature) <= jnp.finfo(r.dtype).eps * steepest * length
+            flat = (gamma > 0) & (jnp.abs(curvature) <= jnp.finfo(r.dtype).eps * steepest * length)
             steepest = jnp.maximum(steepest, ratio(curvature, length, length > 0))
             ok = (curvature > 0) & (gamma > 0) & ~flat
             alpha = ratio(gamma, curvature, ok & active)
