@@ -1,5 +1,6 @@
 """Multigrid on grids: levels of Galerkin matrices, the V-cycle, polynomial smoothing."""
 
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -17,6 +18,10 @@ _BETA = (
     (1.02387287570313, 1.26408905371085),
     (1.00842544782028, 1.08867839208730, 1.33753125909618),
 )
+
+
+# A coarsest grid may have this many times the unknowns that are aimed at, before the dense inverse is too slow.
+_LARGEST = 4
 
 
 class Level(eqx.Module):
@@ -39,19 +44,31 @@ def hierarchy(matrix: StencilMatrix, spacing: Sequence[float], coarsest: int = 8
     """The set-up phase. Axes are coarsened where the spacing is less than twice the smallest, so that the couplings of the
     next level are of one size, until at most `coarsest` unknowns are left."""
     shape, spacing, levels = matrix.shape, list(spacing), []
-    while matrix.diagonal.size > coarsest and (axes := _coarsened(matrix, spacing)):
+    while matrix.diagonal.size > coarsest and (axes := _coarsened(matrix.shape, spacing, matrix.periodic)):
         matrix = padded(matrix, axes)
         transfer = interpolation(matrix, axes)
         levels.append(Level(matrix, smoother_scaling(matrix), transfer))
         matrix = _without_null_points(galerkin(matrix, transfer), transfer.energy(matrix.diagonal))
         for axis in axes:
             spacing[axis] *= 2
-    if matrix.diagonal.size > 4 * coarsest:
+    if matrix.diagonal.size > _LARGEST * coarsest:
         raise ValueError(
             f"multigrid: {matrix.shape} cannot be coarsened further; a periodic axis needs a size with many factors of two, "
             f"the grid has {shape}"
         )
     return Hierarchy(tuple(levels), pseudo_inverse(matrix.dense()), shape)
+
+
+def can_be_coarsened(
+    shape: tuple[int, ...], spacing: Sequence[float], periodic: tuple[bool, ...], coarsest: int = 81
+) -> bool:
+    """Whether `hierarchy` comes to a grid small enough for a dense inverse."""
+    spacing = list(spacing)
+    while math.prod(shape) > coarsest and (axes := _coarsened(shape, spacing, periodic)):
+        shape = tuple(n // 2 if axis in axes else n for axis, n in enumerate(shape))
+        for axis in axes:
+            spacing[axis] *= 2
+    return math.prod(shape) <= _LARGEST * coarsest
 
 
 def cycle(
@@ -156,7 +173,7 @@ def pseudo_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
     return product(off, product(g, off.T))
 
 
-def _coarsened(matrix: StencilMatrix, spacing: Sequence[float]) -> tuple[int, ...]:
-    can = [a for a, n in enumerate(matrix.shape) if (n % 2 == 0 and n >= 6 if matrix.periodic[a] else n >= 4)]
+def _coarsened(shape: tuple[int, ...], spacing: Sequence[float], periodic: tuple[bool, ...]) -> tuple[int, ...]:
+    can = [a for a, n in enumerate(shape) if (n % 2 == 0 and n >= 6 if periodic[a] else n >= 4)]
     finest = min((spacing[a] for a in can), default=0.0)
     return tuple(a for a in can if spacing[a] < 2 * finest)

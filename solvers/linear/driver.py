@@ -25,10 +25,10 @@ class Recurrence(NamedTuple):
 
     - `start(x, r, last) -> (state, size)`: begin at x with the true residual r; size is |r| in the method's norm. `last` is the
       state in which the recurrence ended before it starts again, at first all zeros.
-    - `step(state) -> (state, size, status)`: one iteration; size is the recurrence's |r|, status is `RUNNING`, `PAUSED`, `DEFLATED`
-      or a `Status`.
+    - `step(state) -> (state, size, status)`: one iteration; size is the recurrence's |r|, status is `RUNNING`, `PAUSED`,
+      `DEFLATED` or a `Status`.
     - `solution(state) -> x`.
-    - `step_if(state, active)`: optional; as `step`, but without effect on x and on the residual where `active` is False. Then a
+    - `step_if(state, active)`: optional; as `step`, but without effect on the state where `active` is False. Then a
       batch goes on until all its systems are done, without choosing between old and new arrays in every iteration.
     - `fallbacks(state)`: optional; number of proposals of a learned direction that were replaced since `start`.
     - `keeps_best`: return the best x whose true residual was computed, and look at it now and then. False returns the last x,
@@ -38,7 +38,8 @@ class Recurrence(NamedTuple):
     - `monotone`: the recurrence's |r| never rises. Then a true one above the best has been lost to rounding, and the
       recurrence starts again from the best x.
     - `trusts_claims`: an x that the recurrence claims to be converged is better than any without a claim. For methods that
-      lower the energy of the error in every step: in float32 the rounding of A x alone may exceed |b| at an x whose error is small.
+      lower the energy of the error in every step: in float32 the rounding of A x alone may exceed |b| at an x whose error
+      is small.
     - `tighter`: after a claim that missed, the next target is the tolerance over this.
     """
 
@@ -174,7 +175,9 @@ def iterate(
             lambda: (kept.state, kept.size),
         )
         running = jnp.asarray(RUNNING)
-        first = Steps(state, size, progress.target, progress.steps, next_look(progress.steps), running, progress.history)
+        first = Steps(
+            state, size, progress.target, progress.steps, next_look(progress.steps), running, progress.history
+        )
         steps = jax.lax.while_loop(go_on, advance, first)
         claimed = steps.size <= steps.target
         paused = (steps.status == PAUSED) & ~claimed

@@ -1,16 +1,16 @@
 """Preconditioned conjugate gradients (Hestenes and Stiefel 1952)."""
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, ScalarLike
 
 from ..driver import LOOK, Recurrence, verdict
 from ..inner_products import dot, ratio
 from ..preconditioning import Preconditioner
 from ..solution import DEFLATED, Status
-from .krylov_method import AbstractKrylov
+from .krylov_method import AbstractKrylov, Norm
 
 
 class CGState(NamedTuple):
@@ -56,18 +56,10 @@ class CG(AbstractKrylov):
     preconditioner: Preconditioner | None = None
     rtol: ScalarLike = 1e-5
     atol: ScalarLike = 0.0
-    norm: Literal["residual", "natural"] = eqx.field(static=True, default="residual")
+    norm: Norm = eqx.field(static=True, default="residual")
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)
     needs_symmetric: ClassVar[bool] = True
-
-    def __check_init__(self):
-        if self.norm not in ("residual", "natural"):
-            raise ValueError(f"CG: unknown norm {self.norm!r}; use 'residual' or 'natural'")
-
-    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        """‖r‖₂, or √(rᵀ M⁻¹ r) with `norm="natural"`."""
-        return self._measure(r, self.precondition(r) if self.norm == "natural" else r)
 
     def recurrence(self, operator) -> Recurrence:
         plain = self.preconditioner is None
@@ -84,17 +76,19 @@ class CG(AbstractKrylov):
             z = self.precondition(r)
             gamma = dot(r, z)
             zero, no = jnp.zeros_like(gamma), jnp.asarray(False)
-            state = CGState(
-                x, r, None if plain else z, jnp.zeros_like(r), gamma, zero, zero, zero, no, unreachable
-            )
-            return state, self._measure(r, z)
+            state = CGState(x, r, None if plain else z, jnp.zeros_like(r), gamma, zero, zero, zero, no, unreachable)
+            return state, self.measured(r, z)
 
         def step_if(state, active):
             x, r, z, p, gamma, beta, length, steepest, flat, unreachable = state
-            p = (r if plain else z) + beta * p
+            # A system of a batch that waits for others keeps its direction, by numbers and not by a choice of arrays.
+            p = jnp.where(active, 1, 0).astype(r.dtype) * (r if plain else z) + jnp.where(active, beta, 1) * p
             q = operator.mv(p)
-            curvature, length = dot(p, q), gamma + beta**2 * length
-            flat = (gamma > 0) & (jnp.abs(curvature) <= jnp.finfo(r.dtype).eps * steepest * length)
+            curvature = dot(p, q)
+            length = jnp.where(active, gamma + beta**2 * length, length)
+            flat = jnp.where(
+                active, (gamma > 0) & (jnp.abs(curvature) <= jnp.finfo(r.dtype).eps * steepest * length), flat
+            )
             steepest = jnp.maximum(steepest, ratio(curvature, length, length > 0))
             ok = (curvature > 0) & (gamma > 0) & ~flat
             alpha = ratio(gamma, curvature, ok & active)
@@ -102,14 +96,11 @@ class CG(AbstractKrylov):
             r = r - alpha * q
             z = self.precondition(r)
             gamma_new = dot(r, z)
-            beta = ratio(gamma_new, gamma, ok & active)
-            state = CGState(x, r, None if plain else z, p, gamma_new, beta, length, steepest, flat, unreachable)
+            beta = jnp.where(active, ratio(gamma_new, gamma, ok), beta)
+            gamma = jnp.where(active, gamma_new, gamma)
+            state = CGState(x, r, None if plain else z, p, gamma, beta, length, steepest, flat, unreachable)
             failure = jnp.where(flat, DEFLATED, Status.breakdown)
-            return state, self._measure(r, z), verdict(ok, failure, curvature, gamma_new)
+            return state, self.measured(r, z), verdict(ok, failure, curvature, gamma_new)
 
         step = lambda state: step_if(state, True)  # noqa: E731
         return Recurrence(start, step, lambda state: state.x, step_if=step_if, first_look=LOOK, trusts_claims=True)
-
-    def _measure(self, r, z):
-        # Rounding can make a tiny square negative. A large negative one (M is not definite) is a breakdown in `step`.
-        return jnp.sqrt(jnp.abs(dot(r, z if self.norm == "natural" else r)))

@@ -11,7 +11,7 @@ from ..driver import Recurrence, verdict
 from ..inner_products import norm, ratio
 from ..preconditioning import Preconditioner
 from ..solution import PAUSED
-from .krylov_method import AbstractKrylov
+from .krylov_method import AbstractKrylov, Norm
 
 
 class FGMRESState(NamedTuple):
@@ -54,14 +54,12 @@ class FGMRES(AbstractKrylov):
     restart: int = eqx.field(static=True, default=30)
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)
+    norm: ClassVar[Norm] = "residual"
     needs_symmetric: ClassVar[bool] = False
 
     def __check_init__(self):
         if self.restart < 1:
             raise ValueError(f"FGMRES: restart must be at least 1, got {self.restart}")
-
-    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        return norm(r)
 
     def recurrence(self, operator) -> Recurrence:
         structure = operator.in_structure()
