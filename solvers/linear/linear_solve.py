@@ -10,8 +10,9 @@ import lineax as lx
 from jaxtyping import Array, Float, ScalarLike, Shaped
 
 from ...core.arrays import AnyArray
-from .method import AbstractMethod, max_norm_or_one, set_up_on_host
+from .method import AbstractMethod, max_norm_or_one
 from .method_choice import choose
+from .preconditioning import bound_on_host
 from .solution import Solution, Stats, Status
 
 
@@ -62,7 +63,7 @@ def solve(
             "BiCGStab(), or, if the matrix is symmetric, lineax.TaggedLinearOperator(operator, lineax.symmetric_tag)"
         )
     value, stats = _solve(
-        operator, b, set_up_on_host(method, operator), x0, adjoint_rtol, symmetric, keep_inexact_gradients
+        operator, b, bound_on_host(method, operator), x0, adjoint_rtol, symmetric, keep_inexact_gradients
     )
     return Solution(value, stats, method.describe())
 
@@ -74,7 +75,7 @@ def _solve(
     method, frozen = _constant((method, operator))
     bound = method.bind(frozen)
     largest = max_norm_or_one(jax.lax.stop_gradient(b))
-    scale = largest * bound.measure(jax.lax.stop_gradient(b) / largest)
+    scale = largest * bound.measure(jax.lax.stop_gradient(b) * (1 / largest))
     start = jnp.zeros_like(b) if x0 is None else jnp.where(scale == 0, 0, jax.lax.stop_gradient(x0))
 
     # The unknown is (x, s), the operator (A x, s) and the right-hand side (b − A x0, |b|). Tangents and cotangents have
@@ -88,7 +89,7 @@ def _solve(
         r, s = rhs
         primal = s != 0
         largest = max_norm_or_one(r)
-        r = r / largest
+        r = r * (1 / largest)  # a quotient, XLA may divide by largest · D instead, which leaves float32
         rtol = method.rtol if adjoint_rtol is None else adjoint_rtol
         tolerance = jnp.where(primal, jnp.maximum(method.rtol * s, method.atol) / largest, rtol * method.measure(r))
         y, stats = method(operator, r, jnp.zeros_like(r), tolerance)

@@ -21,9 +21,11 @@ def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
     choice is the same under `jit`):
 
     - `Laplacian` and `Spectral`, also in obstacle-free boxes with a shift: the direct solve by fast transforms;
-    - `Diffusion`: conjugate gradients with multigrid, for jumping coefficients and obstacles too;
-    - `Sparse`, symmetric: conjugate gradients with Jacobi; other symmetric operators: conjugate gradients if they are tagged
-      positive semidefinite, `MINRES` otherwise;
+    - `Diffusion`: conjugate gradients with multigrid, for jumping coefficients and obstacles too; with Jacobi and up to 10 000
+      steps where rings of odd size cannot be coarsened;
+    - `Sparse`, symmetric: conjugate gradients with Jacobi, `MINRES` if its diagonal had zeros or negative numbers when it was
+      imported, as that of a saddle point; other symmetric operators: conjugate gradients if they are tagged positive
+      semidefinite, `MINRES` otherwise;
     - anything else: `FGMRES`, with Jacobi for `Sparse`.
 
     **Arguments:** `options`: passed to the method, for example `rtol`.
@@ -32,13 +34,13 @@ def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
     if isinstance(on_grid, Laplacian | Spectral):
         return FastPoissonSolve(**options)
     if isinstance(on_grid, Diffusion):
-        return CG(preconditioner=Multigrid(), **options)
+        if Multigrid.suits(on_grid):
+            return CG(preconditioner=Multigrid(), **options)
+        return CG(preconditioner=Jacobi(), **({"max_steps": 10_000} | options))
     if isinstance(operator, Sparse):
-        return (
-            CG(preconditioner=Jacobi(), **options)
-            if lx.is_symmetric(operator)
-            else FGMRES(preconditioner=Jacobi(), **options)
-        )
+        if not operator.symmetric:
+            return FGMRES(preconditioner=Jacobi(), **options)
+        return CG(preconditioner=Jacobi(), **options) if operator.positive_diagonal else MINRES(**options)
     if lx.is_symmetric(operator):
         return CG(**options) if lx.is_positive_semidefinite(operator) else MINRES(**options)
     return FGMRES(**options)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 # What a step of an iteration may return beside a `Status` that ends it.
 RUNNING = -1
 PAUSED = -2  # the recurrence cannot go on from here: compute the true residual and start again from it
+DEFLATED = -3  # the recurrence has met a null vector of the operator: start again without the part of b along it
 
 
 class Status(IntEnum):

@@ -16,9 +16,9 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from ..driver import refine
 from ..inner_products import norm
-from ..method import AbstractMethod, check_steps
+from ..method import AbstractMethod, check_limits
 from ..operators.field_operator import untagged
-from ..operators.sparse import Sparse
+from ..operators.sparse import Places, Sparse
 from ..solution import Stats, Status
 
 
@@ -50,7 +50,7 @@ class SparseLU(AbstractMethod):
     needs_symmetric: ClassVar[bool] = False
 
     def __check_init__(self):
-        check_steps(self)
+        check_limits(self)
 
     def bind(self, operator, *, transpose: bool = False) -> "SparseLU":
         _sparse(operator)
@@ -67,13 +67,13 @@ class SparseLU(AbstractMethod):
     ) -> tuple[Float[Array, "..."], Stats]:
         matrix, n = _sparse(operator), b.size
         # The factors of A serve for Aᵀ, whose rows are the columns of A.
-        rows, cols = (matrix.cols, matrix.rows) if self.transposed else (matrix.rows, matrix.cols)
-        solver = _Callback(n, self.transposed and not matrix.symmetric, str(b.dtype))
+        turned = self.transposed and not matrix.symmetric
+        places = Places(matrix.cols, matrix.rows) if turned else matrix.places
+        solver = _Callback(places, n, turned, str(b.dtype))
         result = (jax.eval_shape(_bits, b), jax.ShapeDtypeStruct((), jnp.bool_))
 
         def correction(r, size):
-            given = (rows, cols, _bits(matrix.values), _bits(r))
-            d, regular = jax.pure_callback(solver, result, *given, vmap_method="expand_dims")
+            d, regular = jax.pure_callback(solver, result, _bits(matrix.values), _bits(r), vmap_method="expand_dims")
             d = jax.lax.bitcast_convert_type(d.reshape(*r.shape, *(() if d.size == n else (-1,))), b.dtype)
             return d, 1, jnp.where(regular, Status.stagnated, Status.breakdown)
 
@@ -88,50 +88,47 @@ def _bits(x: Float[Array, "..."]) -> UInt[Array, " words"]:
 
 @dataclasses.dataclass(frozen=True)
 class _Callback:
-    """Solves with A or Aᵀ on the host; every argument may have leading batch axes, of size 1 where it is not batched."""
+    """Solves with A or Aᵀ on the host. Both arguments may have leading batch axes, of size 1 where it is not batched."""
 
+    places: Places
     n: int
     transpose: bool
     dtype: str
 
-    def __call__(self, rows, cols, values, r) -> tuple[np.ndarray, np.ndarray]:
-        rows, cols, values, r = (np.ascontiguousarray(x) for x in (rows, cols, values, r))
+    def __call__(self, values, r) -> tuple[np.ndarray, np.ndarray]:
+        values, r = np.ascontiguousarray(values), np.ascontiguousarray(r)
         words, values, r = r.dtype, values.view(self.dtype), r.view(self.dtype)
-        batch = np.broadcast_shapes(*(x.shape[:-1] for x in (rows, cols, values, r)))
+        batch = np.broadcast_shapes(values.shape[:-1], r.shape[:-1])
         sides = np.broadcast_to(r, (*batch, self.n)).reshape(-1, self.n)
         x, regular = np.zeros(sides.shape), np.ones(len(sides), bool)
-        if rows.size == rows.shape[-1] and values.size == values.shape[-1]:  # one matrix for all right-hand sides
-            x[:], regular[:] = self._solve(rows.ravel(), cols.ravel(), values.ravel(), sides.T)
+        if values.size == values.shape[-1]:  # one matrix for all right-hand sides
+            x[:], regular[:] = self._solve(values.ravel(), sides)
         else:
-            lanes = (np.broadcast_to(a, (*batch, a.shape[-1])).reshape(len(sides), -1) for a in (rows, cols, values))
-            for i, matrix in enumerate(zip(*lanes, strict=True)):
-                x[i : i + 1], regular[i] = self._solve(*matrix, sides[i : i + 1].T)
+            lanes = np.broadcast_to(values, (*batch, values.shape[-1])).reshape(len(sides), -1)
+            for i, lane in enumerate(lanes):
+                x[i : i + 1], regular[i] = self._solve(lane, sides[i : i + 1])
         return x.reshape(*batch, self.n).astype(self.dtype).view(words), regular.reshape(batch)
 
-    def _solve(self, rows, cols, values, sides) -> tuple[np.ndarray, bool]:
-        factors = _FACTORS.get(rows, cols, values, self.n)
+    def _solve(self, values, sides) -> tuple[np.ndarray, bool]:
+        factors = _FACTORS.get(self.places, values, self.n)
         if factors is None:
-            return np.zeros(sides.T.shape), False
-        return factors.solve(sides.astype(float), "T" if self.transpose else "N").T, True
+            return np.zeros(sides.shape), False
+        return factors.solve(sides.T.astype(float), "T" if self.transpose else "N").T, True
 
 
 class _Factors:
-    """The factors of the last matrices, by the digest of their entries; None for one that is singular or not finite."""
+    """The factors of the last matrices; None for one that is singular or not finite."""
 
     def __init__(self, most: int):
         self.most, self.found, self.lock = most, OrderedDict(), threading.Lock()
 
-    def get(self, rows, cols, values, n: int) -> SuperLU | None:
-        digest = hashlib.blake2b(digest_size=16)
-        for array in (rows, cols, values):
-            digest.update(str(array.dtype).encode())
-            digest.update(np.ascontiguousarray(array))
-        key = (n, digest.digest())
+    def get(self, places: Places, values: np.ndarray, n: int) -> SuperLU | None:
+        key = (places, n, str(values.dtype), hashlib.sha256(values.tobytes()).digest())
         with self.lock:
             if key in self.found:
                 self.found.move_to_end(key)
                 return self.found[key]
-            self.found[key] = _factors(rows, cols, values, n)
+            self.found[key] = _factors(places, values, n)
             if len(self.found) > self.most:
                 self.found.popitem(last=False)
             return self.found[key]
@@ -140,11 +137,11 @@ class _Factors:
 _FACTORS = _Factors(4)
 
 
-def _factors(rows, cols, values, n: int) -> SuperLU | None:
+def _factors(places: Places, values: np.ndarray, n: int) -> SuperLU | None:
     if not np.isfinite(values).all():
         return None
     try:
-        return splu(sp.csc_array((values.astype(float), (rows, cols)), shape=(n, n)))
+        return splu(sp.csc_array((values.astype(float), (places.rows, places.cols)), shape=(n, n)))
     except RuntimeError:  # "Factor is exactly singular"
         return None
 

@@ -11,13 +11,12 @@ from jaxtyping import Array, Float
 from ....core.arrays import AnyArray
 from ...kernels import aggregation, polynomial_smoothing
 from ...kernels.sparse_rows import RowMatrix
-from ..method import AbstractHostSetUp
 from ..operators.field_operator import untagged
 from ..operators.sparse import Sparse
-from ..preconditioning import AbstractPreconditioner
+from ..preconditioning import AbstractHostPreconditioner
 
 
-class SmoothedAggregation(AbstractPreconditioner, AbstractHostSetUp):
+class SmoothedAggregation(AbstractHostPreconditioner):
     """M⁻¹ r = one V-cycle of smoothed aggregation for a `Sparse` matrix (Vaněk, Mandel and Brezina 1996).
 
     Neighbours that depend on each other form aggregates, the unknowns of the next level. Interpolation is exact for the
@@ -75,9 +74,6 @@ class SmoothedAggregation(AbstractPreconditioner, AbstractHostSetUp):
             rounding=float(jnp.finfo(operator.in_structure().dtype).eps),
         )  # fmt: skip
         return BoundSmoothedAggregation.of(built, operator.in_structure().dtype, self.degree, symmetric)
-
-    def set_up(self, operator) -> "BoundSmoothedAggregation":
-        return self.bind(operator)
 
     def _candidates(self, operator) -> np.ndarray:
         shape = operator.in_structure().shape
@@ -158,7 +154,7 @@ def concrete_matrix(operator, user: str) -> sp.csr_array:
             f"{user} needs a Sparse operator, got {type(operator).__name__}; on grids use Multigrid(), else Sparse.from_scipy"
         )
     parts = [jax.lax.stop_gradient(x) if isinstance(x, Tracer) else x for x in (operator.storage, operator.slots)]
-    if any(isinstance(x, Tracer) for x in (*parts, operator.rows, operator.cols)):
+    if any(isinstance(x, Tracer) for x in parts):
         raise TypeError(
             f"{user} is set up on the host, but the matrix is traced: bind it outside of jit and vmap to a matrix with values, "
             f"M = {user}(...).bind(operator), and solve with CG(M) or FGMRES(M)"
@@ -168,7 +164,7 @@ def concrete_matrix(operator, user: str) -> sp.csr_array:
     if not np.isfinite(values).all():
         raise ValueError(f"{user}: the matrix holds NaN or infinity")
     n = operator.in_structure().size
-    matrix = sp.csr_array(sp.coo_array((values, (np.asarray(operator.rows), np.asarray(operator.cols))), shape=(n, n)))
+    matrix = sp.csr_array(sp.coo_array((values, (operator.rows, operator.cols)), shape=(n, n)))
     if operator.symmetric and (bad := np.flatnonzero(matrix.diagonal() <= 0)).size:
         raise ValueError(
             f"{user}: needs a positive diagonal where the matrix is symmetric, {bad.size} entries are not, the first at row "

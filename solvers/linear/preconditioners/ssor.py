@@ -1,22 +1,20 @@
 """Symmetric successive over-relaxation as a preconditioner."""
 
-import dataclasses
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from ...kernels import multicolour
 from ...kernels import triangular_wavefront as wavefront
-from ..method import AbstractHostSetUp, check_omega
-from ..operators.colouring import Colouring, coloured, colours_of
+from ..method import check_omega
+from ..operators.colouring import coloured
 from ..operators.field_operator import untagged
 from ..operators.laplacian import as_diffusion
 from ..operators.sparse import Sparse
 from ..preconditioning import AbstractPreconditioner
 
 
-class SSOR(AbstractPreconditioner, AbstractHostSetUp):
+class SSOR(AbstractPreconditioner):
     """M = (D + ω L) D⁻¹ (D + ω L)ᵀ / (ω (2 − ω)) with A = D + L + Lᵀ in natural order (Axelsson 1994).
 
     Symmetric positive definite for every ω in (0, 2). One application sweeps forward and backward over the wavefronts: 2n − 1
@@ -32,25 +30,21 @@ class SSOR(AbstractPreconditioner, AbstractHostSetUp):
 
     - `omega`: in (0, 2); near 2/(1 + π h) for n = 1/h points per side. It may be traced.
 
-    `CG(SSOR(1.8))` sets it up from the operator: `Diffusion` or `Laplacian`, obstacles and jumps included, or `Sparse`, whose
-    pattern must be known outside of `jit`. Raises `TypeError` for other operators, `ValueError` for `omega` outside (0, 2)
+    `CG(SSOR(1.8))` sets it up from the operator: `Diffusion` or `Laplacian`, obstacles and jumps included, or `Sparse`. Raises
+    `TypeError` for other operators, `ValueError` for `omega` outside (0, 2)
     unless it is traced, for periodic axes, and for a `Sparse` matrix that is not symmetric.
     """
 
     omega: ScalarLike = 1.5
-    colours: Colouring | None = None
 
     def __check_init__(self):
         check_omega("SSOR", self.omega)
-
-    def set_up(self, operator) -> "SSOR":
-        return dataclasses.replace(self, colours=colours_of(operator, "SSOR"))
 
     def bind(self, operator) -> "BoundSSOR | ColouredSSOR":
         if isinstance(sparse := untagged(operator), Sparse):
             if not sparse.symmetric:
                 raise ValueError("SSOR: the Sparse operator is not symmetric; use FGMRES(SmoothedAggregation()) or SOR")
-            return ColouredSSOR(coloured(sparse, self.colours, "SSOR"), self.omega)
+            return ColouredSSOR(coloured(sparse, "SSOR"), self.omega)
         operator = as_diffusion(operator, "SSOR")
         packed = wavefront.pack(operator.faces, operator.spacing, operator.boundaries, operator.shift)
         return BoundSSOR(packed, self.omega)

@@ -9,15 +9,15 @@ from jaxtyping import Array, Float, ScalarLike
 from ...kernels import red_black
 from ...kernels.multicolour import ColouredMatrix
 from ...kernels.red_black import RedBlackOperator
-from ..method import AbstractHostSetUp, bound_part
-from ..operators.colouring import Colouring, coloured, colours_of
+from ..method import bound_part
+from ..operators.colouring import coloured
 from ..operators.field_operator import untagged
 from ..operators.sparse import Sparse
 from .sor import colour_sweeps, packed_faces, red_black_sweeps
 from .stationary_method import AbstractStationary, Sweeps
 
 
-class GaussSeidel(AbstractStationary, AbstractHostSetUp):
+class GaussSeidel(AbstractStationary):
     """Gauss-Seidel iteration in red-black order, or colour by colour: `SOR` with ω = 1. The residual falls by ρ(I − D⁻¹ A)²
     per iteration on grids.
 
@@ -29,15 +29,11 @@ class GaussSeidel(AbstractStationary, AbstractHostSetUp):
     max_steps: int = eqx.field(static=True, default=10_000)
     history: bool = eqx.field(static=True, default=False)
     packed: RedBlackOperator | ColouredMatrix | None = None
-    colours: Colouring | None = None
     needs_symmetric: ClassVar[bool] = False
 
-    def set_up(self, operator) -> "GaussSeidel":
-        return dataclasses.replace(self, colours=colours_of(operator, "GaussSeidel"))
-
     def bind(self, operator, *, transpose: bool = False) -> "GaussSeidel":
-        if isinstance(untagged(operator), Sparse):
-            return dataclasses.replace(self, packed=coloured(operator, self.colours, "GaussSeidel", transpose))
+        if isinstance(sparse := untagged(operator), Sparse):
+            return dataclasses.replace(self, packed=coloured(sparse, "GaussSeidel"))
         return dataclasses.replace(self, packed=packed_faces(red_black.pack, operator, "GaussSeidel"))
 
     def sweeps(self, operator, b: Float[Array, "*n"]) -> Sweeps:

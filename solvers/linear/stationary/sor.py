@@ -14,15 +14,15 @@ from ...kernels.multicolour import ColouredMatrix
 from ...kernels.red_black import RedBlackOperator
 from ...kernels.triangular_wavefront import WavefrontOperator
 from ..inner_products import norm
-from ..method import AbstractHostSetUp, bound_part, check_omega
-from ..operators.colouring import Colouring, coloured, colours_of
+from ..method import bound_part, check_omega
+from ..operators.colouring import coloured
 from ..operators.field_operator import untagged
 from ..operators.laplacian import as_diffusion
 from ..operators.sparse import Sparse
 from .stationary_method import AbstractStationary, Sweeps
 
 
-class SOR(AbstractStationary, AbstractHostSetUp):
+class SOR(AbstractStationary):
     """Successive over-relaxation x_i ← x_i + ω (b − A x)_i / a_ii, point after point.
 
     With β = ρ(I − D⁻¹ A) the residual falls by `sor_radius(omega, beta)` per iteration in the long run. The best ω,
@@ -44,8 +44,7 @@ class SOR(AbstractStationary, AbstractHostSetUp):
     For `Diffusion` and `Laplacian` operators, obstacles and jumps included, and for `Sparse` matrices, which are swept colour by
     colour: unknowns that are not coupled at once (2 colours for a 5-point matrix, 6 to 8 for a mesh of triangles, where a sweep
     costs one product with A). It converges for symmetric positive definite operators; for a `Sparse` matrix without
-    symmetry if its diagonal dominates and ω ≤ 1. Its pattern must be known outside of `jit`; `set_up(operator)` keeps its colours
-    for many solves.
+    symmetry if its diagonal dominates and ω ≤ 1.
 
     Raises `TypeError` for other operators, `ValueError` for `omega` outside (0, 2) unless it is traced, for periodic axes
     with an odd number of points, which cannot be coloured, for any periodic axis and for a `Sparse` matrix in natural
@@ -59,7 +58,6 @@ class SOR(AbstractStationary, AbstractHostSetUp):
     history: bool = eqx.field(static=True, default=False)
     order: Literal["red_black", "natural"] = eqx.field(static=True, default="red_black")
     packed: RedBlackOperator | WavefrontOperator | ColouredMatrix | None = None
-    colours: Colouring | None = None
     needs_symmetric: ClassVar[bool] = False
 
     def __check_init__(self):
@@ -67,17 +65,14 @@ class SOR(AbstractStationary, AbstractHostSetUp):
         if self.order not in _ORDERS:
             raise ValueError(f"SOR: unknown order {self.order!r}; use 'red_black' or 'natural'")
 
-    def set_up(self, operator) -> "SOR":
-        return dataclasses.replace(self, colours=colours_of(operator, "SOR"))
-
     def bind(self, operator, *, transpose: bool = False) -> "SOR":
-        if not isinstance(untagged(operator), Sparse):
+        if not isinstance(sparse := untagged(operator), Sparse):
             return dataclasses.replace(self, packed=packed_faces(_ORDERS[self.order].pack, operator, "SOR"))
         if self.order == "natural":
             raise ValueError(
                 "SOR: order='natural' is for grids; leave it out for a Sparse matrix, swept colour by colour"
             )
-        return dataclasses.replace(self, packed=coloured(operator, self.colours, "SOR", transpose))
+        return dataclasses.replace(self, packed=coloured(sparse, "SOR"))
 
     def sweeps(self, operator, b: Float[Array, "*n"]) -> Sweeps:
         packed = bound_part(self, self.packed)
