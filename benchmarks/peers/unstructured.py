@@ -18,7 +18,8 @@ from scipy.sparse.linalg import splu
 
 
 def solvers(stored) -> dict[str, Callable]:
-    """Set-ups by name. The thresholds of the strength of connection: pyamg's default, the usual one and ours."""
+    """Set-ups by name. The thresholds of the strength of connection: pyamg's default and the usual one; 0.25 took 4 to 12 times
+    the iterations."""
     n, block = len(stored["b"]), int(stored["block"])
     matrix = sp.csr_matrix((stored["data"], stored["indices"], stored["indptr"]), shape=(n, n))
     blocks = matrix.tobsr((block, block)) if block > 1 else matrix
@@ -29,7 +30,7 @@ def solvers(stored) -> dict[str, Callable]:
         f"pyamg SA {theta}": lambda theta=theta: pyamg.smoothed_aggregation_solver(
             blocks, strength=("symmetric", {"theta": theta}), **options
         )
-        for theta in (0.0, 0.08, 0.25)
+        for theta in (0.0, 0.08)
     }
     if block == 1:
         found["pyamg RS"] = lambda: pyamg.ruge_stuben_solver(matrix)

@@ -134,11 +134,13 @@ def scaled(matrix: sp.csr_array, left: Shaped[np.ndarray, " n"], right: Shaped[n
 
 class HostLevel(NamedTuple):
     """One level, scaled so that the row sums of |A| are about 1 and the spectrum of a symmetric A ends at 1: `matrix` A, the
-    `prolongation` P from the next level and the `restriction` R to it."""
+    `prolongation` P from the next level and the `restriction` R to it. `skewness`: the largest Σ_j |a_ij − a_ji| / 2 of a
+    row."""
 
     matrix: sp.csr_array
     prolongation: sp.csr_array
     restriction: sp.csr_array
+    skewness: float
 
 
 class HostHierarchy(NamedTuple):
@@ -182,7 +184,12 @@ def hierarchy(
         a, b, nodes = scaled(coarse, root, root), b / root[:, None], coarse_nodes
     sums = [np.sqrt(abs(level[0]).sum(1)) for level in found] + [np.sqrt(abs(a).sum(1))]
     levels = [
-        HostLevel(scaled(a, 1 / own, 1 / own), scaled(up, own, 1 / below), scaled(down, 1 / below, own))
+        HostLevel(
+            scaled(a, 1 / own, 1 / own),
+            scaled(up, own, 1 / below),
+            scaled(down, 1 / below, own),
+            float((abs(a - a.T).sum(1) / 2 / own**2).max()),
+        )
         for (a, up, down), own, below in zip(found, sums[:-1], sums[1:], strict=True)
     ]
     last = sums[-1]
