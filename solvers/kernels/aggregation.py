@@ -113,12 +113,12 @@ def tentative_prolongator(
 def largest_eigenvalue(matrix: sp.csr_array, steps: int = 15, seed: int = 0) -> float:
     """The largest Ritz value of a symmetric matrix after some steps of Lanczos, a few per cent below the eigenvalue."""
     v = np.random.default_rng(seed).normal(size=matrix.shape[0])
-    v, before, beta, diagonal, beside = v / np.linalg.norm(v), 0.0, 0.0, [], []
+    v, before, beta, diagonal, beside = v / _length(v), 0.0, 0.0, [], []
     for _ in range(min(steps, len(v))):
         w = matrix @ v - beta * before
-        diagonal.append(v @ w)
+        diagonal.append((v * w).sum())
         w = w - diagonal[-1] * v
-        before, beta = v, np.linalg.norm(w)
+        before, beta = v, _length(w)
         if beta <= np.sqrt(np.finfo(float).eps) * abs(diagonal[0]):
             break
         beside.append(beta)
@@ -127,9 +127,15 @@ def largest_eigenvalue(matrix: sp.csr_array, steps: int = 15, seed: int = 0) -> 
     return float(np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))[-1])
 
 
+def _length(v: Float[np.ndarray, " n"]) -> float:
+    return np.sqrt((v * v).sum())  # without BLAS, whose threads wait for each other on busy machines
+
+
 def scaled(matrix: sp.csr_array, left: Shaped[np.ndarray, " n"], right: Shaped[np.ndarray, " m"]) -> sp.csr_array:
     """diag(left) A diag(right)."""
-    return sp.csr_array(sp.diags_array(left) @ matrix @ sp.diags_array(right))
+    found = matrix.copy()
+    found.data = found.data * np.repeat(left, np.diff(found.indptr)) * right[found.indices]
+    return found
 
 
 class HostLevel(NamedTuple):
@@ -180,9 +186,9 @@ def hierarchy(
         down, up, b, coarse_nodes = transfers
         coarse = sp.csr_array(down @ a @ up)
         root = _unit_scaling(coarse)
-        found.append((a, sp.csr_array(up @ sp.diags_array(root)), sp.csr_array(sp.diags_array(root) @ down)))
+        found.append((a, scaled(up, np.ones(len(a.indptr) - 1), root), scaled(down, root, np.ones(a.shape[0]))))
         a, b, nodes = scaled(coarse, root, root), b / root[:, None], coarse_nodes
-    sums = [np.sqrt(abs(level[0]).sum(1)) for level in found] + [np.sqrt(abs(a).sum(1))]
+    sums = [_l1_roots(level[0]) for level in found] + [_l1_roots(a)]
     levels = [
         HostLevel(
             scaled(a, 1 / own, 1 / own),
@@ -213,6 +219,12 @@ def pseudo_inverse(matrix: Float[np.ndarray, "n n"], symmetric: bool, rounding: 
 def _unit_scaling(matrix: sp.csr_array) -> Float[np.ndarray, " n"]:
     diagonal = abs(matrix.diagonal())
     return 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+
+
+def _l1_roots(matrix: sp.csr_array) -> Float[np.ndarray, " n"]:
+    """√Σ_j |a_ij|, 1 for empty rows."""
+    sums = abs(matrix).sum(1)
+    return np.sqrt(np.where(sums > 0, sums, 1))
 
 
 def _transfers(a, nodes, candidates, threshold, symmetric, rounding):

@@ -60,6 +60,7 @@ from .operators.field_operator import AbstractFieldOperator as AbstractFieldOper
 from .operators.laplacian import Laplacian as Laplacian
 from .operators.sparse import Sparse as Sparse
 from .operators.spectral import Spectral as Spectral
+from .operators.tensor_diffusion import tensor_diffusion as tensor_diffusion
 from .preconditioners.chebyshev_polynomial import ChebyshevPolynomial as ChebyshevPolynomial
 from .preconditioners.fast_poisson import FastPoisson as FastPoisson
 from .preconditioners.incomplete_cholesky import IncompleteCholesky as IncompleteCholesky

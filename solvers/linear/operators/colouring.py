@@ -11,7 +11,7 @@ _MOST = 100
 
 
 def coloured(operator: Sparse, user: str) -> ColouredMatrix:
-    """D, L and U of a `Sparse` operator in the order of its colours. Raises `ValueError` naming the `user` for more than 100 colours."""
+    """D, L and U in the order of the colours. Raises `ValueError` naming the `user` for more than 100."""
     pattern = _pattern(operator.places, operator.in_structure().size)
     if len(pattern.ends) > _MOST:
         raise ValueError(
