@@ -186,7 +186,7 @@ def hierarchy(
         down, up, b, coarse_nodes = transfers
         coarse = sp.csr_array(down @ a @ up)
         root = _unit_scaling(coarse)
-        found.append((a, scaled(up, np.ones(len(a.indptr) - 1), root), scaled(down, root, np.ones(a.shape[0]))))
+        found.append((a, scaled(up, np.ones(a.shape[0]), root), scaled(down, root, np.ones(a.shape[0]))))
         a, b, nodes = scaled(coarse, root, root), b / root[:, None], coarse_nodes
     sums = [_l1_roots(level[0]) for level in found] + [_l1_roots(a)]
     levels = [

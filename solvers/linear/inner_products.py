@@ -26,3 +26,9 @@ def power_of_four(size: Float[Array, ""]) -> Float[Array, ""]:
     usual = jnp.isfinite(size) & (size > 0)
     exponent = jnp.frexp(jnp.where(usual, size, 1))[1]
     return jnp.ldexp(jnp.ones_like(size), 2 * (exponent // 2)).astype(size.dtype)
+
+
+def rough_signs(structure: jax.ShapeDtypeStruct) -> Float[Array, "..."]:
+    """Signs ±1 without a pattern: the largest entry of A times them is about the largest of A."""
+    number = jax.lax.iota(jnp.uint32, structure.size) * jnp.uint32(2654435761)
+    return (1 - 2 * ((number >> 15) & 1).astype(structure.dtype)).reshape(structure.shape)

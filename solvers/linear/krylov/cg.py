@@ -48,9 +48,11 @@ class CG(AbstractKrylov):
     - `norm`: "residual" is |r| = ‖r‖₂. "natural" is |r| = √(rᵀ M⁻¹ r), which measures the energy norm of the error up to
       the quality of the preconditioner; with a good one it can be met in float32 where the other has its floor.
     - `max_steps`: limit on iterations (products with A), 1000 by default.
-    - `history`: record the residual norm of the recurrence per iteration.
+    - `history`: record the residual norm per iteration, as the recurrence knows it (see `Stats`).
 
-    A direction of zero or negative curvature ends it as `breakdown` (use `MINRES` for indefinite operators).
+    A direction of negative curvature ends it as `breakdown` (use `MINRES` for indefinite operators). One without curvature is
+    a null vector: the part of b along it has no preimage and is left out from then on, so that a singular system without
+    a solution runs to about the least residual and ends as `stagnated`.
     """
 
     preconditioner: Preconditioner | None = None

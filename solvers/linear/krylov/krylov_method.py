@@ -5,13 +5,12 @@ import dataclasses
 from typing import Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float
 
 from ..driver import Recurrence, iterate
-from ..inner_products import dot, norm, power_of_four
+from ..inner_products import dot, norm, power_of_four, rough_signs
 from ..method import check_limits
 from ..preconditioning import AbstractPreconditioned, Map, applied
 from ..solution import Stats
@@ -50,7 +49,7 @@ class AbstractKrylov(AbstractPreconditioned):
         self, operator, b: Float[Array, "..."], x0: Float[Array, "..."], tolerance: Float[Array, ""]
     ) -> tuple[Float[Array, "..."], Stats]:
         # In units in which A is about 1: squares of its products, about A²b², would leave float32 at 1e19.
-        unit = power_of_four(_size(operator))
+        unit = power_of_four(jnp.abs(operator.mv(rough_signs(operator.in_structure()))).max())
         root = jnp.sqrt(unit) if self.norm == "natural" else jnp.ones_like(unit)
         scaled = self
         if self.preconditioner is not None:
@@ -82,11 +81,3 @@ class Quotient(eqx.Module):
 
     def in_structure(self):
         return self.operator.in_structure()
-
-
-def _size(operator) -> Float[Array, ""]:
-    """max |A s| for signs s without a pattern: about the largest entry of A."""
-    structure = operator.in_structure()
-    number = jax.lax.iota(jnp.uint32, structure.size) * jnp.uint32(2654435761)
-    signs = 1 - 2 * ((number >> 15) & 1).astype(structure.dtype)
-    return jnp.abs(operator.mv(signs.reshape(structure.shape))).max()

@@ -43,7 +43,8 @@ class MINRES(AbstractKrylov):
     """MINRES for a symmetric operator, indefinite or singular, with a symmetric positive definite preconditioner.
 
     Lanczos vectors of M⁻¹A and Givens rotations minimise √(rᵀ M⁻¹ r) over the Krylov space. A singular system that has a
-    solution gets one. One that has none runs to the least-squares residual and ends as `stagnated`.
+    solution gets one. One that has none runs to the least-squares residual and ends as `stagnated`. Where rounding lets x grow
+    along the null space, the true residual, looked at now and then, shows it, and the best x is returned.
 
     **Arguments:**
 

@@ -44,6 +44,12 @@ class Sparse(AbstractFieldOperator):
     symmetric: bool = eqx.field(static=True)
     positive_diagonal: bool = eqx.field(static=True)
 
+    def __init__(self, *matrix, **fields):
+        if matrix or fields.keys() != self.__dataclass_fields__.keys():
+            raise TypeError("Sparse: make it by Sparse.from_scipy(matrix) or Sparse.from_bcoo(matrix)")
+        for name, value in fields.items():
+            setattr(self, name, value)
+
     @classmethod
     def from_scipy(cls, matrix, shape: tuple[int, ...] | None = None, *, symmetric: bool | None = None) -> "Sparse":
         """From a matrix or array of `scipy.sparse` in any format; duplicates are summed.

@@ -19,6 +19,10 @@ from ..preconditioning import AbstractHostPreconditioner
 # upwinded convection takes 5 times the iterations.
 _MOST_SKEW = 0.3
 
+# By default it is used from this number of unknowns, and up to this number of entries per row on average.
+_LARGE = 50_000
+_MOST_PER_ROW = 40
+
 
 class SmoothedAggregation(AbstractHostPreconditioner):
     """M⁻¹ r = one V-cycle of smoothed aggregation for a `Sparse` matrix (Vaněk, Mandel and Brezina 1996).
@@ -78,6 +82,16 @@ class SmoothedAggregation(AbstractHostPreconditioner):
             rounding=float(jnp.finfo(operator.in_structure().dtype).eps),
         )  # fmt: skip
         return BoundSmoothedAggregation.of(built, operator.in_structure().dtype, self.degree)
+
+    @staticmethod
+    def suits(operator: Sparse) -> bool:
+        """Whether a symmetric matrix is known, so large that the set-up pays in a single solve, and like that of a Laplacian: few
+        entries per row, off the diagonal mostly negative."""
+        n, values = operator.in_structure().size, known_values(operator)
+        if n < _LARGE or len(operator.rows) > _MOST_PER_ROW * n or values is None:
+            return False
+        beside = values[operator.rows != operator.cols]
+        return bool(np.maximum(beside, 0).sum() <= np.maximum(-beside, 0).sum() / 2)
 
     def _candidates(self, operator) -> np.ndarray:
         shape = operator.in_structure().shape
@@ -150,6 +164,15 @@ class BoundSmoothedAggregation(eqx.Module):
         return x + level.smooth(r - level.matrix(x), self.degree)
 
 
+def known_values(operator: Sparse) -> np.ndarray | None:
+    """The values on the host, those of the primal under `grad`; None inside `jit` and `vmap`."""
+    parts = [jax.lax.stop_gradient(x) if isinstance(x, Tracer) else x for x in (operator.storage, operator.slots)]
+    if any(isinstance(x, Tracer) for x in parts):
+        return None
+    storage, slots = map(np.asarray, parts)
+    return storage.ravel()[slots].astype(float)
+
+
 def concrete_matrix(operator, user: str) -> sp.csr_array:
     """The matrix of a `Sparse` operator in float64 on the host. Raises `TypeError` naming the `user` for other operators and for
     traced values, `ValueError` for values that are not finite, or a diagonal that is not positive where A is symmetric."""
@@ -158,14 +181,12 @@ def concrete_matrix(operator, user: str) -> sp.csr_array:
         raise TypeError(
             f"{user} needs a Sparse operator, got {type(operator).__name__}; on grids use Multigrid(), else Sparse.from_scipy"
         )
-    parts = [jax.lax.stop_gradient(x) if isinstance(x, Tracer) else x for x in (operator.storage, operator.slots)]
-    if any(isinstance(x, Tracer) for x in parts):
+    values = known_values(operator)
+    if values is None:
         raise TypeError(
             f"{user} is set up on the host, but the matrix is traced: bind it outside of jit and vmap to a matrix with values, "
             f"M = {user}(...).bind(operator), and solve with CG(M) or FGMRES(M)"
         )
-    storage, slots = map(np.asarray, parts)
-    values = storage.ravel()[slots].astype(float)
     if not np.isfinite(values).all():
         raise ValueError(f"{user}: the matrix holds NaN or infinity")
     n = operator.in_structure().size

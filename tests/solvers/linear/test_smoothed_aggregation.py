@@ -21,8 +21,10 @@ from surrogax.solvers.linear import (
     SmoothedAggregation,
     Sparse,
     Status,
+    choose,
     solve,
 )
+from surrogax.solvers.linear.preconditioners import smoothed_aggregation
 
 
 def noise(n: int, seed: int = 0) -> jax.Array:
@@ -211,6 +213,22 @@ def test_inside_other_methods():
             lx.linear_solve(operator, b, AsLineax(CG(SmoothedAggregation())))
         theirs = lx.linear_solve(operator, b, AsLineax(CG(SmoothedAggregation().bind(operator), rtol=1e-10)))
         np.testing.assert_allclose(theirs.value, ours.value, atol=1e-7 * abs(ours.value).max())
+
+
+def test_the_default_for_large_laplacians_with_known_values(monkeypatch):
+    monkeypatch.setattr(smoothed_aggregation, "_LARGE", 500)
+    small, operator = (Sparse.from_scipy(jumping(n).astype(np.float32)) for n in (400, 600))
+    assert choose(small).describe() == "CG(Jacobi)"
+    assert (
+        choose(operator, rtol=1e-3).describe() == "CG(SmoothedAggregation)" and choose(operator, rtol=1e-3).rtol == 1e-3
+    )
+    beside = operator.rows != operator.cols
+    assert choose(operator.with_values(jnp.where(beside, abs(operator.values), 9.0))).describe() == "CG(Jacobi)"
+    found = []
+    jax.jit(lambda values: found.append(choose(operator.with_values(values)).describe()) or values)(operator.values)
+    jax.jit(lambda x: found.append(choose(operator).describe()) or x)(jnp.ones(2))
+    jax.grad(lambda x: found.append(choose(operator.with_values(x * operator.values)).describe()) or x)(1.0)
+    assert found == ["CG(Jacobi)", "CG(SmoothedAggregation)", "CG(SmoothedAggregation)"]
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------
