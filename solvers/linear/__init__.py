@@ -12,7 +12,7 @@
 
 - `Laplacian`: −scale · Δ + shift with constant coefficients. `Spectral`: any function of −Δ, given by its eigenvalues.
 - `Diffusion`: −∇·(a∇u) + shift with a coefficient field and obstacles.
-- `Sparse`: a matrix of SciPy or `jax.experimental.sparse`.
+- `Sparse`: a matrix of SciPy or `jax.experimental.sparse`. `tensor_diffusion` makes one: −∇·(K∇u) with a full tensor K on a grid.
 - `AbstractFieldOperator`: the base class for an operator of your own.
 
 **Methods.** `choose(operator)` returns the method that `solve` uses by default.
@@ -21,6 +21,7 @@
 - Symmetric positive definite: `CG`; `FlexibleCG` if the preconditioner changes or is not linear; `DeepCG` with learned
   directions.
 - Symmetric indefinite: `MINRES`. Not symmetric: `FGMRES` (robust, keeps its basis), `BiCGStab` (short recurrences).
+- `SparseLU`: direct, for `Sparse`, on the host.
 - Stationary iterations: `Richardson`, `JacobiIteration`, `GaussSeidel`, `SOR` (with `optimal_omega`, `sor_radius`),
   `Chebyshev`.
 - `Refinement`: float64 accuracy from corrections in float32.
@@ -29,6 +30,7 @@
 **Preconditioners**, as `CG(Multigrid())`:
 
 - For `Diffusion` and `Laplacian`: `Multigrid` (the best first choice), `FastPoisson` (smooth coefficients), `SSOR`.
+- For `Sparse` without a grid: `SmoothedAggregation` (the best first choice for diffusion and elasticity), `SSOR`.
 - From the entries of the matrix, `Sparse` included: `IncompleteCholesky`, `PolynomialInverse`; `TriangularFactor` and
   `SparseInverse` take factors of your own.
 - From the diagonal or products alone: `Jacobi`, `ChebyshevPolynomial`, `SymmetricPolynomial`.
