@@ -78,7 +78,15 @@ def unstructured() -> list[str]:
         ratio = None if pyamg is None else round(pyamg["solve"] / ours["solve"], 1)
         mine = [ours["iterations"], ms(ours["setup"]), ms(ours["solve"])]
         rows.append([f"{case}, {ours['unknowns']}", *theirs, *mine, ratio, ms(direct["solve"])])
-    names = ["ms to 1e-8, one core", "pyamg SA-CG: iterations", "set-up", "solve", "ours: iterations", "set-up", "solve"]
+    names = [
+        "ms to 1e-8, one core",
+        "pyamg SA-CG: iterations",
+        "set-up",
+        "solve",
+        "ours: iterations",
+        "set-up",
+        "solve",
+    ]
     return table([*names, "pyamg / ours", "LU, factors known"], rows)
 
 
@@ -166,8 +174,8 @@ finished systems by zero step lengths instead of choosing between arrays in ever
     (
         "Sparse matrices without a grid",
         unstructured,
-        "Linear triangles on Delaunay meshes. One direct solve with known factors is fast in the plane; factorising is not. What was "
-        "tried: docs/decisions.md, Linear solvers.",
+        "Linear triangles on Delaunay meshes. A direct solve with known factors is fast in the plane; factorising is not. What "
+        "was tried: docs/decisions.md, Linear solvers.",
     ),
     ("POD, 50 modes", pod, "Floor: one Gram product. What was tried: docs/decisions.md, Reduced-order bases."),
     (

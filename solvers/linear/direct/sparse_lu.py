@@ -40,7 +40,8 @@ class SparseLU(AbstractMethod):
     - `rtol`, `atol`: stop at ‖b − A x‖₂ ≤ max(rtol ‖b‖₂, atol).
     - `max_steps`: limit on applications of A⁻¹, 3 by default: one solve and two refinements.
 
-    A singular matrix ends as `breakdown`, an inaccurate solution as `stagnated`. Raises `TypeError` for other operators.
+    A singular matrix ends as `breakdown`, or as `stagnated` where rounding hides that it is singular (give `solve` its
+    `nullspace`). Raises `TypeError` for other operators.
     """
 
     rtol: ScalarLike = 1e-5

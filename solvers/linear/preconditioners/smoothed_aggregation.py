@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ....core.arrays import AnyArray
 from ...kernels import aggregation, polynomial_smoothing
 from ...kernels.sparse_rows import RowMatrix
+from ..method import known_number
 from ..operators.field_operator import untagged
 from ..operators.sparse import Sparse
 from ..preconditioning import AbstractHostPreconditioner
@@ -66,7 +67,8 @@ class SmoothedAggregation(AbstractHostPreconditioner):
     def __check_init__(self):
         if self.degree not in (1, 2, 3):
             raise ValueError(f"SmoothedAggregation: degree must be 1, 2 or 3, got {self.degree}")
-        if not 0 <= self.threshold <= 1:
+        threshold = known_number("SmoothedAggregation", "threshold", self.threshold)
+        if threshold is None or not 0 <= threshold <= 1:
             raise ValueError(f"SmoothedAggregation: threshold must lie in [0, 1], got {self.threshold}")
         if not isinstance(self.unknowns_per_node, int) or self.unknowns_per_node < 1:
             raise ValueError(f"SmoothedAggregation: unknowns_per_node must be 1 or more, got {self.unknowns_per_node}")
@@ -98,13 +100,16 @@ class SmoothedAggregation(AbstractHostPreconditioner):
         n, per_node = int(np.prod(shape)), self.unknowns_per_node
         if self.candidates is None:  # one constant per component
             return np.tile(np.eye(per_node), (n // per_node, 1))
-        given = np.asarray(self.candidates, float)
-        if given.shape[:-1] not in (shape, (n,)) or given.shape[-1] < 1 or not np.isfinite(given).all():
-            raise ValueError(
-                f"SmoothedAggregation: candidates must be finite and of shape {(*shape, 'k')}, one column per near null vector, "
-                f"got {given.shape}"
-            )
-        return given.reshape(n, -1)
+        wanted = f"SmoothedAggregation: candidates must be numbers {(*shape, 'k')}, a column per near null vector"
+        if not isinstance(self.candidates, np.ndarray | jax.Array) or isinstance(self.candidates, Tracer):
+            raise TypeError(f"{wanted}, known outside of jit, got {type(self.candidates).__name__}")
+        given = np.asarray(self.candidates)
+        if given.shape[:-1] not in (shape, (n,)) or given.shape[-1:] == (0,) or given.dtype.kind not in "fiu":
+            raise ValueError(f"{wanted}, got {given.dtype} of shape {given.shape}")
+        given = given.reshape(n, -1).astype(float)
+        if not np.isfinite(given).all() or not given.any(0).all():
+            raise ValueError(f"{wanted}; they must be finite, and none of them zero")
+        return given
 
 
 class Level(eqx.Module):
