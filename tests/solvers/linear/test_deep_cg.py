@@ -130,6 +130,7 @@ def test_the_fallback_takes_over_where_the_iteration_ends_without_success():
     assert (int(done.iterations), int(done.stats.fallbacks)) == (1, 0)
 
 
+@pytest.mark.filterwarnings("ignore:solve. rtol")
 def test_failures_have_the_right_status():
     a, b = jnp.asarray(A, jnp.float32), jnp.asarray(B, jnp.float32)
     indefinite = compiled(DeepCG(identity))(-a, b)
