@@ -22,7 +22,7 @@ tolerance is out of reach `value` is the best x on the way. Singular symmetric s
 - Symmetric positive definite: `CG`; `FlexibleCG` if the preconditioner changes or is not linear; `DeepCG` with learned
   directions.
 - Symmetric indefinite: `MINRES`. Not symmetric: `FGMRES` (robust, keeps its basis), `BiCGStab` (short recurrences).
-- Stationary iterations: `Richardson`, `JacobiIteration`, `GaussSeidel`, `SOR` (with `jacobi_radius`, `optimal_omega`, `sor_radius`),
+- Stationary iterations: `Richardson`, `JacobiIteration`, `GaussSeidel`, `SOR` (`jacobi_radius`, `optimal_omega`, `sor_radius`),
   `Chebyshev`.
 - `Refinement`: float64 accuracy from corrections in float32.
 - `AsLineax`: any of these as a solver of `lineax.linear_solve`.
