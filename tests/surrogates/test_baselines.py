@@ -163,7 +163,8 @@ def test_the_solver_refuses_what_it_cannot_continue(key):
     timed = sx.from_arrays({"u": np.ones((2, 4, N))}, grid=sx.Grid.unit(N, 1, "periodic"), times=np.arange(4))
     task = sx.Task.fit(timed, "u", "u", mode=sx.Autoregressive(1))
     uneven = sx.from_arrays({"u": np.ones((2, 4, N))}, grid=timed.grid, times=np.array([0, 1, 3, 4]))
-    timeless = sx.Task.fit(uneven, "u", "u", mode=sx.Autoregressive(1))
+    with pytest.warns(UserWarning, match="uneven"):
+        timeless = sx.Task.fit(uneven, "u", "u", mode=sx.Autoregressive(1))
     burgers = sx.problem("burgers", nu=sx.random.Uniform(0.02, 0.05))
     smoke = sx.problem("smoke", grid=(8, 8), buoyancy=sx.random.Uniform())
     for message, make in (
