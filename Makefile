@@ -25,9 +25,10 @@ PYTHON := $(call find_python,$(VERSIONS))
 endif
 BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
-# Files are compiled when they are first imported: few are.
+# Files are compiled when they are first imported (few are), and kept: without that every process compiles jax again.
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-compile
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
+unexport PYTHONDONTWRITEBYTECODE
 # XLA's TPU compiler is large and nothing else needs it.
 TPU := .venv-tpu
 

@@ -100,7 +100,7 @@ def contents(job: str, folder: Path) -> dict[str, np.ndarray]:
             "state"
         ]
     lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    metrics = {f"epoch {i}": np.array([x["epoch"], *x["loss"], *x["val_rel_l2"]]) for i, x in enumerate(lines)}
+    metrics = {f"epoch {i}": np.array([x["epoch"], *x["loss"], *x["val"]]) for i, x in enumerate(lines)}
     return metrics | {f"array {k}": np.asarray(v) for k, v in state.items()}
 
 

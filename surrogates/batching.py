@@ -33,15 +33,15 @@ class Batch(eqx.Module):
 
 
 def batches(
-    data: Dataset, names: tuple[str, ...], batch_size: int, frames: int | None = None
+    data: Dataset, names: tuple[str, ...], batch_size: int, frames: int | None = None, start: int = 0
 ) -> Iterator[tuple[int, Batch]]:
     """Yield `(real, batch)` until every sample was seen once, in order.
 
     All batches have `batch_size` samples (all samples of a smaller dataset). The last one is filled up with repeated samples;
-    only its first `real` samples count. `names` are the arrays to read. `frames` cuts time-dependent arrays to their first
-    `frames` instants; None reads all.
+    only its first `real` samples count. `names` are the arrays to read. `frames` cuts time-dependent arrays to `frames`
+    instants from number `start` on; None reads all.
     """
-    instants = None if frames is None else range(frames)
+    instants = None if frames is None else range(start, start + frames)
     for start in range(0, len(data), batch_size):
         positions = np.arange(start, min(start + batch_size, len(data)))
         filled = np.resize(positions, min(batch_size, len(data)))

@@ -8,13 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.arguments import kind
 from ..core.domains import PointCloud
 from ..datasets.dataset import Dataset
+from ..solvers.kernels.interpolate import apply_along_axes
 from .batching import Batch, batches
+from .resampling import interpolation
 from .rollout import forecast
 from .saving import load
-from .surrogate import AbstractSurrogate
-from .synthetic_data import synthetic_dataset
+from .surrogate import AbstractSurrogate, about_origin
+from .synthetic_data import relative_dataset, synthetic_dataset
+from .trainable import AbstractTrainable, trainable
 from .training.result import FitResult, members_of
 
 
@@ -24,15 +28,18 @@ def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | No
     The checks are:
 
     - Every target is predicted with the right shape and finite values, for a batch and for one sample under jit.
-    - A sample has the same prediction alone and in a batch, and the same every time.
+    - A sample has the same prediction alone, in a batch and in a batch of 33, and the same every time.
     - `needs_input`: different samples have different predictions. Without the flag, changed inputs do not change the prediction.
-    - `differentiable`: the gradient with respect to an input field is finite and agrees with finite differences.
-    - `resolution_free`: it predicts on a finer grid.
+    - `differentiable`: the gradients with respect to every input field and every parameter are finite and agree with finite
+      differences.
+    - `resolution_free`: the prediction on a finer grid has its shape, and is closer to the interpolated prediction on the grid of
+      the task than to other fields: to its mean, its transpose and the prediction of another sample.
     - `any_points`: the prediction at single points equals the prediction at all points, there.
     - `autoregressive`: it rolls out, and the first frames are those of `predict`.
     - `has_std`: the standard deviation has the shapes of the prediction, is finite and not negative, and depends on the input.
     - `has_samples`: draws have the shapes of the prediction, are finite, differ, and depend on the key and the sample only.
     - `savable`: a saved and loaded surrogate predicts the same numbers bit for bit.
+    - Every trained array of a network surrogate has a gradient: the prediction depends on it.
 
     A named check is skipped only if `surrogate.capabilities` lacks the flag.
 
@@ -41,17 +48,22 @@ def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | No
     - `surrogate`: a surrogate or a result of `fit`, of which the first seed is checked.
     - `data`: samples to check on, two or more; by default synthetic ones (`synthetic_dataset`).
 
-    **Raises:** `AssertionError` that names the first broken part of the contract.
+    **Raises:** `AssertionError` that names the first broken part of the contract; `TypeError` for anything but a surrogate.
     """
     surrogate = members_of(surrogate)[0]
+    kind("check_surrogate", "surrogate", surrogate, AbstractSurrogate, "pass a surrogate or a result of fit")
+    kind("check_surrogate", "data", data, (Dataset, type(None)), "pass a dataset with the inputs of the task")
+    data = synthetic_dataset(surrogate.task) if data is None else data
+    if about_origin(surrogate).task.origins != surrogate.task.origins:
+        # Single precision does not resolve the physical values; the surrogate is the same about its origin.
+        data, surrogate = relative_dataset(surrogate.task, data), about_origin(surrogate)
     task, can = surrogate.task, surrogate.capabilities
-    data = synthetic_dataset(task) if data is None else data
     n = min(4, len(data))
     assert n >= 2, "check_surrogate needs at least two samples"
     samples = data.select(slice(0, n))
     history = task.mode.history if task.mode.ahead else None
     batch = jax.tree.map(jnp.asarray, next(batches(samples, task.input_names(), n, history))[1])
-    one = jax.tree.map(lambda x: x[0], batch.fields)
+    one, other = (jax.tree.map(lambda x, i=i: x[i], batch.fields) for i in (0, 1))
 
     predicted = surrogate.predict(samples)
     assert set(predicted) == set(task.targets), f"predicted {set(predicted)}, the task asks for {set(task.targets)}"
@@ -63,13 +75,14 @@ def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | No
         assert np.isfinite(predicted[name]).all(), f"{name}: the prediction is not finite"
     single = samples.select(slice(0, 1))
     _same(surrogate.predict(single), {k: v[:1] for k, v in predicted.items()}, "alone and in a batch")
+    many = samples.select(np.arange(33) % n)
+    _same(surrogate.predict(many), {k: v[np.arange(33) % n] for k, v in predicted.items()}, "in a batch of 33")
     call = eqx.filter_jit(lambda surrogate, fields, at=None: surrogate(fields, at))
     _same(call(surrogate, one), {k: v[0] for k, v in predicted.items()}, "called directly and by predict")
     _same(surrogate.predict(samples), predicted, "predicting twice", exact=True)
 
-    inputs = [k for k in task.inputs if k in one]
+    inputs = [k for k in task.inputs + task.parameters if k in one]
     if can.needs_input:
-        other = jax.tree.map(lambda x: x[1], batch.fields)
         pairs = zip(_leaves(call(surrogate, one)), _leaves(call(surrogate, other)), strict=True)
         assert any(not np.allclose(a, b) for a, b in pairs), (
             "needs_input: two different samples give the same prediction"
@@ -77,10 +90,11 @@ def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | No
     elif inputs:
         changed = {k: v + 1 if k in inputs else v for k, v in one.items()}
         _same(call(surrogate, one), call(surrogate, changed), "needs_input is False but the input matters")
-    if can.differentiable and inputs:
-        _check_gradient(surrogate, one, inputs[0])
+    if can.differentiable:
+        for name in inputs:
+            _check_gradient(surrogate, one, name)
     if can.resolution_free:
-        _check_resolution(surrogate, one, call)
+        _check_resolution(surrogate, one, other, call)
     if can.any_points:
         _check_points(surrogate, one, call)
     if can.autoregressive:
@@ -91,6 +105,8 @@ def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | No
         _check_samples(surrogate, samples, predicted)
     if can.savable:
         _check_saved(surrogate, samples, predicted)
+    if isinstance(surrogate, AbstractTrainable):
+        _check_all_parts_are_used(surrogate, batch)
 
 
 def _expected_shape(task, shape: tuple[int, ...], timed: bool) -> tuple[int, ...]:
@@ -102,13 +118,17 @@ def _expected_shape(task, shape: tuple[int, ...], timed: bool) -> tuple[int, ...
 
 
 def _check_gradient(surrogate, one, name):
+    """Compare the derivative along a direction in which every part of the gradient shows with finite differences."""
+    masked = _mask_of(surrogate.task, name, one)
+
     def energy(x):
         return sum(jnp.sum(v.astype(jnp.float32) ** 2) for v in _leaves(surrogate({**one, name: x})))
 
-    x = one[name].astype(jnp.float32)
+    x = jnp.where(masked > 0, one[name].astype(jnp.float32), 0)
     run = jax.jit(energy)
     gradient = jax.jit(jax.grad(energy))(x)
     assert np.isfinite(gradient).all(), f"the gradient with respect to {name} is not finite"
+    gradient = gradient * masked
     # The direction combines the gradient and the field: a missing part of the gradient shows along the field only.
     scale = float(jnp.linalg.norm(x)) or 1.0
     along = float(jnp.linalg.norm(gradient))
@@ -116,23 +136,56 @@ def _check_gradient(surrogate, one, name):
     direction = gradient / (along or 1.0) + field
     direction /= jnp.linalg.norm(direction)
     slope = float(jnp.vdot(gradient, direction))
-    unit = abs(slope) or float(run(x)) / scale or 1.0
     estimates = [float(run(x + h * scale * direction) - run(x - h * scale * direction)) / (2 * h * scale)
                  for h in (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)]  # fmt: skip
-    # The best step size in float32 is not known in advance, so the closest of several estimates decides.
-    error = min(abs(e - slope) for e in estimates) / unit
-    assert error < 0.05, f"the gradient with respect to {name} is {slope:.4g}, finite differences say {estimates}"
+    # The best step size in float32 is not known in advance, so the closest of several estimates decides. Slopes below the
+    # rounding of the energy cannot be measured.
+    noise = 1e-5 * float(run(x)) / (1e-1 * scale)
+    error = min(abs(e - slope) for e in estimates)
+    assert error < 0.05 * abs(slope) + noise, (
+        f"the gradient with respect to {name} is {slope:.4g}, finite differences say {estimates}"
+    )
 
 
-def _check_resolution(surrogate, one, call):
+def _mask_of(task, name, one) -> np.ndarray | float:
+    """1 at the real points of a field and 0 at padded ones, in the shape of its values."""
+    spec = task.spec(name)
+    if spec.role != "field":
+        return 1.0
+    mask = dict(task.domains)[spec.domain].sites(one).mask
+    if mask is None or dict(task.domains)[spec.domain].fixed:
+        return 1.0
+    mask = np.asarray(mask, np.float32)
+    return np.broadcast_to(mask[(..., *(None,) * len(spec.components))], one[name].shape)
+
+
+def _check_resolution(surrogate, one, other, call):
     task = surrogate.task
     grid = task.domain.as_grid("resolution_free")
     shape = tuple(2 * n - 1 if layout == "nodes" else 2 * n for n, layout in zip(grid.shape, grid.layouts, strict=True))
     finer, first = grid.at_shape(shape), 0 if task.mode.single else 1
-    for name, value in call(surrogate, one, finer).items():
+    matrices = interpolation(grid, finer)
+    fine, coarse, others = call(surrogate, one, finer), call(surrogate, one), call(surrogate, other)
+    for name, value in fine.items():
         space = value.shape[first : first + grid.ndim]
         assert space == shape, f"resolution_free: {name} at {finer} has shape {value.shape}"
         assert np.isfinite(value).all(), f"resolution_free: {name} at {finer} is not finite"
+        expected, another = (
+            np.asarray(apply_along_axes(jnp.asarray(v[name]), matrices, first)) for v in (coarse, others)
+        )
+        axes = tuple(range(first, first + grid.ndim))
+        wrong = {"its mean": np.broadcast_to(expected.mean(axes, keepdims=True), expected.shape)}
+        if grid.ndim > 1 and shape[0] == shape[1]:
+            wrong["its transpose"] = np.swapaxes(expected, first, first + 1)
+        if surrogate.capabilities.needs_input:
+            wrong["the prediction of another sample"] = another
+        distance = np.linalg.norm(np.asarray(value) - expected)
+        for what, field in wrong.items():
+            apart = np.linalg.norm(field - expected)
+            if apart > 1e-3 * np.linalg.norm(expected):  # else the two are the same, as for a constant prediction
+                assert distance < max(np.linalg.norm(np.asarray(value) - field), 0.1 * apart), (
+                    f"resolution_free: {name} at {finer} is nearer to {what} than to the prediction at {grid}"
+                )
 
 
 def _check_points(surrogate, one, call):
@@ -198,6 +251,24 @@ def _check_saved(surrogate, samples, predicted):
         like = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x, surrogate)
         again = load(path, like=None if surrogate.capabilities.self_contained else like)
     _same(again.predict(samples), predicted, "before and after saving", exact=True)
+
+
+def _check_all_parts_are_used(surrogate, batch):
+    """Every trained array changes the prediction; an array of zeros may hide another one, so the arrays are moved off zero."""
+    trained, rest = eqx.partition(surrogate, trainable(surrogate))
+    moved = jax.tree.map(
+        lambda x: x + 0.05 * jnp.cos(jnp.arange(x.size, dtype=jnp.float32)).reshape(x.shape).astype(x.dtype), trained
+    )
+
+    @jax.jit
+    def gradient(params):
+        def energy(params):
+            return sum(jnp.sum(v.astype(jnp.float32) ** 2) for v in _leaves(eqx.combine(params, rest).on_batch(batch)))
+
+        return jax.grad(energy)(params)
+
+    for path, value in jax.tree_util.tree_leaves_with_path(gradient(moved)):
+        assert np.any(np.asarray(value) != 0), f"the prediction does not depend on {jax.tree_util.keystr(path)}"
 
 
 def _leaves(tree):

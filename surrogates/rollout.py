@@ -91,19 +91,22 @@ def forecast(
     return joined if frames is None else joined[:, :frames]
 
 
-def rolled_out(surrogate: "AbstractSurrogate", data: Dataset, steps: int, batch_size: int = 64) -> Dataset:
-    """A dataset of `steps` predicted frames of every trajectory; see `AbstractSurrogate.rollout`."""
-    task = surrogate.task
+def rolled_out(model: "AbstractSurrogate", task: Task, data: Dataset, steps: int, batch_size: int = 64) -> Dataset:
+    """A dataset of `steps` predicted frames of every trajectory; see `AbstractSurrogate.rollout`.
+
+    `task` is that of physical values; `model` may work with values relative to its origins.
+    """
     task.check(data, targets=False)
-    if steps < 1:
-        raise ValueError(f"rollout: steps={steps}; expected 1 or more")
+    moved = model.task.origins != task.origins
 
     def run(batch: Batch) -> dict[str, Array]:
-        return split_frames(task, forecast(surrogate, batch, steps))
+        batch = Batch(task.relative(batch.fields), batch.numbers) if moved else batch
+        return split_frames(task, forecast(model, batch, steps))
 
     calls = -(-steps // task.mode.ahead)
     needed = task.mode.history + (calls - 1) * task.mode.ahead
     frames = over_batches(run, data, task.input_names(), batch_size, needed)
+    frames = task.absolute(frames) if moved else frames
     times = np.asarray(data.times)
     if task.dt is None:
         raise ValueError(f"rollout: {task!r} knows no time step, because the training data have uneven instants")

@@ -11,13 +11,15 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from ..core.arguments import checked, count, random_key
 from ..datasets.dataset import Dataset
 from . import saving
 from .batching import Batch, over_batches
+from .given_data import Given, given_data
 from .parameter_range import ParameterRange
 from .rollout import rolled_out
 from .task.task import Fields, Place, Task
-from .trainable import count_parameters
+from .trainable import AbstractTrainable, count_parameters
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class AbstractSurrogate(eqx.Module):
             return self.call_batch(batch, at)
         return jax.vmap(lambda fields, _: self(fields, at))(batch.fields, batch.numbers)
 
-    def predict(self, data: Dataset, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
+    @checked
+    def predict(self, data: Given, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """Predict the targets of all samples of a dataset, in physical units.
 
         An autoregressive surrogate predicts the frames that follow the first `history` frames of every trajectory; `rollout`
@@ -83,25 +86,30 @@ class AbstractSurrogate(eqx.Module):
 
         **Arguments:**
 
-        - `data`: a dataset with the task's inputs; it needs no targets.
+        - `data`: a dataset with the task's inputs, which needs no targets; or arrays by name, `{"a": a}` with `a`
+          `(sample, *space)`; or one array, if the task has one input; or the path of a file.
         - `at`: a grid or point cloud at which to predict; by default the points of the data.
         - `batch_size`: samples per compiled call; less needs less memory.
 
         **Returns:** NumPy arrays `(sample, [frames], *space, [component])` by name.
 
-        **Raises:** `KeyError` or `ValueError` for data that do not suit the task, saying what differs.
+        **Raises:** `TypeError` for other data; `KeyError` or `ValueError` for data that do not suit the task, saying what
+        differs.
         """
-        return _over(lambda batch, at: _predict(self, batch, at), self, data, at, batch_size)
+        return _over(_predict, self, data, at, batch_size)
 
-    def predict_std(self, data: Dataset, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
+    @checked
+    def predict_std(self, data: Given, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """The standard deviation of the prediction for all samples of a dataset, in the shapes and units of `predict`.
 
         **Raises:** `TypeError` for surrogates without `has_std`.
         """
-        return _over(lambda batch, at: _std(probabilistic(self), batch, at), self, data, at, batch_size)
+        probabilistic(self)
+        return _over(_std, self, data, at, batch_size, differences=True)
 
+    @checked
     def predict_samples(
-        self, data: Dataset, n: int, *, key: Array, at: Place | None = None, batch_size: int = 64
+        self, data: Given, n: int, *, key: Array, at: Place | None = None, batch_size: int = 64
     ) -> dict[str, np.ndarray]:
         """Draw `n` predictions for every sample of a dataset: arrays `(sample, n, [frames], *space, [component])` by name.
 
@@ -109,10 +117,16 @@ class AbstractSurrogate(eqx.Module):
 
         **Raises:** `TypeError` for surrogates without `has_samples`.
         """
-        return _over(lambda batch, at: _samples(generative(self), batch, n, key, at), self, data, at, batch_size)
+        generative(self)
+        n, key = count("predict_samples", "n", n), random_key("predict_samples", key)
+        return _over(lambda model, batch, at: _samples(model, batch, n, key, at), self, data, at, batch_size)
 
-    def rollout(self, data: Dataset, steps: int) -> Dataset:
+    @checked
+    def rollout(self, data: Given, steps: int) -> Dataset:
         """Predict `steps` frames after the first `history` frames of every trajectory, feeding predictions back as inputs.
+
+        `data` needs these frames only; other time-dependent inputs need frames for all steps. It is a dataset, or what else
+        `predict` takes.
 
         **Returns:** a dataset of the predicted targets, whose `times` continue those of the given frames.
 
@@ -121,8 +135,9 @@ class AbstractSurrogate(eqx.Module):
         """
         if not self.capabilities.autoregressive:
             raise ValueError(f"{type(self).__name__} is not autoregressive: its task has no history")
-        return rolled_out(self, data, steps)
+        return rolled_out(about_origin(self), self.task, given_data(self.task, data), count("rollout", "steps", steps))
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write the surrogate to one file, which `surrogax.load(path)` reads.
 
@@ -145,6 +160,17 @@ class AbstractBatchFirst(AbstractSurrogate):
     @abc.abstractmethod
     def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
         """Predict the targets of a batch, with a leading sample axis on every array."""
+
+
+class AbstractRelative(AbstractSurrogate):
+    """A surrogate that also works with values relative to the origins of its task (`Task.origins`).
+
+    `predict` then subtracts the origins in double precision.
+    """
+
+    @abc.abstractmethod
+    def about_origin(self) -> "AbstractRelative":
+        """This surrogate for relative values: a copy whose task has no origins."""
 
 
 class AbstractProbabilistic(AbstractSurrogate):
@@ -174,7 +200,10 @@ class AbstractInterval(AbstractSurrogate):
 
 
 class AbstractRanged(AbstractSurrogate):
-    """A surrogate that knows the range of its training parameters. `predict` warns of parameters outside this range."""
+    """A surrogate that knows the range of its training parameters. `predict` warns of parameters outside this range.
+
+    Surrogates that are trained by an optimiser need not derive from it: for them the range in their task counts.
+    """
 
     ranges: eqx.AbstractVar[ParameterRange]
 
@@ -191,6 +220,11 @@ def generative(surrogate: AbstractSurrogate) -> AbstractGenerative:
     if isinstance(surrogate, AbstractGenerative) and surrogate.capabilities.has_samples:
         return surrogate
     raise TypeError(f"{type(surrogate).__name__} draws no samples; see its `capabilities`")
+
+
+def about_origin(surrogate: AbstractSurrogate) -> AbstractSurrogate:
+    """The surrogate for values relative to the origins of its task, or itself if it works with physical values alone."""
+    return surrogate.about_origin() if isinstance(surrogate, AbstractRelative) else surrogate
 
 
 def output_place(task: Task, data: Dataset) -> Place | None:
@@ -223,14 +257,32 @@ def _samples(surrogate: AbstractGenerative, batch: Batch, n: int, key: Array, at
 
 
 def _over(
-    run: Callable, surrogate: AbstractSurrogate, data: Dataset, at: Place | None, batch_size: int
+    run: Callable,
+    surrogate: AbstractSurrogate,
+    data: Given,
+    at: Place | None,
+    batch_size: int,
+    differences: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Check the data, warn of parameters outside the training range, and apply `run(batch, at)` to all samples."""
-    task = surrogate.task
+    """Check the data, warn of parameters outside the training range, and apply `run(surrogate, batch, at)` to all samples.
+
+    `differences` says whether the results are differences of values, which have no origin."""
+    task, batch_size = surrogate.task, count("predict", "batch_size", batch_size)
+    data = given_data(task, data)
     task.check(data, targets=False)
-    if isinstance(surrogate, AbstractRanged):
+    task.check_place(at)
+    ranges = task.ranges if isinstance(surrogate, AbstractTrainable) else None
+    ranges = surrogate.ranges if isinstance(surrogate, AbstractRanged) else ranges
+    if ranges is not None:
         parameters = {name: data[name] for name in task.parameters}
-        surrogate.ranges.warn_outside(parameters, "the prediction extrapolates")
+        ranges.warn_outside(parameters, "the prediction extrapolates")
     at = output_place(task, data) if at is None else at
     frames = task.mode.history if task.mode.ahead else None
-    return over_batches(lambda batch: run(batch, at), data, task.input_names(), batch_size, frames)
+    model = about_origin(surrogate)
+    moved = model.task.origins != task.origins
+
+    def one(batch: Batch):
+        return run(model, Batch(task.relative(batch.fields), batch.numbers) if moved else batch, at)
+
+    values = over_batches(one, data, task.input_names(), batch_size, frames)
+    return task.absolute(values) if moved and not differences else values

@@ -33,10 +33,17 @@ def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Datas
         domain = domains[spec.domain] if spec.role == "field" else None
         noise = _noise(domain, spec, n, frames if spec.time else None, jax.random.fold_in(key, i))
         values = np.asarray(task.normalizers[name].decode(noise))
-        arrays[name] = values if spec.components else values[..., 0]
-        specs[name] = replace(spec, dtype=str(values.dtype))
+        arrays[name] = task.absolute({name: values if spec.components else values[..., 0]})[name]
+        specs[name] = replace(spec, dtype=str(arrays[name].dtype))
     domains.setdefault("", domains[task.place])
     return Dataset.of(MemorySource(arrays, specs, domains, times, {}))
+
+
+def relative_dataset(task: Task, data: Dataset) -> Dataset:
+    """The dataset with the origins of the task subtracted from its values; see `Task.origins`."""
+    arrays = task.relative(data.read())
+    specs = {name: replace(spec, dtype=str(arrays[name].dtype)) for name, spec in data.fields.items()}
+    return Dataset.of(MemorySource(arrays, specs, data.domains, data.times, {}), data.problem)
 
 
 def _noise(domain: AbstractDomain | None, spec: FieldSpec, n: int, frames: int | None, key: Array):

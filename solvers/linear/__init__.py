@@ -6,7 +6,8 @@
 
 `solve` has derivatives of any order by the implicit function theorem and works under `jit`, `vmap` and `grad`. It returns a
 `Solution`: the `value` x, and `Stats` with the `Status` (converged, max_steps, stagnated, breakdown, non_finite; in words by
-`status_message`), the number of iterations, the norm of the true residual and, if asked for, its history.
+`status_message`), the number of iterations, the norm of the true residual, that of b and, if asked for, the history. Where the
+tolerance is out of reach `value` is the best x on the way. Singular symmetric systems take `nullspace=`.
 
 **Operators** hold one system; batch them by `vmap`. Every real operator of lineax works too.
 
@@ -22,7 +23,7 @@
   directions.
 - Symmetric indefinite: `MINRES`. Not symmetric: `FGMRES` (robust, keeps its basis), `BiCGStab` (short recurrences).
 - `SparseLU`: direct, for `Sparse`, on the host.
-- Stationary iterations: `Richardson`, `JacobiIteration`, `GaussSeidel`, `SOR` (with `optimal_omega`, `sor_radius`),
+- Stationary iterations: `Richardson`, `JacobiIteration`, `GaussSeidel`, `SOR` (`jacobi_radius`, `optimal_omega`, `sor_radius`),
   `Chebyshev`.
 - `Refinement`: float64 accuracy from corrections in float32.
 - `AsLineax`: any of these as a solver of `lineax.linear_solve`.
@@ -83,6 +84,7 @@ from .stationary.gauss_seidel import GaussSeidel as GaussSeidel
 from .stationary.jacobi_iteration import JacobiIteration as JacobiIteration
 from .stationary.richardson import Richardson as Richardson
 from .stationary.sor import SOR as SOR
+from .stationary.sor_spectral_radius import jacobi_radius as jacobi_radius
 from .stationary.sor_spectral_radius import optimal_omega as optimal_omega
 from .stationary.sor_spectral_radius import sor_radius as sor_radius
 from .tuning.bandits import AbstractPolicy as AbstractPolicy

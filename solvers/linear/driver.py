@@ -56,10 +56,12 @@ class Recurrence(NamedTuple):
 
 
 class Running(NamedTuple):
-    """A recurrence that was looked at: its state, the |r| it claims, and whether it has to start again."""
+    """A recurrence that was looked at: its state, the |r| it claims, the count of steps when it began, whether it must start
+    again."""
 
     state: Any
     size: Array
+    begun: Array
     restart: Array
 
 
@@ -140,10 +142,10 @@ def iterate(
     """
     tolerance = tolerance.astype(b.dtype)
 
-    def next_look(count):
+    def next_look(count, begun):
         if not recurrence.keeps_best:
             return method.max_steps
-        return jnp.minimum(count + jnp.clip(count, recurrence.first_look, LOOK), method.max_steps)
+        return jnp.minimum(count + jnp.clip(count - begun, recurrence.first_look, LOOK), method.max_steps)
 
     def unfinished(steps: Steps):
         return (steps.status == RUNNING) & (steps.count < steps.limit) & (steps.size > steps.target)
@@ -174,9 +176,9 @@ def iterate(
             lambda: _like((kept.state, kept.size), recurrence.start(progress.x, progress.r, kept.state)),
             lambda: (kept.state, kept.size),
         )
-        running = jnp.asarray(RUNNING)
+        running, begun = jnp.asarray(RUNNING), jnp.where(kept.restart, progress.steps, kept.begun)
         first = Steps(
-            state, size, progress.target, progress.steps, next_look(progress.steps), running, progress.history
+            state, size, progress.target, progress.steps, next_look(progress.steps, begun), running, progress.history
         )
         steps = jax.lax.while_loop(go_on, advance, first)
         claimed = steps.size <= steps.target
@@ -196,11 +198,11 @@ def iterate(
             fallbacks=progress.fallbacks + replaced(steps.state) - replaced(state),
             claimed=claimed,
             back=recurrence.monotone | deflated,
-            running=Running(steps.state, steps.size, claimed | paused | deflated),
+            running=Running(steps.state, steps.size, begun, claimed | paused | deflated),
         )
 
     history = _empty_history(method, record, b.dtype)
-    running = Running(*_nothing(recurrence, x0), jnp.asarray(True))
+    running = Running(*_nothing(recurrence, x0), jnp.asarray(0), jnp.asarray(True))
     end = _attempts(method, operator, b, x0, tolerance, sweep, history, recurrence, running)
     fallbacks = None if recurrence.fallbacks is None else end.fallbacks
     return end.best_x, Stats(end.status, end.iterations, end.best, end.history if record else None, fallbacks)
@@ -277,7 +279,7 @@ def _attempts(
             better = (size < progress.best) | (finite & made.claimed & trusts_claims)
         best_x, best = jnp.where(better, made.x, progress.best_x), jnp.where(better, size, progress.best)
 
-        x, running, ended = made.x, made.running, jnp.asarray(True)
+        x, running, ended, lost = made.x, made.running, jnp.asarray(True), jnp.asarray(False)
         if running is not None:
             lost = monotone & ~better & (size > 2 * running.size)
             ended = running.restart | lost
@@ -287,7 +289,8 @@ def _attempts(
             r = jax.lax.cond(back, lambda: b - operator.mv(best_x), lambda: r)
 
         status = jnp.where(made.steps >= method.max_steps, Status.max_steps, RUNNING)
-        status = jnp.where(ended & (best > made.required * progress.reference), made.failure, status)
+        required = jnp.where(lost, 0.999, made.required)
+        status = jnp.where(ended & (best > required * progress.reference), made.failure, status)
         status = jnp.where(finite, status, Status.non_finite)
         status = jnp.where(made.status < 0, status, made.status)
         status = jnp.where(best <= tolerance, Status.converged, status).astype(jnp.int32)

@@ -78,11 +78,11 @@ def solve(
             f"solve: {type(method).__name__} needs a symmetric operator, {type(operator).__name__} is not; use FGMRES() or "
             "BiCGStab(), or, if the matrix is symmetric, lineax.TaggedLinearOperator(operator, lineax.symmetric_tag)"
         )
-    _warn_below_rounding(method, b.dtype)
     basis = None if nullspace is None else _null_basis(nullspace, operator, symmetric)
     value, stats = _solve(
         operator, b, bound_on_host(method, operator), x0, basis, adjoint_rtol, symmetric, keep_inexact_gradients
     )
+    _warn_below_rounding(method, b.dtype)
     return Solution(value, stats, method.describe())
 
 

@@ -11,11 +11,22 @@ from ...core.domains import Layout
 
 @dataclass(frozen=True)
 class Dihedral:
-    """The eight symmetries of a square: reflections of both axes and their exchange, acting on scalar fields.
+    """The eight symmetries of a square: reflections of both axes and their exchange.
 
     An element is three booleans `(flip_x, flip_y, swap)`; `transform` applies the swap last. Valid where domain, grid,
     boundary conditions and every fixed coefficient have the symmetry.
+
+    **Arguments:**
+
+    - `vectors`: names of the fields and parameters whose two components are those of a vector, such as a velocity. They turn with
+      the square.
+    - `scalars`: names of the fields and parameters with components of which each is a scalar, such as concentrations.
+
+    Scalar fields need not be named.
     """
+
+    vectors: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
 
     order = 8
 
@@ -39,3 +50,9 @@ class Dihedral:
         field = jnp.where(flip_x, jnp.roll(field[::-1], shift, 0), field)
         field = jnp.where(flip_y, jnp.roll(field[:, ::-1], shift, 1), field)
         return jnp.where(swap, jnp.swapaxes(field, 0, 1), field)
+
+    def turn(self, element: Bool[Array, "3"], values: Float[Array, "*any 2"]) -> Float[Array, "*any 2"]:
+        """The components of vectors seen after the symmetry `element`; the points stay where they are."""
+        flip_x, flip_y, swap = element
+        values = values * jnp.where(jnp.stack([flip_x, flip_y]), -1, 1).astype(values.dtype)
+        return jnp.where(swap, values[..., ::-1], values)

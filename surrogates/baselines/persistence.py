@@ -3,14 +3,15 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ...core.arguments import check_fields
 from ...core.storage import register
 from ..resampling import resample
-from ..surrogate import AbstractSurrogate, Capabilities
+from ..surrogate import AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 
 
 @register("Persistence")
-class Persistence(AbstractSurrogate):
+class Persistence(AbstractRelative):
     """Predicts that the next frames equal the last given one. It needs no `fit`: `Persistence(task)`.
 
     **Raises:** `ValueError` for a task that is not autoregressive.
@@ -23,6 +24,7 @@ class Persistence(AbstractSurrogate):
         return Capabilities(resolution_free=self.task.domain.fixed, autoregressive=True)
 
     def __check_init__(self):
+        check_fields(self)
         if not self.task.mode.rolls_out:
             raise ValueError(f"Persistence needs an autoregressive task, not {self.task!r}")
 
@@ -31,3 +33,6 @@ class Persistence(AbstractSurrogate):
         last = {name: jnp.asarray(fields[name])[self.task.mode.history - 1] for name in self.task.targets}
         frames = max(self.task.mode.ahead, 1)
         return {name: self.task.mode.named(jnp.stack([x] * frames)) for name, x in last.items()}
+
+    def about_origin(self) -> "Persistence":
+        return Persistence(self.task.about_origin())

@@ -18,6 +18,9 @@ from ..unsolved import warn_of_unsolved
 class SolverSurrogate(AbstractBatchFirst):
     """Predicts by the problem's own solver, on a grid of its own. Inputs are interpolated to this grid, the solution back.
 
+    A grid finer than that of the data does not help where inputs jump: between two points the solver cannot know where, and
+    interpolated jumps are worse than those of the data (Darcy given at 29²: 1.4 % on 29², 1.7 % on 57², 2.1 % on 113²).
+
     With a coarse grid and a loose tolerance it is the classical competitor of a surrogate at equal error. For an autoregressive
     task, `Problem.step` advances the last given frame by the task's time step, once per predicted frame. It holds functions and
     cannot be saved. `predict`, `rollout` and `evaluate` warn of samples that the solver did not solve to `rtol`; of one sample,

@@ -1,7 +1,7 @@
 """`evaluate` compares surrogates, baselines and solvers in one table."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.arguments import checked, count, kind, random_key
 from ...core.domains import AbstractDomain
+from ...core.precision import in_double
 from ...datasets.dataset import Dataset
 from ..batching import Batch, batches
 from ..rollout import forecast as predicted_frames
-from ..surrogate import AbstractSurrogate, generative, output_place, probabilistic
+from ..surrogate import AbstractSurrogate, about_origin, generative, output_place, probabilistic
 from ..task.task import Place, Task
 from ..training.result import members_of
 from .forecast import AbstractForecast, GaussianForecast, PointForecast, SampleForecast
@@ -25,11 +27,12 @@ _BATCH = 64
 _REPEATS = 5
 
 
+@checked
 def evaluate(
     surrogates: Mapping[str, Any] | Any,
     datasets: Mapping[str, Dataset] | Dataset,
     *,
-    metrics: Iterable[str] = ("rel_l2",),
+    metrics: str | Sequence[str] = ("rel_l2",),
     rollout: int | None = None,
     samples: int = 32,
     key: Array | None = None,
@@ -43,8 +46,11 @@ def evaluate(
 
     The table has one row per surrogate, seed, dataset, field, metric and predicted frame. A row holds the mean of the metric over
     the samples (in physical units) and its standard error; the milliseconds per sample, at batch size 1 and in full batches,
-    after compilation; the number of parameters; and the error of the labels, if the dataset knows it. Frames that are given to a
-    surrogate do not count in its error.
+    after compilation; the number of parameters; and the error of the labels, if the dataset knows it. Metrics are computed in
+    float64 (in float32 on TPUs).
+
+    Of a trajectory, one prediction is made from every start that has frames before and after it, and the metric is averaged
+    over the starts; with `rollout` the one start is the beginning. Frames that are given to a surrogate do not count.
 
     A surrogate that cannot predict at the resolution of a dataset gets no row for it, and a metric that a surrogate cannot serve
     is left out; `Table.missing` lists both.
@@ -56,7 +62,7 @@ def evaluate(
     - `metrics`: names of metrics. "rel_l2" (the default), "rel_h1", "rmse", "max_error", "vrmse" and "rel_l2_unweighted" serve
       every surrogate; "crps", "coverage_90" and "spread" need one with `std` or `samples`. `metrics.register_metric` adds others.
     - `rollout`: number of frames to predict from the start of every trajectory, feeding predictions back, with one row per frame.
-      It needs autoregressive surrogates. By default one prediction is made.
+      It needs autoregressive surrogates. By default single predictions are measured.
     - `samples`: number of draws per test sample, for surrogates that draw samples and metrics that need them; `key` is the random
       key of the draws.
     - `timing`: whether to measure times.
@@ -64,19 +70,32 @@ def evaluate(
 
     **Raises:** `ValueError` for an unknown metric, for trajectories that are too short, and for data that do not suit a task.
     """
-    surrogates = surrogates if isinstance(surrogates, Mapping) else {type(surrogates).__name__: surrogates}
+    surrogates = (
+        surrogates if isinstance(surrogates, Mapping) else {type(members_of(surrogates)[0]).__name__: surrogates}
+    )
     datasets = datasets if isinstance(datasets, Mapping) else {"test": datasets}
     metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    for name, surrogate in surrogates.items():
+        for member in members_of(surrogate):
+            kind(
+                "evaluate",
+                str(name),
+                member,
+                AbstractSurrogate,
+                'pass surrogates or results of fit by name, {"FNO": fno}',
+            )
+    for name, data in datasets.items():
+        kind("evaluate", str(name), data, Dataset, "pass datasets, for example from_arrays(…), or a dict of them")
+    if not metrics or not surrogates or not datasets:
+        raise ValueError("evaluate needs at least one surrogate, one dataset and one metric")
     unknown = [m for m in metrics if m not in known_metrics()]
     if unknown:
         raise ValueError(f"evaluate: unknown metrics {unknown}; known: {known_metrics()}")
-    if rollout is not None and rollout < 1:
-        raise ValueError(f"evaluate(rollout={rollout}): expected a number of frames, 1 or more")
-    if batch_size < 1:
-        raise ValueError(f"evaluate(batch_size={batch_size}): expected 1 or more")
+    rollout = None if rollout is None else count("evaluate", "rollout", rollout)
+    batch_size, samples = count("evaluate", "batch_size", batch_size), count("evaluate", "samples", samples, least=2)
     if empty := [name for name, data in datasets.items() if not len(data)]:
         raise ValueError(f"evaluate: the datasets {empty} hold no samples")
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else random_key("evaluate", key)
     rows, missing, errors = [], [], {}
     for data_name, data in datasets.items():
         for name, surrogate in surrogates.items():
@@ -92,7 +111,7 @@ def evaluate(
                 if not can:
                     continue
                 dt = member.task.dt
-                measured = _errors(member, data, can, rollout, batch_size, samples, key)
+                measured, starts = _errors(member, data, can, rollout, batch_size, samples, key)
                 times = _timing(member, data, batch_size) if timing and seed == 0 else (None, None)
                 for (field, metric), values in measured.items():
                     errors[name, seed, data_name, field, metric] = values
@@ -115,6 +134,9 @@ def evaluate(
                                 parameters=member.parameters,
                                 label_error=(data.attributes.get("label_error") or {}).get(field),
                                 time=None if dt is None else (step + (member.task.mode.history > 0)) * dt,
+                                rollout=rollout,
+                                starts=starts,
+                                given=member.task.mode.history,
                             )
                         )
     return Table(rows, missing, errors)
@@ -151,31 +173,42 @@ def _errors(
     batch_size: int,
     samples: int,
     key: Array,
-) -> dict[tuple[str, str], np.ndarray]:
-    """The metrics of all samples: arrays `(sample, frame)` by (label of the channel, metric)."""
+) -> tuple[dict[tuple[str, str], np.ndarray], int]:
+    """The metrics of all samples, averaged over the starts in a trajectory, and the number of starts.
+
+    The metrics are arrays `(sample, frame)` by (label of the channel, metric)."""
     task, mode = surrogate.task, surrogate.task.mode
     frames = rollout or mode.ahead
-    if mode.ahead and data.instants < mode.history + frames:
-        raise ValueError(f"rollout={rollout} needs {mode.history + frames} instants, the dataset has {data.instants}")
-    at, parts = output_place(task, data), []
+    window = mode.history + frames if mode.ahead else None
+    if window is not None and data.instants < window:
+        raise ValueError(f"rollout={rollout} needs {window} instants, the dataset has {data.instants}")
+    starts = 1 if window is None or rollout or not mode.slides else data.instants - window + 1
+    model = about_origin(surrogate)
+    moved = model.task.origins != task.origins
+    at, over_starts = output_place(task, data), []
     uncertain = any(find_metric(m).probabilistic for m in metrics)
-    for real, batch in batches(data, task.names(), batch_size, mode.history + frames if mode.ahead else None):
-        inputs = Batch({k: v for k, v in batch.fields.items() if k in task.input_names()}, batch.numbers)
-        inputs = _given(task, inputs)
-        if uncertain:
-            predicted = _uncertain(surrogate, inputs, samples, key, at)
-        else:
-            predicted = PointForecast(predicted_frames(surrogate, inputs, rollout, at))
-        values = _measure(metrics, predicted, task, batch.fields, frames, data.domains[task.place])
-        parts.append(jax.tree.map(lambda x, n=real: np.asarray(x[:n]), values))
-    values = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+    measure = _measure if jax.default_backend() == "tpu" else in_double(_measure)
+    for start in range(starts):
+        parts = []
+        for real, batch in batches(data, task.names(), batch_size, window, start):
+            inputs = {k: v for k, v in batch.fields.items() if k in task.input_names()}
+            inputs = _given(task, Batch(task.relative(inputs) if moved else inputs, batch.numbers))
+            if uncertain:
+                predicted = _uncertain(model, inputs, samples, key, at)
+            else:
+                predicted = PointForecast(predicted_frames(model, inputs, rollout, at))
+            predicted = predicted.shifted(task.target_origins) if moved else predicted
+            values = measure(metrics, predicted, task, batch.fields, frames, data.domains[task.place])
+            parts.append(jax.tree.map(lambda x, n=real: np.asarray(x[:n], np.float64), values))
+        over_starts.append(jax.tree.map(lambda *xs: np.concatenate(xs), *parts))
+    values = jax.tree.map(lambda *xs: sum(xs[1:], xs[0]) / starts, *over_starts)
     for m in metrics:
         if values[m].shape[2:] != (len(task.labels),):
             raise ValueError(
                 f"the metric {m!r} returned shape {values[m].shape[2:]} for {len(task.labels)} channels; expected one value "
                 "per channel"
             )
-    return {(label, m): values[m][:, :, c] for c, label in enumerate(task.labels) for m in metrics}
+    return {(label, m): values[m][:, :, c] for c, label in enumerate(task.labels) for m in metrics}, starts
 
 
 def _given(task: Task, batch: Batch) -> Batch:
@@ -206,20 +239,21 @@ def _uncertain(surrogate, batch: Batch, n: int, key: Array, at: Place | None) ->
 def _measure(
     metrics: tuple[str, ...], predicted: AbstractForecast, task: Task, truth, frames: int, domain: AbstractDomain
 ) -> dict[str, Float[Array, "sample frame c"]]:
-    """The values of a batch by metric. One compiled program serves all surrogates on a dataset."""
+    """The values of a batch by metric, in the widest precision. One compiled program serves all surrogates on a dataset."""
+    real = jnp.result_type(float)
 
     def one(forecast, fields):
         reference = jnp.concatenate([_reference(task, n, fields[n], frames) for n in task.targets], -1)
-        weights = jnp.asarray(domain.sites(fields).weights, jnp.float32)
+        weights = jnp.asarray(domain.sites(fields).weights, real)
         every = jax.vmap(lambda u, v: {m: find_metric(m).function(u, v, weights, domain) for m in metrics})
-        return every(jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), forecast), reference)
+        return every(jax.tree.map(lambda x: jnp.asarray(x, real), forecast), reference)
 
     return jax.vmap(one)(predicted, truth)
 
 
 def _reference(task: Task, name: str, values, frames: int) -> Float[Array, "frames *space c"]:
     """The true frames of one target of one sample, with channels."""
-    values, spec = jnp.asarray(values, jnp.float32), task.spec(name)
+    values, spec = jnp.asarray(values, jnp.result_type(float)), task.spec(name)
     values = values[task.mode.history : task.mode.history + frames] if spec.time else values[None]
     return values if spec.components else values[..., None]
 

@@ -5,9 +5,12 @@ from typing import NoReturn
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import ndtri
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
+
+Values = Float[Array | np.ndarray, "..."]
 
 
 class AbstractForecast(eqx.Module):
@@ -16,7 +19,11 @@ class AbstractForecast(eqx.Module):
     **Fields:** `value` `(*space, c)`: the point estimate.
     """
 
-    value: eqx.AbstractVar[Float[Array, "..."]]
+    value: eqx.AbstractVar[Values]
+
+    @abc.abstractmethod
+    def shifted(self, by) -> "AbstractForecast":
+        """The forecast with `by` `(c,)` added to all values, as float64 NumPy arrays."""
 
     @abc.abstractmethod
     def crps(self, reference: Float[Array, "*space c"]) -> Float[Array, "*space c"]:
@@ -37,7 +44,10 @@ class AbstractForecast(eqx.Module):
 class PointForecast(AbstractForecast):
     """A value without uncertainty: `crps`, `interval` and `spread` raise `TypeError`."""
 
-    value: Float[Array, "..."]
+    value: Values
+
+    def shifted(self, by) -> "PointForecast":
+        return PointForecast(np.asarray(self.value) + by)
 
     def crps(self, reference) -> NoReturn:
         _no_uncertainty()
@@ -52,8 +62,11 @@ class PointForecast(AbstractForecast):
 class GaussianForecast(AbstractForecast):
     """A normal distribution at every point, with mean `value` and standard deviation `std`, both `(*space, c)`."""
 
-    value: Float[Array, "..."]
-    std: Float[Array, "..."]
+    value: Values
+    std: Values
+
+    def shifted(self, by) -> "GaussianForecast":
+        return GaussianForecast(np.asarray(self.value) + by, np.asarray(self.std, np.float64))
 
     def crps(self, reference):
         # Gneiting & Raftery 2007, eq. 21. Where the standard deviation is zero, the score is the absolute error.
@@ -73,8 +86,11 @@ class GaussianForecast(AbstractForecast):
 class SampleForecast(AbstractForecast):
     """`samples` `(n, *space, c)`, draws of a distribution, and `value` `(*space, c)`, the surrogate's own point estimate."""
 
-    value: Float[Array, "..."]
-    samples: Float[Array, "..."]
+    value: Values
+    samples: Values
+
+    def shifted(self, by) -> "SampleForecast":
+        return SampleForecast(np.asarray(self.value) + by, np.asarray(self.samples) + by)
 
     def crps(self, reference):
         """The unbiased estimate (Ferro 2014): (1/n) Σ|x_i − y| − 1/(2n(n−1)) Σ_ij |x_i − x_j|, by sorting."""

@@ -3,11 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ...core.arguments import checked
 from ...core.files import write_json
+
+_COSTS = {
+    "ms_per_sample": "ms per sample (full batch)",
+    "ms_per_sample_1": "ms per sample (batch of 1)",
+    "parameters": "parameters",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,9 @@ class Row:
     - `parameters`: number of trained or fitted real numbers.
     - `label_error`: error of the data themselves; None if unknown.
     - `time`: time from the last given frame to the predicted one; None without a time step.
+    - `rollout`: number of frames of the rollout; None for single predictions.
+    - `starts`: number of starts in each trajectory over which single predictions were averaged; 1 for steady data.
+    - `given`: number of frames that the surrogate is given; 0 for steady tasks.
     """
 
     surrogate: str
@@ -39,6 +49,16 @@ class Row:
     parameters: int
     label_error: float | None
     time: float | None = None
+    rollout: int | None = None
+    starts: int = 1
+    given: int = 0
+
+    @property
+    def title(self) -> str:
+        """The metric and, in time, whether it is of single predictions or of a rollout."""
+        if self.step is None and self.starts == 1:
+            return self.metric
+        return f"{self.metric}, {'one prediction' if self.rollout is None else f'rollout of {self.rollout}'}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,7 @@ class Table:
     missing: list[str] = field(default_factory=list)
     samples: Mapping[tuple, np.ndarray] = field(default_factory=dict, repr=False)
 
+    @checked
     def value(
         self, surrogate: str, dataset: str | None = None, metric: str = "rel_l2", field: str | None = None
     ) -> float:
@@ -80,7 +101,8 @@ class Table:
 
     def summary(self) -> list[dict]:
         """One dict per surrogate, dataset, field and metric, with the mean over samples, steps and seeds ("mean"), the standard
-        deviation over seeds ("std_seeds"), and times, sizes and label errors."""
+        deviation over seeds ("std_seeds"), the standard error of the mean over samples ("stderr", of the average over steps
+        and seeds of each sample; None for one sample), and times, sizes and label errors."""
         groups: dict[tuple, list[Row]] = {}
         for row in self.rows:
             groups.setdefault((row.surrogate, row.dataset, row.field, row.metric), []).append(row)
@@ -96,7 +118,8 @@ class Table:
                     "mean": float(np.mean(per_seed)),
                     "seeds": len(per_seed),
                     "std_seeds": float(np.std(per_seed, ddof=1)) if len(per_seed) > 1 else None,
-                    "stderr": rows[0].stderr,
+                    "stderr": self._stderr(surrogate, dataset, name, metric),
+                    "title": rows[0].title,
                     "ms_per_sample_1": rows[0].ms_per_sample_1,
                     "ms_per_sample": rows[0].ms_per_sample,
                     "parameters": rows[0].parameters,
@@ -105,13 +128,23 @@ class Table:
             )
         return records
 
+    def _stderr(self, surrogate: str, dataset: str, field: str, metric: str) -> float | None:
+        """The standard error over samples of the average over steps and seeds."""
+        wanted = (surrogate, dataset, field, metric)
+        found = [values.mean(1) for (s, _, d, f, m), values in self.samples.items() if (s, d, f, m) == wanted]
+        if not found or len(found[0]) < 2:
+            return None
+        with np.errstate(invalid="ignore"):  # a reference of zero gives infinite relative errors
+            return float(np.mean(found, 0).std(ddof=1) / np.sqrt(len(found[0])))
+
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Column heads and rows of a printed table: one row per surrogate, one column per dataset and metric, then times and
         size."""
         records = self.summary()
         columns = list(dict.fromkeys((r["dataset"], r["field"], r["metric"]) for r in records))
+        titles = {(r["dataset"], r["field"], r["metric"]): r["title"] for r in reversed(records)}
         one_field = len({c[1] for c in columns}) == 1
-        heads = [f"{m}{'' if one_field else f' {f}'} @ {d}" for d, f, m in columns]
+        heads = [f"{'' if one_field else f'{f}: '}{titles[d, f, m]} @ {d}" for d, f, m in columns]
         rows = []
         for name in dict.fromkeys(r["surrogate"] for r in records):
             mine = {(r["dataset"], r["field"], r["metric"]): r for r in records if r["surrogate"] == name}
@@ -122,12 +155,21 @@ class Table:
         return ["surrogate", *heads, "ms/sample, batch 1", "ms/sample, full batch", "parameters"], rows
 
     def notes(self) -> list[str]:
-        """Sentences to print below the table: the errors of the labels, and what was left out and why."""
+        """Sentences to print below the table.
+
+        They tell the errors of the labels, which surrogates are measured on different frames, and what was left out and why.
+        """
         labels = {(r.dataset, r.field): r.label_error for r in self.rows if r.label_error is not None}
         notes = []
         if labels:
             text = ", ".join(f"{_number(100 * v)} % ({f} @ {d})" for (d, f), v in labels.items())
             notes.append(f"Error of the labels themselves: {text}.")
+        given = {r.surrogate: r.given for r in self.rows}
+        if len(set(given.values())) > 1:
+            text = ", ".join(f"{name} {frames}" for name, frames in given.items())
+            notes.append(
+                f"Numbers of given frames: {text}. Errors are of the frames after these, and so of different frames."
+            )
         if self.missing:
             notes.append("Not run: " + "; ".join(self.missing) + ".")
         return notes
@@ -147,49 +189,75 @@ class Table:
         ]
         write_json(path, {"rows": rows, "missing": self.missing})
 
-    def pareto(self, x: str = "ms_per_sample", y: str = "rel_l2", dataset: str | None = None):
+    @checked
+    def pareto(self, x: str = "ms_per_sample", y: str = "rel_l2", dataset: str | None = None, field: str | None = None):
         """A matplotlib figure of error against cost, log-log, with the front of surrogates that no other one beats in both.
+
+        There is one panel per field.
 
         **Arguments:**
 
         - `x`: the cost: "ms_per_sample", "ms_per_sample_1" or "parameters".
         - `y`: the metric.
         - `dataset`: by default the first one that has such rows.
+        - `field`: by default all fields.
 
         **Raises:** `ValueError` if there is no such row.
         """
         import matplotlib.pyplot as plt
 
-        records = [r for r in self.summary() if r["metric"] == y and r.get(x) and dataset in (None, r["dataset"])]
+        if x not in ("ms_per_sample", "ms_per_sample_1", "parameters"):
+            raise ValueError(f"pareto(x={x!r}): expected 'ms_per_sample', 'ms_per_sample_1' or 'parameters'")
+        records = [r for r in self.summary() if r["metric"] == y and r[x]]
+        records = [r for r in records if dataset in (None, r["dataset"]) and field in (None, r["field"])]
         if not records:
             raise ValueError(
-                f"pareto: no row has x={x!r}, y={y!r} and dataset={dataset!r}; evaluate with timing=True and metrics=({y!r},)"
+                f"pareto: no row has x={x!r}, y={y!r}, dataset={dataset!r} and field={field!r}; evaluate with timing=True and "
+                f"metrics=({y!r},)"
             )
         dataset = dataset or records[0]["dataset"]
         records = sorted((r for r in records if r["dataset"] == dataset), key=lambda r: r[x])
-        figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
-        front, best = [], np.inf
-        for i, r in enumerate(records):
-            axes.loglog(r[x], r["mean"], "o")
-            below = i % 2  # labels of neighbours are written above and below their points in turn
-            axes.annotate(
-                r["surrogate"],
-                (r[x], r["mean"]),
-                xytext=(4, -10 if below else 4),
-                textcoords="offset points",
-                fontsize=8,
+        fields, colors = list(dict.fromkeys(r["field"] for r in records)), self.colors()
+        figure, panels = plt.subplots(
+            1, len(fields), figsize=(1 + 4 * len(fields), 3.5), squeeze=False, layout="constrained"
+        )
+        for axes, name in zip(panels[0], fields, strict=True):
+            front, best = [], np.inf
+            for i, r in enumerate(r for r in records if r["field"] == name):
+                axes.loglog(r[x], r["mean"], "o", color=colors[r["surrogate"]])
+                below = i % 2  # labels of neighbours are written above and below their points in turn
+                axes.annotate(
+                    r["surrogate"],
+                    (r[x], r["mean"]),
+                    xytext=(4, -10 if below else 4),
+                    textcoords="offset points",
+                    fontsize=8,
+                )
+                if r["mean"] < best:
+                    best = r["mean"]
+                    front.append((r[x], r["mean"]))
+            if front:  # no error is finite where the truth is zero
+                axes.step(*zip(*front, strict=True), where="post", color="0.7", zorder=0, label="front")
+            axes.margins(x=0.25, y=0.15)
+            axes.set(
+                xlabel=_COSTS[x],
+                ylabel=records[0]["title"],
+                title=dataset if len(fields) == 1 else f"{name} @ {dataset}",
             )
-            if r["mean"] < best:
-                best = r["mean"]
-                front.append((r[x], r["mean"]))
-        axes.step(*zip(*front, strict=True), where="post", color="0.7", zorder=0, label="front")
-        axes.margins(x=0.25, y=0.15)
-        axes.set(xlabel=f"{x.replace('_', ' ')} (full batch)" if x == "ms_per_sample" else x, ylabel=y, title=dataset)
-        axes.grid(alpha=0.3)
+            axes.grid(alpha=0.3)
         return figure
 
+    def colors(self) -> dict[str, Any]:
+        """A colour for every surrogate, the same in all figures of this table."""
+        import matplotlib.pyplot as plt
+
+        cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+        names = dict.fromkeys(r.surrogate for r in self.rows)
+        return {name: cycle[i % len(cycle)] for i, name in enumerate(names)}
+
+    @checked
     def plot(self, y: str = "rel_l2", x: Literal["t", "step"] = "t"):
-        """A matplotlib figure of a metric per predicted frame, one line per surrogate.
+        """A matplotlib figure of a metric per predicted frame: one panel per dataset and field, one line per surrogate.
 
         **Arguments:** `y`: the metric. `x`: "step" for the number of the frame, or "t" for the time since the last given frame
         (the number of the frame if the data have no time step).
@@ -204,17 +272,25 @@ class Table:
         if not rows:
             raise ValueError(f"plot: no row has a frame and y={y!r}; evaluate with rollout=… and metrics=({y!r},)")
         timed = x == "t" and all(r.time is not None for r in rows)
-        figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
-        for name in dict.fromkeys(r.surrogate for r in rows):
-            groups: dict[float, list[float]] = {}
-            for r in rows:
-                if r.surrogate == name and r.step is not None:
-                    groups.setdefault(r.time if timed and r.time is not None else r.step + 1, []).append(r.mean)
-            places = sorted(groups)
-            axes.semilogy(places, [np.mean(groups[place]) for place in places], label=name)
-        axes.set(xlabel="t" if timed else "step", ylabel=y)
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
+        shown, colors = list(dict.fromkeys((r.dataset, r.field) for r in rows)), self.colors()
+        figure, panels = plt.subplots(
+            1, len(shown), figsize=(1 + 4 * len(shown), 3), squeeze=False, layout="constrained"
+        )
+        for axes, (dataset, channel) in zip(panels[0], shown, strict=True):
+            here = [r for r in rows if (r.dataset, r.field) == (dataset, channel)]
+            for name in dict.fromkeys(r.surrogate for r in here):
+                groups: dict[float, list[float]] = {}
+                for r in here:
+                    if r.surrogate == name and r.step is not None:
+                        groups.setdefault(r.time if timed and r.time is not None else r.step + 1, []).append(r.mean)
+                places = sorted(groups)
+                means = [np.mean(groups[place]) for place in places]
+                axes.semilogy(places, means, "o-" if len(places) == 1 else "-", label=name, color=colors[name])
+            axes.set(xlabel="t" if timed else "step", ylabel=here[0].title)
+            if len(shown) > 1:
+                axes.set_title(f"{channel} @ {dataset}", fontsize=10)
+            axes.legend(frameon=False)
+            axes.grid(alpha=0.3)
         return figure
 
     def __str__(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...core.arguments import check_fields
 from ...core.domains import AbstractDomain
 from ...core.storage import register
 from ...datasets.source import FieldSpec
@@ -164,6 +165,7 @@ class Autoregressive(AbstractMode):
     increments: bool = False
 
     def __post_init__(self):
+        check_fields(self)
         if self.history < 1 or self.horizon < 1:
             raise ValueError(f"{self!r}: history and horizon must be 1 or more")
 
@@ -217,6 +219,7 @@ class SpaceTime(AbstractMode):
     history: int = 0
 
     def __post_init__(self):
+        check_fields(self)
         if self.frames < 2 or self.history < 0:
             raise ValueError(f"{self!r}: frames must be 2 or more and history 0 or more")
 

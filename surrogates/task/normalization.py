@@ -7,6 +7,9 @@ from jaxtyping import Array, Float
 
 from ...core.storage import register
 
+# Single precision resolves 6e-8 of a mean: a deviation that is this many times smaller is then known to 1e-4.
+_LARGE = 1e3
+
 
 @register("Normalizer")
 class Normalizer(eqx.Module):
@@ -44,8 +47,22 @@ class Moments:
         self.squares = self.squares + rows.var(0, dtype=np.float64) * len(rows) + step * (mean - self.mean) * len(rows)
 
     def normalizer(self) -> Normalizer:
-        """The normaliser of all values counted so far; a component that is constant gets the standard deviation 1."""
-        std = np.sqrt(self.squares / max(self.count, 1))
+        """The normaliser of all values counted so far, minus their `origin`. A constant component gets the standard deviation
+        1."""
+        std = np.where(self._constant, 1.0, self._std)
+        return Normalizer(jnp.asarray(self.mean - self.origin, jnp.float32), jnp.asarray(std, jnp.float32))
+
+    @property
+    def origin(self) -> np.ndarray:
+        """What to subtract from the values in double precision before they are rounded, per component: the mean, if it is so
+        large that single precision would not resolve the deviations from it; else 0."""
+        return np.where((np.abs(self.mean) > _LARGE * self._std) & ~self._constant, self.mean, 0.0)
+
+    @property
+    def _std(self) -> np.ndarray:
+        return np.sqrt(self.squares / max(self.count, 1))
+
+    @property
+    def _constant(self) -> np.ndarray:
         # Of a constant in double precision the deviation is rounding, far below what single precision resolves.
-        std = np.where(std > 1e-9 * np.abs(self.mean), std, 1.0)
-        return Normalizer(jnp.asarray(self.mean, jnp.float32), jnp.asarray(std, jnp.float32))
+        return self._std <= 1e-13 * np.abs(self.mean)

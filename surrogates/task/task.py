@@ -1,17 +1,22 @@
 """`Task`: the learning problem. It says what are inputs and targets, how time enters, and how values are normalised."""
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.arguments import checked, kind
 from ...core.domains import AbstractDomain, Grid, PointCloud, Sites
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
 from ...solvers.pde.declaration import Fields, Problem
+from ..parameter_range import ParameterRange
 from .checks import check_fields
 from .inputs import FieldValues, Inputs
 from .modes import AbstractMode, SpaceTime, Steady
@@ -41,6 +46,11 @@ class Task(eqx.Module):
     - `specs`: pairs of name and form, for every field and parameter used.
     - `normalizers`: mean and standard deviation by name; those of the differences of successive frames under `"Δname"`.
     - `means`: the mean field of every target, if the task is steady and all samples have the same points; else empty.
+    - `ranges`: smallest and largest value of every parameter in the training data; None without parameters.
+    - `origins`: pairs of name and number per component, for fields and parameters whose mean is more than 1000 times their
+      standard deviation, such as a pressure of 101325 ± 1. Single precision would hardly resolve such values. `predict`,
+      `rollout`, `evaluate` and supervised training therefore subtract the origin in double precision before they round;
+      normalisers, means and losses are those of the differences.
     """
 
     inputs: tuple[str, ...] = eqx.field(static=True)
@@ -53,8 +63,11 @@ class Task(eqx.Module):
     specs: tuple[tuple[str, FieldSpec], ...] = eqx.field(static=True)
     normalizers: dict[str, Normalizer]
     means: dict[str, Array]
+    ranges: ParameterRange | None = None
+    origins: tuple[tuple[str, tuple[float, ...]], ...] = eqx.field(static=True, default=())
 
     @classmethod
+    @checked
     def fit(
         cls,
         train: Dataset,
@@ -80,6 +93,9 @@ class Task(eqx.Module):
         for time axes that do not suit the mode, and for NaN or infinity in the data.
         """
         everything = tuple(name for name, spec in train.fields.items() if spec.role != "domain")
+        for what, names in (("inputs", inputs), ("targets", targets)):
+            if not isinstance(names, str) and len(set(names)) < len(names):
+                raise ValueError(f"Task.fit({what}={names}): a name is given twice")
         targets = _listed(targets, everything)
         inputs = _listed(inputs, tuple(n for n in everything if mode.history or n not in targets))
         if not targets:
@@ -89,10 +105,16 @@ class Task(eqx.Module):
         specs = {name: train.spec(name) for name in dict.fromkeys(inputs + targets)}
         check_fields(specs, targets)
         mode.check(specs, inputs, targets)
+        if mode.ahead and train.instants > 1 and time_step(train.times) is None:
+            warnings.warn(
+                f"Task.fit: the instants of the data are uneven ({', '.join(f'{t:g}' for t in train.times[:4])}, …). A surrogate "
+                "is not told how long its step is; it can be evaluated on the same instants, but not rolled out in time",
+                stacklevel=3,
+            )
         domains = {name: train.domains[name] for name in dict.fromkeys(s.domain for s in specs.values())}
         place = specs[targets[0]].domain
         means = not mode.ahead and domains[place].fixed
-        normalizers, mean_fields = statistics(
+        normalizers, mean_fields, origins, ranges = statistics(
             train, specs, domains, targets if mode.increments else (), targets if means else ()
         )
         return cls(
@@ -106,9 +128,12 @@ class Task(eqx.Module):
             specs=tuple(specs.items()),
             normalizers=normalizers,
             means=mean_fields,
+            ranges=ranges if ranges.lower else None,
+            origins=tuple((name, tuple(origin.tolist())) for name, origin in origins.items()),
         )
 
     @classmethod
+    @checked
     def of(cls, problem: Problem, grid: Grid | int, *, mode: AbstractMode | None = None) -> "Task":
         """Make a task from a problem, without data, for solvers and for training without data.
 
@@ -227,6 +252,8 @@ class Task(eqx.Module):
             if spec.role == "field" and not own.matches(other):
                 raise ValueError(f"the task was fitted on {own!r}, the dataset lives on {other!r}")
         step = time_step(dataset.times) if self.mode.ahead else None
+        if self.dt is not None and step is None and self.mode.ahead and dataset.instants > 1:
+            raise ValueError(f"the task was fitted on instants {self.dt:g} apart, those of the dataset are uneven")
         if self.dt is not None and step is not None and abs(step - self.dt) > 1e-3 * abs(self.dt):
             raise ValueError(
                 f"the task was fitted on instants {self.dt:g} apart, those of the dataset are {step:g} apart"
@@ -234,6 +261,47 @@ class Task(eqx.Module):
         wanted = self.mode.window() if targets else self.mode.history
         if self.mode.ahead and dataset.instants < wanted:
             raise ValueError(f"{dataset.instants} instants are too few: {self.mode!r} needs {wanted}")
+
+    def check_place(self, at: Any) -> None:
+        """Check the argument `at` of a prediction.
+
+        **Raises:** `TypeError` or `ValueError` for anything but a grid or a cloud in the dimension of the task.
+        """
+        kind(
+            "predict",
+            "at",
+            at,
+            (Grid, PointCloud, type(None)),
+            "pass a grid, such as Grid.unit_square(128), or a PointCloud",
+        )
+        if at is not None and (at.ndim != self.domain.ndim or at.sites().points.ndim != at.space_axes + 1):
+            raise ValueError(f"at={at!r}: expected one set of points in {self.domain.ndim} dimensions for all samples")
+
+    # Large values that vary little ------------------------------------------------------------------------------------
+
+    def about_origin(self) -> "Task":
+        """This task for values from which `relative` has subtracted the origins."""
+        return replace(self, origins=())
+
+    def relative(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """NumPy arrays by name, `(…, [component])`, with the origins subtracted in double precision."""
+        return {name: self._moved(name, values, -1.0) for name, values in arrays.items()}
+
+    def absolute(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The inverse of `relative`: arrays with the origins added. NumPy arrays become float64."""
+        return {name: self._moved(name, values, 1.0) for name, values in arrays.items()}
+
+    @property
+    def target_origins(self) -> np.ndarray:
+        """The origins of all channels of the targets, `(c,)`, in double precision; 0 where there is none."""
+        found = dict(self.origins)
+        return np.concatenate([np.asarray(found.get(n, (0.0,) * self.spec(n).channels)) for n in self.targets])
+
+    def _moved(self, name: str, values, sign: float):
+        if name not in dict(self.origins):
+            return values
+        origin = sign * np.asarray(dict(self.origins)[name])
+        return values + (origin if self.spec(name).components else origin[0])
 
     # Domains of one sample -------------------------------------------------------------------------------------------
 
@@ -280,9 +348,23 @@ class Task(eqx.Module):
             if name == self.place:
                 values = self.mode.spread(values)
                 domain = self.mode.domain(domain, self.dt)
-            sources.append(FieldValues(values, self._sites(domain, fields)))
-        numbers = [self.normalizers[n].encode(jnp.atleast_1d(fields[n])) for n in self.parameters]
+            sites = self._sites(domain, fields)
+            if sites.mask is not None:  # what is stored at padded points must not matter
+                values = jnp.where(sites.mask[..., None], values, 0)
+            sources.append(FieldValues(values, sites))
+        numbers = [self._encoded(n, jnp.atleast_1d(jnp.asarray(fields[n]))) for n in self.parameters]
         return Inputs(tuple(sources), jnp.concatenate(numbers) if numbers else None, query)
+
+    def target_parts(self) -> tuple[tuple[str, slice, Float[Array, ""]], ...]:
+        """Name, channels and scale of every target. The scale is the standard deviation in the training data, over all components
+        together."""
+        parts, start = [], 0
+        for name in self.targets:
+            stop = start + self.spec(name).channels
+            scale = jnp.sqrt((self.normalizers[name].std ** 2).mean())
+            parts.append((name, slice(start, stop), scale))
+            start = stop
+        return tuple(parts)
 
     def wanted(self, fields: Fields, call: int = 0) -> Float[Array, "frames *space c"]:
         """The true targets of one sample as frames with channels, in physical units: the frames of prediction number `call`."""
@@ -293,7 +375,7 @@ class Task(eqx.Module):
     def encode_targets(self, frames: Float[Array, "frames *space c"]) -> Float[Array, "frames *space c"]:
         """Normalised frames, from those of `wanted`: what a network should predict if the mode has no `increments`."""
         mean, std = (jnp.concatenate([x(self.normalizers[n]) for n in self.targets]) for x in (_mean, _std))
-        return (frames - mean) / std
+        return (frames - jnp.asarray(self.target_origins, frames.dtype) - mean) / std
 
     def decode(self, y: Float[Array, "*query out"], fields: Fields) -> Float[Array, "frames *space c"]:
         """Frames of the targets with channels, in physical units, from the output of a network.
@@ -310,7 +392,7 @@ class Task(eqx.Module):
         mean, std = (jnp.concatenate([x(self.normalizers[label + n]) for n in self.targets]) for x in (_mean, _std))
         values = frames * std + mean
         if not self.mode.increments:
-            return values
+            return values + jnp.asarray(self.target_origins, values.dtype)
         last = jnp.concatenate([self._with_channels(n, fields[n][self.mode.history - 1]) for n in self.targets], -1)
         return last + (values if len(values) == 1 else jnp.cumsum(values, 0))
 
@@ -377,12 +459,17 @@ class Task(eqx.Module):
         return value if self.spec(name).components else value[..., None]
 
     def _channels(self, name: str, value) -> Float[Array, "*space c"]:
-        value = jnp.asarray(value, jnp.float32)
-        encoded = self.normalizers[name].encode(self._with_channels(name, value))
+        encoded = self._encoded(name, self._with_channels(name, jnp.asarray(value)))
         if not self.spec(name).time:
             return encoded
         encoded = jnp.moveaxis(encoded[: self.mode.history], 0, -2)
         return encoded.reshape(*encoded.shape[:-2], -1)
+
+    def _encoded(self, name: str, value: Array) -> Float[Array, "*any c"]:
+        """Normalised values `(…, c)` of one field or parameter, in float32."""
+        if name in dict(self.origins):
+            value = value - jnp.asarray(dict(self.origins)[name], jnp.result_type(value, jnp.float32))
+        return self.normalizers[name].encode(value.astype(jnp.float32))
 
     def __repr__(self) -> str:
         given = ", ".join(self.inputs + self.parameters) or "nothing"

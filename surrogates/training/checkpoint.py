@@ -168,7 +168,7 @@ def environment() -> dict:
 def _record(history: History, i: int) -> str:
     record = {"epoch": i + 1, "loss": history.loss[i], "seconds": history.seconds[i]}
     if history.val:
-        record["val_rel_l2"] = history.val[i]
+        record["val"] = history.val[i]
     return json.dumps(record) + "\n"
 
 

@@ -1,38 +1,46 @@
 """`fit` trains models by an optimiser, and fits those that need none."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import equinox as eqx
 import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from ...core.arguments import checked, count, kind, number, random_key
 from ...datasets.dataset import Dataset
-from ..surrogate import AbstractSurrogate
+from ..surrogate import AbstractSurrogate, about_origin
+from ..task.task import Task
 from ..trainable import AbstractTrainable
 from .batches import AbstractBatches, NoData, Resident, Stream, Whole
-from .devices import Devices, assert_same_everywhere
+from .devices import Devices, assert_same_everywhere, is_first_process
 from .history import History
+from .losses import AbstractFieldLoss
 from .objective import AbstractObjective
 from .plan import Plan
 from .result import AbstractDirectFit, FitResult
 from .run_identity import run_identity
 from .runner import Runner, Validation
 from .samples import Samples
-from .session import Measure, Session
+from .session import Log, Measure, Session
 from .solver_source import SolverSource
 from .steps import AbstractStep, as_step
+from .supervised import Supervised
 
 
+@checked
 def fit(
     model: AbstractTrainable | AbstractDirectFit | Callable[[Array], AbstractTrainable],
     data: Dataset | SolverSource | None = None,
     *,
     val: Dataset | Measure | None = None,
-    optimizer: optax.GradientTransformation | AbstractStep | None = None,
+    optimizer: optax.GradientTransformation | optax.GradientTransformationExtraArgs | AbstractStep | None = None,
     objective: AbstractObjective | None = None,
     epochs: int | None = None,
     steps: int | None = None,
@@ -47,6 +55,7 @@ def fit(
     check_every: int = 500,
     mesh: Mesh | None = None,
     stream: bool | None = None,
+    log: Log | Sequence[Log] = (),
     **options: Any,
 ) -> FitResult:
     """Train a model by an optimiser, or fit one that needs no optimiser. Returns a `FitResult` with the best and the last model.
@@ -65,12 +74,12 @@ def fit(
       data.
     - `val`: validation data, or a function of the model that returns an error. After every epoch the model is validated, and the
       parameters with the lowest error are kept as the best. On data the objective defines the error (`Supervised`: the mean
-      relative L2 error). Without `val` the last parameters count as the best.
+      over samples and targets of the relative L2 error). Without `val` the last parameters count as the best.
     - `objective`: what is minimised; by default the model's own objective, for network surrogates `Supervised`.
     - `options`: arguments of the model's own objective. Those of `Supervised` are `loss` (`losses.RelativeL2()` by default),
-      `symmetry` (a group whose random elements transform the samples, or True for the group that the problem of the data
-      declares), `unroll` (such as `Unroll(steps=4)`, for autoregressive tasks) and `dtype` (in which the network computes, for
-      example "bfloat16").
+      `metric` (the name of another validation error, for example "rel_h1"), `symmetry` (a group whose random elements transform
+      the samples, or True for the group that the problem of the data declares), `unroll` (such as `Unroll(steps=4)`, for
+      autoregressive tasks) and `dtype` (in which the network computes, for example "bfloat16").
 
     **How to train** (a model that needs no optimiser takes `data` and `val` only):
 
@@ -87,10 +96,14 @@ def fit(
 
     **Running:**
 
-    - `run`: folder for settings, metrics and checkpoints. The same call on an existing folder resumes the run and gives the same
-      numbers as an uninterrupted one; a call with more epochs continues it. On SIGTERM the run is saved and the process exits.
+    - `run`: folder for settings, metrics and checkpoints, and at the end for the best surrogate, `best.sgx`. The same call on
+      an existing folder resumes the run and gives the same numbers as an uninterrupted one; a call with more epochs continues
+      it. On SIGTERM the run is saved and the process exits. Ctrl-C ends the training after the current epoch (part of an epoch,
+      if it is long) and returns the best model so far, with or without a folder; a second Ctrl-C raises `KeyboardInterrupt`.
     - `checkpoint_every`: seconds between two checkpoints.
     - `progress`: whether to show progress.
+    - `log`: a function, or several, called after every epoch with the number of steps done and a dict of numbers ("epoch",
+      "loss", "val", "seconds", …), for example to write them to TensorBoard.
     - `stream`: True reads batches from the dataset when they are needed, a few in advance in threads; False keeps all data on the
       device. By default they are streamed if they would fill half of the device's memory, or if there are several processes.
     - `mesh`: devices, from `jax.make_mesh`, with axes named "data" (divides the batch), "seed" (divides the seeds) or "space"
@@ -99,32 +112,50 @@ def fit(
       own devices; only the first one writes and prints. Losses do not depend on the number of devices, except for rounding. See
       `docs/performance.md`.
 
-    **Raises:** `TypeError` for an unknown option, or for arrays in place of a dataset; `ValueError` for arguments that contradict
-    each other or are useless for the model, and for a run folder of another configuration; `FloatingPointError` if the loss is no
-    longer finite, after saving the last good state.
+    **Raises:** `TypeError` for an unknown option and for arguments of another kind; `ValueError` for arguments that contradict
+    each other or are useless for the model, and for a run folder of another configuration or with more epochs;
+    `FloatingPointError` if the loss is no longer finite, after saving the last good state.
     """
+    log = cast(Sequence[Log], (log,) if callable(log) else tuple(log))
     if isinstance(model, AbstractDirectFit):
         unused = {
             "optimizer": optimizer, "objective": objective, "epochs": epochs, "steps": steps, "run": run, "mesh": mesh,
-            "patience": patience, "key": key, "stream": stream, "batch_size": None if batch_size == 20 else batch_size,
+            "patience": patience, "key": key, "stream": stream, "log": log or None,
+            "check_every": None if check_every == 500 else check_every,
+            "checkpoint_every": None if checkpoint_every == 30.0 else checkpoint_every,
+            "batch_size": None if batch_size == 20 else batch_size,
             "seeds": None if seeds == 1 else seeds, "ema": ema or None, **options,
         }  # fmt: skip
         return _fit_directly(model, data, val, [name for name, value in unused.items() if value is not None])
     _check_data(data, val)
-    key = jax.random.key(0) if key is None else key
+    batch_size, check_every = count("fit", "batch_size", batch_size), count("fit", "check_every", check_every)
+    seeds = count("fit", "seeds", seeds)
+    ema = number("fit", "ema", ema, least=0, below=1)
+    checkpoint_every = number("fit", "checkpoint_every", checkpoint_every, least=0)
+    key = jax.random.key(0) if key is None else random_key("fit", key)
     models = _seeded(model, seeds, jax.random.fold_in(key, 1))
     objective = _objective(models[0], data, objective, options)
     if optimizer is None:
         raise ValueError("fit needs an optimizer, for example optimizer=optax.adam(1e-3)")
     step = as_step(optimizer)
-    for name, value in (("batch_size", batch_size), ("check_every", check_every)):
-        if value < 1:
-            raise ValueError(f"fit({name}={value}): expected 1 or more")
-    if not 0 <= ema < 1:
-        raise ValueError(f"fit(ema={ema}): expected a decay of 0 (no average) or more and below 1, for example 0.999")
-
-    samples = Samples.of(_task(models[0]), data, objective.calls) if isinstance(data, Dataset) else None
-    held_out = Samples.of(_task(models[0]), val) if isinstance(val, Dataset) else None
+    if isinstance(data, SolverSource) and (stream is not None or check_every != 500):
+        raise ValueError(
+            "fit: stream=… and check_every=… mean nothing with a SolverSource; SolverSource(round=…) sets the steps of a round"
+        )
+    if isinstance(data, Dataset) and check_every != 500:
+        raise ValueError(
+            f"fit(check_every={check_every}) is for training without data; with data models are validated after every epoch"
+        )
+    physical = models
+    if (
+        isinstance(data, Dataset)
+        and isinstance(objective, Supervised)
+        and isinstance(objective.loss, AbstractFieldLoss)
+    ):
+        models = [_about_origin(model) for model in models]
+    relative = _task(models[0]).origins != _task(physical[0]).origins if isinstance(data, Dataset) else False
+    samples = Samples.of(_task(physical[0]), data, objective.calls, relative) if isinstance(data, Dataset) else None
+    held_out = Samples.of(_task(physical[0]), val, relative=relative) if isinstance(val, Dataset) else None
     batch_size = batch_size if samples is None else min(batch_size, len(samples))
     devices = Devices.of(mesh, batch_size=None if data is None else batch_size, seeds=seeds)
     runner, state = Runner.start(models, objective, step, ema, devices, jax.random.fold_in(key, 2))
@@ -141,22 +172,32 @@ def fit(
     if run is not None or jax.process_count() > 1:  # checksums of the data take a while
         names = _task(models[0]).names() if samples is not None or held_out is not None else ()
         identity = run_identity(
-            models, objective, step, data, val, names, batch_size=batch_size, seeds=seeds, ema=ema, key=key,
+            physical, objective, step, data, val, names, batch_size=batch_size, seeds=seeds, ema=ema, key=key,
             per_round=per_round,
         )  # fmt: skip
     assert_same_everywhere({**identity, "steps": plan.total, "stream": stream, "run": str(run)}, "fit")
 
     batches = _batches(data, samples, batch_size, per_round, devices, stream, runner, state, objective)
-    validation: Validation | Measure | None = None if isinstance(val, Dataset) else val
+    validation: Validation | Measure | None = None
+    if callable(val):
+        measure = val
+        validation = lambda model: measure(_physical(model, physical[0]))  # noqa: E731
     if held_out is not None:
         validation = Validation.of(held_out, batch_size, devices, _streams(stream, held_out, devices))
-    session = Session(runner, state, batches, validation, plan, progress=progress, checkpoint_every=checkpoint_every)
+    session = Session(
+        runner, state, batches, validation, plan, progress=progress, checkpoint_every=checkpoint_every, log=log,
+        zero_targets=lambda: _zero_targets(samples, held_out),
+    )  # fmt: skip
     if run is not None:
         session.open(run, identity)
     session.train()
-    lasts = tuple(runner.models(runner.loop.result(session.state)))
-    members = lasts if validation is None else tuple(runner.models(session.best))
-    return FitResult(members, lasts, session.history)
+    lasts = tuple(_physical(m, physical[0]) for m in runner.models(runner.loop.result(session.state)))
+    members = lasts if validation is None else tuple(_physical(m, physical[0]) for m in runner.models(session.best))
+    result = FitResult(members, lasts, session.history)
+    savable = isinstance(result.best, AbstractSurrogate) and result.best.capabilities.savable
+    if session.folder is not None and is_first_process() and savable:
+        result.save(session.folder.path / "best.sgx")
+    return result
 
 
 def _check_data(data: Any, val: Any) -> None:
@@ -165,6 +206,31 @@ def _check_data(data: Any, val: Any) -> None:
         raise TypeError(f"fit: data is a {type(data).__name__}; make a dataset of arrays by from_arrays(…, grid=…)")
     if not (val is None or isinstance(val, Dataset) or callable(val)):
         raise TypeError(f"fit: val is a {type(val).__name__}; pass a dataset, or a function of the model")
+
+
+def _about_origin(model: AbstractTrainable) -> AbstractTrainable:
+    return cast(AbstractTrainable, about_origin(model)) if isinstance(model, AbstractSurrogate) else model
+
+
+def _physical(model: Any, like: Any) -> Any:
+    """A trained model with the task of `like`, which knows the origins of physical values; see `Task.origins`."""
+    if not isinstance(model, AbstractSurrogate) or model.task.origins == like.task.origins:
+        return model
+    return eqx.tree_at(lambda m: m.task, model, replace(model.task, origins=like.task.origins))
+
+
+def _zero_targets(*parts: Samples | None) -> str:
+    """A sentence that names samples whose targets are zero everywhere, which have no relative error; "" if there are none."""
+    found = []
+    for what, samples in zip(("training", "validation"), parts, strict=True):
+        if samples is not None and (zero := samples.zero_targets()):
+            found.append(f"the {what} samples {zero[:5]}{' and more' if len(zero) > 5 else ''}")
+    if not found:
+        return ""
+    return (
+        f". The targets of {' and of '.join(found)} are zero everywhere, so that they have no relative error; leave them out "
+        "(dataset.select) or use losses.MSE() and metric='rmse'."
+    )
 
 
 def _fit_directly(model: AbstractDirectFit, data, val, given: list[str]) -> FitResult:
@@ -197,7 +263,7 @@ def _objective(model: AbstractTrainable, data, objective: AbstractObjective | No
     return objective
 
 
-def _task(model: AbstractTrainable):
+def _task(model: AbstractTrainable) -> Task:
     if not isinstance(model, AbstractSurrogate):
         raise ValueError(
             f"fit: {type(model).__name__} learns from its objective alone; leave out data and val datasets"
@@ -236,12 +302,25 @@ def _streams(stream: bool | None, samples: Samples, devices: Devices) -> bool:
 
 def _seeded(model, seeds: int, key: Array) -> list[AbstractTrainable]:
     """One model per seed: the given one and renewed copies, or all from the given function of a key."""
-    if seeds < 1:
-        raise ValueError(f"fit: seeds must be at least 1, got {seeds}")
     if isinstance(model, AbstractTrainable):
         return [model, *(model.renewed(k) for k in jax.random.split(key, seeds - 1))] if seeds > 1 else [model]
     if isinstance(model, AbstractSurrogate):
         raise TypeError(f"fit: {type(model).__name__} has nothing to train")
-    if not callable(model):
+    if isinstance(model, type) or not callable(model):
         raise TypeError(f"fit: {model!r} is no model; pass for example FNO(task, key=key)")
-    return [cast(AbstractTrainable, model(k)) for k in jax.random.split(key, seeds)]
+    try:
+        inspect.signature(model).bind(key)
+    except TypeError as error:
+        raise TypeError(
+            f"fit: {model!r} is no model and no function of one random key ({error}); make a surrogate by wrap(network, task)"
+        ) from None
+    made = [model(k) for k in jax.random.split(key, seeds)]
+    for each in made:
+        kind(
+            "fit",
+            "model",
+            each,
+            AbstractTrainable,
+            "the function of a key must return a model, such as wrap(network(key), task)",
+        )
+    return cast(list[AbstractTrainable], made)

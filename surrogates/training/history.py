@@ -49,6 +49,17 @@ class History:
         self.open_steps, self.open_loss, self.open_metrics, self.open_seconds = 0, [], {}, 0.0
 
     @property
+    def latest(self) -> dict[str, float]:
+        """The last finished epoch: its number "epoch", "loss", "val" (if there is validation), "seconds", and further metrics by
+        name. Numbers are means over seeds."""
+        values = {"epoch": float(self.rounds), "loss": float(np.mean(self.loss[-1]))}
+        if self.val:
+            values["val"] = float(np.mean(self.val[-1]))
+        return {
+            **values, "seconds": self.seconds[-1], **{name: float(np.mean(v[-1])) for name, v in self.metrics.items()}
+        }  # fmt: skip
+
+    @property
     def rounds(self) -> int:
         """Number of finished epochs."""
         return len(self.loss)
@@ -71,9 +82,14 @@ class History:
         return np.nan_to_num(self.val, nan=np.inf, posinf=np.inf)
 
     def plot(self):
-        """A matplotlib figure of training loss and validation error per epoch: the mean over seeds, and their range as a band."""
+        """A matplotlib figure of training loss and validation error per epoch: the mean over seeds, and their range as a band.
+
+        **Raises:** `ValueError` without epochs, as after a fit by linear algebra.
+        """
         import matplotlib.pyplot as plt
 
+        if not self.loss:
+            raise ValueError("plot: no epoch was recorded; a model that is fitted by linear algebra has no history")
         figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
         for label, values in (("training loss", self.loss), ("validation error", self.val)):
             if values:
@@ -81,7 +97,7 @@ class History:
                 epochs = np.arange(1, len(values) + 1)
                 axes.semilogy(epochs, values.mean(1), label=label)
                 if self.seeds > 1:
-                    axes.fill_between(epochs, values.min(1), values.max(1), alpha=0.2)
+                    axes.fill_between(epochs, values.min(1), values.max(1), alpha=0.35, linewidth=0)
         axes.set(xlabel="epoch")
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)

@@ -1,17 +1,21 @@
-"""Losses of one predicted frame in physical units. They use the same norms as the metrics."""
+"""Losses of one predicted frame. They use the same norms as the metrics."""
 
+import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
+from ...core.arguments import check_fields, number
 from ...core.domains import AbstractDomain
 from ...solvers.kernels.norms import relative_h1, relative_l2, squared_l2
 
 
 @runtime_checkable
 class Loss(Protocol):
-    """A loss of one frame. Write your own as a frozen dataclass with this `__call__`."""
+    """A loss of one frame of all targets together, in physical units. Write your own as a frozen dataclass with this `__call__`,
+    or as a function."""
 
     def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
         """The loss of the prediction `u` against `reference`, both `(*space, c)`, with quadrature weights `(*space)`, at the
@@ -20,16 +24,54 @@ class Loss(Protocol):
 
 
 @dataclass(frozen=True)
-class RelativeL2:
-    """‖u − v‖ / ‖v‖ in L2, over all channels together, for the prediction u and the truth v."""
+class AbstractFieldLoss(abc.ABC):
+    """A loss of one target field. The loss of several targets is the weighted mean of their losses, so that the units of one
+    field do not decide how well another is learned.
+
+    `u` and `reference` are in units of the standard deviation of the field in the training data, and relative to the origin of
+    the field if the task has one (`Task.origins`).
+
+    **Arguments:** `weights`: weight of every field by name, such as `{"p": 0.1}`; 1 for fields that are not named.
+
+    **Raises:** `TypeError` or `ValueError` for weights that are no numbers, or negative.
+    """
+
+    weights: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self):
+        check_fields(self)
+        if isinstance(self.weights, Mapping):
+            object.__setattr__(self, "weights", tuple(self.weights.items()))  # which can be hashed
+        for name, weight in self.weights:
+            number(type(self).__name__, f"weights[{name!r}]", weight, least=0)
+
+    @abc.abstractmethod
+    def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
+        """The loss of the prediction `u` of one field against `reference`, both `(*space, c)`, with quadrature weights
+        `(*space)`, at the points of `domain`."""
+
+    def weight(self, name: str) -> float:
+        """The weight of the field `name`."""
+        return float(dict(self.weights).get(name, 1.0))
+
+
+@dataclass(frozen=True)
+class RelativeL2(AbstractFieldLoss):
+    """‖u − v‖ / ‖v‖ in L2, over all components of a field together, for the prediction u and the truth v.
+
+    It is infinite for a sample whose target is zero everywhere.
+    """
 
     def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
         return relative_l2(u, reference, weights)
 
 
 @dataclass(frozen=True)
-class RelativeH1:
-    """‖u − v‖_{H¹} / ‖v‖_{H¹}, with gradients by finite differences. It needs a grid."""
+class RelativeH1(AbstractFieldLoss):
+    """‖u − v‖_{H¹} / ‖v‖_{H¹}, with gradients by finite differences. It needs a grid.
+
+    It is infinite for a sample whose target is zero everywhere.
+    """
 
     def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
         grid = domain.as_grid("RelativeH1")
@@ -37,8 +79,8 @@ class RelativeH1:
 
 
 @dataclass(frozen=True)
-class MSE:
-    """∫ (u − v)² / volume, summed over channels: the mean squared error."""
+class MSE(AbstractFieldLoss):
+    """∫ (u − v)² / volume, summed over the components of a field: the mean squared error, in units of the field's variance."""
 
     def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
         return squared_l2(u - reference, weights).sum() / weights.sum()

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ...core.arguments import count
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -43,8 +45,8 @@ class Plan:
         if (epochs is None) == (steps is None) or (epochs is not None and not has_data):
             raise ValueError("fit needs exactly one of epochs=… and steps=…; without data it counts steps")
         for name, value in (("epochs", epochs), ("steps", steps), ("patience", patience)):
-            if value is not None and value < (name == "patience"):
-                raise ValueError(f"fit({name}={value}): expected a number of at least {int(name == 'patience')}")
+            if value is not None:
+                count("fit", name, value, least=int(name == "patience"))
         if patience is not None and not validates:
             raise ValueError(f"fit(patience={patience}) needs val=…: it watches the validation error")
         total = steps if epochs is None else epochs * per_round

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 
 from ...datasets.dataset import Dataset
 from ..task.checks import finite
+from ..task.statistics import real_points
 from ..task.task import Fields, Task
 
 
@@ -21,15 +22,18 @@ class Samples:
     For a steady task, a training sample is one sample of the dataset. For any other task it is a window of `frames` consecutive
     instants of a trajectory. A trajectory has `starts` windows; sample number n is window n % starts of trajectory n // starts.
     Where no given frame tells the place of a window, only the first window of a trajectory is one.
+
+    `relative` says whether the origins of the task are subtracted from the values; see `Task.origins`.
     """
 
     task: Task
     dataset: Dataset
     frames: int
     starts: int
+    relative: bool = False
 
     @classmethod
-    def of(cls, task: Task, dataset: Dataset, calls: int = 1) -> "Samples":
+    def of(cls, task: Task, dataset: Dataset, calls: int = 1, relative: bool = False) -> "Samples":
         """The training samples for `calls` predictions in a row.
 
         **Raises:** `ValueError` for a dataset that is empty, does not suit the task, or has too short trajectories; `KeyError`
@@ -45,10 +49,18 @@ class Samples:
             raise ValueError(
                 f"{dataset.instants} instants are too few for {calls} predictions in a row of {task.mode!r}"
             )
-        return cls(task, dataset, frames, starts)
+        return cls(task, dataset, frames, starts, relative)
 
     def __len__(self) -> int:
         return len(self.dataset) * self.starts
+
+    def zero_targets(self) -> list[int]:
+        """Positions in the dataset of the samples of which a target is zero everywhere."""
+        found: list[int] = []
+        for positions, block in self.dataset.blocks(self.task.targets):
+            zero = [~np.any(values.reshape(len(values), -1), axis=1) for values in block.values()]
+            found += positions[np.any(zero, axis=0)].tolist()
+        return found
 
     @property
     def nbytes(self) -> int:
@@ -69,9 +81,10 @@ class Samples:
         for start in np.unique(starts) if timed else ():
             rows = np.flatnonzero(starts == start)
             frames = range(start, start + self.frames)
-            blocks.append(
-                self._checked(self.dataset.read(timed, trajectories[rows], frames=frames), trajectories[rows])
-            )
+            here = self.dataset.read(timed, trajectories[rows], frames=frames)
+            geometry = {name: found[name][rows] for name in still if name not in dict(self.task.specs)}
+            checked = self._checked({**geometry, **here}, trajectories[rows])
+            blocks.append({name: checked[name] for name in timed})
             order.append(rows)
         if blocks:
             back = np.argsort(np.concatenate(order))
@@ -83,7 +96,20 @@ class Samples:
         return self._checked(self.dataset.read(self.task.names()), np.arange(len(self.dataset)))
 
     def _checked(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> dict[str, np.ndarray]:
-        checked = {name: finite(name, values, positions) for name, values in arrays.items()}
+        task = self.task
+        masks = {
+            name: domain.sites(arrays).mask
+            for name, domain in task.domains
+            if domain.arrays and all(array in arrays for array in domain.arrays)
+        }
+
+        def valid(name: str) -> np.ndarray | None:
+            if not task.is_field(name) or task.spec(name).domain not in masks:
+                return None
+            return real_points(masks[task.spec(name).domain], arrays[name], task.spec(name))
+
+        checked = {name: finite(name, values, positions, valid(name)) for name, values in arrays.items()}
+        checked = self.task.relative(checked) if self.relative else checked
         # Masks and edges keep their dtype; fields, parameters and floating-point arrays become float32.
         values = dict(self.task.specs)
         return {

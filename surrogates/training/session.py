@@ -1,8 +1,9 @@
 """`Session`: a training run from its initial or restored state to its end, with validation, checkpoints and interruption."""
 
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,22 @@ from .batches import AbstractBatches
 from .checkpoint import RunFolder
 from .devices import any_process, is_first_process
 from .history import History
+from .interruption import Interruption
 from .loop import TrainState
 from .plan import Plan
 from .progress_line import ProgressLine
 from .runner import Runner, Validation
-from .sigterm import Sigterm
 
+Log = Callable[[int, dict[str, float]], None]  # is called with the number of steps done and values by name
 Measure = Callable[[Any], float]  # the error of a model; lower is better
 
 
 class Session:
     """One training run: its state, its best result, its history and its folder.
 
-    `train` runs one chunk of steps after the other. After every round the models are validated, and the best result is kept. A
-    checkpoint is written every `checkpoint_every` seconds, at the end, after SIGTERM (the process then exits with status 143)
-    and when the loss is no longer finite.
+    `train` runs one chunk of steps after the other. After every round the models are validated, the best result is kept, and
+    `log` is called. A checkpoint is written every `checkpoint_every` seconds, at the end, after SIGTERM (the process then exits
+    with status 143), after Ctrl-C (`train` then returns) and when the loss is no longer finite.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class Session:
         *,
         progress: bool,
         checkpoint_every: float,
+        log: Sequence[Log] = (),
+        zero_targets: Callable[[], str] = str,
     ):
         self.runner, self.state, self.batches, self.validation, self.plan = runner, state, batches, validation, plan
         self.best: PyTree = jax.tree.map(jnp.array, runner.loop.result(state))
@@ -50,18 +54,25 @@ class Session:
         self.line = ProgressLine(
             plan.rounds, plan.per_round * plan.seeds * plan.per_step, progress and is_first_process()
         )
-        self.checkpoint_every = checkpoint_every
+        self.checkpoint_every, self.log = checkpoint_every, log if is_first_process() else ()
+        self.zero_targets = zero_targets  # a sentence about samples whose targets vanish; "" if there are none
         self.done = 0
 
     def open(self, path: str | Path, identity: dict) -> None:
         """Use the run folder `path`, and continue from its newest checkpoint if it has one.
 
-        **Raises:** `ValueError` if the folder belongs to a run with another identity.
+        **Raises:** `ValueError` if the folder belongs to a run with another identity, or to one with more steps than the plan.
         """
         self.folder = RunFolder.open(path, identity)
         restored = self.folder.restore((self.state, self.best))
         if restored is not None:
             (self.state, self.best), self.history = restored
+            done = int(np.asarray(self.runner.devices.local(self.state.step)).max())
+            if done > self.plan.total:
+                raise ValueError(
+                    f"run folder {self.folder.path} holds {done} steps ({self.history.rounds} epochs), more than the "
+                    f"{self.plan.total} asked for; choose another folder or remove this one"
+                )
 
     def train(self) -> None:
         """Train to the end of the plan.
@@ -69,7 +80,7 @@ class Session:
         **Raises:** `FloatingPointError` if the loss is no longer finite, after saving the last good state; `SystemExit` after
         SIGTERM.
         """
-        with Sigterm() as terminated:
+        with Interruption() as signals:
             self.done = int(np.asarray(self.runner.devices.local(self.state.step)).max())
             self._saved = self._clock = time.monotonic()
             chunks = iter(()) if self._finished() else self.batches.chunks(self.done, self.plan.total)
@@ -82,22 +93,39 @@ class Session:
                     self.history.advance(losses, metrics, self._lap())
                     if self.done % self.plan.per_round == 0 or self.done == self.plan.total:
                         self._end_round()
-                stop, due = any_process(terminated.is_set(), time.monotonic() - self._saved > self.checkpoint_every)
-                if failed is not None or stop or due or self._finished():
+                late = time.monotonic() - self._saved > self.checkpoint_every
+                terminated, interrupted, due = any_process(
+                    signals.terminated.is_set(), signals.interrupted.is_set(), late
+                )
+                if failed is not None or terminated or interrupted or due or self._finished():
                     self._save()
                 if failed is not None:
                     self._raise_not_finite(failed)
-                if stop:
+                if terminated:
+                    where = "" if self.folder is None else f" and saved in {self.folder.path}"
+                    print(f"\nfit: SIGTERM; stopped after step {self.done}{where}", file=sys.stderr)
                     raise SystemExit(143)
+                if interrupted and not self._finished():
+                    self._interrupted()
+                    break
                 if self._finished():
                     break
         self.line.close(self.history)
         if self.history.val and not np.isfinite(self.history.best_error).all():
             warnings.warn(
-                "fit: the validation error was never finite, so that `best` is the last state; a sample whose target is zero "
-                "has no relative error",
+                f"fit: the validation error was never finite, so that `best` is the last state{self.zero_targets()}",
                 stacklevel=3,
             )
+
+    def _interrupted(self) -> None:
+        """Say that Ctrl-C ended the training; without validation the last state is the best."""
+        more = "" if self.folder is None else f"; the same call with run={str(self.folder.path)!r} goes on"
+        warnings.warn(
+            f"fit: interrupted after {self.done} of {self.plan.total} steps; the best model so far is returned{more}",
+            stacklevel=4,
+        )
+        if not np.isfinite(self.history.best_error).all():
+            self.best = self.runner.loop.result(self.state)
 
     def _end_round(self) -> None:
         errors = self._errors()
@@ -111,6 +139,8 @@ class Session:
         self.line.update(self.history)
         if self.folder is not None:
             self.folder.log(self.history)
+        for log in self.log:
+            log(self.done, self.history.latest)
 
     def _errors(self) -> np.ndarray | None:
         """Validation error of every seed, `(seeds,)`; None without validation."""
@@ -138,7 +168,8 @@ class Session:
 
     def _raise_not_finite(self, step: int) -> None:
         kept = f"; the last good state is in {self.folder.path}" if self.folder is not None else ""
+        advice = self.zero_targets() or ". Lower the learning rate or clip gradients (optax.clip_by_global_norm(1.0))."
         raise FloatingPointError(
             f"the training loss or its gradient was not finite at step {step}; parameters of the step before "
-            f"were kept{kept}. Lower the learning rate or clip gradients (optax.clip_by_global_norm(1.0))."
+            f"were kept{kept}{advice}"
         )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
+from ...core.arguments import checked, count, random_key
 from ...core.domains import Grid
 from ...solvers.pde.declaration import Problem
 from ..task.statistics import time_step
@@ -41,6 +42,7 @@ class SolverSource:
     times: np.ndarray | None = None
     round: int = 100
 
+    @checked
     def __init__(
         self,
         problem: Problem,
@@ -51,6 +53,7 @@ class SolverSource:
         round: int = 100,
     ):
         problem.needs("solve", "SolverSource")
+        key, round = random_key("SolverSource", key), count("SolverSource", "round", round)
         object.__setattr__(self, "problem", problem)
         object.__setattr__(self, "grid", problem.box.grid(grid))
         object.__setattr__(self, "key", key)

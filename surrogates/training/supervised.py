@@ -1,5 +1,6 @@
 """`Supervised`: training on a loss between predictions and targets."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,13 +9,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ...core.arguments import check_fields, count, kind
 from ...solvers.pde.symmetry import Dihedral
 from ..batching import Batch
+from ..evaluation.forecast import PointForecast
+from ..evaluation.metrics import find_metric
 from ..networks.network_surrogate import NetworkSurrogate
 from ..rollout import unroll
 from ..task.task import Fields, Task
 from ..trainable import with_state
-from .losses import Loss, RelativeL2
+from .losses import AbstractFieldLoss, Loss, RelativeL2
 from .objective import AbstractObjective, Outcome
 
 
@@ -25,8 +29,9 @@ class Unroll:
     **Arguments:**
 
     - `steps`: number of predictions in a row, 2 to 8.
-    - `gradient`: "full" averages the losses of all predictions and differentiates through all of them. "last" takes the loss of
-      the last prediction only, and no gradient flows into the earlier ones (pushforward, Brandstetter et al. 2022).
+    - `gradient`: "full" averages the losses of all predictions and differentiates through all of them. "last" averages the losses
+      of the first prediction, from the data, and of the last one, into whose inputs no gradient flows: the one-step and the
+      stability loss of the pushforward trick (Brandstetter et al. 2022). It needs the memory of two predictions.
 
     **Raises:** `ValueError` for `steps` below 1 or an unknown `gradient`.
     """
@@ -35,19 +40,23 @@ class Unroll:
     gradient: Literal["full", "last"] = "full"
 
     def __post_init__(self):
-        if self.steps < 1 or self.gradient not in ("full", "last"):
-            raise ValueError(f"{self!r}: steps must be 1 or more and gradient 'full' or 'last'")
+        check_fields(self)
+        count("Unroll", "steps", self.steps)
 
 
 class Supervised(AbstractObjective):
-    """The mean over a batch of a loss between prediction and target, in physical units.
+    """The mean over a batch of a loss between prediction and target.
 
-    This is the default objective of network surrogates. `fit(model, data, loss=…, symmetry=…, unroll=…, dtype=…)` makes it from
-    these keywords. Validation uses the relative L2 error of one prediction.
+    This is the default objective of network surrogates. `fit(model, data, loss=…, metric=…, symmetry=…, unroll=…, dtype=…)` makes
+    it from these keywords.
 
     **Arguments:**
 
-    - `loss`: the loss of one frame: `losses.RelativeL2()`, `losses.RelativeH1()`, `losses.MSE()` or your own `losses.Loss`.
+    - `loss`: the loss of one frame. `losses.RelativeL2()`, `losses.RelativeH1()` and `losses.MSE()` measure every target by
+      itself and average, with weights such as `losses.RelativeL2(weights={"p": 0.1})`. Your own `losses.Loss` sees all targets
+      together in physical units.
+    - `metric`: what validation measures, the name of a metric of `evaluate` such as "rel_h1", averaged over all channels; by
+      default the relative L2 error of every target, averaged with the weights of the loss. One prediction is measured.
     - `symmetry`: a group such as `surrogax.Dihedral()`; every sample is transformed by a random element of it in every step.
       None for no augmentation.
     - `unroll`: how many predictions in a row are trained, for autoregressive tasks; see `Unroll`.
@@ -55,7 +64,8 @@ class Supervised(AbstractObjective):
       parameters.
     """
 
-    loss: Loss = eqx.field(static=True, default=RelativeL2())
+    loss: Loss | AbstractFieldLoss = eqx.field(static=True, default=RelativeL2())
+    metric: str | None = eqx.field(static=True, default=None)
     symmetry: Dihedral | None = eqx.field(static=True, default=None)
     unroll: Unroll = eqx.field(static=True, default=Unroll())
     dtype: str | None = eqx.field(static=True, default=None)
@@ -66,7 +76,8 @@ class Supervised(AbstractObjective):
         task: Task,
         data: Any,
         *,
-        loss: Loss = RelativeL2(),  # noqa: B008 (frozen)
+        loss: Loss | AbstractFieldLoss = RelativeL2(),  # noqa: B008 (frozen)
+        metric: str | None = None,
         symmetry: Dihedral | bool | None = None,
         unroll: Unroll = Unroll(),
         dtype: str | None = None,
@@ -76,11 +87,22 @@ class Supervised(AbstractObjective):
         The arguments are those of the class, with `symmetry=True` for the symmetry group that the problem of `data` declares.
         `data` are the training data of `fit`.
 
-        **Raises:** `ValueError` without data, for `symmetry=True` if no group is declared, and for `unroll` with a task that
-        cannot be rolled out.
+        **Raises:** `TypeError` for arguments of another kind; `ValueError` without data, for an unknown metric, dtype or target,
+        for `symmetry=True` if no group is declared, for a symmetry that does not suit the fields, and for `unroll` with a task
+        that cannot be rolled out.
         """
         if data is None:
             raise ValueError("fit needs data")
+        _check_loss(loss, task)
+        kind("fit", "metric", metric, (str, type(None)), "pass the name of a metric, such as 'rmse'")
+        if metric is not None and find_metric(metric).probabilistic:
+            raise ValueError(
+                f"fit(metric={metric!r}) needs the uncertainty of the predictions, which training does not have"
+            )
+        kind("fit", "unroll", unroll, Unroll, "pass for example Unroll(steps=4)")
+        kind("fit", "symmetry", symmetry, (Dihedral, bool, type(None)), "pass Dihedral(), True or None")
+        if dtype is not None and dtype not in ("bfloat16", "float16", "float32", "float64"):
+            raise ValueError(f"fit(dtype={dtype!r}): expected 'bfloat16', 'float16', 'float32' or 'float64'")
         if symmetry is True:
             if data.problem is None or data.problem.symmetry is None:
                 raise ValueError(
@@ -91,7 +113,9 @@ class Supervised(AbstractObjective):
             group = symmetry or None
         if unroll.steps > 1 and not task.mode.rolls_out:
             raise ValueError(f"fit(unroll={unroll}): only an autoregressive task can be rolled out, not {task!r}")
-        return cls(loss, group, unroll, dtype)
+        if group is not None:
+            _check_symmetry(task, group)
+        return cls(loss, metric, group, unroll, dtype)
 
     @property
     def calls(self) -> int:
@@ -122,7 +146,7 @@ class Supervised(AbstractObjective):
 
         full = self.unroll.gradient == "full"
         state, predicted = unroll(predict, task, batch, self.calls, model.state, through=full)
-        counted = range(self.calls) if full else (self.calls - 1,)
+        counted = range(self.calls) if full else sorted({0, self.calls - 1})
         losses = [frame_losses(self.loss, task, predicted[call], batch, call).mean() for call in counted]
         return sum(losses, start=jnp.zeros(())) / len(losses), Outcome(state)
 
@@ -130,36 +154,81 @@ class Supervised(AbstractObjective):
         return None
 
     def validate(self, model: NetworkSurrogate, batch: Fields) -> Float[Array, " batch"]:
-        """Relative L2 error of one prediction in physical units, `(batch,)`, whatever the training loss."""
+        """The metric of one prediction, `(batch,)`, whatever the training loss."""
         frames, _ = model.frames(Batch(batch, jnp.arange(len(jax.tree.leaves(batch)[0]))))
-        return frame_losses(RelativeL2(), model.task, frames, batch)
+        if self.metric is None:
+            weights = self.loss.weights if isinstance(self.loss, AbstractFieldLoss) else ()
+            return frame_losses(RelativeL2(weights), model.task, frames, batch)
+        function = find_metric(self.metric).function
+
+        def one(u, reference, weights, domain):
+            return function(PointForecast(u), reference, weights, domain).mean()
+
+        return frame_losses(one, model.task, frames, batch)
 
 
 def frame_losses(
-    loss: Loss, task: Task, predicted: Float[Array, "batch frames *space c"], batch: Fields, call: int = 0
+    loss: Loss | AbstractFieldLoss,
+    task: Task,
+    predicted: Float[Array, "batch frames *space c"],
+    batch: Fields,
+    call: int = 0,
 ) -> Float[Array, " batch"]:
     """The loss of every sample of a batch, averaged over the frames of prediction number `call`.
 
     `predicted` are its frames with channels and `batch` the arrays of the samples, both in physical units.
 
-    **Raises:** `ValueError` if prediction and targets differ in shape.
+    **Raises:** `ValueError` if prediction and targets differ in shape, or if the loss is no single number.
     """
+    parts = task.target_parts()
 
     def one(frames, fields):
         reference = task.wanted(fields, call)
         if frames.shape != reference.shape:
             raise ValueError(f"the network predicts shape {frames.shape[1:]}, the targets have {reference.shape[1:]}")
         weights, domain = task.weights(fields), task.domain_of(fields)
-        return jax.vmap(lambda u, v: loss(u, v, weights, domain))(frames, reference).mean()
+
+        def mean(u, v):
+            values = jnp.asarray(jax.vmap(lambda u, v: loss(u, v, weights, domain))(u, v))
+            if values.shape != u.shape[:1]:
+                raise ValueError(
+                    f"the loss returned an array of shape {values.shape[1:]}, expected one number per frame"
+                )
+            return values.mean()
+
+        if not isinstance(loss, AbstractFieldLoss):
+            return mean(frames, reference)
+        factors = {name: loss.weight(name) for name in task.targets}
+        each = [
+            factors[name] * mean(frames[..., channels] / scale, reference[..., channels] / scale)
+            for name, channels, scale in parts
+            if factors[name]
+        ]
+        return sum(each[1:], each[0]) / sum(factors.values())
 
     return jax.vmap(one)(predicted, batch)
 
 
-def transformed(task: Task, symmetry: Dihedral, batch: Fields, key: Array) -> Fields:
-    """The batch with the fields of every sample transformed by a random element of the group.
+def _check_loss(loss: Any, task: Task) -> None:
+    """**Raises:** `TypeError` for anything that cannot be called as a loss; `ValueError` for weights of other fields."""
+    advice = "pass losses.RelativeL2(), or a function of (u, reference, weights, domain)"
+    if isinstance(loss, type) or not callable(loss):
+        kind("fit", "loss", loss, (), advice)
+    if isinstance(loss, AbstractFieldLoss):
+        if unknown := [name for name, _ in loss.weights if name not in task.targets]:
+            raise ValueError(f"fit(loss={loss}): the weights name {unknown}; the targets are {list(task.targets)}")
+        if not any(loss.weight(name) for name in task.targets):
+            raise ValueError(f"fit(loss={loss}): all weights are zero")
+        return
+    try:
+        inspect.signature(loss).bind(None, None, None, None)
+    except TypeError as error:
+        raise TypeError(f"fit(loss=…): {error}; a loss is a function of (u, reference, weights, domain)") from None
+    hash(loss)
 
-    **Raises:** `ValueError` for tasks on point clouds, or on grids whose axes have different layouts.
-    """
+
+def _check_symmetry(task: Task, symmetry: Dihedral) -> None:
+    """**Raises:** `ValueError` for a task on which the group does not act, and for fields whose components are not declared."""
     grid = task.domain.as_grid("symmetry=…")
     if len(set(grid.layouts)) != 1:
         raise ValueError(f"symmetries act on grids of one layout, this task lives on {grid}")
@@ -167,13 +236,30 @@ def transformed(task: Task, symmetry: Dihedral, batch: Fields, key: Array) -> Fi
         raise ValueError(f"the symmetries of the square need axes of one length, this task lives on {grid}")
     if len(task.domains) > 1:
         raise ValueError(f"symmetry=… needs all fields on one domain, this task has {len(task.domains)}")
+    for name in task.inputs + task.parameters + task.targets:
+        channels = task.spec(name).components
+        if name in symmetry.vectors and channels != (2,):
+            raise ValueError(f"symmetry={symmetry}: {name!r} is no vector with two components")
+        if channels and name not in symmetry.vectors + symmetry.scalars:
+            raise ValueError(
+                f"symmetry={symmetry}: {name!r} has components; pass Dihedral(vectors=({name!r},)) if they are those of a "
+                f"vector, Dihedral(scalars=({name!r},)) if each is a scalar"
+            )
+
+
+def transformed(task: Task, symmetry: Dihedral, batch: Fields, key: Array) -> Fields:
+    """The batch with the fields of every sample transformed by a random element of the group, and vectors turned."""
+    _check_symmetry(task, symmetry)
+    layout = task.domain.as_grid("symmetry=…").layouts[0]
     size = len(next(iter(batch.values())))
     elements = jax.vmap(symmetry.random)(jax.random.split(key, size))
 
     def image(element, field):
-        return symmetry.transform(element, field, grid.layouts[0])
+        return symmetry.transform(element, field, layout)
 
     def seen(name, values):
+        if name in symmetry.vectors:
+            values = jax.vmap(symmetry.turn)(elements, values)
         if not task.is_field(name):
             return values
         over_time = jax.vmap(image, in_axes=(None, 0)) if task.is_timed(name) else image

@@ -304,7 +304,7 @@ def test_moments_of_blocks_are_those_of_the_whole(components):
         moments.add(values[start:stop], valid[start:stop])
     expected = values[valid].astype(np.float64).reshape(-1, max(components, 1))
     found = moments.normalizer()
-    np.testing.assert_allclose(found.mean, expected.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(found.mean + moments.origin, expected.mean(0), rtol=1e-7)
     np.testing.assert_allclose(found.std, expected.std(0), rtol=1e-6)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ..driver import Recurrence, iterate
 from ..inner_products import dot, norm, power_of_four, rough_signs
 from ..method import check_limits
-from ..preconditioning import AbstractPreconditioned, Map, applied
+from ..preconditioning import AbstractPreconditioned, Preconditioner, applied
 from ..solution import Stats
 
 Norm = Literal["residual", "natural"]
@@ -63,7 +63,7 @@ class AbstractKrylov(AbstractPreconditioned):
 class Multiple(eqx.Module):
     """r ↦ unit · M⁻¹ r."""
 
-    map: Map
+    map: Preconditioner
     unit: Float[Array, ""]
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:

@@ -1,5 +1,7 @@
 """What a tuned solver could have had: every fixed value of its grid over the same sequence, and regret against the best."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -87,6 +89,12 @@ def plot_regret(costs, against: FixedCosts | Shaped[Array, " systems"]):
         if isinstance(values, TunedSolution):
             label += _failures(values.status != Status.converged)
             values = values.cost
+        elif isinstance(against, FixedCosts) and against.failed.any():
+            warnings.warn(
+                "plot_regret: solves with fixed values have failed and are charged with the step limit; give the solutions "
+                "of the tuner instead of their iterations, so that its failures are charged alike",
+                stacklevel=2,
+            )
         regret = np.cumsum(np.atleast_2d(np.asarray(values, np.float64)), axis=1) - reference
         (line,) = axes.plot(rounds, regret.mean(0), label=label)
         if len(regret) > 1:

@@ -68,8 +68,7 @@ def save_arrays(path: str | os.PathLike, tree: Any) -> None:
     libraries; for your own classes, register a tag and use `save`.
     """
     arrays: dict[str, np.ndarray] = {}
-    keyed = ((jax.tree_util.keystr(key), leaf) for key, leaf in _leaves(tree) if _is_value(leaf))
-    leaves = {key: _encode(leaf, key, arrays) for key, leaf in keyed}
+    leaves = {key: _encode(leaf, key, arrays) for key, leaf in values_by_path(tree).items()}
     safetensors_file.write(path, {"leaves": leaves}, arrays)
 
 
@@ -83,6 +82,19 @@ def load_arrays(path: str | os.PathLike, like: Any) -> Any:
     saved = load(path)
     if not isinstance(saved, dict):
         raise StorageError(f"{path}: holds a saved {type(saved).__name__}, not arrays by key path; read it with load")
+    return with_values(like, saved, path)
+
+
+def values_by_path(tree: Any) -> dict[str, Any]:
+    """The arrays and numbers of any pytree by their key paths."""
+    return {jax.tree_util.keystr(key): leaf for key, leaf in _leaves(tree) if _is_value(leaf)}
+
+
+def with_values(like: Any, saved: dict[str, Any], path: str | os.PathLike) -> Any:
+    """A copy of `like` with the arrays and numbers `saved` by key path; `path` names the file in errors.
+
+    **Raises:** `StorageError` if key paths, shapes or dtypes differ.
+    """
     leaves = [(jax.tree_util.keystr(key), leaf) for key, leaf in _leaves(like)]
     expected = {key for key, leaf in leaves if _is_value(leaf)}
     if saved.keys() != expected:

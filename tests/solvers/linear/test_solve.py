@@ -153,6 +153,7 @@ def test_non_finite(where, wrong):
     assert solution.status == Status.non_finite and solution.iterations <= 1
 
 
+@pytest.mark.filterwarnings("ignore:solve. rtol")
 def test_stagnation_at_the_floor_of_float32():
     solution = compiled(rtol=1e-12)(*float32(A, B), 0.0)
     assert solution.status == Status.stagnated and solution.iterations < 200

@@ -5,8 +5,10 @@ import json
 from dataclasses import replace
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import surrogax as sx
@@ -151,16 +153,53 @@ def test_rollout_rows_count_steps_after_the_context_frames(timed):
         table.plot("rmse")
 
 
-def test_without_rollout_the_next_frame_is_measured(timed):
+def test_without_rollout_every_frame_that_can_be_predicted_is_measured(timed):
     data, task = timed
-    (row,) = sx.evaluate(Scaled(task, 0.5), data, timing=False).rows
-    truth = data["w"][:, 2]
-    np.testing.assert_allclose(
-        row.mean,
-        np.mean(np.linalg.norm(0.5 * data["w"][:, 1] - truth, axis=1) / np.linalg.norm(truth, axis=1)),
-        rtol=1e-5,
+    table = sx.evaluate(Scaled(task, 0.5), data, timing=False)
+    (row,), w = table.rows, data["w"].astype(np.float64)
+    errors = np.linalg.norm(0.5 * w[:, 1:-1] - w[:, 2:], axis=2) / np.linalg.norm(w[:, 2:], axis=2)
+    np.testing.assert_allclose(row.mean, errors.mean(), rtol=1e-5)
+    np.testing.assert_allclose(table.samples["Scaled", 0, "test", "w", "rel_l2"][:, 0], errors.mean(1), rtol=1e-5)
+    assert (row.surrogate, row.dataset, row.step, row.starts) == ("Scaled", "test", None, 4)
+    assert table.cells()[0][1] == "rel_l2, one prediction @ test"
+
+
+def test_validation_and_evaluation_measure_the_same(timed):
+    data, task = timed
+    model = sx.FNO(task, width=4, modes=2, depth=1, key=jax.random.key(0))
+    result = sx.fit(model, data, val=data, optimizer=optax.adam(1e-3), epochs=1, progress=False)
+    assert sx.evaluate(result, data, timing=False).value("NetworkSurrogate") == pytest.approx(
+        result.history.best_error[0], rel=1e-4
     )
-    assert (row.surrogate, row.dataset, row.step) == ("Scaled", "test", None)
+
+
+def test_surrogates_that_are_given_other_frames_are_named(timed):
+    data, task = timed
+    one = sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(1))
+    surrogates = {"two": sx.Persistence(task), "one": sx.Persistence(one)}
+    table = sx.evaluate(surrogates, data, rollout=2, timing=False)
+    assert "Numbers of given frames: two 2, one 1. Errors are of" in str(table)
+    assert "given frames" not in str(sx.evaluate({"two": sx.Persistence(task)}, data, timing=False))
+
+
+def test_the_standard_error_belongs_to_the_mean_of_the_summary(timed):
+    data, task = timed
+    table = sx.evaluate({"two": seeds(task, 0.9, 1.1)}, data, rollout=3, timing=False)
+    (record,) = table.summary()
+    each = np.mean([table.samples["two", seed, "test", "w", "rel_l2"].mean(1) for seed in (0, 1)], 0)
+    assert record["mean"] == pytest.approx(each.mean())
+    assert record["stderr"] == pytest.approx(each.std(ddof=1) / np.sqrt(SAMPLES))
+    assert table.cells()[0][1] == "rel_l2, rollout of 3 @ test"
+
+
+def test_metrics_of_huge_and_tiny_values_are_finite(steady):
+    data, _ = steady
+    for scale in (1e19, 1e-20):
+        scaled = sx.from_arrays({"a": scale * data["a"]}, {"u": scale * data["u"].astype(float)}, grid=data.grid)
+        table = sx.evaluate({"half": Scaled(sx.Task.fit(scaled, "a", "u"), 0.5)}, scaled, metrics=METRICS, timing=False)
+        expected = by_hand(0.5, data)
+        assert table.value("half") == pytest.approx(expected["u", "rel_l2"].mean(), rel=1e-4)
+        assert table.value("half", metric="rmse") == pytest.approx(scale * expected["u", "rmse"].mean(), rel=1e-4)
 
 
 def test_what_cannot_be_evaluated_is_named(timed, steady):
@@ -202,10 +241,10 @@ def test_a_prediction_from_numbers_alone_is_made_where_the_data_are():
 def test_markdown_has_a_row_per_surrogate_and_a_column_per_dataset_field_and_metric(table):
     lines = table.to_markdown().splitlines()
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    assert cells[0][:2] == ["surrogate", "rel_l2 u @ here"] and len(cells[0]) == 1 + 12 + 3
+    assert cells[0][:2] == ["surrogate", "u: rel_l2 @ here"] and len(cells[0]) == 1 + 12 + 3
     assert [c[0] for c in cells[2:]] == ["half", "two"] and len({len(c) for c in cells}) == 1
     assert cells[2][1] == f"{100 * table.value('half', 'here', field='u'):.3g} %"
-    assert cells[3][1].endswith("(2 seeds)") and cells[3][cells[0].index("rel_l2 u @ fine")] == "–"
+    assert cells[3][1].endswith("(2 seeds)") and cells[3][cells[0].index("u: rel_l2 @ fine")] == "–"
     assert lines[-1].startswith("Not run: two on fine: ") and str(table) == table.to_markdown()
 
 
@@ -235,8 +274,12 @@ def test_json_holds_the_rows_and_null_for_what_is_not_finite(table, steady, tmp_
 
 def test_the_pareto_front_goes_through_what_nothing_beats(table):
     figure = table.pareto(dataset="here")
+    assert [axes.get_title() for axes in figure.axes] == ["u @ here", "v_0 @ here", "v_1 @ here"]
+    figure = table.pareto(dataset="here", field="v_1")
     axes = figure.axes[0]
     assert {t.get_text() for t in axes.texts} == {"half", "two"} and axes.get_title() == "here"
+    points = [line.get_ydata()[0] for line in axes.lines if line.get_label() != "front"]
+    assert sorted(points) == pytest.approx(sorted(table.value(s, "here", field="v_1") for s in ("half", "two")))
     (front,) = [line for line in axes.lines if line.get_label() == "front"]
     heights = front.get_ydata()
     assert len(heights) >= 1 and (np.diff(heights) < 0).all()
@@ -247,8 +290,12 @@ def test_the_pareto_front_goes_through_what_nothing_beats(table):
 def test_pictures_of_predictions_show_what_was_asked(steady, timed):
     data, task = steady
     figure = plots.plot_predictions(Scaled(task, 0.5), data, n=2)
-    assert len(figure.axes) == 2 * 4
-    input_, truth, predicted, error = (cell.lines[0].get_ydata() for cell in figure.axes[:4])
+    assert len(figure.axes) == 2 * 3, "in 1D truth and prediction share a panel"
+    input_, truth, error = (cell.lines[0].get_ydata() for cell in figure.axes[:3])
+    predicted = figure.axes[1].lines[1].get_ydata()
+    low, high = figure.axes[1].get_ylim()
+    assert low < min(data["u"][:2].min(), 0.5 * data["a"][:2].min())
+    assert high > max(data["u"][:2].max(), 0.5 * data["a"][:2].max())
     np.testing.assert_array_equal(input_, data["a"][0])
     np.testing.assert_array_equal(truth, data["u"][0])
     np.testing.assert_allclose(predicted, 0.5 * data["a"][0], rtol=1e-6)
@@ -256,6 +303,7 @@ def test_pictures_of_predictions_show_what_was_asked(steady, timed):
     data, task = timed
     figure = plots.plot_predictions(Scaled(task, 0.5), data, n=1)
     np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), data["w"][0, 2])
+    assert figure.axes[1].get_title() == "w, t = 1"
 
 
 def test_histograms_count_every_sample_once_also_exact_predictions(table, steady):
@@ -268,8 +316,17 @@ def test_histograms_count_every_sample_once_also_exact_predictions(table, steady
 
 def test_the_spectrum_of_a_wave_stands_at_its_wavenumber(steady, timed):
     x = np.arange(32) / 32
-    k, energy = plots.radial_spectrum(np.cos(2 * np.pi * 5 * x)[None])
-    assert k[np.argmax(energy)] == 5 and energy[4] > 100 * energy[9]
+    k, energy = plots.radial_spectrum(np.cos(2 * np.pi * 5 * x)[None], sx.Grid.unit(32, 1, "periodic"))
+    np.testing.assert_allclose(k[4], 10 * np.pi)
+    np.testing.assert_allclose(energy, 0.5 * (np.arange(1, 16) == 5), atol=1e-12)
+    k, energy = plots.radial_spectrum(np.cos(2 * np.pi * 5 * x)[None], sx.Grid.unit(32, 1))
+    assert np.argmax(energy) == 4 and energy.sum() == pytest.approx(0.5, rel=0.05)
+    long = sx.Box(x=(0, 4, "periodic"), y=(0, 1, "periodic")).grid((32, 32))
+    waves = np.cos(np.pi * long.points[..., 0]) + np.cos(2 * np.pi * long.points[..., 1])
+    k, energy = plots.radial_spectrum(waves[None], long)
+    peaks = energy > 1e-9
+    np.testing.assert_allclose(k[peaks], [np.pi, 2 * np.pi])
+    np.testing.assert_allclose(energy[peaks], 0.5)
     for data, task in (steady, timed):
         figure = plots.plot_spectrum({"half": Scaled(task, 0.5)}, data)
         assert len(figure.axes[0].lines) == 3, "truth, prediction, error"
