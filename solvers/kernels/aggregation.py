@@ -68,7 +68,7 @@ def aggregates(graph: sp.csr_array, seed: int = 0) -> Int[np.ndarray, " nodes"]:
             (links.data[joins], (links.row[joins], number[links.col[joins]])), shape=(count, root.sum())
         )
         votes = sp.csr_array(votes).tocoo()
-        order = np.lexsort((-votes.data, votes.row))
+        order = np.lexsort((np.negative(votes.data), votes.row))
         joining, first = np.unique(votes.row[order], return_index=True)
         number[joining] = votes.col[order][first]
     return number
@@ -150,11 +150,11 @@ class HostLevel(NamedTuple):
 
 
 class HostHierarchy(NamedTuple):
-    """Levels from fine to coarse, the dense (pseudo-)`inverse` of the coarsest matrix and the `scale` `(n,)` of the finest
-    level: its matrix is diag(scale) A diag(scale)."""
+    """Levels from fine to coarse, the dense (pseudo-)`inverse` of the coarsest matrix (None if that stays large) and the `scale`
+    `(n,)` of the finest level: its matrix is diag(scale) A diag(scale)."""
 
     levels: list[HostLevel]
-    inverse: Float[np.ndarray, "coarsest coarsest"]
+    inverse: Float[np.ndarray, "coarsest coarsest"] | None
     scale: Float[np.ndarray, " n"]
 
 

@@ -94,10 +94,10 @@ def greedy_colours(rows: Int[np.ndarray, " nnz"], cols: Int[np.ndarray, " nnz"],
     off = rows != cols
     links = sp.csr_array(sp.coo_array((np.ones(off.sum(), bool), (rows[off], cols[off])), shape=(n, n)))
     links = sp.csr_array(links + links.T)
-    starts, neighbours = links.indptr.tolist(), links.indices.tolist()
+    neighbours = [part.tolist() for part in np.split(links.indices, links.indptr[1:-1])]
     colours = [-1] * n
-    for i in range(n):
-        taken = {colours[j] for j in neighbours[starts[i] : starts[i + 1]]}
+    for i, near in enumerate(neighbours):
+        taken = {colours[j] for j in near}
         colour = 0
         while colour in taken:
             colour += 1
@@ -142,7 +142,7 @@ def sor_sweep(
 
     **Arguments:** `above`: U x. **Returns:** x, U x and the residual b − A x, all sorted by colour.
     """
-    met = []
+    omega, met = jnp.asarray(omega, x.dtype), []
     rest = b - matrix.diagonal * x - above
     for rows, span in zip(matrix.lower, matrix.spans(), strict=True):
         met.append(rest[span] - _product(rows, x, span))

@@ -5,6 +5,8 @@ rows are filled up with zeros in their own column. A row of the matrix longer th
 `owners` `(m,)` says whose they are.
 """
 
+from typing import cast
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +91,7 @@ class RowMatrix(eqx.Module):
         matrix = sp.csr_array(matrix)
         matrix.sum_duplicates()  # sorts
         rows, cols = matrix.tocoo().coords
-        pattern = RowPattern.of(rows, cols, matrix.shape)
+        pattern = RowPattern.of(rows, cols, cast(tuple[int, int], matrix.shape))
         values = np.zeros(pattern.columns.shape, dtype)
         values.ravel()[pattern.slots] = matrix.data
         return cls(jnp.asarray(values), pattern)

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 import scipy.sparse as sp
 from jax.core import Tracer
@@ -75,7 +76,7 @@ class SmoothedAggregation(AbstractHostPreconditioner):
 
     def bind(self, operator) -> "BoundSmoothedAggregation":
         matrix = concrete_matrix(operator, "SmoothedAggregation")
-        symmetric, n = untagged(operator).symmetric, matrix.shape[0]
+        symmetric, n = lx.is_symmetric(operator), operator.in_structure().size
         if n % self.unknowns_per_node:
             raise ValueError(f"SmoothedAggregation: {n} unknowns are no multiple of {self.unknowns_per_node} per node")
         nodes = np.arange(n) // self.unknowns_per_node
@@ -143,7 +144,9 @@ class BoundSmoothedAggregation(eqx.Module):
     def of(cls, built: aggregation.HostHierarchy, dtype, degree: int) -> "BoundSmoothedAggregation":
         """From the hierarchy on the host, for systems of `dtype`."""
         single = lambda matrix: RowMatrix.from_scipy(matrix, np.float32)  # noqa: E731
-        levels = tuple(Level(*map(single, level[:3]), level.skewness < _MOST_SKEW) for level in built.levels)
+        levels = tuple(
+            Level(single(a), single(up), single(down), skewness < _MOST_SKEW) for a, up, down, skewness in built.levels
+        )
         inverse = None if built.inverse is None else jnp.asarray(built.inverse, jnp.float32)
         # What enters the cycle is about as large as r, so that it cannot leave the range of float32.
         typical = np.exp(np.log(built.scale).mean())

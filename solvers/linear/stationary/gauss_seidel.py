@@ -38,5 +38,6 @@ class GaussSeidel(AbstractStationary):
 
     def sweeps(self, operator, b: Float[Array, "*n"]) -> Sweeps:
         packed = bound_part(self, self.packed)
-        make = colour_sweeps if isinstance(packed, ColouredMatrix) else red_black_sweeps
-        return make(packed, b, 1.0)
+        if isinstance(packed, ColouredMatrix):
+            return colour_sweeps(packed, b, 1.0)
+        return red_black_sweeps(packed, b, 1.0)
