@@ -174,8 +174,9 @@ finished systems by zero step lengths instead of choosing between arrays in ever
     (
         "Sparse matrices without a grid",
         unstructured,
-        "Linear triangles on Delaunay meshes. A direct solve with known factors is fast in the plane; factorising is not. What "
-        "was tried: docs/decisions.md, Linear solvers.",
+        "Linear triangles on Delaunay meshes. A direct solve with known factors is fast in the plane; factorising is not. Other "
+        "processes shared the core: ratios hold, as solves took turns, milliseconds do not. What was tried: docs/decisions.md, "
+        "Linear solvers.",
     ),
     ("POD, 50 modes", pod, "Floor: one Gram product. What was tried: docs/decisions.md, Reduced-order bases."),
     (
