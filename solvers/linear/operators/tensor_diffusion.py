@@ -39,6 +39,9 @@ def tensor_diffusion(tensor: Shaped[AnyArray, "..."], spacing: Sequence[float], 
     **Raises** `ValueError` for other boundaries and shapes, and, where the values are known, for a tensor that is not symmetric
     or not positive definite.
     """
+    if not isinstance(tensor, np.ndarray | jax.Array) or tensor.dtype.kind not in "fiu":
+        raise TypeError(f"tensor_diffusion: the tensor must be an array of real numbers, got {tensor!r:.60}")
+    tensor = tensor.astype(jnp.result_type(tensor.dtype, jnp.float32))
     spacing, boundaries = tuple(map(float, spacing)), tuple(boundaries)
     d = len(boundaries)
     if len(spacing) != d or tensor.ndim != d + 2 or tensor.shape[d:] != (d, d):
@@ -49,6 +52,8 @@ def tensor_diffusion(tensor: Shaped[AnyArray, "..."], spacing: Sequence[float], 
     if not set(boundaries) <= {"dirichlet", "periodic"}:
         raise ValueError(f"tensor_diffusion: boundaries must be 'dirichlet' or 'periodic', got {boundaries}")
     cells = tensor.shape[:d]
+    if not all(h > 0 for h in spacing):
+        raise ValueError(f"tensor_diffusion: the spacing must be positive, got {spacing}")
     least = [2 if b == "dirichlet" else 3 for b in boundaries]
     if any(n < m for n, m in zip(cells, least, strict=True)):
         raise ValueError(f"tensor_diffusion: needs 2 cells along Dirichlet and 3 along periodic axes, got {cells}")

@@ -71,7 +71,7 @@ class SmoothedAggregation(AbstractHostPreconditioner):
         threshold = known_number("SmoothedAggregation", "threshold", self.threshold)
         if threshold is None or not 0 <= threshold <= 1:
             raise ValueError(f"SmoothedAggregation: threshold must lie in [0, 1], got {self.threshold}")
-        if not isinstance(self.unknowns_per_node, int) or self.unknowns_per_node < 1:
+        if not isinstance(self.unknowns_per_node, int | np.integer) or self.unknowns_per_node < 1:
             raise ValueError(f"SmoothedAggregation: unknowns_per_node must be 1 or more, got {self.unknowns_per_node}")
 
     def bind(self, operator) -> "BoundSmoothedAggregation":

@@ -117,3 +117,9 @@ def test_wrong_arguments_are_named():
     ):
         with pytest.raises(ValueError, match=word):
             tensor_diffusion(tensor, (0.1, 0.1), boundaries)
+    with pytest.raises(ValueError, match="spacing must be positive"):
+        tensor_diffusion(good, (0.1, -0.1), ("dirichlet",) * 2)
+    with pytest.raises(TypeError, match="array of real numbers"):
+        tensor_diffusion(good * 1j, (0.1, 0.1), ("dirichlet",) * 2)
+    whole = tensor_diffusion(good.astype(int), (0.1, 0.1), ("dirichlet",) * 2)
+    np.testing.assert_allclose(whole.values, tensor_diffusion(good, (0.1, 0.1), ("dirichlet",) * 2).values)
