@@ -144,7 +144,7 @@ def iterate(
 
     def next_look(count, begun):
         if not recurrence.keeps_best:
-            return method.max_steps
+            return jnp.asarray(method.max_steps)
         return jnp.minimum(count + jnp.clip(count - begun, recurrence.first_look, LOOK), method.max_steps)
 
     def unfinished(steps: Steps):

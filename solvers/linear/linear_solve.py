@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, ScalarLike, Shaped
 
 from ...core.arrays import AnyArray
 from .inner_products import dot, norm, ratio, rough_signs
-from .method import AbstractMethod, max_norm_or_one
+from .method import AbstractMethod, known_number, max_norm_or_one
 from .method_choice import choose
 from .operators.sparse import Sparse
 from .preconditioning import bound_on_host
@@ -186,8 +186,7 @@ def _as_operator(operator) -> lx.AbstractLinearOperator:
 
 def _warn_below_rounding(method: AbstractMethod, dtype) -> None:
     """Once per place: no residual in this dtype can be as small as was asked for."""
-    rtol, rounding = method.rtol, float(jnp.finfo(dtype).eps)
-    known = None if isinstance(rtol, Tracer) or np.ndim(rtol) else float(rtol)
+    rounding, known = float(jnp.finfo(dtype).eps), known_number("solve", "rtol", method.rtol)
     if known is not None and 0 < known < rounding:
         better = "loosen rtol"
         if dtype != jnp.float64:

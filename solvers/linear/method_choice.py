@@ -39,7 +39,8 @@ def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
     if isinstance(on_grid, Diffusion):
         if Multigrid.suits(on_grid):
             return CG(preconditioner=Multigrid(), **options)
-        return CG(preconditioner=Jacobi(), **({"max_steps": 10_000} | options))
+        options.setdefault("max_steps", 10_000)
+        return CG(preconditioner=Jacobi(), **options)
     if isinstance(operator, Sparse):
         if not operator.symmetric:
             return FGMRES(preconditioner=Jacobi(), **options)

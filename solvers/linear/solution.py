@@ -86,6 +86,8 @@ class Solution(eqx.Module):
     def residual(self):
         """|b − A x| / |b|, in the norm that the method tests; 0 for b = 0."""
         size = self.stats.b_norm
+        if size is None:
+            raise ValueError("Solution: the norm of the right-hand side is not known")
         return jnp.where(size > 0, self.stats.residual / jnp.where(size > 0, size, 1), 0)
 
     @property
@@ -110,7 +112,7 @@ class Solution(eqx.Module):
 
         history = self.history
         figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
-        axes.semilogy(np.arange(1, len(history) + 1), history / float(self.stats.b_norm), label=self.method)
+        axes.semilogy(np.arange(1, len(history) + 1), history / np.asarray(self.stats.b_norm, float), label=self.method)
         axes.set_xlabel("iteration")
         axes.set_ylabel("|r| / |b|")
         axes.legend(fontsize=8)

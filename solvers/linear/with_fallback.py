@@ -23,6 +23,9 @@ class WithFallback(AbstractMethod):
     first: AbstractMethod
     second: AbstractMethod
 
+    def __init__(self, first: AbstractMethod, second: AbstractMethod):
+        self.first, self.second = first, second
+
     @property
     def rtol(self) -> ScalarLike:
         return self.first.rtol

@@ -26,6 +26,7 @@ def robust_cg(preconditioner: FastPoisson, b: Array, rtol: ScalarLike | None) ->
     factors, noise): then some thousand steps that no contrast slows down. `Multigrid` needs fewer, but ten times as long to
     compile, which every program with such a solve would pay."""
     first = natural_cg(preconditioner, b, rtol)
-    first = CG(preconditioner, first.rtol, norm="natural", max_steps=_STEPS)
+    rtol = first.rtol
+    first = CG(preconditioner=preconditioner, rtol=rtol, norm="natural", max_steps=_STEPS)
     # Its natural norm tells less of the error in the energy norm than that of a fast transform.
-    return WithFallback(first, CG(Jacobi(), first.rtol / 10, norm="natural", max_steps=10_000))
+    return WithFallback(first, CG(preconditioner=Jacobi(), rtol=rtol / 10, norm="natural", max_steps=10_000))
