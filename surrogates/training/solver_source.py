@@ -13,6 +13,7 @@ from ...core.domains import Grid
 from ...solvers.pde.declaration import Problem
 from ..task.statistics import time_step
 from ..task.task import Fields, Task
+from ..unsolved import raise_if_unsolved
 from .batches import AbstractChunk, Whole
 
 
@@ -31,7 +32,8 @@ class SolverSource:
       `task.mode.window()` without unrolling.
     - `round`: number of steps between two validations.
 
-    **Raises:** `ValueError` for a problem without `solve`.
+    **Raises:** `ValueError` for a problem without `solve`. Training ends with an error that names the sample if the solver
+    does not converge for one.
     """
 
     problem: Problem
@@ -80,9 +82,12 @@ class SolverSource:
 
         def one(number):
             inputs = self.problem.sample_inputs(jax.random.fold_in(self.key, number), self.grid, self.times)
-            return {**inputs, **self.problem.solve(inputs, self.grid, times=self.times).fields}
+            solved = self.problem.solve(inputs, self.grid, times=self.times)
+            return {**inputs, **solved.fields}, solved.status
 
-        return jax.vmap(one)(numbers)
+        fields, status = jax.vmap(one)(numbers)
+        raise_if_unsolved(f"SolverSource of {self.problem!r}", status, numbers)
+        return fields
 
 
 class Solved(AbstractChunk):
