@@ -163,7 +163,7 @@ def test_nothing_is_found_by_the_name_of_an_attribute():
         "core.storage": 2,  # the fields of a registered class by name; the dtype of a leaf
         "solvers.linear.operators.sparse": 4,  # SciPy's and JAX's sparse matrices
         "solvers.linear.tuning.tuned_solver": 2,  # the tuned field of a method, by its name
-        "surrogates.training.identity": 3,  # fields of any object, by name
+        "core.identity": 3,  # fields of any object, by name
     }
 
 

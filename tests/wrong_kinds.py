@@ -73,14 +73,57 @@ CALLS = [
     ("wrap", sx.wrap, {"network": lambda x: x, "task": TASK}, "network task"),
     ("check_surrogate", sx.check_surrogate, {"surrogate": FNO, "data": DATA}, "surrogate data"),
     ("load", sx.load, {"path": "nonsense.sgx"}, "path"),
+    ("from_arrays", sx.from_arrays,
+     {"inputs": {"a": A}, "targets": {"u": A}, "grid": GRID, "parameters": {"p": P}, "times": None, "elsewhere": {}},
+     "grid elsewhere"),
+    ("from_arrays on points", sx.from_arrays, {"inputs": {"a": A}, "points": np.ones((8, 2))}, "points"),
+    ("from_arrays of a field", lambda **k: sx.from_arrays(k, grid=GRID), {"a": A}, "a"),
+    ("from_arrays with times", lambda **k: sx.from_arrays({"w": TIMED["w"]}, grid=GRID, **k), {"times": np.arange(6.0)}, "times"),
+    ("generate", lambda **k: sx.generate(**k, progress=False),
+     {"problem": sx.problem("poisson", f=sx.random.Uniform()), "n": 1, "grid": 5, "key": KEY, "refine": 1,
+      "label_samples": 0, "cache": False, "times": None},
+     "problem n grid key refine label_samples times"),
+    ("problem", sx.problem, {"name": "poisson"}, "name"),
+    ("burgers", lambda **k: sx.problem("burgers", **k), {"nu": 0.1, "u0": sx.random.GaussianField(), "duration": 1.0}, "u0"),
+    ("Problem", sx.Problem, {"unknowns": "u", "box": sx.Box.unit(1), "time": (0, 1), "inputs": {"c": 1.0}}, "box"),
+    ("Box", lambda **k: sx.Box(**k), {"x": (0, 1)}, "x"),
+    ("Box of ends", lambda **k: sx.Box(x=(k["start"], k["stop"], k["boundary"])),
+     {"start": 0.0, "stop": 1.0, "boundary": "neumann"}, "boundary"),
+    ("Box.unit", sx.Box.unit, {"ndim": 2, "boundary": "neumann"}, "ndim boundary"),
+    ("Box.grid", sx.Box.unit(2).grid, {"shape": 8}, "shape"),
+    ("Grid", sx.Grid, {"box": sx.Box.unit(1), "shape": (8,), "layouts": ("nodes",)}, "box shape layouts"),
+    ("Grid.unit", sx.Grid.unit, {"shape": 8, "ndim": 2, "layout": "nodes"}, "shape ndim layout"),
+    ("Grid.unit_square", sx.Grid.unit_square, {"n": 8, "layout": "nodes"}, "n layout"),
+    ("Grid.subsample", sx.Grid.unit_square(9).subsample, {"stride": 2}, "stride"),
+    ("Grid.refine", GRID.refine, {"factor": 2}, "factor"),
+    ("PointCloud", sx.PointCloud, {"points": np.ones((3, 2)), "weights": np.ones(3), "mask": [True] * 3}, "points"),
+    ("Mesh", sx.Mesh,
+     {"points": np.ones((3, 2)), "edges": [[0, 1]], "weights": np.ones(3), "mask": [True] * 3, "edge_mask": [True]},
+     "points edges"),
+    ("Mesh.from_cells", sx.Mesh.from_cells, {"points": np.eye(3, 2), "cells": [[0, 1, 2]]}, "points cells"),
+    ("PointCloud.stack", sx.PointCloud.stack, {"clouds": [sx.PointCloud(np.ones((3, 2)))]}, "clouds"),
+    ("Mesh.stack", sx.Mesh.stack, {"meshes": [sx.Mesh(np.ones((3, 2)), [[0, 1]])]}, "meshes"),
+    ("dataset[…]", lambda **k: DATA[k["item"]], {"item": "a"}, ""),
+    ("select", DATA.select, {"samples": [0, 1]}, ""),
+    ("read", DATA.read, {"names": ["a"], "positions": [0], "frames": None}, ""),
+    ("split", DATA.split, {"key": KEY, "train": 3}, "key train"),
+    ("subsample", TIMED.subsample, {"space": 1, "time": 2}, "space time"),
+    ("frame", TIMED.frame, {"index": 0}, "index"),
+    ("snapshots", lambda **k: list(DATA.snapshots(**k)), {"name": "a", "block": 2}, "name block"),
+    ("blocks", lambda **k: list(DATA.blocks(**k)), {"names": ["a"], "nbytes": 100}, "nbytes"),
+    ("describe", DATA.describe, {"samples": 3}, "samples"),
+    ("plot", lambda **k: DATA.plot(k["name"], n=k["n"]), {"name": "a", "n": 1}, "name n"),
+    ("save", DATA.save, {"path": "x.hdf5"}, "path"),
+    ("open", sx.open, {"path": "nonsense.hdf5"}, "path"),
+    ("with_fields", DATA.with_fields, {"fields": {"u": A}, "times": None}, "fields"),
 ]  # fmt: skip
 
 
 def ours(error: BaseException) -> bool:
     """Whether the error was raised by a `raise` of this library, not by something that it called."""
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    text = linecache.getline(frame.f_code.co_filename, line).strip()
-    return OURS in Path(frame.f_code.co_filename).resolve().parents and text.startswith("raise")
+    text, path = linecache.getline(frame.f_code.co_filename, line).strip(), Path(frame.f_code.co_filename).resolve()
+    return OURS in path.parents and "site-packages" not in path.parts and text.startswith("raise")
 
 
 def same(a, b) -> bool:

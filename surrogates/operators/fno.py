@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ...core.arguments import check_fields, checked
+from ...core.arguments import check_fields, checked, random_key
 from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
@@ -124,6 +124,9 @@ class FNOConfig(AbstractNetworkConfig):
     kept: tuple[int, ...] | None = None
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
         check_fields(self)
         for name, known in _CHOICES.items():
             if vars(self)[name] not in known:
@@ -333,4 +336,4 @@ class FNO:
         **details: Any,
     ) -> NetworkSurrogate:
         config = FNOConfig(width=width, modes=modes, depth=depth, padding=padding, **details)
-        return NetworkSurrogate.build(config, task, key)
+        return NetworkSurrogate.build(config, task, random_key("FNO", key))

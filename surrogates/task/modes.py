@@ -121,7 +121,8 @@ class Steady(AbstractMode):
         timed = [name for name, spec in specs.items() if spec.time]
         if timed:
             raise ValueError(
-                f"fields {timed} have a time axis: pass mode=Autoregressive(history=1) or mode=SpaceTime(frames)"
+                f"fields {timed} have a time axis: pass mode=Autoregressive(history=1) or mode=SpaceTime(frames), "
+                "or take one instant of the data, dataset.frame(-1)"
             )
         if given := [name for name in targets if name in inputs]:
             raise ValueError(f"targets {given} are inputs as well: a steady surrogate would be given the answer")
@@ -165,6 +166,9 @@ class Autoregressive(AbstractMode):
     increments: bool = False
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
         check_fields(self)
         if self.history < 1 or self.horizon < 1:
             raise ValueError(f"{self!r}: history and horizon must be 1 or more")
@@ -219,6 +223,9 @@ class SpaceTime(AbstractMode):
     history: int = 0
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
         check_fields(self)
         if self.frames < 2 or self.history < 0:
             raise ValueError(f"{self!r}: frames must be 2 or more and history 0 or more")

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import surrogax as sx
-from surrogax.surrogates.training.identity import identity_of
+from surrogax.core.identity import identity_of
 from surrogax.surrogates.training.samples import Samples
 
 RNG = np.random.default_rng(0)
@@ -192,7 +192,7 @@ def test_rounding_of_a_constant_is_no_deviation():
 
 def test_complex_values_and_empty_data_are_refused():
     with pytest.raises(ValueError, match="is complex"):
-        sx.Task.fit(sx.from_arrays({"a": A}, {"u": A + 1j}, grid=SQUARE), "a", "u")
+        sx.Task.fit(STEADY.with_fields({"a": A, "u": A + 1j}), "a", "u")
     with pytest.raises(ValueError, match="holds none"):
         sx.Task.fit(STEADY.select(slice(0, 0)), "a", "u")
     with pytest.raises(ValueError, match="hold no samples"):

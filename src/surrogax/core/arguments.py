@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
+import equinox as eqx
 import jax
 import jaxtyping
 import numpy as np
@@ -58,6 +59,21 @@ def check_fields(instance: Any) -> None:
             found = _checked(kind_.__name__, field.name, value, hints[field.name])
             if found is not value:
                 object.__setattr__(instance, field.name, found)
+
+
+def misfit(instance: Any) -> str:
+    """One sentence about the first field of a dataclass from a file whose value does not fit its annotation; "" if all do.
+
+    The fields of an equinox module are compared if they are static: the others hold arrays.
+    """
+    hints = _hints(type(instance))
+    for field in dataclasses.fields(instance):
+        compared = not isinstance(instance, eqx.Module) or field.metadata.get("static", False)
+        value = vars(instance)[field.name]
+        if compared and field.name in hints and not _fits(value, hints[field.name]):
+            wanted = " or ".join(dict.fromkeys(_words(hints[field.name])))
+            return f"{field.name} is {_short(value)}, expected {wanted}"
+    return ""
 
 
 def count(call: str, name: str, value: Any, least: int = 1) -> int:
