@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy.sparse
 
 import surrogax as sx
 
@@ -36,6 +37,10 @@ KEY = jax.random.key(0)
 FNO = sx.FNO(TASK, width=4, modes=2, depth=1, key=KEY)
 FORECASTER = sx.FNO(STEP, width=4, modes=2, depth=1, key=KEY)
 TABLE = sx.evaluate({"FNO": FNO}, DATA, timing=False)
+
+POISSON = sx.linear.Laplacian((9, 9), (0.1, 0.1), ("dirichlet",) * 2)
+MATRIX = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(9, 9)).tocsr()
+DISTANCES = np.abs(P[:, None] - P)
 
 FIT = {
     "model": FNO, "data": DATA, "val": DATA, "optimizer": optax.adam(1e-3), "epochs": 1, "batch_size": 3, "seeds": 1,
@@ -116,6 +121,24 @@ CALLS = [
     ("save", DATA.save, {"path": "x.hdf5"}, "path"),
     ("open", sx.open, {"path": "nonsense.hdf5"}, "path"),
     ("with_fields", DATA.with_fields, {"fields": {"u": A}, "times": None}, "fields"),
+    ("solve", lambda **k: sx.linear.solve(**k), {"operator": POISSON, "b": np.ones((9, 9)), "method": sx.linear.CG()},
+     "operator b method"),
+    ("nullspace", lambda **k: sx.linear.solve(POISSON, np.ones((9, 9)), **k), {"nullspace": None}, "nullspace"),
+    ("CG", lambda **k: sx.linear.solve(POISSON, np.ones((9, 9)), sx.linear.CG(**k)),
+     {"preconditioner": None, "rtol": 1e-4, "max_steps": 50}, "preconditioner rtol max_steps"),
+    ("SOR", lambda **k: sx.linear.solve(POISSON, np.ones((9, 9)), sx.linear.SOR(**k)), {"rtol": 1e-3, "max_steps": 50},
+     "rtol max_steps"),
+    ("Laplacian", sx.linear.Laplacian, {"shape": (9, 9), "spacing": (0.1, 0.1), "boundaries": ("dirichlet",) * 2},
+     "shape spacing boundaries"),
+    ("from_scipy", sx.linear.Sparse.from_scipy, {"matrix": MATRIX}, "matrix"),
+    ("pod", sx.reduced.pod, {"snapshots": A, "rank": 2}, "snapshots"),
+    ("sine", sx.reduced.sine, {"snapshots": A}, "snapshots"),
+    ("kmedoids", sx.reduced.kmedoids, {"dissimilarity": DISTANCES, "k": 2}, "dissimilarity k"),
+    ("deim", sx.reduced.deim, {"modes": np.linalg.qr(A.T)[0][:, :3]}, "modes"),
+    ("eim", sx.reduced.eim, {"functions": A, "rank": 2}, "functions rank"),
+    ("fit_gaussian_process", sx.reduced.fit_gaussian_process, {"z": P[:, None], "c": A[:, :2]}, "z c"),
+    ("PODRegression", lambda **k: sx.fit(sx.PODRegression(**k), DATA),
+     {"task": sx.Task.fit(DATA, "p", "u"), "rank": 2, "regressor": "linear"}, "task rank regressor"),
 ]  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class Tensor:
         (np.asfortranarray(U), "float64"),
         (U[:, ::-1], "float64"),
     ],
-    ids=str,
+    ids="double list half big_endian jax bfloat16 torch masked_none long boolean bytes int64 int32 fortran reversed".split(),
 )
 def test_what_numbers_become(values, dtype):
     data = from_arrays({"u": values}, parameters={"c": np.asarray(values)[:, 0]}, grid=GRID)
