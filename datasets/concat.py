@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.domains import AbstractDomain
-from .source import FieldSpec, Source
+from .source import FieldSpec, Source, sample_positions
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ConcatSource:
     def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
         """See `Source.read`. Each part that holds any of the samples is read once."""
         edges = np.cumsum([0, *map(len, self.parts)])
-        indices = np.arange(len(self))[indices]
+        indices = sample_positions(indices, len(self))
         owner = np.searchsorted(edges, indices, side="right") - 1
         owners = np.unique(owner) if len(indices) else [0]
         blocks = [self.parts[k].read(name, indices[owner == k] - edges[k], window) for k in owners]

@@ -1,17 +1,21 @@
 """`Dataset`: named fields over a domain and parameters per sample, read from any `Source`."""
 
 import itertools
-import operator
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
+from typing import Any, overload
 
 import jax
 import numpy as np
 
+from ..core.arguments import checked, count, kind, random_key
+from ..core.arrays import AnyArray
 from ..core.domains import AbstractDomain, Grid, PointCloud
+from ..core.domains.grid import per_axis
 from ..solvers.pde.declaration import Problem
-from .source import FieldSpec, MemorySource, Source
+from .frame_source import FrameSource
+from .source import FieldSpec, MemorySource, Source, sample_positions
 from .systems import Systems
 
 
@@ -108,15 +112,19 @@ class Dataset:
     def __getitem__(self, item):
         if isinstance(item, str):
             return self.read([item])[item]
-        if isinstance(item, int | np.integer):
-            try:
-                index = range(len(self))[operator.index(item)]
-            except IndexError:
-                raise IndexError(f"sample {item} of a dataset of {len(self)}") from None
-            return {name: values[0] for name, values in self.read(None, [index]).items()}
+        if isinstance(item, int | np.integer) and not isinstance(item, bool):
+            return {name: values[0] for name, values in self.read(None, [item]).items()}
+        if not isinstance(item, slice | list | np.ndarray | jax.Array | range):
+            raise TypeError(
+                f"a dataset has no item {item!r:.60}: ask for a field by its name, one sample by its number, samples by a slice, "
+                "positions or a boolean per sample, and several fields by read([…])"
+            )
         return self.select(item).in_memory()
 
-    def read(self, names=None, positions=None, *, frames: range | None = None) -> dict[str, np.ndarray]:
+    @checked
+    def read(
+        self, names: str | Iterable[str] | None = None, positions: Any = None, *, frames: range | None = None
+    ) -> dict[str, np.ndarray]:
         """Read arrays by name, each with a leading sample axis. The source is read once per name.
 
         **Arguments:**
@@ -124,9 +132,13 @@ class Dataset:
         - `names`: the arrays to read, all by default.
         - `positions`: positions of the samples in this dataset, all by default.
         - `frames`: which instants of time-dependent fields to read, all by default.
+
+        **Raises:** `KeyError` for an unknown name; `IndexError` for a position outside the dataset.
         """
-        indices = self.indices if positions is None else self.indices[np.asarray(positions)]
-        names = list(self.fields) if names is None else names
+        indices = self.indices if positions is None else self.indices[sample_positions(positions, len(self))]
+        names = list(self.fields) if names is None else [names] if isinstance(names, str) else list(names)
+        if wrong := [name for name in names if not isinstance(name, str)]:
+            raise TypeError(f"read: {wrong[0]!r:.60} is no name of a field; there are {sorted(self.fields)}")
         time = self.time
         if frames is not None:
             stored = range(0 if self.source.times is None else len(self.source.times))[time]
@@ -134,11 +146,16 @@ class Dataset:
             time = slice(stored.start, stored.stop, stored.step)
         return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
 
-    def blocks(self, names=None, nbytes: int = 2**26) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    @checked
+    def blocks(
+        self, names: str | Iterable[str] | None = None, nbytes: int = 2**26
+    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Yield `(positions, arrays)` for consecutive blocks of samples.
 
         `names` are the arrays to read, all by default. A block has at most `nbytes` bytes (64 MiB by default), or one sample.
         """
+        if not len(self):
+            return
         one = sum(values.nbytes for values in self.read(names, [0]).values())
         size = max(1, nbytes // max(one, 1))
         for start in range(0, len(self), size):
@@ -163,22 +180,31 @@ class Dataset:
     # Views -----------------------------------------------------------------------------------------------------------
 
     def select(self, samples) -> "Dataset":
-        """A view of the samples given by a slice, positions or a boolean array. Nothing is read."""
-        return replace(self, indices=np.atleast_1d(self.indices[samples]))
+        """A view of the samples given by a slice, positions or a boolean per sample. Nothing is read.
 
-    def split(self, key: jax.Array | None = None, **sizes: int) -> tuple["Dataset", ...]:
+        **Raises:** `IndexError` for a position outside the dataset and a boolean array of another length; `TypeError` for
+        anything else, such as names or fractions.
+        """
+        return replace(self, indices=self.indices[sample_positions(samples, len(self))])
+
+    @checked
+    def split(self, key: AnyArray | None = None, **sizes: int) -> tuple["Dataset", ...]:
         """Split into disjoint parts of the given sizes: `train, val = ds.split(train=900, val=100, key=key)`.
 
         A sample, and so a whole trajectory, belongs to one part. With `key` the samples are shuffled first; without it the parts
         are consecutive, in file order.
 
-        **Raises:** `ValueError` without sizes, or if they ask for more samples than there are.
+        **Raises:** `ValueError` without sizes, for negative ones, or if they ask for more samples than there are; `TypeError` for
+        sizes that are no whole numbers, such as fractions.
         """
         if not sizes:
             raise ValueError("split needs named sizes, for example split(train=900, val=100)")
-        if sum(sizes.values()) > len(self) or min(sizes.values()) < 0:
+        sizes = {name: count("split", name, size, 0) for name, size in sizes.items()}
+        if sum(sizes.values()) > len(self):
             raise ValueError(f"split into {sizes} asks for {sum(sizes.values())} samples; the dataset has {len(self)}")
-        order = np.arange(len(self)) if key is None else np.asarray(jax.random.permutation(key, len(self)))
+        order = np.arange(len(self))
+        if key is not None:
+            order = np.asarray(jax.random.permutation(random_key("split", key), len(self)))
         edges = np.cumsum([0, *sizes.values()])
         return tuple(self.select(order[a:b]) for a, b in itertools.pairwise(edges))
 
@@ -186,18 +212,36 @@ class Dataset:
         """A view of every `space`-th grid point (one stride, or one per axis) and every `time`-th instant.
 
         **Raises:** `ValueError` if the coarse points are no grid on the same box (see `Grid.subsample`), for data that are not on
-        a grid, and for `time` of steady data.
+        a grid, for `time` of steady data, and for strides below 1; `TypeError` for strides that are no whole numbers.
         """
+        time = count("subsample", "time", time)
         if time != 1 and self.times is None:
             raise ValueError("subsample(time=…) needs a time axis; this dataset is steady")
         steps = self.space
-        if space != 1:
+        if not isinstance(space, int) or isinstance(space, bool) or space != 1:
             grid = self.domain.as_grid("subsample(space=…)")
-            more = (space,) * grid.ndim if isinstance(space, int) else tuple(space)
+            more = per_axis(space, grid.ndim, "subsample(space=…)")
             grid.subsample(more)
             steps = tuple(a * b for a, b in zip(self.space or (1,) * grid.ndim, more, strict=True))
         start, stop, step = self.time.start, self.time.stop, self.time.step
         return replace(self, space=steps, time=slice(start, stop, (step or 1) * time))
+
+    @checked
+    def frame(self, index: int) -> "Dataset":
+        """A steady view of one instant: every time-dependent array without its time axis. `index` is the number of the instant,
+        −1 for the last.
+
+        With it, generated trajectories become the task "from the initial field to the solution at the end":
+        `Task.fit(data.frame(-1), "u0", "u")`.
+
+        **Raises:** `ValueError` for steady data; `IndexError` for an instant that does not exist.
+        """
+        if self.times is None:
+            raise ValueError("frame: this dataset is steady, its fields have no time axis")
+        if not -self.instants <= index < self.instants:
+            raise IndexError(f"frame {index} of {self.instants} instants")
+        stored = range(len(np.asarray(self.source.times)))[self.time][index]
+        return replace(self, source=FrameSource(self.source, stored), time=slice(None))
 
     def in_memory(self) -> "Dataset":
         """The same samples, read into memory at once."""
@@ -206,12 +250,15 @@ class Dataset:
         source = MemorySource(arrays, specs, self.domains, self.times, {**self.attributes, "ids": self.ids.tolist()})
         return Dataset.of(source, self.problem)
 
+    @checked
     def with_fields(self, fields: Mapping[str, np.ndarray], times: np.ndarray | None = None) -> "Dataset":
         """A dataset in memory with the given values of some fields, at the same points as here.
 
         `fields` are arrays `(sample, [time], *space, [component])` by name, in the form of the fields of that name here. With
         `times` they have a time axis of these instants.
         """
+        if not fields:
+            raise ValueError("with_fields: got no fields")
         geometry = self.read([name for name, spec in self.fields.items() if spec.role == "domain"])
         arrays = {**geometry, **{name: np.asarray(values) for name, values in fields.items()}}
         specs = {
@@ -229,6 +276,7 @@ class Dataset:
 
     # Consumers -------------------------------------------------------------------------------------------------------
 
+    @checked
     def snapshots(self, name: str, block: int = 256) -> Iterator[np.ndarray]:
         """Yield the snapshots of a field as rows of blocks `(rows, points · components)`, for the bases of `surrogax.reduced`.
 
@@ -242,7 +290,7 @@ class Dataset:
             raise ValueError(f"snapshots({name!r}): needs a field, this is a {spec.role}")
         if not self.domains[spec.domain].fixed:
             raise ValueError(f"snapshots({name!r}): needs a field at the same points in all samples, such as a grid's")
-        for start in range(0, len(self), block):
+        for start in range(0, len(self), count("snapshots", "block", block)):
             values = self.read([name], np.arange(start, min(start + block, len(self))))[name]
             rows = len(values) * (values.shape[1] if spec.time else 1)
             yield values.reshape(rows, -1)
@@ -259,13 +307,14 @@ class Dataset:
             raise ValueError("systems: this dataset does not know its problem; it must come from generate(problem, …)")
         return Systems.of(self.problem, self.grid, self.read(list(self.problem.laws)), context)
 
+    @checked
     def describe(self, samples: int = 64) -> str:
         """A text that lists the domain, the instants and, per field, role, shape, dtype, range of values and what is suspicious
         (constant or non-finite values). Ranges are found from up to `samples` samples."""
         lines = [f"{len(self)} samples on {self.domain!r}"]
         if self.times is not None:
             lines.append(f"{len(self.times)} instants, t = {self.times[0]:g} … {self.times[-1]:g}")
-        positions = np.linspace(0, len(self) - 1, min(samples, len(self))).astype(int)
+        positions = np.linspace(0, len(self) - 1, min(count("describe", "samples", samples, 0), len(self))).astype(int)
         for name, spec in self.fields.items():
             values = self.read([name], positions)[name]
             shape = ", ".join(map(str, values.shape[1:]))
@@ -281,6 +330,19 @@ class Dataset:
         shown = {k: v for k, v in self.attributes.items() if k != "ids"}
         lines += [f"  {key}: {value}" for key, value in shown.items()]
         return "\n".join(lines)
+
+    @checked
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the samples to one HDF5 file, which `surrogax.open` reads with the same values, bit for bit.
+
+        Data on one grid are written in The Well's layout, all others in a layout of this library. Ids and attributes are kept,
+        the problem is not. An existing file is replaced when the new one is complete.
+
+        **Raises:** `ValueError` for names of fields that the file cannot hold; `FileNotFoundError` for a missing folder.
+        """
+        from .formats.saving import save_dataset
+
+        save_dataset(path, self)
 
     def to_xarray(self):
         """An `xarray.Dataset` with named axes. It needs xarray, and data on a grid."""
@@ -298,13 +360,19 @@ class Dataset:
         return xarray.Dataset(variables, coordinates, attrs=dict(self.attributes))
 
     def plot(self, *names: str, n: int = 3):
-        """A matplotlib figure of the first `n` samples: a row per sample, a column per field (by default all fields).
+        """A matplotlib figure of the first `n` samples: a row per sample, a column per field (by default all) and component.
 
-        A time-dependent field gets two columns, its first and last frame. 1D fields are lines, 2D fields images; a 3D field is
-        shown by its middle slice. It needs data on a grid.
+        A time-dependent field gets three columns, its first, middle and last frame, whose titles say the time. On grids, 1D
+        fields are lines and 2D fields images; a 3D field is shown by its middle slice in z. On clouds and meshes the points are
+        coloured dots, seen along z in 3D, over the edges of a mesh.
+
+        **Raises:** `KeyError` for an unknown name; `ValueError` for a parameter and for a dataset without samples or fields.
         """
         from .plots import plot_samples
 
+        for name in names:
+            kind("plot", "name", name, str, "pass the name of a field")
+        n = count("plot", "n", n)
         return plot_samples(self, names, n)
 
     def __repr__(self) -> str:

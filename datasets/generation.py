@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.arguments import count, kind, random_key
 from ..core.domains import Grid
 from ..core.files import write_json
 from ..core.precision import in_double
 from ..core.progress import track
+from ..solvers.kernels.exponential import Instants
 from ..solvers.kernels.norms import relative_l2
 from ..solvers.linear.linear_solve import status_message
 from ..solvers.linear.solution import Status
 from ..solvers.pde.declaration import Problem
+from .checked_arrays import instants
 from .concat import ConcatSource
 from .dataset import Dataset
 from .formats.well import WellSource
@@ -32,10 +36,10 @@ def generate(
     problem: Problem,
     n: int,
     grid: int | tuple[int, ...] | Grid,
-    key: jax.Array,
+    key: jax.Array | np.ndarray,
     *,
     refine: int = 1,
-    times: np.ndarray | jax.Array | None = None,
+    times: Instants | None = None,
     label_samples: int = 4,
     cache: str | os.PathLike | bool = True,
     progress: bool = True,
@@ -57,20 +61,26 @@ def generate(
     - `times`: increasing instants to store, for time-dependent problems. Inputs that depend on time, such as a forcing, are
       sampled and stored at the same instants.
     - `label_samples`: number of samples on which the error of the labels is estimated. Their solve is repeated at twice the
-      resolution, and the mean relative L2 difference on `grid` is stored as `attributes["label_error"]`, a dict by unknown. 0
-      switches this off, as does a grid with the layout "cells".
+      resolution, and the mean relative L2 difference on `grid` is stored as `attributes["label_error"]`, a dict by unknown
+      (without those that are zero). 0 switches this off, as does a grid with the layout "cells".
     - `cache`: folder for generated data. True means `$SURROGAX_CACHE` or `~/.cache/surrogax`; False keeps everything in memory.
     - `progress`: whether to show a progress bar.
 
-    **Raises:** `ValueError` if the problem declares no `solve`, or if it is not registered and `cache` is on; `RuntimeError` with
-    the sample's number and the solver's status if a solve does not converge.
+    **Raises:** `ValueError` if the problem declares no `solve`, for numbers below 1 and `times` that do not increase; `TypeError`
+    for numbers that are not whole and a key that is none; `RuntimeError` with the sample's number and the solver's status if a
+    solve does not converge. A problem that nothing identifies (one that is not registered, or a law that is no dataclass) raises
+    `ValueError` or `TypeError` if `cache` names a folder, and else is not cached, with a warning.
     """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"generate: {problem!r} is no problem; give sx.problem({str(problem)!r}) or a Problem")
     problem.needs("solve", "generate")
-    if n < 1:
-        raise ValueError(f"generate: n={n} samples; expected at least one")
+    n, refine = count("generate", "n", n), count("generate", "refine", refine)
+    label_samples = count("generate", "label_samples", label_samples, 0)
+    key = random_key("generate", key)
+    kind("generate", "cache", cache, (bool, str, os.PathLike), "pass a folder, True or False")
     grid = problem.box.grid(grid)
     label_samples = 0 if "cells" in grid.layouts else min(label_samples, n)
-    times = None if times is None else np.asarray(times, np.float64)
+    times = None if times is None else instants(times).astype(np.float64)
 
     def is_field(name: str) -> bool:
         return name in problem.unknowns or problem.laws[name].is_field
@@ -114,8 +124,8 @@ def generate(
         )
         return _label_error({k: ours[k] for k in problem.unknowns}, finer, grid)
 
-    attributes: dict[str, Any] = {} if cache is False else {"recipe": recipe(problem, grid, key, refine, times)}
-    folder = None if cache is False else _folder(cache, attributes)
+    attributes = {} if cache is False else _identity(problem, grid, key, refine, times, required=cache is not True)
+    folder = _folder(cache, attributes) if attributes else None
     sources: list[Source] = []
     for start in track(range(0, n, _CHUNK), "generating", enabled=progress):
         stop = min(start + _CHUNK, n)
@@ -135,6 +145,17 @@ def generate(
             source = WellSource(path)
         sources.append(source)
     return Dataset(ConcatSource(tuple(sources)), _numbers(sources, n), problem=problem)
+
+
+def _identity(problem: Problem, grid: Grid, key: jax.Array, refine: int, times, *, required: bool) -> dict[str, Any]:
+    """The recipe as an attribute of the data, or none, with a warning, if the cache is not required."""
+    try:
+        return {"recipe": recipe(problem, grid, key, refine, times)}
+    except (ValueError, TypeError) as error:
+        if required:
+            raise
+        warnings.warn(f"generate: these data are not cached: {error}", stacklevel=3)
+        return {}
 
 
 def _folder(cache: str | os.PathLike | bool, attributes: dict) -> Path:
@@ -171,7 +192,17 @@ def _batches(start: int, stop: int, grid: Grid, factor: int) -> Iterator[np.ndar
 
 
 def _label_error(ours: dict[str, np.ndarray], finer: dict[str, np.ndarray], grid: Grid) -> dict[str, float]:
-    """Mean over samples of the relative L2 difference of `ours` and `finer`, by field; arrays are `(sample, *space, …)`."""
-    weights = jnp.asarray(grid.weights, jnp.float32)
-    error = jax.vmap(lambda u, v: relative_l2(u.reshape(*grid.shape, -1), v.reshape(*grid.shape, -1), weights))
-    return {name: float(error(u, finer[name]).mean()) for name, u in ours.items()}
+    """Mean over samples of the relative L2 difference of `ours` and `finer`, by field; arrays are `(sample, *space, …)`. Samples
+    that are zero everywhere do not count, and a field that is zero in all of them has no entry."""
+    weights = jnp.asarray(grid.weights / grid.weights.max(), jnp.float32)
+    one = jax.vmap(lambda u, v: relative_l2(u.reshape(*grid.shape, -1), v.reshape(*grid.shape, -1), weights))
+    errors = {}
+    for name, u in ours.items():
+        scale = np.abs(finer[name]).reshape(len(u), -1).max(1)
+        scales = scale[scale > 0].reshape(-1, *(1,) * (u.ndim - 1)).astype(np.float64)
+        if len(scales):
+            pair = (
+                np.float32(values[scale > 0] / scales) for values in (u, finer[name])
+            )  # squares of 1e-25 are no float32
+            errors[name] = float(one(*pair).mean())
+    return errors

@@ -4,19 +4,22 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..core.arguments import checked
 from .dataset import Dataset
-from .formats import pt_format, well_format  # noqa: F401 (they register themselves)
+from .formats import arrays_hdf5, pt_format, well_format  # noqa: F401 (they register themselves, in this order)
 from .formats.registry import format_of
 
 
+@checked
 def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
     """Open the dataset in a file. The format is recognised by the content, and values are read when they are asked for.
 
-    Known formats are HDF5 in The Well's layout (this library's own files too) and neuraloperator's `.pt` archives, which are
-    read at once. `register_format` adds others. `options` are passed to the reader of the format, for example `grid=` for `.pt`.
+    Known formats are the files of `Dataset.save`, HDF5 in The Well's layout, and neuraloperator's `.pt` archives, which are
+    read at once. `register_format` adds others. `options` are passed to the reader of the format; for `.pt` they are `names=`,
+    `grid=`, `times=` and `channels=` (see `datasets.formats.pt.open_pt`).
 
     **Raises:** `FileNotFoundError` for a missing file; `ValueError` for a folder of several splits (use `open_splits`), and for a
-    file of an unknown format or a damaged one, saying what was found.
+    file of an unknown format or a damaged one, saying what was found; `TypeError` for options that the format does not have.
     """
     splits = open_splits(path, **options)
     if len(splits) != 1:
@@ -24,6 +27,7 @@ def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
     return next(iter(splits.values()))
 
 
+@checked
 def open_splits(path: str | os.PathLike, **options: Any) -> dict[str, Dataset]:
     """Open the published splits in a folder: a dict of datasets by name, for example "train", "valid" and "test".
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,9 @@ class FieldSpec:
     domain: str = ""
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
         if len(self.components) > 1:
             raise ValueError(f"a value has no or one component axis, got components={self.components}")
 
@@ -96,3 +99,31 @@ class MemorySource:
 
     def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
         return self.arrays[name][(slice(None), *window)][indices]
+
+
+def sample_positions(samples: Any, count: int) -> np.ndarray:
+    """A slice, positions or a boolean array of `count` samples as positions 0 … count−1, without a list of all of them.
+
+    **Raises:** `IndexError` for positions outside the samples and a boolean array of another length; `TypeError` for anything but
+    whole numbers and booleans.
+    """
+    if isinstance(samples, slice):
+        try:
+            return np.arange(*samples.indices(count))
+        except TypeError:
+            raise TypeError(f"samples {samples!r:.60}: expected whole numbers as ends") from None
+    found = np.asarray(samples)
+    if found.size == 0:
+        return np.zeros(0, int)
+    if found.dtype.kind not in "biu" or found.ndim > 1:
+        raise TypeError(f"samples {samples!r:.60}: expected a slice, positions or a boolean per sample")
+    if found.dtype == bool:
+        if found.shape != (count,):
+            raise IndexError(
+                f"a boolean array of shape {found.shape} chooses among {count} samples; expected ({count},)"
+            )
+        return np.flatnonzero(found)
+    if not (found.min() >= -count and found.max() < count):
+        wrong = int(found.max() if found.max() >= count else found.min())
+        raise IndexError(f"sample {wrong} of a dataset of {count}")
+    return np.atleast_1d(np.where(found < 0, found.astype(int) + count, found)).astype(int)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..core.arguments import count, random_key
 from ..core.arrays import AnyArray
 from ..core.domains import Grid
 from ..solvers.pde.declaration import Problem
@@ -75,6 +76,7 @@ class Systems(eqx.Module):
         context: str | Sequence[str] | None = None,
     ) -> "Systems":
         """The systems of the samples of `generate(problem, n, grid, key)`, without solving any of them."""
+        n, key = count("Systems.sample", "n", n), random_key("Systems.sample", key)
         grid = problem.box.grid(grid)
         draw = jax.vmap(lambda i: problem.sample_inputs(jax.random.fold_in(key, i), grid))
         return cls.of(problem, grid, draw(jnp.arange(n)), context)

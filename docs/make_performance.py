@@ -64,6 +64,32 @@ def solvers() -> list[str]:
     return table(["ms to 1e-6, set-up included", "pyamg, the better", "ours, automatic", "pyamg / ours"], rows)
 
 
+def unstructured() -> list[str]:
+    found = values("unstructured")
+    if found is None:
+        return ["not run"]
+    rows = []
+    for case in dict.fromkeys(row["case"] for row in found["cases"]):
+        by_name = {row["solver"]: row for row in found["cases"] if row["case"] == case}
+        ours, direct = by_name["ours SA"], by_name["ours LU"]
+        peers = [row for name, row in by_name.items() if name.startswith("pyamg SA")]
+        pyamg = min(peers, key=lambda row: row["solve"], default=None)
+        theirs = [None, None, None] if pyamg is None else [pyamg["iterations"], ms(pyamg["setup"]), ms(pyamg["solve"])]
+        ratio = None if pyamg is None else round(pyamg["solve"] / ours["solve"], 1)
+        mine = [ours["iterations"], ms(ours["setup"]), ms(ours["solve"])]
+        rows.append([f"{case}, {ours['unknowns']}", *theirs, *mine, ratio, ms(direct["solve"])])
+    names = [
+        "ms to 1e-8, one core",
+        "pyamg SA-CG: iterations",
+        "set-up",
+        "solve",
+        "ours: iterations",
+        "set-up",
+        "solve",
+    ]
+    return table([*names, "pyamg / ours", "LU, factors known"], rows)
+
+
 def pod() -> list[str]:
     found = values("pod")
     if found is None:
@@ -144,6 +170,13 @@ finished systems by zero step lengths instead of choosing between arrays in ever
         "Linear solvers",
         solvers,
         "Floors (bytes moved) and all methods: docs/results.md. What was tried: docs/decisions.md, Linear solvers.",
+    ),
+    (
+        "Sparse matrices without a grid",
+        unstructured,
+        "Linear triangles on Delaunay meshes. A direct solve with known factors is fast in the plane; factorising is not. Other "
+        "processes shared the core: ratios hold, as solves took turns, milliseconds do not. What was tried: docs/decisions.md, "
+        "Linear solvers.",
     ),
     ("POD, 50 modes", pod, "Floor: one Gram product. What was tried: docs/decisions.md, Reduced-order bases."),
     (

@@ -145,7 +145,7 @@ def rows_of(values: dict) -> list[str]:
     return [*numbers_of(values), *table(names, [[row.get(name) for name in names] for row in values["cases"]])]
 
 
-darcy_solver = fno_training = scaling = tpu_check = rows_of
+darcy_solver = fno_training = scaling = tpu_check = unstructured = rows_of
 
 
 def plain(values: dict) -> list[str]:

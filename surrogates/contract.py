@@ -16,8 +16,8 @@ from .batching import Batch, batches
 from .resampling import interpolation
 from .rollout import forecast
 from .saving import load
-from .surrogate import AbstractSurrogate
-from .synthetic_data import about_origin, synthetic_dataset
+from .surrogate import AbstractSurrogate, about_origin
+from .synthetic_data import relative_dataset, synthetic_dataset
 from .trainable import AbstractTrainable, trainable
 from .training.result import FitResult, members_of
 
@@ -54,9 +54,9 @@ def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | No
     kind("check_surrogate", "surrogate", surrogate, AbstractSurrogate, "pass a surrogate or a result of fit")
     kind("check_surrogate", "data", data, (Dataset, type(None)), "pass a dataset with the inputs of the task")
     data = synthetic_dataset(surrogate.task) if data is None else data
-    if surrogate.about_origin().task.origins != surrogate.task.origins:
+    if about_origin(surrogate).task.origins != surrogate.task.origins:
         # Single precision does not resolve the physical values; the surrogate is the same about its origin.
-        data, surrogate = about_origin(surrogate.task, data), surrogate.about_origin()
+        data, surrogate = relative_dataset(surrogate.task, data), about_origin(surrogate)
     task, can = surrogate.task, surrogate.capabilities
     n = min(4, len(data))
     assert n >= 2, "check_surrogate needs at least two samples"
@@ -124,7 +124,7 @@ def _check_gradient(surrogate, one, name):
     def energy(x):
         return sum(jnp.sum(v.astype(jnp.float32) ** 2) for v in _leaves(surrogate({**one, name: x})))
 
-    x = one[name].astype(jnp.float32) * masked
+    x = jnp.where(masked > 0, one[name].astype(jnp.float32), 0)
     run = jax.jit(energy)
     gradient = jax.jit(jax.grad(energy))(x)
     assert np.isfinite(gradient).all(), f"the gradient with respect to {name} is not finite"

@@ -1,19 +1,29 @@
 """Several surrogates of one task as one probabilistic surrogate."""
 
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.arguments import check_fields
 from ..core.storage import register
 from .batching import Batch
-from .surrogate import AbstractBatchFirst, AbstractGenerative, AbstractProbabilistic, AbstractSurrogate, Capabilities
+from .surrogate import (
+    AbstractBatchFirst,
+    AbstractGenerative,
+    AbstractProbabilistic,
+    AbstractRelative,
+    AbstractSurrogate,
+    Capabilities,
+    about_origin,
+)
 from .task.task import Fields, Place, Task
 
 
 @register("Ensemble")
-class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
+class Ensemble(AbstractBatchFirst, AbstractRelative, AbstractProbabilistic, AbstractGenerative):
     """Several surrogates of one task as one surrogate.
 
     Its prediction is the mean of the members' predictions, its `std` their standard deviation (with Bessel's correction). Its
@@ -28,6 +38,7 @@ class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
     members: tuple[AbstractSurrogate, ...]
 
     def __check_init__(self):
+        check_fields(self)
         if len(self.members) < 2:
             raise ValueError(f"Ensemble needs two members or more, got {len(self.members)}")
         first = self.task
@@ -37,6 +48,7 @@ class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
                 first.mode,
                 first.specs,
             )
+            same = same and dict(member.task.domains) == dict(first.domains)
             if not same:
                 raise ValueError(f"the members of an Ensemble need one task, got {first!r} and {member.task!r}")
 
@@ -76,7 +88,7 @@ class Ensemble(AbstractBatchFirst, AbstractProbabilistic, AbstractGenerative):
         return jax.tree.map(lambda x: x[order.ravel()[:n]], self._all(fields, at))
 
     def about_origin(self) -> "Ensemble":
-        return Ensemble(tuple(member.about_origin() for member in self.members))
+        return replace(self, members=tuple(about_origin(member) for member in self.members))
 
     def _all(self, fields: Fields, at: Place | None) -> dict[str, Array]:
         """The predictions of all members, with a leading member axis on every array."""

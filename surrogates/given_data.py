@@ -1,7 +1,7 @@
 """What a prediction is given: a dataset, or arrays, or a file, from which a dataset is made."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from ..datasets.dataset import Dataset
 from ..datasets.opening import open_dataset
 from .task.task import Task
 
-Given = Dataset | Mapping[str, Any] | np.ndarray | str | os.PathLike
+Given = Dataset | Mapping[str, Any] | np.ndarray | jax.Array | Sequence | str | os.PathLike
 
 
 def given_data(task: Task, data: Any) -> Dataset:

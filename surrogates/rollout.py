@@ -91,11 +91,12 @@ def forecast(
     return joined if frames is None else joined[:, :frames]
 
 
-def rolled_out(surrogate: "AbstractSurrogate", data: Dataset, steps: int, batch_size: int = 64) -> Dataset:
-    """A dataset of `steps` predicted frames of every trajectory; see `AbstractSurrogate.rollout`."""
-    task = surrogate.task
+def rolled_out(model: "AbstractSurrogate", task: Task, data: Dataset, steps: int, batch_size: int = 64) -> Dataset:
+    """A dataset of `steps` predicted frames of every trajectory; see `AbstractSurrogate.rollout`.
+
+    `task` is that of physical values; `model` may work with values relative to its origins.
+    """
     task.check(data, targets=False)
-    model = surrogate.about_origin()
     moved = model.task.origins != task.origins
 
     def run(batch: Batch) -> dict[str, Array]:

@@ -1,12 +1,15 @@
 """Saving and loading of surrogates and of learned parts of solvers."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax
 
 from ..core import storage
+from ..core.arguments import checked, kind
 
 if TYPE_CHECKING:
     from .surrogate import AbstractSurrogate
@@ -23,9 +26,10 @@ def save(surrogate: "AbstractSurrogate", path: str | os.PathLike) -> None:
     if surrogate.capabilities.self_contained:
         storage.save(path, surrogate)
     else:
-        storage.save_arrays(path, surrogate)
+        storage.save(path, {"task": surrogate.task, "values": storage.values_by_path(surrogate)})
 
 
+@checked
 def load(path: str | os.PathLike, like: eqx.Module | None = None) -> Any:
     """Load a saved surrogate or a learned part of a solver.
 
@@ -40,14 +44,36 @@ def load(path: str | os.PathLike, like: eqx.Module | None = None) -> Any:
     neither a file nor shipped; `FileNotFoundError` for a missing file.
     """
     path = _file(path)
-    if like is not None:
-        return storage.load_arrays(path, like)
+    if os.path.isdir(path):
+        raise ValueError(
+            f"load: {path} is a folder; give the file of a surrogate, for example the best.sgx of a run folder"
+        )
     loaded = storage.load(path)
+    if like is not None:
+        return _like(path, like, loaded)
     if isinstance(loaded, dict):
         raise storage.StorageError(
             f"{path}: holds the arrays of a foreign network only; pass like=wrap(TheSameNetwork(…), task)"
         )
     return loaded
+
+
+def _like(path: str | os.PathLike, like: Any, loaded: Any) -> Any:
+    if not isinstance(loaded, dict) or loaded.keys() != {"task", "values"}:
+        raise storage.StorageError(f"{path}: holds a saved {type(loaded).__name__}; load it without like=…")
+    kind(
+        "load",
+        "like",
+        like,
+        eqx.Module,
+        "pass a surrogate built like the saved one, such as wrap(TheSameNetwork(…), task)",
+    )
+    # Normalisers and origins come from the file; the roles, the domains and the mode must be those of `like`.
+    task = replace(like.task, origins=loaded["task"].origins)
+    first, second = (jax.tree.structure(each) for each in (task, loaded["task"]))
+    if first != second:
+        raise storage.StorageError(f"{path}: was saved for {loaded['task']!r}; `like` has {like.task!r}")
+    return eqx.tree_at(lambda s: s.task, storage.with_values(like, loaded["values"], path), loaded["task"])
 
 
 def _file(path: str | os.PathLike) -> str | os.PathLike:

@@ -11,15 +11,16 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from ..core.arguments import count
+from ..core.arguments import checked, count, random_key
 from ..datasets.dataset import Dataset
 from . import saving
 from .batching import Batch, over_batches
 from .given_data import Given, given_data
 from .parameter_range import ParameterRange
 from .rollout import rolled_out
+from .shared_points import check_points
 from .task.task import Fields, Place, Task
-from .trainable import count_parameters
+from .trainable import AbstractTrainable, count_parameters
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,7 @@ class AbstractSurrogate(eqx.Module):
             return self.call_batch(batch, at)
         return jax.vmap(lambda fields, _: self(fields, at))(batch.fields, batch.numbers)
 
-    def about_origin(self) -> "AbstractSurrogate":
-        """This surrogate for values relative to the origins of its task (`Task.origins`), if it can work with them: `predict`
-        then subtracts the origins in double precision. By default the surrogate itself, which reads physical values."""
-        return self
-
+    @checked
     def predict(self, data: Given, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """Predict the targets of all samples of a dataset, in physical units.
 
@@ -102,6 +99,7 @@ class AbstractSurrogate(eqx.Module):
         """
         return _over(_predict, self, data, at, batch_size)
 
+    @checked
     def predict_std(self, data: Given, *, at: Place | None = None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """The standard deviation of the prediction for all samples of a dataset, in the shapes and units of `predict`.
 
@@ -110,6 +108,7 @@ class AbstractSurrogate(eqx.Module):
         probabilistic(self)
         return _over(_std, self, data, at, batch_size, differences=True)
 
+    @checked
     def predict_samples(
         self, data: Given, n: int, *, key: Array, at: Place | None = None, batch_size: int = 64
     ) -> dict[str, np.ndarray]:
@@ -120,9 +119,10 @@ class AbstractSurrogate(eqx.Module):
         **Raises:** `TypeError` for surrogates without `has_samples`.
         """
         generative(self)
-        n = count("predict_samples", "n", n)
+        n, key = count("predict_samples", "n", n), random_key("predict_samples", key)
         return _over(lambda model, batch, at: _samples(model, batch, n, key, at), self, data, at, batch_size)
 
+    @checked
     def rollout(self, data: Given, steps: int) -> Dataset:
         """Predict `steps` frames after the first `history` frames of every trajectory, feeding predictions back as inputs.
 
@@ -136,8 +136,9 @@ class AbstractSurrogate(eqx.Module):
         """
         if not self.capabilities.autoregressive:
             raise ValueError(f"{type(self).__name__} is not autoregressive: its task has no history")
-        return rolled_out(self, given_data(self.task, data), count("rollout", "steps", steps))
+        return rolled_out(about_origin(self), self.task, given_data(self.task, data), count("rollout", "steps", steps))
 
+    @checked
     def save(self, path: str | os.PathLike) -> None:
         """Write the surrogate to one file, which `surrogax.load(path)` reads.
 
@@ -160,6 +161,17 @@ class AbstractBatchFirst(AbstractSurrogate):
     @abc.abstractmethod
     def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
         """Predict the targets of a batch, with a leading sample axis on every array."""
+
+
+class AbstractRelative(AbstractSurrogate):
+    """A surrogate that also works with values relative to the origins of its task (`Task.origins`).
+
+    `predict` then subtracts the origins in double precision.
+    """
+
+    @abc.abstractmethod
+    def about_origin(self) -> "AbstractRelative":
+        """This surrogate for relative values: a copy whose task has no origins."""
 
 
 class AbstractProbabilistic(AbstractSurrogate):
@@ -189,9 +201,21 @@ class AbstractInterval(AbstractSurrogate):
 
 
 class AbstractRanged(AbstractSurrogate):
-    """A surrogate that knows the range of its training parameters. `predict` warns of parameters outside this range."""
+    """A surrogate that knows the range of its training parameters. `predict` warns of parameters outside this range.
+
+    Surrogates that are trained by an optimiser need not derive from it: for them the range in their task counts.
+    """
 
     ranges: eqx.AbstractVar[ParameterRange]
+
+
+class AbstractAtOwnPoints(AbstractSurrogate):
+    """A surrogate that on clouds and meshes predicts at the points of its training data only. `predict` refuses other points."""
+
+    @property
+    @abc.abstractmethod
+    def own_points(self) -> Array | None:
+        """The points `(n, d)`; None on grids."""
 
 
 def probabilistic(surrogate: AbstractSurrogate) -> AbstractProbabilistic:
@@ -206,6 +230,11 @@ def generative(surrogate: AbstractSurrogate) -> AbstractGenerative:
     if isinstance(surrogate, AbstractGenerative) and surrogate.capabilities.has_samples:
         return surrogate
     raise TypeError(f"{type(surrogate).__name__} draws no samples; see its `capabilities`")
+
+
+def about_origin(surrogate: AbstractSurrogate) -> AbstractSurrogate:
+    """The surrogate for values relative to the origins of its task, or itself if it works with physical values alone."""
+    return surrogate.about_origin() if isinstance(surrogate, AbstractRelative) else surrogate
 
 
 def output_place(task: Task, data: Dataset) -> Place | None:
@@ -252,12 +281,16 @@ def _over(
     data = given_data(task, data)
     task.check(data, targets=False)
     task.check_place(at)
-    if isinstance(surrogate, AbstractRanged):
+    ranges = task.ranges if isinstance(surrogate, AbstractTrainable) else None
+    ranges = surrogate.ranges if isinstance(surrogate, AbstractRanged) else ranges
+    if ranges is not None:
         parameters = {name: data[name] for name in task.parameters}
-        surrogate.ranges.warn_outside(parameters, "the prediction extrapolates")
+        ranges.warn_outside(parameters, "the prediction extrapolates")
+    if isinstance(surrogate, AbstractAtOwnPoints) and surrogate.own_points is not None:
+        check_points(type(surrogate).__name__, surrogate.own_points, data, data.domains[task.place])
     at = output_place(task, data) if at is None else at
     frames = task.mode.history if task.mode.ahead else None
-    model = surrogate.about_origin()
+    model = about_origin(surrogate)
     moved = model.task.origins != task.origins
 
     def one(batch: Batch):

@@ -39,7 +39,7 @@ def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Datas
     return Dataset.of(MemorySource(arrays, specs, domains, times, {}))
 
 
-def about_origin(task: Task, data: Dataset) -> Dataset:
+def relative_dataset(task: Task, data: Dataset) -> Dataset:
     """The dataset with the origins of the task subtracted from its values; see `Task.origins`."""
     arrays = task.relative(data.read())
     specs = {name: replace(spec, dtype=str(arrays[name].dtype)) for name, spec in data.fields.items()}

@@ -10,16 +10,18 @@ import math
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from ...core.arguments import checked
 from ...core.domains import Box, Grid
 from ...core.files import StorageError
-from ..source import FieldSpec, MemorySource
+from ..arrays import memory_source
+from ..source import MemorySource
 
 _DTYPES = {
     "BoolStorage": "bool",
@@ -76,8 +78,19 @@ def read_pt(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise StorageError(f"{path}: {error}") from error
 
 
-def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, grid: Grid | None = None) -> MemorySource:
-    """Read scalar fields from the tensors `(sample, *space)` of a `.pt` file. Booleans become 0 and 1 in float32.
+@checked
+def open_pt(
+    path: str | os.PathLike,
+    names: Mapping[str, str] | None = None,
+    grid: Grid | None = None,
+    times: Any = None,
+    channels: Literal["first", "last"] | None = None,
+) -> MemorySource:
+    """Read fields from the tensors `(sample, *space)` of a `.pt` file; tensors with one number per sample become parameters.
+
+    A file does not say what the axes of a tensor are. Without `grid`, `times` and `channels`, fields have equally many points
+    on all axes, as in neuraloperator's Darcy data; everything else must be said. neuraloperator's Burgers data are
+    `open(path, names={"x": "u0", "y": "u"}, times=np.linspace(0, 1, 17))`.
 
     **Arguments:**
 
@@ -86,32 +99,65 @@ def open_pt(path: str | os.PathLike, names: Mapping[str, str] | None = None, gri
     - `grid`: the grid of the values, which the file does not tell. By default the points 0, h, …, 1−h on every axis of the unit
       interval, square or cube with Dirichlet sides. In neuraloperator's Darcy data `u` vanishes at the first point and one
       spacing after the last (measured), and the grid of 16 points is every second point of the grid of 32.
+    - `times`: the instants of fields `(sample, time, *space)`.
+    - `channels`: where fields have a channel axis: "first" for `(sample, [time], channel, *space)`, "last" for
+      `(sample, [time], *space, channel)`. A single channel becomes a scalar.
 
-    **Raises:** `KeyError` for a missing tensor; `StorageError` for shapes that do not fit, and as `read_pt`.
+    **Raises:** `KeyError` for a missing tensor; `StorageError` for shapes that do not fit or that are ambiguous, for values that
+    are no real numbers, and as `read_pt`.
     """
     names = {"x": "a", "y": "u"} if names is None else names
     tensors = read_pt(path)
     if missing := [name for name in names if name not in tensors]:
         raise KeyError(f"{path}: has no tensor {missing[0]!r}; it has {sorted(tensors)}, choose with names=")
     arrays = {field: tensors[name] for name, field in names.items()}
-    arrays = {field: a.astype(np.float32) if a.dtype == bool else a for field, a in arrays.items()}
-    first = next(iter(arrays.values()))
-    if grid is None:
-        if not 2 <= first.ndim <= 4:
-            raise StorageError(f"{path}: fields of shape {first.shape}, expected (sample, x[, y[, z]])")
-        ndim = first.ndim - 1
-        grid = Grid(Box.unit(ndim), first.shape[1:], ("periodic",) * ndim)
-    for field, array in arrays.items():
-        if array.shape != (len(first), *grid.shape):
-            raise StorageError(f"{path}: {field!r} has shape {array.shape}, expected {(len(first), *grid.shape)}")
-    specs = {field: FieldSpec(dtype=str(array.dtype)) for field, array in arrays.items()}
-    return MemorySource(arrays, specs, {"": grid}, None, {"file": os.path.basename(path)})
+    numbers = {field: values for field, values in arrays.items() if values.ndim == 1 or values.shape[1:] == (1,)}
+    fields = {field: values for field, values in arrays.items() if field not in numbers}
+    try:
+        fields = {field: _channels_last(values, times, channels) for field, values in fields.items()}
+        grid = _unit_grid(fields, times, channels) if grid is None else grid
+        fields = {
+            field: values[..., 0] if channels and values.shape[-1] == 1 else values for field, values in fields.items()
+        }
+        source = memory_source({"inputs": fields, "parameters": numbers}, grid=grid, times=times)
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"{path}: {error}; say what the axes are by grid=, times= and channels=") from error
+    return replace(source, attributes={"file": os.path.basename(path)})
+
+
+def _channels_last(values: np.ndarray, times: Any, channels: str | None) -> np.ndarray:
+    """Move a first channel axis, which follows the sample and time axes, to the end."""
+    if channels != "first":
+        return values
+    axis = 2 if times is not None and values.shape[1] == len(times) else 1
+    return np.moveaxis(values, axis, -1)
+
+
+def _unit_grid(fields: Mapping[str, np.ndarray], times: Any, channels: str | None) -> Grid:
+    """The grid of the unit box whose shape all fields have.
+
+    **Raises:** `ValueError` if no shape or more than one is possible, or if its axes differ in length, so that one of them may be
+    no axis of space.
+    """
+    instants = None if times is None else len(times)
+
+    def possible(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
+        space = shape[1 : len(shape) - (channels is not None)]
+        return {space, space[1:]} if space[:1] == (instants,) else {space}
+
+    shapes = {name: values.shape for name, values in fields.items()}
+    common = set.intersection(*map(possible, shapes.values())) if shapes else set()
+    found = {space for space in common if 1 <= len(space) <= 3 and len(set(space)) == 1 and space[0] > 1}
+    if len(found) != 1:
+        raise ValueError(f"the fields have the shapes {shapes}, which do not tell the axes of space")
+    (shape,) = found
+    return Grid(Box.unit(len(shape)), shape, ("periodic",) * len(shape))
 
 
 class _Unpickler(pickle.Unpickler):
     """Unpickles a description of tensors.
 
-    A global of the pickle becomes a string, `OrderedDict`, or a function that is made anew for every lookup, so that no opcode
+    A global of the pickle becomes a string, `dict`, or a function that is made anew for every lookup, so that no opcode
     can change an object that outlives the load.
     """
 
@@ -120,7 +166,7 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
+            return dict  # as good as an OrderedDict here, and without attributes that a pickle could set
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return lambda *args: _describe(*args)
         raise StorageError(

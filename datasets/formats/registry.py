@@ -29,6 +29,12 @@ class AbstractFormat(abc.ABC):
         """
 
 
+def without_options(form: AbstractFormat, path: Path, options: dict[str, Any]) -> None:
+    """Refuse options of `surrogax.open` that the files of a format do not need."""
+    if options:
+        raise TypeError(f"open: {path} is of the format {form.name}, which takes no options, got {sorted(options)}")
+
+
 _FORMATS: list[AbstractFormat] = []
 
 

@@ -10,9 +10,7 @@ Files of this library state their grid and vectors in the root attribute `surrog
 
 import json
 import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +19,9 @@ import numpy as np
 
 from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid, Layout
 from ...core.files import StorageError
-from ..source import FieldSpec
+from ..checked_arrays import instants
+from ..source import FieldSpec, sample_positions
+from .hdf5_file import Handle, ascending, check_count, explained, member, open_hdf5, read_rows, stored_values
 
 ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2, "scalars": 0}  # groups of a file and their tensor orders
 
@@ -49,26 +49,28 @@ class _Stored:
 class WellSource:
     """The samples of one file, read when they are asked for. It may be pickled, forked and shared by threads.
 
-    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout.
+    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout, that refers to other files, or that claims
+    more than a file of its size can hold.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self._lock, self._opened = threading.Lock(), None
-        with _open(self.path) as file, _explained(self.path):
+        self._handle = Handle(self.path)
+        with open_hdf5(self.path) as file, explained(self.path, "The Well's layout"):
+            check_count(self.path, _integer(file.attrs, "n_trajectories"))
             own = json.loads(str(file.attrs.get("surrogax", "{}")))
             self._count = _integer(file.attrs, "n_trajectories")
             grid = _own_grid(file, own["grid"]) if own else _grid(file)
-            instants = _coordinates(file, "time")
-            stored = _table(file, self._count, len(instants), grid.shape)
+            times = instants(_coordinates(file, "time"))
+            stored = _table(file, self._count, len(times), grid.shape)
             self._stored = _own_fields(stored, own["fields"]) if own else _fields(stored)
             self.attributes: Mapping = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
         self.grid: Grid = grid
         self.domains: Mapping[str, AbstractDomain] = {"": grid}
         self.fields: Mapping[str, FieldSpec] = {name: entry.spec for name, entry in self._stored.items()}
-        self._steps = len(instants)
+        self._steps = len(times)
         timed = any(spec.time for spec in self.fields.values())
-        self.times: np.ndarray | None = instants if timed else None
+        self.times: np.ndarray | None = times if timed else None
 
     def __len__(self) -> int:
         return self._count
@@ -86,12 +88,12 @@ class WellSource:
             raise IndexError(f"{name!r} has {allowed} axes per sample, but window={window} has {len(window)} slices")
         ranges = [range(n)[cut] for n, cut in zip(sizes, window, strict=False)]
         ranges += [range(n) for n in sizes[len(ranges) :]]
-        wanted, position = np.unique(np.arange(len(self))[indices], return_inverse=True)
+        wanted, position = np.unique(sample_positions(indices, len(self)), return_inverse=True)
 
-        cuts = tuple(_ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
+        cuts = tuple(ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
         file = self._file()
-        with _explained(self.path):
-            parts = [_read_rows(stored_values(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
+        with explained(self.path, "The Well's layout"):
+            parts = [read_rows(stored_values(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
         axes = parts[0].shape[: 1 + len(cuts)]
         values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
         values = np.expand_dims(values, [k for k, varies in enumerate(stored.varying) if k and not varies])
@@ -101,10 +103,7 @@ class WellSource:
         return values[position].astype(spec.dtype, copy=False)
 
     def _file(self) -> h5py.File:
-        with self._lock:
-            if self._opened is None or self._opened[0] != os.getpid():
-                self._opened = os.getpid(), _open(self.path)
-            return self._opened[1]
+        return self._handle.file()
 
     def __reduce__(self):
         return WellSource, (self.path,)
@@ -113,52 +112,8 @@ class WellSource:
         return f"WellSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.fields)} on {self.grid})"
 
 
-def _read_rows(data: h5py.Dataset, rows: np.ndarray, varies: bool, cuts: tuple[slice, ...]) -> np.ndarray:
-    """The parts `cuts` of the samples `rows`, which ascend. Every run of consecutive rows is one read: HDF5 also accepts a list
-    of rows, but is up to 40 times slower with it on chunked files."""
-    if not varies:
-        return np.asarray(data[cuts])[None]
-    if len(rows) == 0:
-        return data[(slice(0, 0), *cuts)]
-    runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-    blocks = [data[(slice(run[0], run[-1] + 1), *cuts)] for run in runs]
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _ascending(r: range) -> slice:
-    """The slice that reads the entries of `r` in ascending order."""
-    r = r if r.step > 0 else r[::-1]
-    return slice(r.start, max(r.start, r.stop), r.step)
-
-
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if error.errno is not None:  # missing, forbidden, a folder
-            raise
-        raise StorageError(f"{path}: is no intact HDF5 file: {error}") from error
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error
-        raise StorageError(f"{path}: is not in The Well's layout, or damaged: {reason}") from error
-
-
 def _strings(attribute) -> list[str]:
     return [s.decode() if isinstance(s, bytes) else str(s) for s in np.atleast_1d(attribute)]
-
-
-def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
-    """The HDF5 dataset at `path`. **Raises:** `StorageError` if there is something else, such as a group."""
-    found = file[path]
-    if not isinstance(found, h5py.Dataset):
-        raise StorageError(f"{path} is a {type(found).__name__.lower()}, expected a dataset")
-    return found
 
 
 def _coordinates(file: h5py.File, name: str) -> np.ndarray:
@@ -172,14 +127,14 @@ def _coordinates(file: h5py.File, name: str) -> np.ndarray:
 
 def _own_grid(file: h5py.File, saved: Mapping) -> Grid:
     box = Box(tuple(Axis(**axis) for axis in saved["axes"]))
-    names = _strings(file["dimensions"].attrs["spatial_dims"])
+    names = _strings(member(file, "dimensions").attrs["spatial_dims"])
     if list(box.names) != names:
         raise StorageError(f"its surrogax attribute has the axes {list(box.names)}, its spatial_dims are {names}")
     return Grid(box, tuple(len(_coordinates(file, name)) for name in names), tuple(saved["layouts"]))
 
 
 def _grid(file: h5py.File) -> Grid:
-    names = _strings(file["dimensions"].attrs["spatial_dims"])
+    names = _strings(member(file, "dimensions").attrs["spatial_dims"])
     ends = _ends(file, names)
     axes, shape, layouts = [], [], []
     for name in names:
@@ -207,8 +162,11 @@ def _ends(file: h5py.File, names: list[str]) -> dict[str, list[str]]:
     """Type of the boundary at both ends of every axis, by the rules of the package the_well: an end is WALL if the mask of a wall
     covers its whole face, OPEN or PERIODIC if such a mask has any point of it. The default is OPEN."""
     ends = {name: ["OPEN", "OPEN"] for name in names}
-    for key in file["boundary_conditions"]:
-        about, mask = file[f"boundary_conditions/{key}"].attrs, stored_values(file, f"boundary_conditions/{key}/mask")
+    for key in member(file, "boundary_conditions"):
+        about, mask = (
+            member(file, f"boundary_conditions/{key}").attrs,
+            stored_values(file, f"boundary_conditions/{key}/mask"),
+        )
         kind = str(about["bc_type"]).upper()
         leading = (0,) * (_integer(about, "sample_varying") + _integer(about, "time_varying"))
         for k, name in enumerate(_strings(about["associated_dims"])):
@@ -223,7 +181,7 @@ def _table(file: h5py.File, samples: int, instants: int, space: tuple[int, ...])
     """Every dataset of the four field groups by its path. Shapes are checked against the dimensions of the file."""
     table = {}
     for group, order in ORDERS.items():
-        for name in _strings(file[group].attrs["field_names"]):
+        for name in _strings(member(file, group).attrs["field_names"]):
             path = f"{group}/{name}"
             data = stored_values(file, path)
             sample, time = bool(data.attrs["sample_varying"]), bool(data.attrs["time_varying"])
@@ -233,9 +191,9 @@ def _table(file: h5py.File, samples: int, instants: int, space: tuple[int, ...])
             leading = (samples,) * sample + (instants,) * time
             leading += tuple(n for n, varies in zip(axes, dims, strict=True) if varies)
             tails = [(len(space),) * order, components] if axes else [(), (1,)]
-            if data.shape not in [leading + tail for tail in tails] or data.dtype.kind not in "biufc":
+            if data.shape not in [leading + tail for tail in tails] or data.dtype.kind not in "biuf":
                 raise StorageError(
-                    f"{path} is {data.dtype}{list(data.shape)}, expected numbers of shape "
+                    f"{path} is {data.dtype}{list(data.shape)}, expected real numbers of shape "
                     f"{list(leading + tails[0])} by n_trajectories, the dimensions and its own attributes"
                 )
             spec = FieldSpec("parameter" if group == "scalars" else "field", components, time, data.dtype.name)

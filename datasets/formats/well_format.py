@@ -7,7 +7,7 @@ import h5py
 
 from ..concat import ConcatSource
 from ..source import Source
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat, register_format, without_options
 from .well import WellSource
 
 _SPLITS = ("train", "valid", "test")
@@ -23,7 +23,8 @@ class WellFormat(AbstractFormat):
         return path.is_file() and h5py.is_hdf5(path)
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
-        return {"": WellSource(path, **options)}
+        without_options(self, path, options)
+        return {"": WellSource(path)}
 
 
 class WellFolder(AbstractFormat):
@@ -35,9 +36,10 @@ class WellFolder(AbstractFormat):
         return path.is_dir() and any(_files(path).values())
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
+        without_options(self, path, options)
         splits: dict[str, Source] = {}
         for split, files in _files(path).items():
-            sources = tuple(WellSource(file, **options) for file in files)
+            sources = tuple(WellSource(file) for file in files)
             if sources:
                 splits[split] = sources[0] if len(sources) == 1 else ConcatSource(sources)
         return splits

@@ -16,10 +16,10 @@ from dataclasses import asdict
 import h5py
 import numpy as np
 
-from ...core.files import atomic_write
 from ..dataset import Dataset
 from ..source import Source
-from .well import ORDERS, stored_values
+from .hdf5_file import new_hdf5, stored_values
+from .well import ORDERS
 
 _BC_TYPES = {"dirichlet": "WALL", "neumann": "OPEN", "periodic": "PERIODIC"}
 
@@ -41,51 +41,23 @@ def write_well(path: str | os.PathLike, samples: Source | Dataset, *, name: str,
     """
     dataset = samples if isinstance(samples, Dataset) else Dataset.of(samples)
     layout = _layout(dataset)
-    with atomic_write(path) as temporary, open(temporary, "w+b", buffering=0) as raw:
-        disk = _Disk(raw)
-        with h5py.File(disk, "w") as file:
-            _write_header(file, dataset, layout, name)
-            for start in range(0, len(dataset), chunk):
-                rows = np.arange(start, min(start + chunk, len(dataset)))
-                for field, values in dataset.read(positions=rows).items():
-                    _write_rows(file, field, layout[field], rows, values)
-                if disk.failure is not None:
-                    break
-        if disk.failure is not None:
-            raise disk.failure
-
-
-class _Disk:
-    """The file object to which HDF5 writes.
-
-    HDF5 crashes with a segmentation fault if its own write fails, for example on a full disk. This object stores the first
-    failure instead and ignores all further writes; `write_well` raises the failure.
-    """
-
-    def __init__(self, raw):
-        self.failure: BaseException | None = None
-        self.read, self.readinto, self.flush = raw.read, raw.readinto, raw.flush
-        self.seek, self.tell = raw.seek, raw.tell
-        self._raw = raw
-
-    def write(self, data) -> None:
-        try:
-            rest = memoryview(data)
-            while rest and self.failure is None:
-                rest = rest[self._raw.write(rest) :]
-        except BaseException as failure:
-            self.failure = failure
-
-    def truncate(self, size: int) -> None:
-        try:
-            self._raw.truncate(size)
-        except BaseException as failure:
-            self.failure = self.failure or failure
+    with new_hdf5(path) as (file, disk):
+        _write_header(file, dataset, layout, name)
+        for start in range(0, len(dataset), chunk):
+            rows = np.arange(start, min(start + chunk, len(dataset)))
+            for field, values in dataset.read(positions=rows).items():
+                _write_rows(file, field, layout[field], rows, values)
+            if disk.failure is not None:
+                break
 
 
 def _layout(dataset: Dataset) -> dict[str, list[str]]:
     """The paths of the HDF5 datasets of every field, by the field's name."""
     grid, layout = dataset.domain.as_grid("The Well's layout"), {}
+    if others := sorted(dataset.domains.keys() - {""}):
+        raise ValueError(
+            f"The Well's layout holds one grid, these data have the domains {others} besides; use Dataset.save"
+        )
     if not len(dataset):
         raise ValueError("a file of The Well needs at least one sample; this dataset is empty")
     for name, spec in dataset.fields.items():

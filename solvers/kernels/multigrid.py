@@ -1,5 +1,6 @@
 """Multigrid on grids: levels of Galerkin matrices, the V-cycle, polynomial smoothing."""
 
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -7,16 +8,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
+from . import polynomial_smoothing
 from .grid_transfer import Interpolation, galerkin, interpolation
 from .stencil import pad_axis
 from .stencil_matrix import StencilMatrix
 
-# β of the optimised fourth-kind Chebyshev polynomials of degree 1, 2, 3 (Lottes 2023, table 1).
-_BETA = (
-    (1.12500000000000,),
-    (1.02387287570313, 1.26408905371085),
-    (1.00842544782028, 1.08867839208730, 1.33753125909618),
-)
+# A coarsest grid may have this many times the unknowns that are aimed at, before the dense inverse is too slow.
+_LARGEST = 4
 
 
 class Level(eqx.Module):
@@ -28,7 +26,7 @@ class Level(eqx.Module):
 
 
 class Hierarchy(eqx.Module):
-    """Levels from fine to coarse, and the dense inverse of the coarsest matrix."""
+    """Levels from fine to coarse, and the dense pseudo-inverse of the coarsest matrix."""
 
     levels: tuple[Level, ...]
     inverse: Float[Array, "N N"]
@@ -39,19 +37,31 @@ def hierarchy(matrix: StencilMatrix, spacing: Sequence[float], coarsest: int = 8
     """The set-up phase. Axes are coarsened where the spacing is less than twice the smallest, so that the couplings of the
     next level are of one size, until at most `coarsest` unknowns are left."""
     shape, spacing, levels = matrix.shape, list(spacing), []
-    while matrix.diagonal.size > coarsest and (axes := _coarsened(matrix, spacing)):
+    while matrix.diagonal.size > coarsest and (axes := _coarsened(matrix.shape, spacing, matrix.periodic)):
         matrix = padded(matrix, axes)
         transfer = interpolation(matrix, axes)
         levels.append(Level(matrix, smoother_scaling(matrix), transfer))
         matrix = _without_null_points(galerkin(matrix, transfer), transfer.energy(matrix.diagonal))
         for axis in axes:
             spacing[axis] *= 2
-    if matrix.diagonal.size > 4 * coarsest:
+    if matrix.diagonal.size > _LARGEST * coarsest:
         raise ValueError(
             f"multigrid: {matrix.shape} cannot be coarsened further; a periodic axis needs a size with many factors of two, "
             f"the grid has {shape}"
         )
-    return Hierarchy(tuple(levels), generalised_inverse(matrix.dense()), shape)
+    return Hierarchy(tuple(levels), pseudo_inverse(matrix.dense()), shape)
+
+
+def can_be_coarsened(
+    shape: tuple[int, ...], spacing: Sequence[float], periodic: tuple[bool, ...], coarsest: int = 81
+) -> bool:
+    """Whether `hierarchy` comes to a grid small enough for a dense inverse."""
+    spacing = list(spacing)
+    while math.prod(shape) > coarsest and (axes := _coarsened(shape, spacing, periodic)):
+        shape = tuple(n // 2 if axis in axes else n for axis, n in enumerate(shape))
+        for axis in axes:
+            spacing[axis] *= 2
+    return math.prod(shape) <= _LARGEST * coarsest
 
 
 def cycle(
@@ -75,16 +85,8 @@ def cycle(
 
 
 def smooth(level: Level, r: Float[Array, "*n"], degree: int, omega) -> Float[Array, "*n"]:
-    """p(S A) S r by the optimised fourth-kind Chebyshev polynomial, S the level's scaling (Lottes 2023, algorithm 2)."""
-    inverse = omega * level.scaled_inverse
-    z = 4 / 3 * inverse * r
-    beta = _BETA[degree - 1]
-    x = beta[0] * z
-    for k in range(2, degree + 1):
-        r = r - level.matrix(z)
-        z = (2 * k - 3) / (2 * k + 1) * z + (8 * k - 4) / (2 * k + 1) * inverse * r
-        x = x + beta[k - 1] * z
-    return x
+    """Polynomial smoothing with the scaling of the level."""
+    return polynomial_smoothing.smooth(level.matrix, omega * level.scaled_inverse, r, degree)
 
 
 def smoother_scaling(matrix: StencilMatrix) -> Float[Array, "*n"]:
@@ -122,7 +124,7 @@ def padded(matrix: StencilMatrix, axes: tuple[int, ...]) -> StencilMatrix:
 def generalised_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
     """A symmetric g-inverse (A G A = A) of a symmetric positive semidefinite matrix by the sweep operator; pivots that
     cancelled to rounding are left out."""
-    floor = 10 * a.shape[0] * jnp.finfo(a.dtype).eps * jnp.diagonal(a)
+    floor = _pivot_floor(a)
 
     def sweep(k, a):
         pivot = a[k, k]
@@ -135,7 +137,28 @@ def generalised_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
     return -lax.fori_loop(0, a.shape[0], sweep, a)
 
 
-def _coarsened(matrix: StencilMatrix, spacing: Sequence[float]) -> tuple[int, ...]:
-    can = [a for a, n in enumerate(matrix.shape) if (n % 2 == 0 and n >= 6 if matrix.periodic[a] else n >= 4)]
+def _pivot_floor(a: Float[Array, "N N"]) -> Float[Array, " N"]:
+    """What rounding may leave of a pivot that is zero."""
+    return 10 * a.shape[0] * jnp.finfo(a.dtype).eps * jnp.diagonal(a)
+
+
+def pseudo_inverse(a: Float[Array, "N N"]) -> Float[Array, "N N"]:
+    """Of a symmetric positive semidefinite matrix: (I − P) G (I − P) with its `generalised_inverse` G and the orthogonal
+    projection P onto its null space. G alone would gather what has no preimage in the unknowns that it leaves out.
+
+    A unit vector of an unknown that G leaves out minus G times its column of A is a null vector, and these are a basis.
+    """
+    g = generalised_inverse(a)
+    identity = jnp.eye(a.shape[0], dtype=a.dtype)
+    product = lambda x, y: jnp.matmul(x, y, precision="highest")  # noqa: E731
+    null = jnp.where(jnp.diagonal(g) == 0, identity - product(g, a), 0)
+    # A negative pivot, of a matrix that is not semidefinite, is left out by G too.
+    null = jnp.where(jnp.abs((null * product(a, null)).sum(0)) <= 2 * _pivot_floor(a), null, 0)
+    off = identity - product(null, product(generalised_inverse(product(null.T, null)), null.T))
+    return product(off, product(g, off.T))
+
+
+def _coarsened(shape: tuple[int, ...], spacing: Sequence[float], periodic: tuple[bool, ...]) -> tuple[int, ...]:
+    can = [a for a, n in enumerate(shape) if (n % 2 == 0 and n >= 6 if periodic[a] else n >= 4)]
     finest = min((spacing[a] for a in can), default=0.0)
     return tuple(a for a in can if spacing[a] < 2 * finest)

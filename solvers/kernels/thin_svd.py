@@ -1,5 +1,6 @@
 """The leading singular triplets of a short, wide matrix, from Gram matrices or a random sketch."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -52,12 +53,37 @@ def refine_spectrum(
     CholeskyQR2 with the eigenvalue factorisation in the place of Cholesky's (SVQB, Stathopoulos & Wu 2002), which does not
     break down on singular matrices.
     """
+    return _refined(rows, weights, duals, first, dtype, axis_name)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def _refined(rows, weights, duals, first: Spectrum, dtype, axis_name: str | None) -> Spectrum:
     second = gram(rows, weights, duals, first.vectors.T, dtype=dtype, axis_name=axis_name)
     norms = safe_sqrt(jnp.diagonal(second))
     inverse = _inverse(norms, 0)
     values, vectors = symmetric_eigen(second * inverse[:, None] * inverse)
     small, sigma, _ = jnp.linalg.svd(norms[:, None] * vectors * safe_sqrt(values))
     return Spectrum(sigma, jnp.matmul(first.vectors, small, precision="highest"))
+
+
+@_refined.defjvp
+def _refined_jvp(dtype, axis_name, primals, tangents):
+    """That of the eigenvalues σ² of G = S D, D = (S M)ᵀ, in the basis of the result: through the steps above it would divide by
+    numbers that are rounding."""
+    (rows, weights, duals, _), (d_rows, d_weights, d_duals, _) = primals, tangents
+    spectrum = _refined(*primals, dtype, axis_name)
+    turn = spectrum.vectors.T
+    kind = {"dtype": dtype, "axis_name": axis_name}
+    turned, d_turned = (combine(turn, x, dtype=dtype) for x in (rows, d_rows))
+    if duals is None:
+        half = cross_gram(d_turned, turned, weights, **kind)
+        inner = half + half.T if weights is None else half + half.T + cross_gram(turned, turned, d_weights, **kind)
+    else:
+        against, d_against = (combine(turn, x, dtype=dtype) for x in (duals, d_duals))
+        inner = cross_gram(d_turned, against, **kind) + cross_gram(turned, d_against, **kind)
+    rotation = _coupling(spectrum.values**2, (inner + inner.T) / 2)
+    slopes = jnp.diagonal(inner) / 2 * _inverse(spectrum.values, 0)
+    return spectrum, Spectrum(slopes, jnp.matmul(spectrum.vectors, rotation, precision="highest"))
 
 
 def right_vectors(
@@ -148,13 +174,17 @@ def randomized_svd(
         basis = gram_svd(raw, weights, raw_duals, rank=sketch, products=2, axis_name=axis_name).right
         return basis, cross_gram(against, basis, weights, dtype=dtype, axis_name=axis_name)
 
+    def triplets(matrix):
+        # By Gram matrices, whose derivatives stay finite where columns depend on each other; those of LAPACK's QR and SVD do not.
+        return gram_svd(matrix.T, rank=sketch, products=2)
+
     basis, small = project(jax.random.normal(key, (rows.shape[0], sketch), dtype))
     for _ in range(power):
         # Orthonormal, or what is below √ε of the first would be lost in the next product.
-        basis, small = project(jnp.linalg.qr(small)[0])
-    u, sigma, vt = jnp.linalg.svd(small, full_matrices=False)
-    right = combine(vt[:rank], basis)
-    return ThinSVD(u[:, :rank] * sigma[:rank], sigma[:rank], right)
+        basis, small = project(triplets(small).right.T)
+    vt, sigma, u = triplets(small)
+    right = combine((vt * _inverse(sigma, 0)).T[:rank], basis)
+    return ThinSVD(u[:rank].T * sigma[:rank], sigma[:rank], right)
 
 
 def floor(dtype, n: int, products: int) -> float:
@@ -179,10 +209,14 @@ def _symmetric_eigen_jvp(primals, tangents):
     values, vectors = symmetric_eigen(*primals)
     (tangent,) = tangents
     inner = vectors.T @ ((tangent + tangent.T) / 2) @ vectors
+    return (values, vectors), (jnp.diagonal(inner), vectors @ _coupling(values, inner))
+
+
+def _coupling(values, inner):
+    """Rotation of eigenvectors, inner_ij/(λ_j − λ_i), without the coupling of those whose values agree to rounding."""
     gap = values - values[:, None]
     coupled = jnp.abs(gap) > jnp.finfo(values.dtype).eps * len(values) * jnp.abs(values).max()
-    rotation = jnp.where(coupled, inner / jnp.where(coupled, gap, 1), 0)
-    return (values, vectors), (jnp.diagonal(inner), vectors @ rotation)
+    return jnp.where(coupled, inner / jnp.where(coupled, gap, 1), 0)
 
 
 def _inverse(x, limit):

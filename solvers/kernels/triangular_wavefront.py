@@ -62,7 +62,8 @@ def pack(
     order = tuple(sorted(range(len(shape)), key=shape.__getitem__))
     before, after = zip(*couplings(faces, spacing, boundaries), strict=True)
     # Outside the grid the diagonal is 1 and nothing is coupled, so zeros stay zero.
-    diagonal = _skew((jnp.where(diagonal == 0, 1, diagonal) - 1).transpose(order)) + 1
+    fronts = _skew(diagonal.transpose(order))
+    diagonal = jnp.where(fronts == 0, 1, fronts)
     before, after = (tuple(_skew(c[a].transpose(order)) for a in order) for c in (before, after))
     return WavefrontOperator(diagonal, before, after, shape, order)
 

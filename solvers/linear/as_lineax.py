@@ -8,6 +8,7 @@ import lineax as lx
 from jaxtyping import Array, Float
 
 from .method import AbstractMethod, max_norm_or_one
+from .preconditioning import bound_on_host
 from .solution import Status
 
 _RESULTS = {
@@ -55,7 +56,7 @@ class AsLineax(lx.AbstractLinearSolver):
                 f"AsLineax: {type(self.method).__name__} needs a symmetric operator, {name} is not; use FGMRES(), or tag it "
                 "with lineax.symmetric_tag"
             )
-        return _Bound(operator, self.method.bind(operator), False)
+        return _Bound(operator, bound_on_host(self.method, operator).bind(operator), False)
 
     def compute(
         self, state: _Bound, vector: Float[Array, "*n"], options: dict[str, Any]

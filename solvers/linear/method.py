@@ -4,7 +4,9 @@ import abc
 from typing import TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, ScalarLike
 
@@ -54,16 +56,30 @@ class AbstractMethod(eqx.Module):
         """Run the bound method from `x0` until |b − A x| ≤ `tolerance`; returns x and its `Stats`."""
 
 
-def check_steps(method: AbstractMethod) -> None:
-    """Raises `ValueError` for a negative step limit."""
+def check_limits(method: AbstractMethod) -> None:
+    """Raises `TypeError` or `ValueError` for step limits and tolerances that mean nothing; traced values are not looked at."""
+    name = type(method).__name__
+    if not isinstance(method.max_steps, int | np.integer):
+        raise TypeError(f"{name}: max_steps must be a whole number, got {method.max_steps!r}")
     if method.max_steps < 0:
-        raise ValueError(f"{type(method).__name__}: max_steps must not be negative, got {method.max_steps}")
+        raise ValueError(f"{name}: max_steps must not be negative, got {method.max_steps}")
+    for what, value, limit in (("rtol", method.rtol, 1), ("atol", method.atol, np.inf)):
+        if (known := known_number(name, what, value)) is not None and not 0 <= known < limit:
+            wanted = "from 0 to below 1, a fraction of |b|" if what == "rtol" else "not negative"
+            raise ValueError(f"{name}: {what} must be {wanted}, got {value}")
 
 
 def check_omega(name: str, omega) -> None:
     """Raises `ValueError` for a relaxation factor outside (0, 2); a traced one has no value to check."""
-    if not isinstance(omega, Tracer) and not 0 < omega < 2:
+    if (known := known_number(name, "omega", omega)) is not None and not 0 < known < 2:
         raise ValueError(f"{name}: omega must lie in (0, 2), got {omega}; the iteration cannot converge outside")
+
+
+def known_number(name: str, what: str, value) -> float | None:
+    """The value of a parameter, None where it is traced or one of many. Raises `TypeError` for what is no number."""
+    if not isinstance(value, int | float | np.generic | np.ndarray | jax.Array) or isinstance(value, bool):
+        raise TypeError(f"{name}: {what} must be a number, got {value!r}")
+    return None if isinstance(value, Tracer) or np.ndim(value) > 0 else float(value)
 
 
 def bound_part(method: AbstractMethod, part: T | None) -> T:

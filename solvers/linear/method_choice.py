@@ -14,16 +14,21 @@ from .operators.sparse import Sparse
 from .operators.spectral import Spectral
 from .preconditioners.jacobi import Jacobi
 from .preconditioners.multigrid import Multigrid
+from .preconditioners.smoothed_aggregation import SmoothedAggregation
 
 
 def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
-    """The method that `solve` takes by default, from the structure of the operator alone (never from values, so that the
-    choice is the same under `jit`):
+    """The method that `solve` takes by default, from the structure of the operator alone, so that the choice is the same under
+    `jit`, with one exception:
 
     - `Laplacian` and `Spectral`, also in obstacle-free boxes with a shift: the direct solve by fast transforms;
-    - `Diffusion`: conjugate gradients with multigrid, for jumping coefficients and obstacles too;
-    - `Sparse`, symmetric: conjugate gradients with Jacobi; other symmetric operators: conjugate gradients if they are tagged
-      positive semidefinite, `MINRES` otherwise;
+    - `Diffusion`: conjugate gradients with multigrid, for jumping coefficients and obstacles too; with Jacobi and up to 10 000
+      steps where rings of odd size cannot be coarsened;
+    - `Sparse`, symmetric: conjugate gradients with Jacobi, or with smoothed aggregation if it has 50 000 unknowns or more, values
+      that are known (which they are not inside of `jit` unless the operator is closed over) and entries like a Laplacian;
+      `MINRES` if its diagonal had zeros or negative numbers when it was
+      imported, as that of a saddle point; other symmetric operators: conjugate gradients if they are tagged positive
+      semidefinite, `MINRES` otherwise;
     - anything else: `FGMRES`, with Jacobi for `Sparse`.
 
     **Arguments:** `options`: passed to the method, for example `rtol`.
@@ -32,13 +37,17 @@ def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
     if isinstance(on_grid, Laplacian | Spectral):
         return FastPoissonSolve(**options)
     if isinstance(on_grid, Diffusion):
-        return CG(preconditioner=Multigrid(), **options)
+        if Multigrid.suits(on_grid):
+            return CG(preconditioner=Multigrid(), **options)
+        options.setdefault("max_steps", 10_000)
+        return CG(preconditioner=Jacobi(), **options)
     if isinstance(operator, Sparse):
-        return (
-            CG(preconditioner=Jacobi(), **options)
-            if lx.is_symmetric(operator)
-            else FGMRES(preconditioner=Jacobi(), **options)
-        )
+        if not operator.symmetric:
+            return FGMRES(preconditioner=Jacobi(), **options)
+        if not operator.positive_diagonal:
+            return MINRES(**options)
+        suits = SmoothedAggregation.suits(operator)
+        return CG(preconditioner=SmoothedAggregation() if suits else Jacobi(), **options)
     if lx.is_symmetric(operator):
         return CG(**options) if lx.is_positive_semidefinite(operator) else MINRES(**options)
     return FGMRES(**options)

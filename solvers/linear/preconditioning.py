@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from .method import AbstractMethod
+from .method import AbstractMethod, T
 
 Map = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
@@ -25,7 +25,20 @@ class AbstractPreconditioner(eqx.Module):
         """The map r ↦ M⁻¹ r on fields of the operator's shape."""
 
 
+class AbstractHostPreconditioner(AbstractPreconditioner):
+    """A preconditioner whose `bind` computes with NumPy and SciPy, and so needs an operator with values.
+
+    `solve` and `AsLineax` bind it before they compile, wherever it is in a method.
+    """
+
+
 Preconditioner = AbstractPreconditioner | Map
+
+
+def bound_on_host(method: T, operator) -> T:
+    """The method with every `AbstractHostPreconditioner` in it replaced by its map for the operator."""
+    on_host = lambda part: isinstance(part, AbstractHostPreconditioner)  # noqa: E731
+    return jax.tree.map(lambda part: part.bind(operator) if on_host(part) else part, method, is_leaf=on_host)
 
 
 def bound_map(preconditioner: Preconditioner, operator) -> Map:

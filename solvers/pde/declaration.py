@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, ScalarLike
 
+from ...core.arguments import kind
 from ...core.domains import Axis, Box, Grid
 from ..kernels.exponential import Instants
 from ..random import AbstractLaw
@@ -106,6 +108,10 @@ class Problem:
         rest = {"inputs": inputs, "boundary": boundary, "initial": initial, "symmetry": symmetry, "grid": grid}
         self._arguments = {"unknowns": unknowns, "box": box, "time": time, "no_residual": no_residual, **parts, **rest}
         self._recipe: Recipe | None = None
+        kind("Problem", "unknowns", unknowns, (str, tuple, list), "give the names of the solution fields")
+        kind("Problem", "box", box, Box, "give a Box, such as Box(x=(0, 1))")
+        kind("Problem", "inputs", inputs, (Mapping, type(None)), "give a dict of laws and numbers by name")
+        kind("Problem", "time", time, (tuple, Interval, type(None)), "give (start, stop)")
         self.unknowns = (unknowns,) if isinstance(unknowns, str) else tuple(unknowns)
         self.box, self.grid, self.symmetry, self.no_residual = box, grid, symmetry, no_residual
         self.time = Interval(*map(float, time)) if isinstance(time, tuple) else time
@@ -301,7 +307,15 @@ class Problem:
             )
 
     def __repr__(self) -> str:
-        return f"Problem({self.name}; inputs {list(self.inputs)}; has {list(self._parts)})"
+        axes = ", ".join(f"{a.name}∈[{a.start:g}, {a.stop:g}] {a.boundary}" for a in self.box.axes)
+        time = "" if self.time is None else f", t∈[{self.time.start:g}, {self.time.stop:g}]"
+        inputs = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in self.inputs.constants.items())
+        laws = ", ".join(f"{name} ~ {value!r}" for name, value in self.laws.items())
+        unknowns = "" if self._recipe is None else f": {', '.join(self.unknowns)}"
+        return (
+            f"Problem({self.name}{unknowns} on {axes}{time}; random inputs: {laws or 'none'}; constants: "
+            f"{inputs or 'none'}; has {list(self._parts)})"
+        )
 
 
 def _check_axes(box: Box) -> None:

@@ -27,6 +27,10 @@ class DeclaredInputs(Mapping[str, Any]):
         for name, value in self._declared.items():
             numbers = not isinstance(value, AbstractLaw) and all(map(eqx.is_array_like, jax.tree.leaves(value)))
             if not (numbers or isinstance(value, AbstractLaw)):
+                if isinstance(value, type) and issubclass(value, AbstractLaw):
+                    raise TypeError(
+                        f"the input {name!r} is the class {value.__name__}; give a law, {value.__name__}(…)"
+                    )
                 raise TypeError(
                     f"the input {name!r} is {value!r}: neither a number or array nor a law; derive laws of your own "
                     "from surrogax.random.Distribution"
@@ -54,7 +58,16 @@ class DeclaredInputs(Mapping[str, Any]):
     def sample(self, key: jax.Array, grid: Grid, times: np.ndarray | None = None) -> dict[str, Array]:
         """One draw of every random input, see `Problem.sample_inputs`."""
         laws = enumerate(self.laws.items())
-        return {name: law.draw(jax.random.fold_in(key, i), grid, times) for i, (name, law) in laws}
+        drawn = {name: law.draw(jax.random.fold_in(key, i), grid, times) for i, (name, law) in laws}
+        for name, law in self.laws.items():
+            instants = () if times is None or not law.is_timed else (len(times),)
+            expected = (*instants, *grid.shape) if law.is_field else ()
+            if np.shape(drawn[name])[: len(expected)] != expected or np.ndim(drawn[name]) > len(expected) + 1:
+                raise ValueError(
+                    f"the law of {name!r} drew the shape {np.shape(drawn[name])}, expected {expected} by its is_field="
+                    f"{law.is_field}: {law!r}"
+                )
+        return drawn
 
     def complete(self, given: Fields, *, without: Collection[str] = ()) -> dict[str, Any]:
         """`given` with the declared constants added.

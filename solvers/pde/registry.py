@@ -4,8 +4,9 @@ import functools
 import inspect
 from collections.abc import Callable
 
+from ...core.arguments import checked
 from .declaration import Problem
-from .recipe import Recipe
+from .recipe import Recipe, is_own
 
 Factory = Callable[..., Problem]
 
@@ -16,7 +17,7 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
     """Decorator: make a function that returns a `Problem` available as `problem(name, **arguments)`.
 
     Problems that it makes know their name and their recipe, the text of the arguments by which `generate` finds cached
-    data; so two calls that could give different numbers must differ in an argument.
+    data, and the code of the function if it is not this library's.
 
     **Raises:** `ValueError` for a name that another function has. The same function may be defined again, as when a
     notebook cell is run twice.
@@ -29,12 +30,17 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
                 f"the problem {name!r} is registered by {known.__module__}.{known.__qualname__}; choose another name"
             )
         signature = inspect.signature(factory)
+        # A user's annotations may mean something else: `nu: float` says nothing against a law.
+        declare = checked(factory) if is_own(factory.__module__) else factory
 
         @functools.wraps(factory)
         def make(*args, **kwargs) -> Problem:
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"problem({name!r}): {error}; its arguments are {_listed(signature)}") from None
             bound.apply_defaults()
-            return factory(*args, **kwargs).registered_as(Recipe(name, dict(bound.arguments)))
+            return declare(*args, **kwargs).registered_as(Recipe(name, dict(bound.arguments), factory))
 
         _factories[name] = make
         return make
@@ -43,10 +49,21 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
 
 
 def problem(name: str, **arguments) -> Problem:
-    """The registered problem `name`, for example `problem("darcy", a=random.Threshold(12, 3))`."""
-    if name not in _factories:
+    """The registered problem `name`, for example `problem("darcy", a=random.Threshold(12, 3))`.
+
+    What it depends on is shown by `print(problem("burgers"))`; its arguments are those of the function that was registered,
+    `help(surrogax.pde.problems.burgers.burgers)`.
+
+    **Raises:** `ValueError` for an unknown name; `TypeError` for unknown arguments. Both list what there is.
+    """
+    if not isinstance(name, str) or name not in _factories:
         raise ValueError(f"unknown problem {name!r}; known: {registered_problems()}")
     return _factories[name](**arguments)
+
+
+def _listed(signature: inspect.Signature) -> str:
+    """The names of the arguments with their defaults."""
+    return ", ".join(str(parameter.replace(annotation=parameter.empty)) for parameter in signature.parameters.values())
 
 
 def registered_problems() -> list[str]:

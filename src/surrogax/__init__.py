@@ -36,6 +36,8 @@ from .surrogates.batching import Batch as Batch
 from .surrogates.contract import check_surrogate as check_surrogate
 from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics
+from .surrogates.evaluation import plots as plots
+from .surrogates.evaluation import report as report
 from .surrogates.evaluation.evaluate import evaluate as evaluate
 from .surrogates.evaluation.table import Table as Table
 from .surrogates.networks.abstract_network import Abilities as Abilities
@@ -54,6 +56,7 @@ from .surrogates.saving import load as load
 from .surrogates.surrogate import AbstractBatchFirst as AbstractBatchFirst
 from .surrogates.surrogate import AbstractGenerative as AbstractGenerative
 from .surrogates.surrogate import AbstractProbabilistic as AbstractProbabilistic
+from .surrogates.surrogate import AbstractRelative as AbstractRelative
 from .surrogates.surrogate import AbstractSurrogate as AbstractSurrogate
 from .surrogates.surrogate import Capabilities as Capabilities
 from .surrogates.task.inputs import FieldValues as FieldValues

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ...core.arguments import check_fields, count, number
 from ...core.precision import in_double
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...solvers.kernels.fourier import multiply, truncated_irfft, truncated_rfft
 from ..resampling import resample
-from ..surrogate import AbstractSurrogate, Capabilities
+from ..surrogate import AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
@@ -37,6 +38,11 @@ class LinearSpectral(AbstractDirectFit):
     task: Task
     modes: int = eqx.field(static=True, default=12)
     ridge: float = eqx.field(static=True, default=1e-6)
+
+    def __check_init__(self):
+        check_fields(self)
+        count("LinearSpectral", "modes", self.modes)
+        number("LinearSpectral", "ridge", self.ridge, least=0)
 
     def fitted(self, train: Dataset, val: Dataset | None = None) -> "FittedLinearSpectral":
         self.task.check(train)
@@ -70,7 +76,7 @@ class LinearSpectral(AbstractDirectFit):
 
 
 @register("FittedLinearSpectral")
-class FittedLinearSpectral(AbstractSurrogate):
+class FittedLinearSpectral(AbstractRelative):
     """A fitted `LinearSpectral`.
 
     **Fields:** `task`; `weight` `(2, *kept, in + 1, out)`: real and imaginary parts of M_k, with c_k as the last input channel.

@@ -3,14 +3,15 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ...core.arguments import check_fields
 from ...core.storage import register
 from ..resampling import resample
-from ..surrogate import AbstractSurrogate, Capabilities
+from ..surrogate import AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 
 
 @register("Persistence")
-class Persistence(AbstractSurrogate):
+class Persistence(AbstractRelative):
     """Predicts that the next frames equal the last given one. It needs no `fit`: `Persistence(task)`.
 
     **Raises:** `ValueError` for a task that is not autoregressive.
@@ -23,6 +24,7 @@ class Persistence(AbstractSurrogate):
         return Capabilities(resolution_free=self.task.domain.fixed, autoregressive=True)
 
     def __check_init__(self):
+        check_fields(self)
         if not self.task.mode.rolls_out:
             raise ValueError(f"Persistence needs an autoregressive task, not {self.task!r}")
 

@@ -1,7 +1,7 @@
 """`evaluate` compares surrogates, baselines and solvers in one table."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import count, kind
+from ...core.arguments import checked, count, kind, random_key
 from ...core.domains import AbstractDomain
 from ...core.precision import in_double
 from ...datasets.dataset import Dataset
 from ..batching import Batch, batches
 from ..rollout import forecast as predicted_frames
-from ..surrogate import AbstractSurrogate, generative, output_place, probabilistic
+from ..surrogate import AbstractSurrogate, about_origin, generative, output_place, probabilistic
 from ..task.task import Place, Task
 from ..training.result import members_of
 from .forecast import AbstractForecast, GaussianForecast, PointForecast, SampleForecast
@@ -27,11 +27,12 @@ _BATCH = 64
 _REPEATS = 5
 
 
+@checked
 def evaluate(
     surrogates: Mapping[str, Any] | Any,
     datasets: Mapping[str, Dataset] | Dataset,
     *,
-    metrics: Iterable[str] = ("rel_l2",),
+    metrics: str | Sequence[str] = ("rel_l2",),
     rollout: int | None = None,
     samples: int = 32,
     key: Array | None = None,
@@ -94,7 +95,7 @@ def evaluate(
     batch_size, samples = count("evaluate", "batch_size", batch_size), count("evaluate", "samples", samples, least=2)
     if empty := [name for name, data in datasets.items() if not len(data)]:
         raise ValueError(f"evaluate: the datasets {empty} hold no samples")
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else random_key("evaluate", key)
     rows, missing, errors = [], [], {}
     for data_name, data in datasets.items():
         for name, surrogate in surrogates.items():
@@ -135,6 +136,7 @@ def evaluate(
                                 time=None if dt is None else (step + (member.task.mode.history > 0)) * dt,
                                 rollout=rollout,
                                 starts=starts,
+                                given=member.task.mode.history,
                             )
                         )
     return Table(rows, missing, errors)
@@ -181,7 +183,7 @@ def _errors(
     if window is not None and data.instants < window:
         raise ValueError(f"rollout={rollout} needs {window} instants, the dataset has {data.instants}")
     starts = 1 if window is None or rollout or not mode.slides else data.instants - window + 1
-    model = surrogate.about_origin()
+    model = about_origin(surrogate)
     moved = model.task.origins != task.origins
     at, over_starts = output_place(task, data), []
     uncertain = any(find_metric(m).probabilistic for m in metrics)

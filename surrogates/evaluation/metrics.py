@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...core.arguments import checked
 from ...core.domains import AbstractDomain
 from ...solvers.kernels.norms import relative_h1, relative_l2_per_channel, squared_l2
 from .forecast import AbstractForecast
@@ -36,22 +37,30 @@ class Metric(NamedTuple):
 _METRICS: dict[str, Metric] = {}
 
 
+@checked
 def register_metric(name: str, *, probabilistic: bool = False) -> Callable[[Function], Function]:
     """Decorator that makes a function available as `evaluate(…, metrics=(name,))`.
 
     **Arguments:** `name`: the name of the metric. `probabilistic`: True if the metric calls `forecast.crps`, `forecast.interval`
     or `forecast.spread`; it is then left out for surrogates without `std` or `samples`, which the table notes.
 
-    **Raises:** `ValueError` for a name that is taken.
+    A function that is defined again, as in a notebook cell that is run again, replaces its former self.
+
+    **Raises:** `ValueError` for a name that is taken by another function.
     """
 
     def decorate(function: Function) -> Function:
-        if name in _METRICS:
+        known = _METRICS.get(name)
+        if known is not None and _place(known.function) != _place(function):
             raise ValueError(f"the metric {name!r} exists already; choose another name")
         _METRICS[name] = Metric(function, probabilistic)
         return function
 
     return decorate
+
+
+def _place(function: Function) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
 
 
 def find_metric(name: str) -> Metric:

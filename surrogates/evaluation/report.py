@@ -74,7 +74,7 @@ class Picture(AbstractPart):
         self.figure.savefig(buffer, format="png", dpi=110)
         image = base64.b64encode(buffer.getvalue()).decode()
         caption = html.escape(self.caption)
-        return f'<figure><img alt="" src="data:image/png;base64,{image}"><figcaption>{caption}</figcaption></figure>'
+        return f'<figure><img alt="{caption}" src="data:image/png;base64,{image}"><figcaption>{caption}</figcaption></figure>'
 
 
 @dataclass(frozen=True)

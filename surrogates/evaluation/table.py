@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...core.arguments import checked
 from ...core.files import write_json
 
 _COSTS = {
@@ -32,6 +33,7 @@ class Row:
     - `time`: time from the last given frame to the predicted one; None without a time step.
     - `rollout`: number of frames of the rollout; None for single predictions.
     - `starts`: number of starts in each trajectory over which single predictions were averaged; 1 for steady data.
+    - `given`: number of frames that the surrogate is given; 0 for steady tasks.
     """
 
     surrogate: str
@@ -49,6 +51,7 @@ class Row:
     time: float | None = None
     rollout: int | None = None
     starts: int = 1
+    given: int = 0
 
     @property
     def title(self) -> str:
@@ -74,6 +77,7 @@ class Table:
     missing: list[str] = field(default_factory=list)
     samples: Mapping[tuple, np.ndarray] = field(default_factory=dict, repr=False)
 
+    @checked
     def value(
         self, surrogate: str, dataset: str | None = None, metric: str = "rel_l2", field: str | None = None
     ) -> float:
@@ -151,12 +155,21 @@ class Table:
         return ["surrogate", *heads, "ms/sample, batch 1", "ms/sample, full batch", "parameters"], rows
 
     def notes(self) -> list[str]:
-        """Sentences to print below the table: the errors of the labels, and what was left out and why."""
+        """Sentences to print below the table.
+
+        They tell the errors of the labels, which surrogates are measured on different frames, and what was left out and why.
+        """
         labels = {(r.dataset, r.field): r.label_error for r in self.rows if r.label_error is not None}
         notes = []
         if labels:
             text = ", ".join(f"{_number(100 * v)} % ({f} @ {d})" for (d, f), v in labels.items())
             notes.append(f"Error of the labels themselves: {text}.")
+        given = {r.surrogate: r.given for r in self.rows}
+        if len(set(given.values())) > 1:
+            text = ", ".join(f"{name} {frames}" for name, frames in given.items())
+            notes.append(
+                f"Numbers of given frames: {text}. Errors are of the frames after these, and so of different frames."
+            )
         if self.missing:
             notes.append("Not run: " + "; ".join(self.missing) + ".")
         return notes
@@ -176,6 +189,7 @@ class Table:
         ]
         write_json(path, {"rows": rows, "missing": self.missing})
 
+    @checked
     def pareto(self, x: str = "ms_per_sample", y: str = "rel_l2", dataset: str | None = None, field: str | None = None):
         """A matplotlib figure of error against cost, log-log, with the front of surrogates that no other one beats in both.
 
@@ -241,6 +255,7 @@ class Table:
         names = dict.fromkeys(r.surrogate for r in self.rows)
         return {name: cycle[i % len(cycle)] for i, name in enumerate(names)}
 
+    @checked
     def plot(self, y: str = "rel_l2", x: Literal["t", "step"] = "t"):
         """A matplotlib figure of a metric per predicted frame: one panel per dataset and field, one line per surrogate.
 

@@ -10,14 +10,14 @@ from jaxtyping import Array, Float, PyTree
 from ...core.storage import register
 from ..batching import Batch
 from ..resampling import resample
-from ..surrogate import AbstractBatchFirst, Capabilities
+from ..surrogate import AbstractBatchFirst, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import AbstractTrainable
 from .abstract_network import AbstractNetwork, AbstractNetworkConfig
 
 
 @register("NetworkSurrogate")
-class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
+class NetworkSurrogate(AbstractBatchFirst, AbstractRelative, AbstractTrainable):
     """A surrogate that predicts by a network and is trained by `fit`.
 
     **Fields:** `network`; `task`, which packs the network's inputs and decodes its outputs; `state`, the network's state, such as
@@ -53,6 +53,12 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractTrainable):
 
     def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
         if at is not None and not self.capabilities.any_points:
+            own, other = self.task.domain.as_grid("at=…"), at.as_grid("a prediction of this network")
+            if own.layouts != other.layouts:
+                raise ValueError(
+                    f"at={at!r}: the network was trained on {own!r} and needs points of the same layout; predict there and "
+                    "interpolate"
+                )
             # Such a network predicts at the points of its inputs, so the inputs are interpolated to the wanted points first.
             fields = jax.vmap(lambda sample, _: resample(self.task, sample, at))(batch.fields, batch.numbers)
             batch = Batch(fields, batch.numbers)

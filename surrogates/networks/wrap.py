@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from ...core.arguments import checked
 from ..task.inputs import Inputs
 from ..task.signature import Signature
 from ..task.task import Task
@@ -17,6 +18,7 @@ from .abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
 from .network_surrogate import NetworkSurrogate
 
 
+@checked
 def wrap(
     network: Any,
     task: Task,
@@ -59,7 +61,7 @@ def wrap(
             params=params, graph=graph, config=config, signature=task.signature, abilities=abilities, select=select
         )
         return NetworkSurrogate(network=made, task=task, state=rest if stateful else None)
-    if not callable(network):
+    if not callable(network) or isinstance(network, type):
         raise TypeError(f"wrap: {type(network).__name__} is neither a flax.nnx.Module nor callable")
     made = CallableNetwork(network=network, config=config, signature=task.signature, abilities=abilities, select=select)
     return NetworkSurrogate(network=made, task=task)

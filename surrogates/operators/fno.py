@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ...core.arguments import check_fields, checked, random_key
 from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
@@ -123,6 +124,10 @@ class FNOConfig(AbstractNetworkConfig):
     kept: tuple[int, ...] | None = None
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
+        check_fields(self)
         for name, known in _CHOICES.items():
             if vars(self)[name] not in known:
                 raise ValueError(f"FNO: unknown {name} {vars(self)[name]!r}; use one of {list(known)}")
@@ -171,6 +176,11 @@ class FourierNetwork(AbstractNetwork):
         grid, width = signature.domain.as_grid("FNO"), config.width
         if not 1 <= grid.ndim <= 3:
             raise ValueError(f"FNO: 1 to 3 dimensions, the task has {grid.ndim}")
+        for source in signature.sources:
+            if source.domain != grid:
+                raise ValueError(
+                    f"FNO: the inputs live on {source.domain!r}, the targets on {grid!r}; FNO needs all fields on one grid"
+                )
         kept = config.kept_modes(grid.ndim)
         keys = jax.random.split(key, config.depth + 2)
 
@@ -223,7 +233,7 @@ class FourierNetwork(AbstractNetwork):
             return network._on_device(x, widths, state, False)[0]
 
         width = self.lifting.layers[-1].weight.shape[-1]
-        size = part_for_caches(len(x), x[0, ..., 0].size * width * x.dtype.itemsize)
+        size = part_for_caches(x.shape[0], x[0, ..., 0].size * width * x.dtype.itemsize)
         predict = jax.custom_jvp(lambda arrays, x: in_parts(lambda part: together(arrays, part), x, size))
         predict.defjvp(lambda primals, tangents: jax.jvp(together, primals, tangents))
         return predict(arrays, x)
@@ -313,6 +323,7 @@ class FNO:
 
     config = FNOConfig
 
+    @checked
     def __new__(
         cls,
         task: Task,
@@ -325,4 +336,4 @@ class FNO:
         **details: Any,
     ) -> NetworkSurrogate:
         config = FNOConfig(width=width, modes=modes, depth=depth, padding=padding, **details)
-        return NetworkSurrogate.build(config, task, key)
+        return NetworkSurrogate.build(config, task, random_key("FNO", key))

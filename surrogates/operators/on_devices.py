@@ -1,6 +1,7 @@
 """Evaluation of a network on the devices of a mesh, each of which computes its own samples and its own part of space."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -52,20 +53,20 @@ def over_devices(function: Callable, model: PyTree, x: Array, state: PyTree) -> 
     return call(vector, x, state)
 
 
-def part_for_caches(batch: int, sample_bytes: int) -> int:
+def part_for_caches(batch: Any, sample_bytes: int) -> Any:
     """Number of samples to compute at a time, a divisor of `batch`.
 
     On a CPU it is the largest one for which an intermediate result of `sample_bytes` per sample fits into the second-level
-    cache (1 if none fits); elsewhere it is the whole batch.
+    cache (1 if none fits); elsewhere, and for a batch of unknown size (`jax.export`), it is the whole batch.
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or not isinstance(batch, int):
         return batch
     return max((n for n in range(1, batch + 1) if batch % n == 0 and n * sample_bytes <= _CPU_CACHE), default=1)
 
 
-def in_parts(function: Callable, x: Array, size: int) -> Array:
+def in_parts(function: Callable, x: Array, size: Any) -> Array:
     """Apply `function` to `size` samples of the batch `x` at a time and concatenate the results."""
-    if size == len(x):
+    if size == x.shape[0]:
         return function(x)
     y = jax.lax.map(function, x.reshape(-1, size, *x.shape[1:]))
     return y.reshape(len(x), *y.shape[2:])

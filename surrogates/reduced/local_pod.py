@@ -8,30 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.arguments import check_fields, count
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ..parameter_range import ParameterRange
-from ..resampling import resample
-from ..surrogate import AbstractProbabilistic, AbstractRanged, Capabilities
+from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
+from .basis_points import BasisPoints
+from .local.classifier import KINDS as CLASSIFIERS
 from .local.classifier import fit_classifier
-from .local.local_bases import LocalBases, local_bases
-from .pod_regression import check_reducible
-from .reduced_coordinates import (
-    ReducedErrors,
-    Reduction,
-    expand,
-    fit_reduction,
-    grid_of,
-    ranges_of,
-    single,
-    targets_of,
-    weights_of,
-)
+from .local.local_bases import CLUSTERINGS, LocalBases, local_bases
+from .pod_regression import check_reducible, check_samples
+from .reduced_coordinates import LogNames, ReducedErrors, Reduction, fit_reduction, ranges_of, single, targets_of
 from .regression.gaussian_process import GaussianProcess
-from .regression.regressors import check_kind, fit_regressor
+from .regression.input_scaling import InputScaling
+from .regression.regressors import check_kind, fit_with_left_out
 
 _OVERLAP = 1.5  # samples that a regressor learns from, over those of the largest cluster
 
@@ -42,8 +35,9 @@ class LocalPOD(AbstractDirectFit):
     Casenave, Akkari, Ryckelynck 2020, with regression in place of a Galerkin model).
 
     Worth it where a global basis needs many modes and each snapshot few: transport, fronts, changes of regime.
-    Steady tasks on grids. Every regressor learns from the members of its cluster and, up to 1.5 times the size of the
-    largest one, from the samples that its basis represents best, so that it knows its surroundings.
+    Steady tasks, on grids, or on point clouds and meshes that all samples share. Every regressor learns from the members of
+    its cluster and, up to 1.5 times the size of the largest one, from the samples that its basis represents best, so that it
+    knows its surroundings.
 
     **Arguments:**
 
@@ -51,6 +45,7 @@ class LocalPOD(AbstractDirectFit):
     - `regressor`: "gp", "rbf", "linear", "network"; `classifier`: "network", "logistic", "nearest".
     - `clustering`: of `local_bases`; "sine" by default.
     - `top`: bases that are blended; 2 costs little and softens the borders, 1 is a hard choice.
+    - `log`: the parameters that enter by their logarithm, as in `PODRegression`.
     - `key`: of the networks' initial weights.
     """
 
@@ -62,11 +57,19 @@ class LocalPOD(AbstractDirectFit):
     classifier: str = eqx.field(static=True, default="network")
     clustering: str = eqx.field(static=True, default="sine")
     top: int = eqx.field(static=True, default=2)
+    log: LogNames = eqx.field(static=True, default="auto")
     key: Array | None = None
 
     def __check_init__(self):
+        check_fields(self)
         check_reducible(self.task, "LocalPOD")
         check_kind(self.regressor)
+        if self.clustering not in CLUSTERINGS:
+            raise ValueError(f"LocalPOD: unknown clustering {self.clustering!r}; use one of {CLUSTERINGS}")
+        if self.classifier not in CLASSIFIERS:
+            raise ValueError(f"LocalPOD: unknown classifier {self.classifier!r}; use one of {CLASSIFIERS}")
+        for name in ("clusters", "rank", "input_rank"):
+            count(type(self).__name__, name, vars(self)[name])
         if not 1 <= self.top <= self.clusters:
             raise ValueError(f"LocalPOD: top={self.top}; expected 1 to clusters={self.clusters}")
 
@@ -74,9 +77,11 @@ class LocalPOD(AbstractDirectFit):
         task = self.task
         task.check(train)
         k_classes, k_networks = jax.random.split(jax.random.key(0) if self.key is None else self.key)
-        reduction = fit_reduction(task, train, self.input_rank)
-        z, targets = reduction.all(train), targets_of(task, train)
-        weights = weights_of(task, task.out_channels)
+        check_samples("LocalPOD", self.regressor, len(train))
+        points = BasisPoints.of(task, train, "LocalPOD")
+        reduction = fit_reduction(task, train, self.input_rank, points, self.log)
+        z, targets = reduction.all(train), targets_of(task, train, points)
+        weights = points.of_rows(task.out_channels)
         bases = local_bases(targets, self.clusters, self.rank, weights, clustering=self.clustering, key=k_classes)
         errors, k = np.asarray(bases.projection_errors(targets)), len(bases.bases)
         classifier = fit_classifier(self.classifier, z, bases.labels, k=k, errors=errors, key=k_classes)  # pyright: ignore[reportArgumentType]
@@ -87,8 +92,10 @@ class LocalPOD(AbstractDirectFit):
             # The same number for all: one compiled program fits them, and their arrays can be stacked.
             chosen = np.lexsort((errors[:, j], bases.labels != j))[:size]
             coefficients = (targets[chosen] * weights) @ basis
-            regressors.append(fit_regressor(self.regressor, z[chosen], coefficients, jax.random.fold_in(k_networks, j)))
-        stacked = single(jax.tree.map(lambda *xs: np.stack(xs), *regressors))
+            key = jax.random.fold_in(k_networks, j)
+            scaling = InputScaling.identity(z.shape[1])
+            regressors.append(fit_with_left_out(self.regressor, z[chosen], coefficients, scaling, key)[0])
+        stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *regressors)
         variances = None
         if isinstance(stacked, GaussianProcess):
             modes, covariance = np.asarray(bases.bases), np.stack([r.covariance for r in regressors])
@@ -112,7 +119,8 @@ class LocalPOD(AbstractDirectFit):
 
 def _errors(fitted: "FittedLocalPOD", bases: LocalBases, mean, val: Dataset) -> ReducedErrors:
     task = fitted.task
-    weights, targets = weights_of(task, task.out_channels), targets_of(task, val)
+    points = fitted.reduction.points
+    weights, targets = points.of_rows(task.out_channels), targets_of(task, val, points)
     z = single(fitted.reduction.all(val))
     shares = np.asarray(jax.jit(jax.vmap(fitted.shares))(z), np.float64)
     predicted = np.asarray(jax.jit(jax.vmap(fitted.blended))(z), np.float64)
@@ -123,11 +131,12 @@ def _errors(fitted: "FittedLocalPOD", bases: LocalBases, mean, val: Dataset) -> 
     oracle = projections[best, np.arange(len(best))]
     size = ((targets - mean) ** 2 @ weights).sum()
     parts = (targets - oracle, predicted - blend, targets - predicted, targets - blend)
-    return ReducedErrors(*(float(np.sqrt((part**2 @ weights).sum() / size)) for part in parts))
+    projection, regression, total, classification = (float(np.sqrt((part**2 @ weights).sum() / size)) for part in parts)
+    return ReducedErrors(projection, regression, total, classification)
 
 
 @register("FittedLocalPOD")
-class FittedLocalPOD(AbstractProbabilistic, AbstractRanged):
+class FittedLocalPOD(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative):
     """See `LocalPOD`.
 
     **Fields:** `modes` `(K, points, rank)`, `classifier`, `regressors` (one, its arrays with a leading axis K), `variances`
@@ -147,19 +156,28 @@ class FittedLocalPOD(AbstractProbabilistic, AbstractRanged):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(resolution_free=True, has_std=self.variances.value is not None)
+        on_grid = self.reduction.points.grid is not None
+        return Capabilities(resolution_free=on_grid, has_std=self.variances.value is not None)
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
-        return expand(self.task, self.blended(self._reduced(fields)), fields, at)
+        row = self.blended(self.reduction(fields))
+        return self.task.absolute(self.reduction.points.expand(self.task, row, fields, at))
+
+    def about_origin(self):
+        return replace(self, task=self.task.about_origin(), reduction=self.reduction.about_origin())
+
+    @property
+    def own_points(self):
+        return self.reduction.points.points.value
 
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         """Standard deviation of the mixture, √Σ_k p_k (diag Φ_k C_k(z) Φ_kᵀ + τ_k² + (u_k − u)²)."""
-        z = self._reduced(fields)
+        z = self.reduction(fields)
         shares, candidates = self.shares(z), self.candidates(z)
         signal, truncation = self.variances.value
         spreads = jax.vmap(lambda regressor: regressor.spread(z))(self.regressors.value)
         variance = spreads[:, None] * signal + truncation + (candidates - shares @ candidates) ** 2
-        return expand(self.task, jnp.sqrt(shares @ variance), fields, at)
+        return self.reduction.points.expand(self.task, jnp.sqrt(shares @ variance), fields, at)
 
     def shares(self, z: Float[Array, " z"]) -> Float[Array, " k"]:
         """Probabilities of the bases, zero but for the `top` ones, with sum one."""
@@ -177,6 +195,3 @@ class FittedLocalPOD(AbstractProbabilistic, AbstractRanged):
         """The normalised prediction, a row of `targets_of`."""
         c = jax.vmap(lambda regressor: regressor(z))(self.regressors.value)
         return jnp.einsum("kpr,kr->p", self.modes.value, self.shares(z)[:, None] * c, precision="highest")
-
-    def _reduced(self, fields: Fields):
-        return self.reduction(resample(self.task, fields, grid_of(self.task)))

@@ -17,13 +17,18 @@ def check_fields(specs: Mapping[str, FieldSpec], targets: tuple[str, ...]) -> No
         raise ValueError(f"the targets must live on one domain, these live on {places}")
 
 
-def finite(name: str, values: np.ndarray, positions: np.ndarray) -> np.ndarray:
+def finite(name: str, values: np.ndarray, positions: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """Return `values`, an array with a leading sample axis, if all of them are finite.
+
+    With `valid`, a boolean array that has the first axes of `values`, only the values where it is True count; the others, those
+    of padded points, become 0.
 
     **Raises:** `ValueError` that names the field and the positions of the samples that hold NaN or infinity.
     """
     if np.iscomplexobj(values):
         raise ValueError(f"field {name!r} is complex; store its real and imaginary parts as two components")
+    if valid is not None and not valid.all():
+        values = np.where(valid[(..., *(None,) * (values.ndim - valid.ndim))], values, np.zeros((), values.dtype))
     if not np.isfinite(values).all():
         bad = positions[~np.isfinite(values.reshape(len(values), -1)).all(1)]
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...core.arguments import check_fields
 from ...core.domains import AbstractDomain
 from ...core.storage import register
 from ...datasets.source import FieldSpec
@@ -120,7 +121,8 @@ class Steady(AbstractMode):
         timed = [name for name, spec in specs.items() if spec.time]
         if timed:
             raise ValueError(
-                f"fields {timed} have a time axis: pass mode=Autoregressive(history=1) or mode=SpaceTime(frames)"
+                f"fields {timed} have a time axis: pass mode=Autoregressive(history=1) or mode=SpaceTime(frames), "
+                "or take one instant of the data, dataset.frame(-1)"
             )
         if given := [name for name in targets if name in inputs]:
             raise ValueError(f"targets {given} are inputs as well: a steady surrogate would be given the answer")
@@ -164,6 +166,10 @@ class Autoregressive(AbstractMode):
     increments: bool = False
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
+        check_fields(self)
         if self.history < 1 or self.horizon < 1:
             raise ValueError(f"{self!r}: history and horizon must be 1 or more")
 
@@ -217,6 +223,10 @@ class SpaceTime(AbstractMode):
     history: int = 0
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
+        check_fields(self)
         if self.frames < 2 or self.history < 0:
             raise ValueError(f"{self!r}: frames must be 2 or more and history 0 or more")
 

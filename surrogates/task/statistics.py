@@ -9,6 +9,7 @@ from jaxtyping import Array
 from ...core.domains import AbstractDomain
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
+from ..parameter_range import ParameterRange
 from .checks import finite
 from .normalization import Moments, Normalizer
 
@@ -21,14 +22,25 @@ def time_step(times: np.ndarray | None) -> float | None:
     return float(steps[0]) if np.allclose(steps, steps[0], rtol=1e-4, atol=0) else None
 
 
+def real_points(mask, values: np.ndarray, spec: FieldSpec) -> np.ndarray | None:
+    """Which points of a field `(sample, [time], n, [component])` are real, without the component axis; None if all are.
+
+    `mask` `(sample, n)` is that of its domain.
+    """
+    if mask is None or np.ndim(mask) < 2:
+        return None
+    mask = np.asarray(mask)
+    return np.broadcast_to(mask[:, None], (*values.shape[:2], mask.shape[1])) if spec.time else mask
+
+
 def statistics(
     train: Dataset,
     specs: Mapping[str, FieldSpec],
     domains: Mapping[str, AbstractDomain],
     increments: tuple[str, ...],
     averaged: tuple[str, ...],
-) -> tuple[dict[str, Normalizer], dict[str, Array], dict[str, np.ndarray]]:
-    """Normalisers, mean fields and origins of training data, in one pass over the data. Padded points do not count.
+) -> tuple[dict[str, Normalizer], dict[str, Array], dict[str, np.ndarray], ParameterRange]:
+    """Normalisers, mean fields, origins and ranges of training data, in one pass over the data. Padded points do not count.
 
     **Arguments:**
 
@@ -38,23 +50,25 @@ def statistics(
     - `averaged`: fields whose mean over the samples is computed.
 
     **Returns:** normalisers and mean fields by name, both of the values minus their origin; and origins `(c,)` by name, for those
-    fields and parameters whose mean is much larger than their deviations (`Moments.origin`).
+    fields and parameters whose mean is much larger than their deviations (`Moments.origin`); and the range of the parameters.
 
     **Raises:** `ValueError` for values that are not finite.
     """
     moments = {name: Moments(len(spec.components) and spec.channels) for name, spec in specs.items()}
     moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
     sums = dict.fromkeys(averaged, np.zeros(()))
+    ranges: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
     geometry = tuple(array for domain in domains.values() for array in domain.arrays)
     for positions, block in train.blocks((*specs, *geometry)):
         masks = {name: domain.sites(block).mask for name, domain in domains.items()}
         for name, spec in specs.items():
-            values = finite(name, block[name], positions)
-            valid = masks[spec.domain] if spec.role == "field" else None
-            if valid is not None:
-                valid = np.asarray(valid)
-                valid = np.broadcast_to(valid[:, None], (*values.shape[:2], valid.shape[1])) if spec.time else valid
+            valid = real_points(masks[spec.domain], block[name], spec) if spec.role == "field" else None
+            values = finite(name, block[name], positions, valid)
             moments[name].add(values, valid)
+            if spec.role == "parameter":
+                for ends, extreme in zip(ranges, (np.minimum, np.maximum), strict=True):
+                    here = extreme.reduce(values, axis=0)
+                    ends[name] = extreme(ends[name], here) if name in ends else here
             if name in increments:
                 # Differences of unsigned integers would wrap around.
                 steps = np.diff(values.astype(np.result_type(values, np.float32), copy=False), axis=1)
@@ -69,4 +83,4 @@ def statistics(
         )
         for name, total in sums.items()
     }
-    return normalizers, means, origins
+    return normalizers, means, origins, ParameterRange(*ranges)

@@ -1,5 +1,6 @@
 """`Task`: the learning problem. It says what are inputs and targets, how time enters, and how values are normalised."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import kind
+from ...core.arguments import checked, kind
 from ...core.domains import AbstractDomain, Grid, PointCloud, Sites
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ...datasets.source import FieldSpec
 from ...solvers.pde.declaration import Fields, Problem
+from ..parameter_range import ParameterRange
+from ..shared_points import first_with_other_points
 from .checks import check_fields
 from .inputs import FieldValues, Inputs
 from .modes import AbstractMode, SpaceTime, Steady
@@ -43,7 +46,9 @@ class Task(eqx.Module):
     - `dt`: time step of the training data; None if they are steady or unevenly spaced in time.
     - `specs`: pairs of name and form, for every field and parameter used.
     - `normalizers`: mean and standard deviation by name; those of the differences of successive frames under `"Δname"`.
-    - `means`: the mean field of every target, if the task is steady and all samples have the same points; else empty.
+    - `means`: the mean field of every target, if the task is steady and all samples have the same points; else empty. On
+      clouds and meshes also these points.
+    - `ranges`: smallest and largest value of every parameter in the training data; None without parameters.
     - `origins`: pairs of name and number per component, for fields and parameters whose mean is more than 1000 times their
       standard deviation, such as a pressure of 101325 ± 1. Single precision would hardly resolve such values. `predict`,
       `rollout`, `evaluate` and supervised training therefore subtract the origin in double precision before they round;
@@ -60,9 +65,11 @@ class Task(eqx.Module):
     specs: tuple[tuple[str, FieldSpec], ...] = eqx.field(static=True)
     normalizers: dict[str, Normalizer]
     means: dict[str, Array]
+    ranges: ParameterRange | None = None
     origins: tuple[tuple[str, tuple[float, ...]], ...] = eqx.field(static=True, default=())
 
     @classmethod
+    @checked
     def fit(
         cls,
         train: Dataset,
@@ -88,6 +95,9 @@ class Task(eqx.Module):
         for time axes that do not suit the mode, and for NaN or infinity in the data.
         """
         everything = tuple(name for name, spec in train.fields.items() if spec.role != "domain")
+        for what, names in (("inputs", inputs), ("targets", targets)):
+            if not isinstance(names, str) and len(set(names)) < len(names):
+                raise ValueError(f"Task.fit({what}={names}): a name is given twice")
         targets = _listed(targets, everything)
         inputs = _listed(inputs, tuple(n for n in everything if mode.history or n not in targets))
         if not targets:
@@ -97,12 +107,20 @@ class Task(eqx.Module):
         specs = {name: train.spec(name) for name in dict.fromkeys(inputs + targets)}
         check_fields(specs, targets)
         mode.check(specs, inputs, targets)
+        if mode.ahead and train.instants > 1 and time_step(train.times) is None:
+            warnings.warn(
+                f"Task.fit: the instants of the data are uneven ({', '.join(f'{t:g}' for t in train.times[:4])}, …). A surrogate "
+                "is not told how long its step is; it can be evaluated on the same instants, but not rolled out in time",
+                stacklevel=3,
+            )
         domains = {name: train.domains[name] for name in dict.fromkeys(s.domain for s in specs.values())}
         place = specs[targets[0]].domain
-        means = not mode.ahead and domains[place].fixed
-        normalizers, mean_fields, origins = statistics(
+        means = not mode.ahead and first_with_other_points(train, domains[place]) is None
+        normalizers, mean_fields, origins, ranges = statistics(
             train, specs, domains, targets if mode.increments else (), targets if means else ()
         )
+        if means and not domains[place].fixed:
+            mean_fields[domains[place].arrays[0]] = jnp.asarray(domains[place].sites(train[0]).points)
         return cls(
             inputs=tuple(n for n in inputs if specs[n].role == "field"),
             parameters=tuple(n for n in inputs if specs[n].role == "parameter"),
@@ -114,10 +132,12 @@ class Task(eqx.Module):
             specs=tuple(specs.items()),
             normalizers=normalizers,
             means=mean_fields,
+            ranges=ranges if ranges.lower else None,
             origins=tuple((name, tuple(origin.tolist())) for name, origin in origins.items()),
         )
 
     @classmethod
+    @checked
     def of(cls, problem: Problem, grid: Grid | int, *, mode: AbstractMode | None = None) -> "Task":
         """Make a task from a problem, without data, for solvers and for training without data.
 
@@ -236,6 +256,8 @@ class Task(eqx.Module):
             if spec.role == "field" and not own.matches(other):
                 raise ValueError(f"the task was fitted on {own!r}, the dataset lives on {other!r}")
         step = time_step(dataset.times) if self.mode.ahead else None
+        if self.dt is not None and step is None and self.mode.ahead and dataset.instants > 1:
+            raise ValueError(f"the task was fitted on instants {self.dt:g} apart, those of the dataset are uneven")
         if self.dt is not None and step is not None and abs(step - self.dt) > 1e-3 * abs(self.dt):
             raise ValueError(
                 f"the task was fitted on instants {self.dt:g} apart, those of the dataset are {step:g} apart"
@@ -330,7 +352,10 @@ class Task(eqx.Module):
             if name == self.place:
                 values = self.mode.spread(values)
                 domain = self.mode.domain(domain, self.dt)
-            sources.append(FieldValues(values, self._sites(domain, fields)))
+            sites = self._sites(domain, fields)
+            if sites.mask is not None:  # what is stored at padded points must not matter
+                values = jnp.where(sites.mask[..., None], values, 0)
+            sources.append(FieldValues(values, sites))
         numbers = [self._encoded(n, jnp.atleast_1d(jnp.asarray(fields[n]))) for n in self.parameters]
         return Inputs(tuple(sources), jnp.concatenate(numbers) if numbers else None, query)
 

@@ -1,7 +1,6 @@
 """`fit` trains models by an optimiser, and fits those that need none."""
 
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,13 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from ...core.arguments import count, kind, number
+from ...core.arguments import checked, count, kind, number, random_key
 from ...datasets.dataset import Dataset
-from ..surrogate import AbstractSurrogate
+from ..surrogate import AbstractSurrogate, about_origin
 from ..task.task import Task
 from ..trainable import AbstractTrainable
 from .batches import AbstractBatches, NoData, Resident, Stream, Whole
-from .devices import Devices, assert_same_everywhere
+from .devices import Devices, assert_same_everywhere, is_first_process
 from .history import History
 from .losses import AbstractFieldLoss
 from .objective import AbstractObjective
@@ -35,12 +34,13 @@ from .steps import AbstractStep, as_step
 from .supervised import Supervised
 
 
+@checked
 def fit(
     model: AbstractTrainable | AbstractDirectFit | Callable[[Array], AbstractTrainable],
     data: Dataset | SolverSource | None = None,
     *,
     val: Dataset | Measure | None = None,
-    optimizer: optax.GradientTransformation | AbstractStep | None = None,
+    optimizer: optax.GradientTransformation | optax.GradientTransformationExtraArgs | AbstractStep | None = None,
     objective: AbstractObjective | None = None,
     epochs: int | None = None,
     steps: int | None = None,
@@ -96,10 +96,10 @@ def fit(
 
     **Running:**
 
-    - `run`: folder for settings, metrics and checkpoints. The same call on an existing folder resumes the run and gives the same
-      numbers as an uninterrupted one; a call with more epochs continues it. On SIGTERM the run is saved and the process exits.
-      Ctrl-C ends the training after the current epoch (part of an epoch, if it is long) and returns the best model so far, with
-      or without a folder; a second Ctrl-C raises `KeyboardInterrupt`.
+    - `run`: folder for settings, metrics and checkpoints, and at the end for the best surrogate, `best.sgx`. The same call on
+      an existing folder resumes the run and gives the same numbers as an uninterrupted one; a call with more epochs continues
+      it. On SIGTERM the run is saved and the process exits. Ctrl-C ends the training after the current epoch (part of an epoch,
+      if it is long) and returns the best model so far, with or without a folder; a second Ctrl-C raises `KeyboardInterrupt`.
     - `checkpoint_every`: seconds between two checkpoints.
     - `progress`: whether to show progress.
     - `log`: a function, or several, called after every epoch with the number of steps done and a dict of numbers ("epoch",
@@ -116,7 +116,7 @@ def fit(
     each other or are useless for the model, and for a run folder of another configuration or with more epochs;
     `FloatingPointError` if the loss is no longer finite, after saving the last good state.
     """
-    log = (log,) if callable(log) else tuple(log)
+    log = cast(Sequence[Log], (log,) if callable(log) else tuple(log))
     if isinstance(model, AbstractDirectFit):
         unused = {
             "optimizer": optimizer, "objective": objective, "epochs": epochs, "steps": steps, "run": run, "mesh": mesh,
@@ -132,12 +132,7 @@ def fit(
     seeds = count("fit", "seeds", seeds)
     ema = number("fit", "ema", ema, least=0, below=1)
     checkpoint_every = number("fit", "checkpoint_every", checkpoint_every, least=0)
-    kind("fit", "mesh", mesh, (Mesh, type(None)), "pass devices: jax.make_mesh((4,), ('data',))")
-    kind("fit", "stream", stream, (bool, type(None)), "pass True, False or None")
-    kind("fit", "run", run, (str, os.PathLike, type(None)), "pass the path of a folder")
-    if wrong := [f for f in log if not callable(f)]:
-        raise TypeError(f"fit(log=…): {wrong[0]!r} is no function of (step, values)")
-    key = jax.random.key(0) if key is None else _random_key(key)
+    key = jax.random.key(0) if key is None else random_key("fit", key)
     models = _seeded(model, seeds, jax.random.fold_in(key, 1))
     objective = _objective(models[0], data, objective, options)
     if optimizer is None:
@@ -198,7 +193,11 @@ def fit(
     session.train()
     lasts = tuple(_physical(m, physical[0]) for m in runner.models(runner.loop.result(session.state)))
     members = lasts if validation is None else tuple(_physical(m, physical[0]) for m in runner.models(session.best))
-    return FitResult(members, lasts, session.history)
+    result = FitResult(members, lasts, session.history)
+    savable = isinstance(result.best, AbstractSurrogate) and result.best.capabilities.savable
+    if session.folder is not None and is_first_process() and savable:
+        result.save(session.folder.path / "best.sgx")
+    return result
 
 
 def _check_data(data: Any, val: Any) -> None:
@@ -209,17 +208,8 @@ def _check_data(data: Any, val: Any) -> None:
         raise TypeError(f"fit: val is a {type(val).__name__}; pass a dataset, or a function of the model")
 
 
-def _random_key(key: Any) -> Array:
-    """**Raises:** `TypeError` for anything that is no random key of JAX, old (uint32) or new."""
-    if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) and not key.shape:
-        return key
-    if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.shape == (2,):
-        return jax.random.wrap_key_data(key)
-    raise TypeError(f"fit(key={key!r}): expected a random key, for example jax.random.key(0)")
-
-
 def _about_origin(model: AbstractTrainable) -> AbstractTrainable:
-    return cast(AbstractTrainable, model.about_origin()) if isinstance(model, AbstractSurrogate) else model
+    return cast(AbstractTrainable, about_origin(model)) if isinstance(model, AbstractSurrogate) else model
 
 
 def _physical(model: Any, like: Any) -> Any:

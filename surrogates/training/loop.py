@@ -80,13 +80,14 @@ class Loop(eqx.Module):
         return self._combined(params, model_state)
 
     def run(
-        self, state: TrainState, rows: PyTree, batch: Callable[[PyTree], Fields | None]
+        self, state: TrainState, rows: PyTree, batch: Callable[[PyTree], Fields | None], apart: bool = False
     ) -> tuple[TrainState, Float[Array, " steps"], dict[str, Float[Array, " steps"]]]:
         """Run steps in one scan, and return the new state with losses and metrics per step.
 
         From the first step on whose loss or gradient is not finite, only the step number changes, and losses are NaN.
 
         **Arguments:** `rows`: arrays with a leading step axis. `batch`: a function that makes the batch of a step from its row.
+        `apart`: take the one step of `rows` outside of a scan.
         """
 
         def step(carry, row):
@@ -96,7 +97,12 @@ class Loop(eqx.Module):
             kept = eqx.tree_at(lambda s: s.step, select(good, new, state), new.step)
             return (kept, good), (jnp.where(good, loss, jnp.nan), metrics)
 
-        (state, _), (losses, metrics) = jax.lax.scan(step, (state, jnp.asarray(True)), rows)
+        start = (state, jnp.asarray(True))
+        if apart:
+            (state, _), results = step(start, jax.tree.map(lambda x: x[0], rows))
+            losses, metrics = jax.tree.map(lambda x: x[None], results)
+        else:
+            (state, _), (losses, metrics) = jax.lax.scan(step, start, rows)
         return state, losses, metrics
 
     def step(self, state: TrainState, batch: Fields | None) -> tuple[TrainState, Float[Array, ""], dict[str, Array]]:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from ...core.arguments import number
+from ...core.arguments import check_fields, number
 from ...core.domains import AbstractDomain
 from ...solvers.kernels.norms import relative_h1, relative_l2, squared_l2
 
@@ -39,6 +39,7 @@ class AbstractFieldLoss(abc.ABC):
     weights: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self):
+        check_fields(self)
         if isinstance(self.weights, Mapping):
             object.__setattr__(self, "weights", tuple(self.weights.items()))  # which can be hashed
         for name, weight in self.weights:

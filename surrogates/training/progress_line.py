@@ -35,7 +35,7 @@ class ProgressLine:
         if history.val:
             parts.append(f"val {np.mean(history.val[-1]):.4g} (best {np.mean(history.best_error):.4g})")
         parts.append(f"{self.samples / max(steady, 1e-9):.0f} samples/s")
-        if history.rounds < self.rounds:
+        if 1 < history.rounds < self.rounds:  # the first epoch includes compilation and tells little
             parts.append(f"{(self.rounds - history.rounds) * steady:.0f} s left")
         if len(seconds) > 1:
             parts.append(f"compiled in {max(seconds[0] - steady, 0):.1f} s")

@@ -106,6 +106,21 @@ class FitResult:
         """`AbstractSurrogate.save` of `best`."""
         self.best.save(path)
 
+    def report(self, path: str | os.PathLike, data: Dataset | None = None) -> None:
+        """Write one HTML file with the losses per epoch and, with `data` on a grid, errors, predictions and a spectrum."""
+        from ..evaluation.evaluate import evaluate  # evaluates results
+        from ..evaluation.plots import plot_predictions, plot_spectrum
+        from ..evaluation.report import AbstractPart, Paragraph, Picture, Results, write_report
+
+        parts: list[AbstractPart] = [Paragraph(repr(self)), Paragraph(repr(self.task))]
+        if self.history.loss:
+            parts.append(Picture("Loss and validation error per epoch.", self.history.plot()))
+        if data is not None:
+            parts.append(Results(evaluate({type(self.best).__name__: self}, data)))
+            parts.append(Picture("Samples: input, truth, prediction, error.", plot_predictions(self, data)))
+            parts.append(Picture("Energy spectrum.", plot_spectrum({type(self.best).__name__: self}, data)))
+        write_report(path, type(self.best).__name__, parts)
+
     def __repr__(self) -> str:
         history, parts = self.history, []
         if len(self.members) > 1:

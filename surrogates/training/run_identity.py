@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from ...core.identity import identity_of
 from ...datasets.dataset import Dataset
 from ..trainable import AbstractTrainable
-from .identity import data_identity, identity_of
+from .identity import data_identity
 from .objective import AbstractObjective
 from .solver_source import SolverSource
 from .steps import AbstractStep

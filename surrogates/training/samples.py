@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 
 from ...datasets.dataset import Dataset
 from ..task.checks import finite
+from ..task.statistics import real_points
 from ..task.task import Fields, Task
 
 
@@ -80,9 +81,10 @@ class Samples:
         for start in np.unique(starts) if timed else ():
             rows = np.flatnonzero(starts == start)
             frames = range(start, start + self.frames)
-            blocks.append(
-                self._checked(self.dataset.read(timed, trajectories[rows], frames=frames), trajectories[rows])
-            )
+            here = self.dataset.read(timed, trajectories[rows], frames=frames)
+            geometry = {name: found[name][rows] for name in still if name not in dict(self.task.specs)}
+            checked = self._checked({**geometry, **here}, trajectories[rows])
+            blocks.append({name: checked[name] for name in timed})
             order.append(rows)
         if blocks:
             back = np.argsort(np.concatenate(order))
@@ -94,7 +96,19 @@ class Samples:
         return self._checked(self.dataset.read(self.task.names()), np.arange(len(self.dataset)))
 
     def _checked(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> dict[str, np.ndarray]:
-        checked = {name: finite(name, values, positions) for name, values in arrays.items()}
+        task = self.task
+        masks = {
+            name: domain.sites(arrays).mask
+            for name, domain in task.domains
+            if domain.arrays and all(array in arrays for array in domain.arrays)
+        }
+
+        def valid(name: str) -> np.ndarray | None:
+            if not task.is_field(name) or task.spec(name).domain not in masks:
+                return None
+            return real_points(masks[task.spec(name).domain], arrays[name], task.spec(name))
+
+        checked = {name: finite(name, values, positions, valid(name)) for name, values in arrays.items()}
         checked = self.task.relative(checked) if self.relative else checked
         # Masks and edges keep their dtype; fields, parameters and floating-point arrays become float32.
         values = dict(self.task.specs)

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
+from ...core.arguments import checked, count, random_key
 from ...core.domains import Grid
 from ...solvers.pde.declaration import Problem
 from ..task.statistics import time_step
 from ..task.task import Fields, Task
+from ..unsolved import raise_if_unsolved
 from .batches import AbstractChunk, Whole
 
 
@@ -30,7 +32,8 @@ class SolverSource:
       `task.mode.window()` without unrolling.
     - `round`: number of steps between two validations.
 
-    **Raises:** `ValueError` for a problem without `solve`.
+    **Raises:** `ValueError` for a problem without `solve`. Training ends with an error that names the sample if the solver
+    does not converge for one.
     """
 
     problem: Problem
@@ -39,6 +42,7 @@ class SolverSource:
     times: np.ndarray | None = None
     round: int = 100
 
+    @checked
     def __init__(
         self,
         problem: Problem,
@@ -49,6 +53,7 @@ class SolverSource:
         round: int = 100,
     ):
         problem.needs("solve", "SolverSource")
+        key, round = random_key("SolverSource", key), count("SolverSource", "round", round)
         object.__setattr__(self, "problem", problem)
         object.__setattr__(self, "grid", problem.box.grid(grid))
         object.__setattr__(self, "key", key)
@@ -77,9 +82,12 @@ class SolverSource:
 
         def one(number):
             inputs = self.problem.sample_inputs(jax.random.fold_in(self.key, number), self.grid, self.times)
-            return {**inputs, **self.problem.solve(inputs, self.grid, times=self.times).fields}
+            solved = self.problem.solve(inputs, self.grid, times=self.times)
+            return {**inputs, **solved.fields}, solved.status
 
-        return jax.vmap(one)(numbers)
+        fields, status = jax.vmap(one)(numbers)
+        raise_if_unsolved(f"SolverSource of {self.problem!r}", status, numbers)
+        return fields
 
 
 class Solved(AbstractChunk):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ...core.arguments import count, kind
+from ...core.arguments import check_fields, count, kind
 from ...solvers.pde.symmetry import Dihedral
 from ..batching import Batch
 from ..evaluation.forecast import PointForecast
@@ -29,8 +29,9 @@ class Unroll:
     **Arguments:**
 
     - `steps`: number of predictions in a row, 2 to 8.
-    - `gradient`: "full" averages the losses of all predictions and differentiates through all of them. "last" takes the loss of
-      the last prediction only, and no gradient flows into the earlier ones (pushforward, Brandstetter et al. 2022).
+    - `gradient`: "full" averages the losses of all predictions and differentiates through all of them. "last" averages the losses
+      of the first prediction, from the data, and of the last one, into whose inputs no gradient flows: the one-step and the
+      stability loss of the pushforward trick (Brandstetter et al. 2022). It needs the memory of two predictions.
 
     **Raises:** `ValueError` for `steps` below 1 or an unknown `gradient`.
     """
@@ -39,9 +40,8 @@ class Unroll:
     gradient: Literal["full", "last"] = "full"
 
     def __post_init__(self):
+        check_fields(self)
         count("Unroll", "steps", self.steps)
-        if self.gradient not in ("full", "last"):
-            raise ValueError(f"{self!r}: gradient must be 'full' or 'last'")
 
 
 class Supervised(AbstractObjective):
@@ -94,6 +94,7 @@ class Supervised(AbstractObjective):
         if data is None:
             raise ValueError("fit needs data")
         _check_loss(loss, task)
+        kind("fit", "metric", metric, (str, type(None)), "pass the name of a metric, such as 'rmse'")
         if metric is not None and find_metric(metric).probabilistic:
             raise ValueError(
                 f"fit(metric={metric!r}) needs the uncertainty of the predictions, which training does not have"
@@ -145,7 +146,7 @@ class Supervised(AbstractObjective):
 
         full = self.unroll.gradient == "full"
         state, predicted = unroll(predict, task, batch, self.calls, model.state, through=full)
-        counted = range(self.calls) if full else (self.calls - 1,)
+        counted = range(self.calls) if full else sorted({0, self.calls - 1})
         losses = [frame_losses(self.loss, task, predicted[call], batch, call).mean() for call in counted]
         return sum(losses, start=jnp.zeros(())) / len(losses), Outcome(state)
 

@@ -62,7 +62,13 @@ def test_a_terminal_gets_a_bar_and_keeps_the_last_state(terminal, clock):
         clock += 3
     shown = terminal.shown()
     assert shown[0] == "generating" and shown[-1] == "generating: 4/4, about 0 s left"
-    assert "generating: 1/4, about 9 s left" in shown and "━" in terminal.getvalue()
+    assert "generating: 2/4, about 6 s left" in shown and "━" in terminal.getvalue()
+
+
+def test_compilation_during_the_first_item_is_not_the_rate(terminal, clock):
+    for item in track(range(100), "generating"):
+        clock += 0.2 if item else 18
+    assert "generating: 1/100" in terminal.shown() and "generating: 2/100, about 20 s left" in terminal.shown()
 
 
 def test_a_terminal_is_not_drawn_more_than_ten_times_a_second(terminal, clock):
@@ -126,6 +132,6 @@ def test_training_says_the_same_on_a_terminal(terminal, clock):
 def test_the_first_epoch_is_not_the_rate(log):
     line = ProgressLine(2, 100, True)
     line.close(History(loss=[[0.5]], seconds=[4.0]))
-    assert log.getvalue() == "1/2, loss 0.5, 25 samples/s, 4 s left, 4.0 s\n"
+    assert log.getvalue() == "1/2, loss 0.5, 25 samples/s, 4.0 s\n"
     line.close(History())
     assert log.getvalue().count("\n") == 1

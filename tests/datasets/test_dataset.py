@@ -1,16 +1,24 @@
 """The dataset interface: what is read, what views keep, and what is refused."""
 
+import inspect
+
 import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.core.domains import Box, Grid, PointCloud, PointCloudLayout
-from surrogax.datasets import Dataset, FieldSpec, MemorySource, from_arrays
+from surrogax.core.domains import Box, Grid, Mesh, PointCloud, PointCloudLayout
+from surrogax.datasets import Dataset, FieldSpec, MemorySource, from_arrays, generate
+from surrogax.datasets.opening import open_dataset
 from surrogax.datasets.source import Source
 from surrogax.solvers import random
 from surrogax.solvers.pde import problems
+from surrogax.surrogates.baselines import MeanField
+from surrogax.surrogates.evaluation.evaluate import evaluate
+from surrogax.surrogates.task.modes import Autoregressive, Steady
+from surrogax.surrogates.task.task import Task
+from surrogax.surrogates.training.samples import Samples
 
 RNG = np.random.default_rng(0)
 GRID = Box(x=(0, 1), y=(-1, 1, "periodic")).grid((5, 8))
@@ -105,6 +113,8 @@ def test_split_is_disjoint_and_by_key(data, key):
     train, val = data.split(train=6, val=3, key=key)
     assert len(train) == 6 and len(val) == 3 and len({*train.ids, *val.ids}) == 9
     assert train.ids.tolist() != sorted(train.ids)
+    old = data.split(train=6, key=np.asarray(jax.random.PRNGKey(0)))[0]
+    np.testing.assert_array_equal(old.ids, data.split(train=6, key=jax.random.key(0))[0].ids)
     again, other = data.split(train=6, val=3, key=key), data.split(train=6, val=3, key=jax.random.key(1))
     np.testing.assert_array_equal(again[0].ids, train.ids)
     assert other[0].ids.tolist() != train.ids.tolist()
@@ -116,7 +126,7 @@ def test_split_is_disjoint_and_by_key(data, key):
 def test_wrong_splits_are_named(data):
     with pytest.raises(ValueError, match=r"\{'train': 8, 'val': 3\} asks for 11 samples; the dataset has 10"):
         data.split(train=8, val=3)
-    with pytest.raises(ValueError, match=r"split into \{'train': 5, 'val': -1\}"):
+    with pytest.raises(ValueError, match=r"split\(val=-1\): expected 0 or more"):
         data.split(train=5, val=-1)
     with pytest.raises(ValueError, match="needs named sizes"):
         data.split()
@@ -223,6 +233,133 @@ def test_any_dataset_is_a_grain_source(data):
     batches = list(grain.MapDataset.source(data).shuffle(seed=0).batch(4))
     assert len(batches) == 3 and batches[0]["v"].shape == (4, 7, 5, 8, 2)
     assert sorted(np.concatenate([b["nu"] for b in batches])) == sorted(ARRAYS["nu"])
+
+
+def test_one_instant_is_a_steady_view(data):
+    last = data.subsample(2, 3).frame(-1)
+    assert last.times is None and last.spec("u") == FieldSpec() and last.spec("v") == FieldSpec(components=(2,))
+    np.testing.assert_array_equal(last["u"], ARRAYS["u"][:, 6, ::2, ::2])
+    np.testing.assert_array_equal(last[[3, 1]]["v"], ARRAYS["v"][[3, 1], 6, ::2, ::2])
+    np.testing.assert_array_equal(last["a"], ARRAYS["a"][:, ::2, ::2])
+    assert last.attributes["time"] == 3.0 and data.frame(2).attributes["time"] == TIMES[2]
+    np.testing.assert_array_equal(data.select([5]).frame(np.int64(0))[0]["u"], ARRAYS["u"][5, 0])
+    assert "7 instants" not in last.describe()
+    for index in (7, -8):
+        with pytest.raises(IndexError, match=f"frame {index} of 7 instants"):
+            data.frame(index)
+    with pytest.raises(ValueError, match="frame: this dataset is steady"):
+        steady().frame(0)
+    with pytest.raises(TypeError, match=r"0\.5"):
+        data.frame(0.5)
+
+
+def test_from_the_initial_field_to_the_end(key):
+    """The task of the Fourier neural operator's Burgers data, from generated trajectories."""
+    problem = problems.heat.heat(0.1, random.GaussianField(boundary="periodic"), box=Box.unit(1, "periodic"))
+    data = generate(problem, 12, 16, key, times=[0.0, 0.1], cache=False, progress=False).frame(-1)
+    task = Task.fit(data, "u0", "u")
+    assert task.mode == Steady()
+    wave = 2 * np.pi * np.fft.rfftfreq(16, 1 / 16)
+    exact = np.fft.irfft(np.fft.rfft(data["u0"]) * np.exp(-0.1 * wave**2 * 0.1), 16)
+    np.testing.assert_allclose(data["u"], exact, atol=1e-5)
+
+
+def test_k_trajectories_are_k_distinct_ones_with_all_their_windows():
+    frames = np.arange(5.0)[:, None, None] * 100 + np.arange(6.0)[None, :, None] + np.zeros((5, 6, 9))
+    data = from_arrays({"w": frames}, grid=Grid.unit_interval(9), times=np.arange(6.0))
+    samples = Samples.of(Task.fit(data, "w", "w", mode=Autoregressive(2)), data.select(slice(3)))
+    assert len(samples) == 3 * 4
+    starts = samples.read(np.arange(12))["w"][:, 0, 0]
+    np.testing.assert_array_equal(starts, [100 * k + i for k in range(3) for i in range(4)])
+
+
+def test_withheld_targets_are_reported_and_the_inputs_can_be_used(tmp_path):
+    """A published test set without its outputs."""
+    a = RNG.random((6, 9))
+    whole = from_arrays({"a": a}, {"u": 2 * a}, grid=Grid.unit_interval(9))
+    from_arrays({"a": a[:2]}, grid=Grid.unit_interval(9)).save(tmp_path / "test.hdf5")
+    inputs, task = open_dataset(tmp_path / "test.hdf5"), Task.fit(whole, "a", "u")
+    for use in (lambda: Task.fit(inputs, "a", "u"), lambda: evaluate({"mean": MeanField(task)}, inputs)):
+        with pytest.raises(KeyError, match=r"no field 'u' in this dataset; it has \['a'\]"):
+            use()
+    np.testing.assert_allclose(MeanField(task).predict(inputs)["u"], np.tile(2 * a.mean(0), (2, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda d: d["nope"], r"no field 'nope' in this dataset; it has \['a', 'k', 'nu'"),
+        (lambda d: d[1.5], r"a dataset has no item 1\.5: ask for a field by its name"),
+        (lambda d: d[True], "a dataset has no item True"),
+        (lambda d: d["a", "u"], r"a dataset has no item \('a', 'u'\): .*several fields by read"),
+        (lambda d: d[["a", "u"]], r"samples \['a', 'u'\]: expected a slice, positions or a boolean per sample"),
+        (lambda d: d["a":"u"], r"samples slice\('a', 'u', None\): expected whole numbers as ends"),
+        (lambda d: d[None], "a dataset has no item None"),
+        (lambda d: d.select([0.2, 0.4]), r"samples \[0\.2, 0\.4\]: expected"),
+        (
+            lambda d: d.select(np.ones(9, bool)),
+            r"a boolean array of shape \(9,\) chooses among 10 samples; expected \(10,\)",
+        ),
+        (lambda d: d.select([0, 10]), "sample 10 of a dataset of 10"),
+        (lambda d: d.read(positions=[3, -11]), "sample -11 of a dataset of 10"),
+        (lambda d: d.read(["w"]), "no field 'w'"),
+        (lambda d: d.split(train=0.8), r"split\(train=0\.8\): expected a whole number, 0 or more"),
+        (lambda d: d.split(train=-1), r"split\(train=-1\): expected 0 or more"),
+        (lambda d: d.split(5, train=5), r"split\(key=5\): expected a random key"),
+        (
+            lambda d: d.split(train=5, key=0),
+            r"split\(key=0\): expected a random key, for example jax\.random\.key\(0\)",
+        ),
+        (lambda d: d.subsample(space=0), "cannot be subsampled by 0"),
+        (lambda d: d.subsample(space=-1), "cannot be subsampled by -1"),
+        (lambda d: d.subsample(space=2.0), r"subsample\(space=…\): got 2\.0, expected a whole number"),
+        (lambda d: d.subsample(time=0), r"subsample\(time=0\): expected 1 or more"),
+        (lambda d: d.subsample(time=-1), r"subsample\(time=-1\): expected 1"),
+        (lambda d: d.subsample(time=0.5), r"subsample\(time=0\.5\): expected a whole number"),
+        (lambda d: d.plot("nu"), r"plot: 'nu' is a parameter; the fields are \['a', 'u', 'v'\]"),
+        (lambda d: d.plot("w"), "no field 'w'"),
+        (lambda d: d.plot(n=0), r"plot\(n=0\): expected 1 or more"),
+        (lambda d: d[[]].plot(), r"plot: nothing to show .* the dataset has 0"),
+    ],
+)
+def test_wrong_views_are_named(data, use, message, monkeypatch):
+    for name in ("split", "subsample", "plot"):  # without the annotations that the suite checks, as people call them
+        monkeypatch.setattr(Dataset, name, inspect.unwrap(getattr(Dataset, name)))
+    with pytest.raises((KeyError, IndexError, ValueError, TypeError), match=message):
+        use(data)
+
+
+def test_datasets_without_samples_answer(data):
+    assert len(data.split(all=10, none=0)[1]) == 0
+    for none in (data[[]], data.select(slice(0)), data.select(np.zeros(10, bool)), data.split(a=3, b=0)[1]):
+        assert len(none) == 0 and none["u"].shape == (0, 7, 5, 8) and none.ids.shape == (0,)
+        assert list(none.blocks()) == list(none.snapshots("u")) == [] and none.describe().startswith("0 samples on")
+        assert none.subsample(2, 3).in_memory()["v"].shape == (0, 3, 3, 4, 2) and len(none.frame(0)) == 0
+        assert none.to_xarray()["nu"].shape == (0,)
+
+
+def test_pictures_of_trajectories_name_their_instants_and_axes(data):
+    figure = data.plot("u", n=2)
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(panels) == 6 and [axes.get_title() for axes in panels[:3]] == ["u, t = 0", "u, t = 1.5", "u, t = 3"]
+    np.testing.assert_allclose(panels[4].images[0].get_array(), ARRAYS["u"][1, 3].T)
+    assert panels[3].get_xlabel() == "x" and panels[3].get_ylabel() == "y"
+    assert [text.get_text() for text in panels[3].texts] == ["sample 1"]
+    (lines,) = [axes for axes in steady(1).plot().axes]
+    np.testing.assert_array_equal(lines.lines[0].get_xydata()[:, 1], np.arange(9))
+    assert lines.get_xlabel() == "x"
+
+
+def test_pictures_of_clouds_and_meshes():
+    points, values = RNG.random((6, 2)), RNG.random((2, 6))
+    mesh = Mesh(points, [[0, 1], [1, 2]], mask=[True] * 5 + [False])
+    lines, places = RNG.random((2, 3)), RNG.random((3, 1))
+    figure = from_arrays({"u": values, "p": lines}, points=mesh, elsewhere={"p": places}).plot()
+    dots = [axes.collections[1] for axes in figure.axes if len(axes.collections) == 2]
+    np.testing.assert_allclose(dots[1].get_offsets(), points[:5], rtol=1e-6)
+    np.testing.assert_allclose(dots[1].get_array(), values[1, :5])
+    assert len(figure.axes[0].collections[0].get_segments()) == 2
+    np.testing.assert_allclose(figure.axes[3].lines[0].get_ydata(), lines[1])
 
 
 # Arrays ---------------------------------------------------------------------------------------------------------------

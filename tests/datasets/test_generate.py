@@ -1,6 +1,7 @@
 """Generated data: sample i is sample i however it came about, is solved once, and says how wrong it is."""
 
 import importlib
+import inspect
 import json
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from surrogax.solvers.linear import Stats
 from surrogax.solvers.pde import Problem, Solved, problems, register_problem
 
 module = importlib.import_module("surrogax.datasets.generation")
+unchecked = inspect.unwrap(generate)  # without the annotations that the suite checks, as people call it
 POISSON = problems.poisson.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1))
 
 
@@ -192,6 +194,19 @@ def test_label_error_of_vectors(toy, times):
     np.testing.assert_allclose(error["v"], np.sqrt(squares(ours - finer) / squares(finer)).mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_the_label_error_does_not_depend_on_units(scale):
+    """Squares of 1e-25 and 1e25 do not exist in float32; a solution that is zero everywhere has no relative error."""
+    errors = {}
+    for s in (1.0, scale, 0.0):
+        problem = problems.darcy.darcy(1.0 / s if s else 1.0, random.GaussianField(alpha=3.0), box=Box.unit(1))
+        if not s:
+            problem = problems.poisson.poisson(random.Uniform(0, 1e-300), box=Box.unit(1))
+        errors[s] = make(problem, 3, 9, label_samples=3).attributes["label_error"]
+    np.testing.assert_allclose(errors[scale]["u"], errors[1.0]["u"], rtol=1e-4)
+    assert errors[0.0] == {}
+
+
 def test_cell_centres_have_no_label_error():
     problem = problems.poisson.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1, "neumann"))
     data = make(problem, 2, 8, label_samples=4)
@@ -214,7 +229,7 @@ def test_a_cached_dataset_is_read_and_not_solved_again(toy, solves, tmp_path):
     assert_equal(first, make(toy, 4))
     (folder,) = tmp_path.iterdir()
     assert json.loads((folder / "recipe.json").read_text())["recipe"].startswith(
-        "test_generate.toy(c=Uniform(low=0, high=0.8), length=1.0) | "
+        "test_generate.toy(c=Uniform(low=0, high=0.8), length=1.0)#"
     )
 
 
@@ -274,6 +289,88 @@ def test_the_cache_folder_is_that_of_the_environment(toy, tmp_path, monkeypatch)
     assert len(list((tmp_path / "here").iterdir())) == 1
 
 
+def law(body: str, head: str = "", name: str = "Bumps", decorator: str = "@dataclass(frozen=True)"):
+    """A law of a user's module, as it stands there after an edit."""
+    scope = {"__name__": "a_module_of_a_user", "random": random, "dataclass": dataclass, "jnp": jnp}
+    code = f"""
+{head}
+{decorator}
+class {name}(random.Distribution):
+    width: float = 0.1
+    is_field, isotropic, smooth = True, False, True
+
+    def __repr__(self):
+        return "Bumps"
+
+    def sample(self, key, grid):
+        {body}
+"""
+    exec(code, scope)
+    return scope[name]
+
+
+SAMPLE = "return height() * jnp.exp(-((grid.points[..., 0] - 0.5) / self.width) ** 2)"
+HEIGHT = "def height():\n    return HEIGHTS[0]\n\nHEIGHTS = [1.0]"
+
+
+@pytest.mark.parametrize(
+    ("edited", "peak"),
+    [
+        (lambda: law("return 2 * jnp.exp(-((grid.points[..., 0] - 0.5) / self.width) ** 2)", HEIGHT)(), 2.0),
+        (lambda: law(SAMPLE, HEIGHT.replace("HEIGHTS[0]", "3 * HEIGHTS[0]"))(), 3.0),
+        (lambda: law(SAMPLE, HEIGHT.replace("[1.0]", "[4.0]"))(), 4.0),
+        (lambda: law(SAMPLE, HEIGHT)(width=0.2), 1.0),
+    ],
+    ids=["the code of sample", "a function that it calls", "a number that it reads", "a parameter that repr hides"],
+)
+def test_the_cache_knows_the_numbers_and_the_code_of_laws(tmp_path, edited, peak):
+    def data(u):
+        problem = importlib.import_module("surrogax").problem("poisson", f=u, box=Box.unit(1))
+        return make(problem, 2, cache=tmp_path)["f"]
+
+    before = data(law(SAMPLE, HEIGHT)())
+    np.testing.assert_allclose(before.max(1), 1)
+    np.testing.assert_array_equal(data(law(SAMPLE, HEIGHT)()), before)
+    assert len(list(tmp_path.iterdir())) == 1, "the same code and numbers are one recipe"
+    after = data(edited())
+    np.testing.assert_allclose(after.max(1), peak, rtol=1e-6)
+    assert len(list(tmp_path.iterdir())) == 2 and not np.array_equal(after, before)
+
+
+def test_the_cache_knows_the_code_of_a_problem(tmp_path):
+    def declared(factor):
+        def steady(c=random.Uniform(1, 2)):  # noqa: B008 (frozen)
+            def solve(inputs, grid):
+                stats = Stats(jnp.asarray(0), jnp.asarray(1), jnp.asarray(0.0))
+                return Solved({"u": factor * inputs["c"] * jnp.ones(grid.shape)}, stats)
+
+            return Problem("u", Box.unit(1), inputs={"c": c}, solve=solve)
+
+        return register_problem("test_generate.steady")(steady)()
+
+    for factor in (1.0, 3.0):
+        data = make(declared(factor), 2, cache=tmp_path)
+        np.testing.assert_allclose(data["u"][:, 0], factor * data["c"], rtol=1e-6)
+
+
+def test_what_nothing_identifies_is_not_cached_and_says_so_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SURROGAX_CACHE", str(tmp_path / "cache"))
+    plain = importlib.import_module("surrogax").problem(
+        "poisson", f=law(SAMPLE, HEIGHT, decorator="")(), box=Box.unit(1)
+    )
+    with pytest.warns(
+        UserWarning,
+        match=r"not cached: poisson: f is of a_module_of_a_user\.Bumps, which nothing identifies.* frozen dataclass",
+    ) as said:
+        assert len(make(plain, 2, cache=True)) == 2
+        assert len(make(plain, 3, cache=True)) == 3
+    assert len({str(warning.message) for warning in said}) == 1 and not (tmp_path / "cache").exists()
+    with pytest.warns(UserWarning, match=r"not cached: Problem\(.* is hand-made"):
+        make(make_toy().replace(), 1, cache=True)
+    with pytest.raises(TypeError, match=r"poisson: f is of a_module_of_a_user\.Bumps"):
+        make(plain, 2, cache=tmp_path)
+
+
 # Failures -------------------------------------------------------------------------------------------------------------
 
 
@@ -297,5 +394,18 @@ def test_wrong_use_is_named(toy, tmp_path):
     assert len(make(anonymous, 1)) == 1
     with pytest.raises(ValueError, match="generate needs a problem that declares `solve`"):
         make(toy.replace(solve=None), 1)
-    with pytest.raises(ValueError, match="n=0 samples"):
+    with pytest.raises(ValueError, match=r"generate\(n=0\): expected 1 or more"):
         make(toy, 0)
+    for message, wrong in (
+        (r"generate\(n=1\.5\): expected a whole number, 1 or more", {"n": 1.5}),
+        (r"generate\(refine=0\): expected 1 or more", {"refine": 0}),
+        (r"generate\(label_samples=-1\): expected 0 or more", {"label_samples": -1}),
+        (r"times must increase, but times\[0\] = 1 is followed by 0", {"times": np.array([1.0, 0.0])}),
+        (r"times\[1\] is nan", {"times": np.array([1.0, np.nan])}),
+        (r"generate\(key=0\): expected a random key, for example jax\.random\.key\(0\)", {"key": 0}),
+        (r"grid: got '64', expected a whole number", {"grid": "64"}),
+        (r"'burgers' is no problem; give sx\.problem\('burgers'\)", {"problem": "burgers"}),
+    ):  # fmt: skip
+        arguments = {"problem": toy, "n": 1, "grid": 9, "key": jax.random.key(0), "cache": False} | wrong
+        with pytest.raises((ValueError, TypeError), match=message):
+            unchecked(**arguments)

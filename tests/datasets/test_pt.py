@@ -1,6 +1,7 @@
 """`.pt` files are read as torch would, without torch, and run nothing."""
 
 import collections
+import inspect
 import io
 import os
 import pickle
@@ -16,6 +17,7 @@ import pytest
 from surrogax.core.domains import Box, Grid
 from surrogax.core.files import StorageError
 from surrogax.datasets.formats.pt import open_pt, read_pt
+from surrogax.datasets.opening import open_dataset
 
 STORAGES = {
     "bool": "BoolStorage",
@@ -188,6 +190,7 @@ def test_other_globals_are_refused_unrun(path, monkeypatch, obj, named, protocol
         b"ccollections\nOrderedDict.__init__\n.",
         b"ctorch._utils\n_rebuild_tensor_v2\n(N}(X\x08\x00\x00\x00__code__K\x01utb.",  # BUILD on the function
         b"ctorch\nFloatStorage\n(X\x01\x00\x00\x00atR.",  # a call of a storage type
+        b"ccollections\nOrderedDict\n)R}X\x05\x00\x00\x00itemsK\x01sb.",  # BUILD of its attribute `items`
         b"(S'mkdir exploited'\nios\nsystem\n.",
         b"\x8c\x02os\x8c\x06system\x93\x8c\x0fmkdir exploited\x85R.",
         b"\x80\x02}X\x01\x00\x00\x00xK\x01Qs.",
@@ -263,11 +266,84 @@ def test_open_darcy(path):
     assert list(renamed.fields) == ["pressure"] and renamed.domains[""] == cells
     with pytest.raises(KeyError, match=r"no tensor 'z'; it has \['x', 'y'\]"):
         open_pt(path, {"z": "a"})
-    with pytest.raises(StorageError, match=r"'a' has shape \(3, 4, 4\), expected \(3, 5, 5\)"):
+    with pytest.raises(StorageError, match=r"'a' has shape \(3, 4, 4\); expected \(sample, 5, 5\)"):
         open_pt(path, grid=Grid.unit_square(5))
     write_pt(path, {"x": Tensor("0", 1, size=(1,), stride=(1,))}, {"0": np.zeros(1, np.float32)})
-    with pytest.raises(StorageError, match=r"shape \(1,\), expected \(sample, x"):
+    with pytest.raises(StorageError, match=r"a\.pt: the fields have the shapes .* do not tell the axes of space"):
         open_pt(path, {"x": "a"})
+
+
+def tensors(path, **arrays):
+    described = {
+        k: Tensor(k, v.size, v.dtype.name, 0, v.shape, tuple(s // v.itemsize for s in v.strides))
+        for k, v in arrays.items()
+    }
+    return write_pt(path, described, {k: v.ravel() for k, v in arrays.items()})
+
+
+RNG = np.random.default_rng(0)
+IMAGES, LINES = RNG.random((4, 3, 8, 8), np.float32), RNG.random((4, 5, 16), np.float32)
+
+
+def test_trajectories_as_in_the_burgers_files_of_neuraloperator(path):
+    tensors(path, x=LINES[:, 0].copy(), y=LINES, visc=np.full(4, 0.01))
+    names = {"x": "u0", "y": "u", "visc": "nu"}
+    with pytest.raises(
+        StorageError, match=r"a\.pt: .*'u': \(4, 5, 16\).*say what the axes are by grid=, times= and channels="
+    ):
+        open_pt(path, names)
+    data = open_dataset(path, names=names, times=np.linspace(0, 1, 5))
+    assert data.grid == Grid(Box.unit(1), (16,), ("periodic",)) and data.times.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert {name: (spec.role, spec.time) for name, spec in data.fields.items()} == {
+        "u0": ("field", False), "u": ("field", True), "nu": ("parameter", False)
+    }  # fmt: skip
+    np.testing.assert_array_equal(data["u"], LINES)
+    with pytest.raises(StorageError, match="do not tell the axes of space"):  # time is no axis of space
+        open_pt(path, {"y": "u"})
+    assert open_pt(path, {"y": "u"}, Box(t_=(0, 1), x=(0, 1)).grid((5, 16))).fields["u"].time is False
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "components", "expected"),
+    [
+        (IMAGES[:, :1], {"channels": "first"}, (), IMAGES[:, 0]),
+        (IMAGES, {"channels": "first"}, (3,), np.moveaxis(IMAGES, 1, -1)),
+        (np.moveaxis(IMAGES, 1, -1).copy(), {"channels": "last"}, (3,), np.moveaxis(IMAGES, 1, -1)),
+        (IMAGES[:, :, None], {"channels": "first", "times": [0, 1, 2]}, (), IMAGES),
+        (IMAGES, {"times": [0, 1, 2]}, (), IMAGES),
+        (LINES, {"channels": "first"}, (5,), np.moveaxis(LINES, 1, -1)),
+        (LINES, {"grid": Grid.unit((5, 16))}, (), LINES),
+    ],
+    ids=["one channel", "channels first", "last", "time and a channel", "time", "1D channels", "a grid"],
+)
+def test_axes_that_are_named(path, values, options, components, expected):
+    tensors(path, y=np.ascontiguousarray(values))
+    source = open_pt(path, {"y": "u"}, **options)
+    assert source.fields["u"].components == components and source.fields["u"].time == ("times" in options)
+    np.testing.assert_array_equal(source.read("u", np.arange(4)), expected, strict=True)
+
+
+@pytest.mark.parametrize(
+    "values", [IMAGES[:, :1], IMAGES, LINES, np.ones((2, 3, 4, 5, 6), np.float32)], ids=lambda v: str(v.shape)
+)
+def test_axes_that_may_be_channels_or_time_are_asked_for(path, values):
+    tensors(path, x=np.ascontiguousarray(values), y=np.ascontiguousarray(values))
+    with pytest.raises(StorageError, match=r"a\.pt: .*do not tell the axes of space; say what the axes are by grid="):
+        open_dataset(path)
+
+
+def test_wrong_options_are_named(path):
+    tensors(path, y=LINES)
+    with pytest.raises(TypeError, match=r"'channel'; the arguments are path, names, grid, times, channels"):
+        open_dataset(path, channel="first")
+    with pytest.raises(TypeError, match=r"channels=…\) is 'middle'; expected 'first' or 'last' or None"):
+        inspect.unwrap(open_dataset)(path, names={"y": "u"}, channels="middle")
+
+
+def test_complex_tensors_are_refused(path):
+    tensors(path, y=np.ones((2, 4), np.complex64))
+    with pytest.raises(StorageError, match=r"a\.pt: field 'u' is of dtype complex64, .*real and imaginary part"):
+        open_pt(path, {"y": "u"})
 
 
 @pytest.mark.skipif("SURROGAX_DARCY_DATA" not in os.environ, reason="SURROGAX_DARCY_DATA names no folder of .pt files")

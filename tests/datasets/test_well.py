@@ -385,15 +385,20 @@ def _drop_axis(file):
         ),
         (lambda f: _replace(f, "scalars/nu", np.zeros(8)), r"scalars/nu is float64\[8\], expected .*\[9\]"),
         (lambda f: _replace(f, "t0_fields/wall", np.full((9, 8), b"x")), r"t0_fields/wall is \|S1"),
-        (lambda f: f.attrs.update(n_trajectories=10), "expected numbers of shape"),
+        (lambda f: f.attrs.update(n_trajectories=10), "expected real numbers of shape"),
         (lambda f: f.attrs.update(n_trajectories="many"), "many"),
-        (lambda f: _replace(f, "dimensions/time", np.zeros(5)), "expected numbers of shape"),
+        (lambda f: _replace(f, "dimensions/time", np.arange(5.0)), "expected real numbers of shape"),
+        (
+            lambda f: _replace(f, "dimensions/time", [0, 1, 2, 3, 4, np.inf, np.inf]),
+            r"times\[5\] is inf; cut what was padded",
+        ),
+        (lambda f: _replace(f, "dimensions/time", np.arange(7.0)[::-1]), "times must increase"),
         (lambda f: _replace(f, "dimensions/x", np.zeros((9, 2, 8))), r"dimensions/x has shape \(9, 2, 8\)"),
         (lambda f: _replace(f, "dimensions/x", np.arange(16.0).reshape(2, 8)), "the same points for every sample"),
         (_drop_axis, "zip"),
-        (lambda f: f.__delitem__("dimensions/x"), "'x'"),
+        (lambda f: f.__delitem__("dimensions/x"), "there is no 'dimensions/x'"),
         (lambda f: f.__delitem__("t0_fields"), "t0_fields"),
-        (lambda f: f.__delitem__("t1_fields/v"), "'v'"),
+        (lambda f: f.__delitem__("t1_fields/v"), "there is no 't1_fields/v'"),
         (lambda f: f["t1_fields/v"].attrs.__delitem__("dim_varying"), "dim_varying"),
     ],
 )
@@ -414,6 +419,101 @@ def test_a_foreign_grid_must_be_uniform(path, x):
         file["dimensions/x"][:] = x
     with pytest.raises(StorageError, match="dimensions/x is not uniformly increasing"):
         WellSource(path)
+
+
+# What a file may refer to, and claim ----------------------------------------------------------------------------------
+
+
+def _external_values(file, secret):
+    attributes = dict(file["t0_fields/forcing"].attrs)
+    del file["t0_fields/forcing"]
+    file.create_dataset("t0_fields/forcing", (9, 8), "u1", external=[(str(secret), 0, 72)])
+    file["t0_fields/forcing"].attrs.update(attributes)
+
+
+def _linked(link):
+    def damage(file, secret):
+        del file["t0_fields/forcing"]
+        file["t0_fields/forcing"] = link(secret)
+
+    return damage
+
+
+def _virtual(file, secret):
+    attributes = dict(file["t0_fields/forcing"].attrs)
+    del file["t0_fields/forcing"]
+    values = h5py.VirtualLayout((9, 8), "f4")
+    values[:] = h5py.VirtualSource(str(secret), "forcing", (9, 8), "f4")
+    file.create_virtual_dataset("t0_fields/forcing", values)
+    file["t0_fields/forcing"].attrs.update(attributes)
+
+
+def _linked_group(file, secret):
+    del file["boundary_conditions"]
+    file["boundary_conditions"] = h5py.ExternalLink(str(secret), "/")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_external_values, "the values of t0_fields/forcing lie in another file"),
+        (_virtual, "the values of t0_fields/forcing lie in another file"),
+        (_linked(lambda secret: h5py.ExternalLink(str(secret), "forcing")), "t0_fields/forcing is a link to forcing"),
+        (_linked_group, "boundary_conditions is a link to /"),
+        (_linked(lambda secret: h5py.SoftLink("/t0_fields/forcing")), "t0_fields/forcing is a link to"),  # to itself
+        (_linked(lambda secret: h5py.SoftLink("/nowhere")), "there is no '/nowhere'"),
+    ],
+    ids=["external values", "virtual", "external link", "external group", "circle", "dangling"],
+)
+def test_a_file_cannot_refer_to_another_one(path, tmp_path, damage, message):
+    secret = tmp_path / "secret"
+    with h5py.File(secret, "w") as file:
+        file["forcing"] = np.ones((9, 8), np.float32)
+    foreign(path, trajectories())
+    with h5py.File(path, "r+") as file:
+        damage(file, secret)
+    with pytest.raises(StorageError, match=rf"data\.hdf5: is not in The Well's layout.*{message}"):
+        WellSource(path)
+
+
+def test_a_link_inside_the_file_is_followed(path):
+    source = SOURCES["trajectories"]
+    foreign(path, source)
+    with h5py.File(path, "r+") as file:
+        file.move("t0_fields/forcing", "elsewhere/forcing")
+        file["t0_fields/forcing"] = h5py.SoftLink("../elsewhere/forcing")
+    np.testing.assert_array_equal(WellSource(path).read("forcing", np.arange(9)), source.arrays["forcing"])
+
+
+@pytest.mark.parametrize("values", [True, False], ids=["empty chunks", "no values"])
+def test_what_a_file_claims_is_bounded_by_its_size(path, values):
+    """10⁹ samples in a file of some kilobytes; opening it must not take the memory of 10⁹ numbers."""
+    foreign(path, trajectories())
+    with h5py.File(path, "r+") as file:
+        for group in ("t0_fields", "t1_fields", "t2_fields", "scalars"):
+            for name in list(file[group]):
+                del file[group][name]
+            file[group].attrs["field_names"] = np.array([], h5py.string_dtype())
+        file.attrs["n_trajectories"] = 10**9 if values else 10**10
+        if values:
+            data = file.create_dataset("t0_fields/u", (10**9, 8), "f4", chunks=(1000, 8))
+            data.attrs.update(sample_varying=True, time_varying=False, dim_varying=[True])
+            file["t0_fields"].attrs["field_names"] = np.array(["u"], h5py.string_dtype())
+    with pytest.raises(StorageError, match=r"cannot hold|can hold"):
+        WellSource(path)
+
+
+def test_a_file_is_open_to_others_too(path):
+    """HDF5 wants all handles of a process to lock alike; its default is what others use."""
+    write_well(path, SOURCES["steady"], name="toy")
+    expected, source = SOURCES["steady"].arrays["a"], WellSource(path)
+    source.read("u", np.array([0]))
+    with h5py.File(path) as other:
+        assert other.attrs["n_trajectories"] == 11
+        np.testing.assert_array_equal(WellSource(path).read("a", np.arange(11)), expected)
+    del source
+    with h5py.File(path, locking=False):
+        np.testing.assert_array_equal(WellSource(path).read("a", np.arange(11)), expected)
 
 
 AXIS = '{"axes": [{"name": "x", "start": 0.0, "stop": 1.0}], "layouts": ["nodes"]}'

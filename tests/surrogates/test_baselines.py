@@ -136,11 +136,35 @@ def test_the_solver_steps_in_time(key):
     np.testing.assert_allclose(bundled.rollout(data, 3)["u"], data["u"][:, 2:5], atol=1e-3)
 
 
+def test_samples_that_the_solver_did_not_solve_are_named():
+    """A coefficient that is negative somewhere, as sample 1 of 3."""
+    darcy = sx.problem("darcy", faces="arithmetic")
+    a = np.random.default_rng(0).uniform(1, 2, (3, 9, 9)).astype(np.float32)
+    a[1, 4, 4] = -5
+    data = sx.from_arrays({"a": a}, {"u": np.zeros_like(a)}, grid=sx.Grid.unit_square(9))
+    solver = sx.SolverSurrogate(darcy, 9)
+    with pytest.warns(
+        UserWarning, match=r"SolverSurrogate of .*did not converge for 1 sample \(1\); .*breakdown"
+    ) as found:
+        predicted = solver.predict(data, batch_size=2)
+    assert len(found) == 1 and np.isfinite(predicted["u"][[0, 2]]).all()
+    with pytest.warns(UserWarning, match=r"1 sample \(1\)"):
+        sx.evaluate({"solver": solver}, data, timing=False)
+
+
+def test_float32_data_under_x64(x64):
+    """A constant right-hand side takes the precision of the data."""
+    a = np.random.default_rng(0).uniform(1, 2, (2, 9, 9)).astype(np.float32)
+    data = sx.from_arrays({"a": a}, {"u": np.zeros_like(a)}, grid=sx.Grid.unit_square(9))
+    assert (sx.SolverSurrogate(sx.problem("darcy"), 9).predict(data)["u"][:, 4, 4] > 0.03).all()
+
+
 def test_the_solver_refuses_what_it_cannot_continue(key):
     timed = sx.from_arrays({"u": np.ones((2, 4, N))}, grid=sx.Grid.unit(N, 1, "periodic"), times=np.arange(4))
     task = sx.Task.fit(timed, "u", "u", mode=sx.Autoregressive(1))
     uneven = sx.from_arrays({"u": np.ones((2, 4, N))}, grid=timed.grid, times=np.array([0, 1, 3, 4]))
-    timeless = sx.Task.fit(uneven, "u", "u", mode=sx.Autoregressive(1))
+    with pytest.warns(UserWarning, match="uneven"):
+        timeless = sx.Task.fit(uneven, "u", "u", mode=sx.Autoregressive(1))
     burgers = sx.problem("burgers", nu=sx.random.Uniform(0.02, 0.05))
     smoke = sx.problem("smoke", grid=(8, 8), buoyancy=sx.random.Uniform())
     for message, make in (

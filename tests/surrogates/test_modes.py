@@ -172,6 +172,18 @@ def test_modes_are_static_and_can_be_saved(tmp_path):
     assert tuple(storage.load(tmp_path / "f")["modes"]) == MODES
 
 
+def test_files_cannot_hold_a_mode_that_its_class_refuses(tmp_path):
+    for mode, field, wrong in (
+        (sx.Autoregressive(2), "history", -1),
+        (sx.SpaceTime(3), "frames", "3"),
+        (sx.SpaceTime(3), "frames", 1),
+    ):
+        object.__setattr__(mode, field, wrong)
+        storage.save(tmp_path / "f", {"mode": mode})
+        with pytest.raises(storage.StorageError, match=rf"f: \['mode'\] is no valid {type(mode).__name__}: .*{field}"):
+            storage.load(tmp_path / "f")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

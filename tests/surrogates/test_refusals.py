@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import surrogax as sx
-from surrogax.surrogates.training.identity import identity_of
+from surrogax.core.identity import identity_of
 from surrogax.surrogates.training.samples import Samples
 
 RNG = np.random.default_rng(0)
@@ -192,7 +192,7 @@ def test_rounding_of_a_constant_is_no_deviation():
 
 def test_complex_values_and_empty_data_are_refused():
     with pytest.raises(ValueError, match="is complex"):
-        sx.Task.fit(sx.from_arrays({"a": A}, {"u": A + 1j}, grid=SQUARE), "a", "u")
+        sx.Task.fit(STEADY.with_fields({"a": A, "u": A + 1j}), "a", "u")
     with pytest.raises(ValueError, match="holds none"):
         sx.Task.fit(STEADY.select(slice(0, 0)), "a", "u")
     with pytest.raises(ValueError, match="hold no samples"):
@@ -270,3 +270,31 @@ def test_renewed_networks_start_from_fresh_statistics():
     result = fit(fno(sx.Task.fit(STEADY, "a", "u"), norm="batch"), STEADY)
     assert any(np.any(mean) for mean, _ in result.best.state)
     assert not any(np.any(mean) for mean, _ in result.best.renewed(jax.random.key(1)).state)
+
+
+def test_what_is_stored_at_padded_points_does_not_matter():
+    points, mask = RNG.uniform(size=(6, 7, 2)), np.arange(7) < 5
+    found = []
+    for padding in (0.0, np.nan, 1e6):
+        values = np.sin(np.arange(42, dtype=np.float32)).reshape(6, 7)
+        values[:, ~mask] = padding
+        cloud = sx.PointCloud(points, mask=np.broadcast_to(mask, (6, 7)))
+        data = sx.from_arrays({"a": values}, {"u": values}, points=cloud)
+        task = sx.Task.fit(data, "a", "u")
+        model = sx.wrap(PointwiseLinear(jax.random.key(0)), task)
+        result = sx.fit(model, data, val=data, optimizer=optax.adam(1e-2), epochs=2, batch_size=3, progress=False)
+        sx.check_surrogate(result, data)
+        found.append((result.predict(data)["u"][:, mask], result.history.val))
+    for predicted, errors in found[1:]:
+        np.testing.assert_allclose(predicted, found[0][0], atol=1e-6)
+        np.testing.assert_allclose(errors, found[0][1], rtol=1e-5)
+
+
+class PointwiseLinear(eqx.Module):
+    linear: eqx.nn.Linear
+
+    def __init__(self, key):
+        self.linear = eqx.nn.Linear(1, 1, key=key)
+
+    def __call__(self, x):
+        return jax.vmap(self.linear)(x)

@@ -89,7 +89,8 @@ def test_forecasts_that_cannot_be_made_are_named(data):
     with pytest.raises(ValueError, match="1 instants are too few"):
         surrogate(data).rollout(short, 1)
     uneven = sx.from_arrays({"w": data["w"]}, grid=data.grid, times=np.arange(T) ** 2)
-    model = sx.Persistence(sx.Task.fit(uneven, "w", "w", mode=sx.Autoregressive(1)))
+    with pytest.warns(UserWarning, match="uneven"):
+        model = sx.Persistence(sx.Task.fit(uneven, "w", "w", mode=sx.Autoregressive(1)))
     with pytest.raises(ValueError, match="knows no time step, because the training data have uneven instants"):
         model.rollout(uneven, 3)
     steady = sx.from_arrays({"a": data["k"]}, {"u": data["k"]}, grid=data.grid)

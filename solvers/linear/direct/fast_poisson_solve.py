@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, ScalarLike
 
 from ..driver import refine
 from ..inner_products import norm
-from ..method import AbstractMethod, check_steps
+from ..method import AbstractMethod, check_limits
 from ..operators.field_operator import untagged
 from ..operators.laplacian import Laplacian
 from ..operators.spectral import Spectral
@@ -37,7 +37,7 @@ class FastPoissonSolve(AbstractMethod):
     needs_symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
-        check_steps(self)
+        check_limits(self)
 
     def bind(self, operator, *, transpose: bool = False) -> "FastPoissonSolve":
         _invertible(operator)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, ScalarLike
 
 from ..driver import refine
 from ..inner_products import norm
-from ..method import AbstractMethod, check_steps
+from ..method import AbstractMethod, check_limits
 from ..solution import Stats, Status
 
 
@@ -43,7 +43,7 @@ class Refinement(AbstractMethod):
     history: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
-        check_steps(self)
+        check_limits(self)
 
     @property
     def needs_symmetric(self) -> bool:

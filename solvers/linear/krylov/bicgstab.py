@@ -4,13 +4,13 @@ from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, ScalarLike
 
 from ..driver import Recurrence, verdict
 from ..inner_products import dot, norm, ratio
 from ..preconditioning import Preconditioner
 from ..solution import PAUSED, Status
-from .krylov_method import AbstractKrylov
+from .krylov_method import AbstractKrylov, Norm
 
 
 class BiCGStabState(NamedTuple):
@@ -48,13 +48,11 @@ class BiCGStab(AbstractKrylov):
     atol: ScalarLike = 0.0
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)
+    norm: ClassVar[Norm] = "residual"
     needs_symmetric: ClassVar[bool] = False
 
-    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        return norm(r)
-
     def recurrence(self, operator) -> Recurrence:
-        def start(x, r):
+        def start(x, r, last):
             size = norm(r)
             return BiCGStabState(x, r, r, r, size**2, size, True), size
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, ScalarLike
 
 from ..driver import Recurrence, iterate, verdict
 from ..inner_products import dot, norm, ratio
-from ..method import AbstractMethod, check_steps
+from ..method import AbstractMethod, check_limits
 from ..preconditioning import AbstractPreconditioner, Preconditioner, applied, bound_map, bound_transpose
 from ..solution import Stats, Status
 
@@ -79,7 +79,7 @@ class DeepCG(AbstractMethod):
         _check_direction(direction)
         self.direction, self.rtol, self.fallback, self.atol = direction, rtol, fallback, atol
         self.max_steps, self.history = max_steps, history
-        check_steps(self)
+        check_limits(self)
 
     def bind(self, operator, *, transpose: bool = False) -> "DeepCG":
         fallback = None if self.fallback is None else self.fallback.bind(operator, transpose=transpose)
@@ -106,7 +106,7 @@ class DeepCG(AbstractMethod):
     def recurrence(self, operator) -> Recurrence:
         """The iteration for `operator`, of a bound method."""
 
-        def start(x, r):
+        def start(x, r, last):
             none = Direction(jnp.zeros_like(r), jnp.zeros_like(r), jnp.zeros((), r.dtype))
             return DeepCGState(x, r, none, none, 0), norm(r)
 
@@ -135,7 +135,7 @@ class DeepCG(AbstractMethod):
             state = DeepCGState(x + alpha * d, r, newer, Direction(d, product, curvature), fallbacks + replaced)
             return state, size, verdict(ok, Status.breakdown, curvature, size)
 
-        return Recurrence(start, step, lambda state: state.x, lambda state: state.fallbacks)
+        return Recurrence(start, step, lambda state: state.x, lambda state: state.fallbacks, trusts_claims=True)
 
 
 def _gain(d, product, r):

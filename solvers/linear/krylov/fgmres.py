@@ -11,7 +11,7 @@ from ..driver import Recurrence, verdict
 from ..inner_products import norm, ratio
 from ..preconditioning import Preconditioner
 from ..solution import PAUSED
-from .krylov_method import AbstractKrylov
+from .krylov_method import AbstractKrylov, Norm
 
 
 class FGMRESState(NamedTuple):
@@ -54,21 +54,19 @@ class FGMRES(AbstractKrylov):
     restart: int = eqx.field(static=True, default=30)
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)
+    norm: ClassVar[Norm] = "residual"
     needs_symmetric: ClassVar[bool] = False
 
     def __check_init__(self):
         if self.restart < 1:
             raise ValueError(f"FGMRES: restart must be at least 1, got {self.restart}")
 
-    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        return norm(r)
-
     def recurrence(self, operator) -> Recurrence:
         structure = operator.in_structure()
         shape, n = structure.shape, structure.size
         m = max(1, min(self.restart, n, self.max_steps))
 
-        def start(x, r):
+        def start(x, r, last):
             beta = norm(r)
             basis = jnp.zeros((m + 1, n), r.dtype).at[0].set(ratio(r, beta, beta > 0).ravel())
             images = None if self.preconditioner is None else jnp.zeros((m, n), r.dtype)
@@ -101,7 +99,7 @@ class FGMRES(AbstractKrylov):
             y = _back_substituted(triangle, beta * rotation[:m, 0], j)
             return x + _product(y, basis[:m] if images is None else images).reshape(shape)
 
-        return Recurrence(start, step, solution)
+        return Recurrence(start, step, solution, monotone=True)
 
 
 def _orthogonalised(w: Float[Array, " n"], basis: Float[Array, "k n"]):

@@ -5,13 +5,13 @@ from typing import ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, ScalarLike
 
 from ..driver import Recurrence, verdict
 from ..inner_products import dot, norm, ratio
 from ..preconditioning import Preconditioner
 from ..solution import Status
-from .krylov_method import AbstractKrylov
+from .krylov_method import AbstractKrylov, Norm
 
 
 class FlexibleState(NamedTuple):
@@ -50,17 +50,15 @@ class FlexibleCG(AbstractKrylov):
     directions: int = eqx.field(static=True, default=1)
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)
+    norm: ClassVar[Norm] = "residual"
     needs_symmetric: ClassVar[bool] = True
 
     def __check_init__(self):
         if self.directions < 1:
             raise ValueError(f"FlexibleCG: directions must be at least 1, got {self.directions}")
 
-    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        return norm(r)
-
     def recurrence(self, operator) -> Recurrence:
-        def start(x, r):
+        def start(x, r, last):
             none = jnp.zeros((self.directions, r.size), r.dtype)
             return FlexibleState(x, r, none, none, jnp.zeros(self.directions, r.dtype), 0), norm(r)
 
@@ -81,4 +79,4 @@ class FlexibleCG(AbstractKrylov):
             size = norm(r)
             return state, size, verdict(ok, Status.breakdown, curvature, size)
 
-        return Recurrence(start, step, lambda state: state.x)
+        return Recurrence(start, step, lambda state: state.x, trusts_claims=True)

@@ -1,16 +1,16 @@
 """Minimal residuals for symmetric indefinite operators (Paige and Saunders 1975)."""
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, ScalarLike
 
 from ..driver import Recurrence
 from ..inner_products import dot, norm, ratio
 from ..preconditioning import Preconditioner
 from ..solution import PAUSED, RUNNING, Status
-from .krylov_method import AbstractKrylov
+from .krylov_method import AbstractKrylov, Norm
 
 
 class Rotation(NamedTuple):
@@ -43,7 +43,8 @@ class MINRES(AbstractKrylov):
     """MINRES for a symmetric operator, indefinite or singular, with a symmetric positive definite preconditioner.
 
     Lanczos vectors of M⁻¹A and Givens rotations minimise √(rᵀ M⁻¹ r) over the Krylov space. A singular system that has a
-    solution gets one. One that has none runs to the least-squares residual and ends as `stagnated`.
+    solution gets one. One that has none runs to the least-squares residual and ends as `stagnated`. Where rounding lets x grow
+    along the null space, the true residual, looked at now and then, shows it, and the best x is returned.
 
     **Arguments:**
 
@@ -59,23 +60,15 @@ class MINRES(AbstractKrylov):
     preconditioner: Preconditioner | None = None
     rtol: ScalarLike = 1e-5
     atol: ScalarLike = 0.0
-    norm: Literal["residual", "natural"] = eqx.field(static=True, default="residual")
+    norm: Norm = eqx.field(static=True, default="residual")
     max_steps: int = eqx.field(static=True, default=1000)
     history: bool = eqx.field(static=True, default=False)
     needs_symmetric: ClassVar[bool] = True
 
-    def __check_init__(self):
-        if self.norm not in ("residual", "natural"):
-            raise ValueError(f"MINRES: unknown norm {self.norm!r}; use 'residual' or 'natural'")
-
-    def measure(self, r: Float[Array, "..."]) -> Float[Array, ""]:
-        """‖r‖₂, or √(rᵀ M⁻¹ r) with `norm="natural"`."""
-        return jnp.sqrt(jnp.abs(dot(r, self.precondition(r)))) if self.norm == "natural" else norm(r)
-
     def recurrence(self, operator) -> Recurrence:
         explicit = self.norm == "residual" and self.preconditioner is not None
 
-        def start(x, r):
+        def start(x, r, last):
             z = self.precondition(r)
             eta = jnp.sqrt(jnp.abs(dot(r, z)))
             one, zero = jnp.ones_like(eta), jnp.zeros_like(eta)
@@ -120,4 +113,4 @@ class MINRES(AbstractKrylov):
             lanczos, rotations = (gamma, gamma_new, eta), (old, Rotation(cos, sin))
             return MINRESState(x, v, v_new, z_new, w, w_new, r, *lanczos, *rotations, scale), size, status
 
-        return Recurrence(start, step, lambda state: state.x)
+        return Recurrence(start, step, lambda state: state.x, monotone=True)

@@ -78,6 +78,6 @@ def as_diffusion(operator, user: str) -> Diffusion:
     if not isinstance(operator, Diffusion):
         raise TypeError(
             f"{user} works on grids and supports Diffusion and Laplacian operators, got {type(operator).__name__}: use "
-            "Jacobi(), ChebyshevPolynomial(), JacobiIteration or a Krylov method"
+            "SmoothedAggregation() for Sparse, Jacobi(), ChebyshevPolynomial(), JacobiIteration or a Krylov method"
         )
     return operator

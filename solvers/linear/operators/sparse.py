@@ -1,6 +1,8 @@
 """Sparse matrices from elsewhere (scipy, `jax.experimental.sparse`) as operators."""
 
+import hashlib
 import math
+import warnings
 
 import equinox as eqx
 import jax
@@ -28,16 +30,25 @@ class Sparse(AbstractFieldOperator):
     `rows`, `cols`, `values` `(nnz,)` are the entries sorted by row, then column (of a transpose: in the order of the original).
     A matrix whose values are computed, trained or batched enters as `operator.with_values(values)`, which works under
     `jit`, `grad` and `vmap`. Differentiate by `values`, not by the operator's own arrays, which hold places outside the pattern.
+    The pattern itself is never traced, so that what is made from it, as `IncompleteCholesky`, is made inside `jit` too; another
+    pattern is another compilation.
     """
 
     storage: Float[Array, "width length"]
     layout: "_Diagonals | _Rows"
-    rows: Int[Array, " nnz"]
-    cols: Int[Array, " nnz"]
     slots: Int[Array, " nnz"]
+    diagonal_slots: Int[Array, " n"]
     transposed: "tuple[_Rows, Int[Array, ' nnz']] | None"
+    places: "Places" = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
     symmetric: bool = eqx.field(static=True)
+    positive_diagonal: bool = eqx.field(static=True)
+
+    def __init__(self, *matrix, **fields):
+        if matrix or fields.keys() != self.__dataclass_fields__.keys():
+            raise TypeError("Sparse: make it by Sparse.from_scipy(matrix) or Sparse.from_bcoo(matrix)")
+        for name, value in fields.items():
+            setattr(self, name, value)
 
     @classmethod
     def from_scipy(cls, matrix, shape: tuple[int, ...] | None = None, *, symmetric: bool | None = None) -> "Sparse":
@@ -85,6 +96,14 @@ class Sparse(AbstractFieldOperator):
         return _assemble(rows, cols, matrix.data[inside], matrix.shape, shape, symmetric)
 
     @property
+    def rows(self) -> Int[np.ndarray, " nnz"]:
+        return self.places.rows
+
+    @property
+    def cols(self) -> Int[np.ndarray, " nnz"]:
+        return self.places.cols
+
+    @property
     def values(self) -> Float[Array, " nnz"]:
         return self.storage.ravel().at[self.slots].get(mode="promise_in_bounds")
 
@@ -107,23 +126,44 @@ class Sparse(AbstractFieldOperator):
         if isinstance(self.layout, _Diagonals):
             offsets = self.layout.offsets
             storage = diagonals.transpose_diagonals(self.storage, offsets)
-            layout, slots = _Diagonals(tuple(-o for o in offsets)), self.slots + self.cols - self.rows
+            layout, slots = _Diagonals(tuple(-o for o in offsets)), self.slots + jnp.asarray(self.cols - self.rows)
             transposed = None
         else:
             layout, slots = self.transposed
             storage = _scattered(self.values, slots, layout.columns.shape)
             transposed = (self.layout, self.slots)
+        on_diagonal = _diagonal_slots(self.places, slots, math.prod(self.shape), storage.size)
         return Sparse(
-            storage=storage, layout=layout, rows=self.cols, cols=self.rows, slots=slots, transposed=transposed,
-            shape=self.shape, symmetric=False,
+            storage=storage, layout=layout, slots=slots, diagonal_slots=on_diagonal,
+            transposed=transposed, places=Places(self.cols, self.rows), shape=self.shape, symmetric=False,
+            positive_diagonal=self.positive_diagonal,
         )  # fmt: skip
 
     def diagonal(self) -> Float[Array, "*n"]:
-        on = jnp.where(self.rows == self.cols, self.values, 0)
-        return jnp.zeros(math.prod(self.shape), on.dtype).at[self.rows].add(on).reshape(self.shape)
+        return self.storage.ravel().at[self.diagonal_slots].get(mode="fill", fill_value=0).reshape(self.shape)
 
     def in_structure(self):
         return jax.ShapeDtypeStruct(self.shape, self.storage.dtype)
+
+
+class Places:
+    """Rows and columns `(nnz,)` of the entries of a matrix, on the host; equal and hashed by content, to be static."""
+
+    rows: np.ndarray
+    cols: np.ndarray
+
+    def __init__(self, rows: np.ndarray, cols: np.ndarray):
+        self.rows, self.cols = np.asarray(rows, np.int32), np.asarray(cols, np.int32)
+        self._digest = hashlib.sha256(self.rows.tobytes() + self.cols.tobytes()).digest()
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Places) and self._digest == other._digest
+
+    def __repr__(self) -> str:
+        return f"{len(self.rows)} entries"
 
 
 class _Diagonals(eqx.Module):
@@ -156,7 +196,9 @@ def _assemble(rows, cols, data, matrix_shape, shape, symmetric) -> Sparse:
 
     places, inverse = np.unique(np.asarray(rows, np.int64) * n + cols, return_inverse=True)
     rows, cols = np.divmod(places, n)
-    if not jnp.issubdtype(data.dtype, jnp.floating):
+    if isinstance(data, np.ndarray):
+        data = _rounded(data)
+    elif not jnp.issubdtype(data.dtype, jnp.floating):
         data = data.astype(float)
     if isinstance(data, Tracer):
         values = jnp.zeros(len(places), data.dtype).at[inverse].add(data)
@@ -178,12 +220,32 @@ def _assemble(rows, cols, data, matrix_shape, shape, symmetric) -> Sparse:
             order = np.argsort(mirrored)
             opposite, sorted_slots = _row_layout(cols[order], rows[order], n)
             transposed = (opposite, jnp.zeros_like(sorted_slots).at[order].set(sorted_slots))
-    rows, cols, slots = (jnp.asarray(a, jnp.int32) for a in (rows, cols, slots))
+    pattern, slots = Places(rows, cols), jnp.asarray(slots, jnp.int32)
     storage = _scattered(jnp.asarray(values), slots, size)
+    known = None if isinstance(values, Tracer) else np.bincount(rows, np.where(rows == cols, values, 0), n)
     return Sparse(
-        storage=storage, layout=layout, rows=rows, cols=cols, slots=slots, transposed=transposed, shape=shape,
-        symmetric=bool(symmetric),
+        storage=storage, layout=layout, slots=slots, diagonal_slots=_diagonal_slots(pattern, slots, n, storage.size),
+        transposed=transposed, places=pattern, shape=shape, symmetric=bool(symmetric),
+        positive_diagonal=known is None or bool((known > 0).all()),
     )  # fmt: skip
+
+
+def _diagonal_slots(places: Places, slots: Int[Array, " nnz"], n: int, missing: int) -> Int[Array, " n"]:
+    """Where in the storage the diagonal is; the index `missing` for places outside the pattern."""
+    on = np.flatnonzero(places.rows == places.cols)
+    return jnp.full(n, missing, jnp.int32).at[places.rows[on]].set(slots[on])
+
+
+def _rounded(data: np.ndarray) -> np.ndarray:
+    """Entries of another kind as numbers that JAX has: integers and longer floats as its default float."""
+    default = jnp.result_type(float)
+    if data.dtype == np.float64 and default == np.float32:
+        warnings.warn(
+            "Sparse: the float64 matrix is rounded to float32, because x64 is off; enable it with "
+            "jax.config.update('jax_enable_x64', True), or say that float32 is meant: matrix.astype('float32')",
+            stacklevel=4,
+        )
+    return data if data.dtype in (np.float16, np.float32, np.float64) else data.astype(default)
 
 
 def _row_layout(rows, cols, n) -> tuple[_Rows, Int[Array, " nnz"]]:

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ....core.arrays import AnyArray
@@ -90,10 +89,9 @@ def symmetric_entries(operator) -> SymmetricEntries:
     """The entries of a symmetric `Diffusion`, `Laplacian` or `Sparse`; unknowns are counted in C order.
 
     A `Diffusion` may be traced: its pattern depends on shape and boundaries alone. Faces that an obstacle closed stay in the
-    pattern with the value zero. Of a `Sparse` the values may be traced, the pattern not: close over the operator and pass
-    `values` to `with_values` inside a compiled function.
+    pattern with the value zero.
 
-    **Raises:** `TypeError` for other operators and for a traced pattern, `ValueError` for a `Sparse` that is not symmetric.
+    **Raises:** `TypeError` for other operators, `ValueError` for a `Sparse` that is not symmetric.
     """
     operator = untagged(operator)
     if isinstance(operator, Laplacian):
@@ -106,12 +104,7 @@ def symmetric_entries(operator) -> SymmetricEntries:
         )
     if not operator.symmetric:
         raise ValueError("symmetric_entries: the Sparse operator is not symmetric")
-    if isinstance(operator.rows, Tracer):
-        raise TypeError(
-            "symmetric_entries: the pattern of this Sparse operator is traced; close over the operator and pass the values alone "
-            "through jit: operator.with_values(values)"
-        )
-    rows, columns = np.asarray(operator.rows), np.asarray(operator.cols)
+    rows, columns = operator.rows, operator.cols
     below = np.flatnonzero(rows > columns).astype(np.int32)
     pattern = SymmetricPattern(rows[below], columns[below], operator.in_structure().size)
     return SymmetricEntries(pattern, operator.diagonal().ravel(), operator.values[below])

@@ -1,14 +1,14 @@
 """The diagonal of the operator as a preconditioner."""
 
 import equinox as eqx
-import lineax as lx
 from jaxtyping import Array, Float
 
+from ..operators.eigenvalue_bounds import nonzero_diagonal
 from ..preconditioning import AbstractPreconditioner
 
 
 class Jacobi(AbstractPreconditioner):
-    """M⁻¹ r = r / D.
+    """M⁻¹ r = r / D; unknowns with a zero on the diagonal (constraints of a saddle point, isolated points) stay as they are.
 
     **Arguments:** `diagonal`: D, a field `(*n)`; by default the diagonal of the operator of the solve. Give |diag A| to
     `MINRES` where A is indefinite.
@@ -17,9 +17,7 @@ class Jacobi(AbstractPreconditioner):
     diagonal: Float[Array, "*n"] | None = None
 
     def bind(self, operator) -> "BoundJacobi":
-        if self.diagonal is not None:
-            return BoundJacobi(self.diagonal)
-        return BoundJacobi(lx.diagonal(operator).reshape(operator.in_structure().shape))
+        return BoundJacobi(nonzero_diagonal(operator) if self.diagonal is None else self.diagonal)
 
 
 class BoundJacobi(eqx.Module):

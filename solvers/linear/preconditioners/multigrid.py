@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from ...kernels import multigrid, stencil_matrix
+from ..inner_products import power_of_four
+from ..operators.diffusion import Diffusion
 from ..operators.laplacian import as_diffusion
 from ..preconditioning import AbstractPreconditioner
 
@@ -45,18 +47,28 @@ class Multigrid(AbstractPreconditioner):
 
     def bind(self, operator) -> "BoundMultigrid":
         a = as_diffusion(operator, "Multigrid")
-        single = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
+        unit = power_of_four(jnp.abs(a.diagonal()).max())
+        single = lambda x: jnp.asarray(x / unit, jnp.float32)  # noqa: E731
         matrix = stencil_matrix.from_faces([single(f) for f in a.faces], a.spacing, a.boundaries, single(a.shift))
-        return BoundMultigrid(multigrid.hierarchy(matrix, a.spacing), self.degree, self.omega)
+        return BoundMultigrid(multigrid.hierarchy(matrix, a.spacing), self.degree, self.omega, unit)
+
+    @staticmethod
+    def suits(operator: Diffusion) -> bool:
+        """Whether the grid can be coarsened far enough."""
+        periodic = tuple(b == "periodic" for b in operator.boundaries)
+        return multigrid.can_be_coarsened(operator.shape, operator.spacing, periodic)
 
 
 class BoundMultigrid(eqx.Module):
-    """`Multigrid` for one operator: r ↦ one V-cycle, in float32."""
+    """`Multigrid` for one operator: r ↦ one V-cycle, in float32. The levels are those of A / `unit`, whose entries float32 holds
+    whatever the units of A."""
 
     levels: multigrid.Hierarchy
     degree: int = eqx.field(static=True)
     omega: ScalarLike
+    unit: Float[Array, ""]
 
     def __call__(self, r: Float[Array, "*n"]) -> Float[Array, "*n"]:
         omega = jnp.asarray(self.omega, jnp.float32)
-        return multigrid.cycle(self.levels, r.astype(jnp.float32), self.degree, omega).astype(r.dtype)
+        z = multigrid.cycle(self.levels, r.astype(jnp.float32), self.degree, omega)
+        return z.astype(r.dtype) * (1 / self.unit)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
 from ..inner_products import norm
-from ..method import AbstractMethod, check_steps
+from ..method import AbstractMethod, check_limits
 from ..preconditioning import Map, Preconditioner, applied, bound_map, bound_transpose
 from ..solution import Stats
 from .stationary_method import Sweeps, sweep_until
@@ -40,7 +40,7 @@ class Richardson(AbstractMethod):
     needs_symmetric: ClassVar[bool] = False
 
     def __check_init__(self):
-        check_steps(self)
+        check_limits(self)
 
     def bind(self, operator, *, transpose: bool = False) -> "Richardson":
         if not transpose:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, ScalarLike
 
 from ..driver import Recurrence, iterate
 from ..inner_products import norm
-from ..method import AbstractMethod, check_steps
+from ..method import AbstractMethod, check_limits
 from ..solution import RUNNING, Stats, Status
 
 
@@ -43,7 +43,7 @@ class AbstractStationary(AbstractMethod):
     history: eqx.AbstractVar[bool]
 
     def __check_init__(self):
-        check_steps(self)
+        check_limits(self)
 
     @abc.abstractmethod
     def sweeps(self, operator, b: Float[Array, "*n"]) -> Sweeps:
@@ -70,7 +70,7 @@ def sweep_until(
     `window` iterations. `record`: keep the residual of every iteration as `Stats.history`.
     """
 
-    def start(x, r):
+    def start(x, r, last):
         size = method.measure(r).astype(b.dtype)
         return Watched(sweeps.start(x, r), size, jnp.asarray(0)), size
 

@@ -1,19 +1,24 @@
 """What a tuned solver could have had: every fixed value of its grid over the same sequence, and regret against the best."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
-from .tuned_solver import TunedSolver
+from ..solution import Status
+from .tuned_solver import TunedSolution, TunedSolver
 
 
 class FixedCosts(eqx.Module):
-    """**Fields:** `values` of the grid `(arms,)` and the `costs` of every one on every system `(arms, systems)`."""
+    """**Fields:** `values` of the grid `(arms,)`, and of every one on every system `(arms, systems)` the `costs` and whether the
+    solve `failed`."""
 
     values: Float[Array, " arms"]
     costs: Float[Array, "arms systems"]
+    failed: Bool[Array, "arms systems"]
 
     @property
     def totals(self) -> Float[Array, " arms"]:
@@ -45,14 +50,18 @@ def best_fixed(tuner: TunedSolver, systems, batch_size: int = 50) -> FixedCosts:
     order = np.arange(len(jax.tree.leaves(systems)[0]))
     if systems.context is not None and jnp.ndim(systems.context) == 1:
         order = np.argsort(np.asarray(systems.context), kind="stable")
-    costs = _costs(tuner, jax.tree.map(lambda leaf: leaf[order], systems), batch_size)
-    return FixedCosts(tuner.values, costs[:, np.argsort(order)])
+    found = _costs(tuner, jax.tree.map(lambda leaf: leaf[order], systems), batch_size)
+    return FixedCosts(tuner.values, *(each[:, np.argsort(order)] for each in found))
 
 
 @eqx.filter_jit
 def _costs(tuner, systems, batch_size: int):
+    def charged(arm, system):
+        solution = tuner.solve_with(arm, system)
+        return solution.cost, solution.status != Status.converged
+
     def of_arm(arm):
-        return jax.lax.map(lambda system: tuner.solve_with(arm, system).cost, systems, batch_size=batch_size)
+        return jax.lax.map(lambda system: charged(arm, system), systems, batch_size=batch_size)
 
     return jax.lax.map(of_arm, jnp.arange(len(tuner.values)))
 
@@ -61,11 +70,13 @@ def plot_regret(costs, against: FixedCosts | Shaped[Array, " systems"]):
     """A matplotlib figure of the cumulative cost minus that of the best fixed value, over the systems.
 
     A learner's line flattens as it learns, and falls below zero where it adapts to the context better than any fixed value.
+    Labels say how many solves failed.
 
     **Arguments:**
 
-    - `costs`: cost per system `(systems,)`, for example `solutions.stats.iterations`; a dictionary of them, by label; several
-      runs `(runs, systems)` are drawn as their mean with the range.
+    - `costs`: the `TunedSolution`s of `tuner.solve`, in which failed solves are charged as in `best_fixed`; or a cost per system
+      `(systems,)` of your own; a dictionary of either, by label. Several runs `(runs, systems)` are drawn as their mean with
+      the range.
     - `against`: `best_fixed(tuner, systems)` or any cost per system.
     """
     import matplotlib.pyplot as plt
@@ -75,13 +86,22 @@ def plot_regret(costs, against: FixedCosts | Shaped[Array, " systems"]):
     figure, axes = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
     rounds = np.arange(1, len(reference) + 1)
     for label, values in curves.items():
+        if isinstance(values, TunedSolution):
+            label += _failures(values.status != Status.converged)
+            values = values.cost
+        elif isinstance(against, FixedCosts) and against.failed.any():
+            warnings.warn(
+                "plot_regret: solves with fixed values have failed and are charged with the step limit; give the solutions "
+                "of the tuner instead of their iterations, so that its failures are charged alike",
+                stacklevel=2,
+            )
         regret = np.cumsum(np.atleast_2d(np.asarray(values, np.float64)), axis=1) - reference
         (line,) = axes.plot(rounds, regret.mean(0), label=label)
         if len(regret) > 1:
             axes.fill_between(rounds, regret.min(0), regret.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
     name = "best fixed value"
     if isinstance(against, FixedCosts):
-        name += f", {float(against.best_value):.3g}"
+        name += f", {float(against.best_value):.3g}" + _failures(against.failed[against.totals.argmin()])
         optimum = np.cumsum(np.asarray(against.instance_optimal, np.float64)) - reference
         axes.plot(rounds, optimum, color="gray", linestyle=":", label="best value of every system")
     axes.axhline(0, color="black", linewidth=0.8, label=name)
@@ -89,3 +109,9 @@ def plot_regret(costs, against: FixedCosts | Shaped[Array, " systems"]):
     axes.set_ylabel("cumulative cost − best fixed")
     axes.legend(fontsize=8)
     return figure
+
+
+def _failures(failed) -> str:
+    """The end of a label."""
+    count = int(np.count_nonzero(failed))
+    return f" ({count} of {np.size(failed)} solves failed)" if count else ""

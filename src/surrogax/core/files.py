@@ -21,11 +21,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     block ends, that file is renamed to `path`. If anything stops the block (an error, a full disk, Ctrl-C), the temporary
     file is removed and an existing `path` stays as it was.
 
-    **Raises:** `FileNotFoundError` if the folder of `path` does not exist.
+    **Raises:** `FileNotFoundError` if the folder of `path` does not exist; `IsADirectoryError` if `path` is a folder.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}; create it first")
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; add the name of a file")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary

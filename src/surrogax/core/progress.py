@@ -77,13 +77,20 @@ class _Bar:
 
 
 def track(items: Sequence, label: str, *, enabled: bool = True) -> Iterator:
-    """Yield the items one by one, showing `label`, the number of items done and an estimate of the seconds left."""
+    """Yield the items one by one, showing `label`, the number of items done and an estimate of the seconds left.
+
+    The first item says nothing about the others, since programs are compiled during it; from the second on, what is left is taken
+    to go on like the last item.
+    """
     line = ProgressPrinter(len(items), label, enabled=enabled)
-    start = time.monotonic()
+    begun = time.monotonic()
     try:
         for done, item in enumerate(items, start=1):
             yield item
-            left = (time.monotonic() - start) / done * (len(items) - done)
-            line.update(done, f"{label}: {done}/{len(items)}, about {left:.0f} s left")
+            now = time.monotonic()
+            rest = len(items) - done
+            left = f", about {(now - begun) * rest:.0f} s left" if done > 1 or not rest else ""
+            line.update(done, f"{label}: {done}/{len(items)}{left}")
+            begun = now
     finally:
         line.stop()

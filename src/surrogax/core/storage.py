@@ -2,9 +2,9 @@
 
 Arrays are stored under their path in the object (`network.blocks[0].weight`); the tree of everything else, with the tags of the
 classes, is the metadata (see `safetensors_file`). Reading a file runs no code that the file could choose: it can name
-registered classes only, whose fields are set without calling a constructor. The one method of such a class that is called is
-its own `__check_init__`, so that a file cannot hold an object that the class refuses. Shapes in annotations
-(`Float[Array, "i o"]`) are not enforced: modules that `vmap` made carry further axes in front.
+registered classes only, whose fields are set without calling a constructor and must fit their annotations. The one method of
+such a class that is called is its own `__check_init__`, so that a file cannot hold an object that the class refuses. Shapes in
+annotations (`Float[Array, "i o"]`) are not enforced: modules that `vmap` made carry further axes in front.
 
 An object with a blueprint (a network with its config) is stored as the blueprint and its arrays; loading builds its
 structure again, by the `skeleton` of the registered blueprint.
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import safetensors_file
+from .arguments import misfit
 from .blueprint import AbstractBlueprint, AbstractBuilt
 from .files import StorageError as StorageError
 from .registry import field_names, is_named_tuple, qualified_name, tag_of, tags, type_of
@@ -45,7 +46,7 @@ def load(path: str | os.PathLike) -> Any:
     """Read what `save` wrote: JAX arrays as JAX arrays, NumPy arrays as NumPy arrays, objects as their registered classes.
 
     **Raises:** `StorageError` for a damaged or foreign file, an unknown tag, a class whose fields have changed, and an object
-    that the `__check_init__` of its class refuses.
+    whose fields do not fit their annotations or are refused by the `__check_init__` of its class.
     """
     try:
         tree, arrays = safetensors_file.read(path)
@@ -68,8 +69,7 @@ def save_arrays(path: str | os.PathLike, tree: Any) -> None:
     libraries; for your own classes, register a tag and use `save`.
     """
     arrays: dict[str, np.ndarray] = {}
-    keyed = ((jax.tree_util.keystr(key), leaf) for key, leaf in _leaves(tree) if _is_value(leaf))
-    leaves = {key: _encode(leaf, key, arrays) for key, leaf in keyed}
+    leaves = {key: _encode(leaf, key, arrays) for key, leaf in values_by_path(tree).items()}
     safetensors_file.write(path, {"leaves": leaves}, arrays)
 
 
@@ -83,6 +83,19 @@ def load_arrays(path: str | os.PathLike, like: Any) -> Any:
     saved = load(path)
     if not isinstance(saved, dict):
         raise StorageError(f"{path}: holds a saved {type(saved).__name__}, not arrays by key path; read it with load")
+    return with_values(like, saved, path)
+
+
+def values_by_path(tree: Any) -> dict[str, Any]:
+    """The arrays and numbers of any pytree by their key paths."""
+    return {jax.tree_util.keystr(key): leaf for key, leaf in _leaves(tree) if _is_value(leaf)}
+
+
+def with_values(like: Any, saved: dict[str, Any], path: str | os.PathLike) -> Any:
+    """A copy of `like` with the arrays and numbers `saved` by key path; `path` names the file in errors.
+
+    **Raises:** `StorageError` if key paths, shapes or dtypes differ.
+    """
     leaves = [(jax.tree_util.keystr(key), leaf) for key, leaf in _leaves(like)]
     expected = {key for key, leaf in leaves if _is_value(leaf)}
     if saved.keys() != expected:
@@ -97,6 +110,23 @@ def load_arrays(path: str | os.PathLike, like: Any) -> Any:
                 "build `like` with the settings of the saved model"
             )
     return jax.tree.unflatten(jax.tree.structure(like), [saved.get(key, leaf) for key, leaf in leaves])
+
+
+def to_json(obj: Any) -> Any:
+    """The JSON value by which `save` describes an object without arrays, such as a grid, for files of other formats.
+
+    **Raises:** `TypeError` for what `save` refuses, and for an object with arrays.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    tree = _encode(obj, "", arrays)
+    if arrays:
+        raise TypeError(f"cannot describe {obj!r:.80} without its arrays {_some(set(arrays))}")
+    return tree
+
+
+def from_json(tree: Any) -> Any:
+    """The object that `to_json` described. **Raises:** `StorageError` as `load`."""
+    return _decode(tree, {}, "")
 
 
 def _leaves(tree: Any) -> list[tuple[Any, Any]]:
@@ -253,6 +283,8 @@ def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
     obj = object.__new__(cls)
     for name in names:
         object.__setattr__(obj, name, values[name])
+    if wrong := misfit(obj):
+        raise StorageError(f"{where or 'the object'} is no valid {cls.__qualname__}: {wrong}")
     for owner in cls.__mro__:
         if "__check_init__" in vars(owner):
             try:

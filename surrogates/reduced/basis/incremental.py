@@ -26,6 +26,10 @@ def incremental_svd(
     bound, size, seen, dtype = 0.0, 0, 0, np.dtype(np.float64)
     for block in blocks:
         block = np.asarray(block)
+        if block.ndim != 2 or block.dtype.kind not in "biuf":
+            raise ValueError(
+                f"pod: a block of shape {block.shape} and type {block.dtype}; expected real rows `(rows, points)`"
+            )
         if held is None:
             product.check(block.shape[1])
             held = np.zeros((2 * rank + 20, block.shape[1]))

@@ -38,6 +38,13 @@ class MeasuredRows(NamedTuple):
         terms = self.rows.astype(self.rows.dtype if dtype is None else dtype) * other
         return (terms if self.weights is None else terms * self.weights).sum(1)
 
+    @property
+    def dual(self) -> Float[Array, "n points"]:
+        """S M."""
+        if self.duals is not None:
+            return self.duals
+        return self.rows if self.weights is None else self.rows * self.weights
+
 
 Back = Callable[[Float[np.ndarray, "points r"], Float[np.ndarray, "n r"]], Float[np.ndarray, "points r"]]
 
@@ -53,6 +60,10 @@ class AbstractInnerProduct(eqx.Module):
     @abc.abstractmethod
     def apply(self, columns: Float[np.ndarray, "points k"]) -> Float[np.ndarray, "points k"]:
         """M times the columns, on the host."""
+
+    def of_modes(self, modes: Float[Array | np.ndarray, "points r"]) -> Float[Array, "points r"]:
+        """M times the columns, for coefficients of fields; modes may be traced for `Euclidean` and `Weights`."""
+        return self.measured(modes.T).dual.T
 
     @abc.abstractmethod
     def measured(self, rows: Float[Array | np.ndarray, "n points"]) -> MeasuredRows:
@@ -190,8 +201,16 @@ def inner_product(product: Product) -> AbstractInnerProduct:
         return Euclidean()
     if isinstance(product, scipy.sparse.sparray | scipy.sparse.spmatrix):
         return MatrixProduct(product)
-    if not isinstance(product, np.ndarray | jax.Array):
+    if callable(product):
         return OperatorProduct(product)
+    if not isinstance(product, np.ndarray | jax.Array):
+        raise TypeError(
+            f"product: {type(product).__name__}; expected weights `(points,)` or a matrix as an array, or a function of columns"
+        )
+    if product.ndim not in (1, 2) or jnp.iscomplexobj(product):
+        raise ValueError(
+            f"product: an array of shape {product.shape} and type {product.dtype}; expected real weights or a real matrix"
+        )
     if product.ndim == 1:
         return Weights(product)
     return MatrixProduct(product if isinstance(product, Tracer) else np.asarray(product))

@@ -1,5 +1,6 @@
 """Proper orthogonal decomposition: one entry, four algorithms (stream, traced, randomised, Gram matrix)."""
 
+import os
 from collections.abc import Iterable
 from functools import partial
 from typing import Literal
@@ -9,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Shaped
 
+from ....core.arguments import checked, count
 from ....core.precision import in_double
+from ....core.storage import register, save
 from ....solvers.kernels import thin_svd
 from ....solvers.kernels.norms import safe_sqrt
 from ....solvers.kernels.thin_svd import ThinSVD
@@ -26,7 +29,7 @@ from .compiled_svd import (
     triplets,
 )
 from .incremental import incremental_svd
-from .inner_product import AbstractInnerProduct, Back, MeasuredRows, Product, inner_product
+from .inner_product import AbstractInnerProduct, Back, Euclidean, MeasuredRows, Product, inner_product
 from .truncation import Truncation
 
 Method = Literal["auto", "gram", "two_grams", "randomized"]
@@ -35,6 +38,7 @@ _OVERSAMPLING, _POWER = 20, 2
 _RANK_STEP = 16
 
 
+@register("POD")
 class POD(eqx.Module):
     """What `pod` returns: snapshots ≈ `coefficients` @ `modes`ᵀ.
 
@@ -45,6 +49,7 @@ class POD(eqx.Module):
     - `tail`: √Σ_{j>r} σ_j², the error of the snapshots' projection in the Frobenius norm; for a stream an upper bound.
     - `floor`: singular values below `floor` · σ₁ cannot be told from rounding and are not returned.
     - `method`: the algorithm that ran, and `reason` why.
+    - `product`: the inner product.
     """
 
     modes: Float[Array | np.ndarray, "points r"]
@@ -54,15 +59,75 @@ class POD(eqx.Module):
     floor: float = eqx.field(static=True)
     method: str = eqx.field(static=True)
     reason: str = eqx.field(static=True)
+    product: AbstractInnerProduct = Euclidean()
 
     @property
     def rank(self) -> int:
         """Number of modes."""
         return self.modes.shape[1]
 
+    def project(self, u: Float[Array | np.ndarray, "*n points"]) -> Float[Array, "*n r"]:
+        """Coefficients ΦᵀMu of one field `(points,)` or of many, a row each; under jit, vmap and grad.
 
+        **Raises:** `ValueError` for another number of points."""
+        points = self.modes.shape[0]
+        if u.shape[-1] != points or u.ndim > 2:
+            raise ValueError(
+                f"project: fields of shape {u.shape}; expected ({points},), or a row of {points} points for each field"
+            )
+        return jnp.matmul(jnp.asarray(u), self.product.of_modes(self.modes), precision="highest")
+
+    def lift(self, z: Float[Array | np.ndarray, "*n r"]) -> Float[Array, "*n points"]:
+        """The fields Φz of coefficients `(r,)`, or of many, a row each; under jit, vmap and grad.
+
+        **Raises:** `ValueError` for another number of coefficients."""
+        if z.shape[-1] != self.rank or z.ndim > 2:
+            raise ValueError(
+                f"lift: coefficients of shape {z.shape}; expected ({self.rank},), or a row of {self.rank} for each field"
+            )
+        return jnp.matmul(jnp.asarray(z), jnp.asarray(self.modes).T, precision="highest")
+
+    def truncated(self, rank: int) -> "POD":
+        """The first `rank` modes.
+
+        **Raises:** `ValueError` for more modes than there are, or fewer than 1."""
+        if count("POD.truncated", "rank", rank) > self.rank:
+            raise ValueError(f"truncated(rank={rank}): the basis has {self.rank} modes")
+        coefficients = None if self.coefficients is None else self.coefficients[:, :rank]
+        tail = safe_sqrt(jnp.asarray(self.tail) ** 2 + (jnp.asarray(self.singular_values)[rank:] ** 2).sum())
+        return POD(self.modes[:, :rank], self.singular_values[:rank], coefficients, tail, self.floor, self.method, self.reason,
+                   self.product)  # fmt: skip
+
+    def plot(self):
+        """A matplotlib figure: the singular values over the first, and the relative error √(Σ_{j>r} σ_j²/Σσ_j²) of r modes."""
+        import matplotlib.pyplot as plt
+
+        values, tail = np.asarray(self.singular_values, np.float64), float(self.tail)
+        left = np.sqrt(np.append((values**2)[::-1].cumsum()[::-1], 0)[1:] + tail**2)
+        total = np.sqrt((values**2).sum() + tail**2) or 1.0
+        figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+        modes = np.arange(1, len(values) + 1)
+        axes.semilogy(modes, np.maximum(values / (values[0] or 1), 1e-300), "o-", markersize=3, label="σ / σ₁")
+        shown = left > 0
+        axes.semilogy(modes[shown], left[shown] / total, "--", label="error of the snapshots' projection")
+        if self.floor:
+            axes.axhline(self.floor, color="grey", linewidth=0.8, label="rounding")
+        axes.set(xlabel="modes", title=f"POD of {len(values)} modes, {self.modes.shape[0]} points")
+        axes.legend()
+        return figure
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the basis to one file, which `core.storage.load` reads. A product that is a function cannot be written."""
+        save(path, self)
+
+    def __repr__(self) -> str:
+        source = "a stream" if self.coefficients is None else f"{self.coefficients.shape[0]} snapshots"
+        return f"POD({source} of {self.modes.shape[0]} points → {self.rank} modes; {self.method}: {self.reason})"
+
+
+@checked
 def pod(
-    snapshots: Num[Array | np.ndarray, "n points"] | Iterable[np.ndarray],
+    snapshots: Shaped[Array | np.ndarray, "..."] | Iterable[np.ndarray],
     product: Product = None,
     *,
     rank: int | None = None,
@@ -72,7 +137,10 @@ def pod(
     gram: Float[Array | np.ndarray, "rows rows"] | None = None,
     key: jax.Array | None = None,
 ) -> POD:
-    """The basis Φ, ΦᵀMΦ = I, that minimises Σ_i ‖s_i − ΦΦᵀM s_i‖²_M among all of its rank; snapshots s_i are rows.
+    """The basis Φ, ΦᵀMΦ = I, that minimises Σ_i ‖s_i − ΦΦᵀM s_i‖²_M among all of its rank.
+
+    Snapshots s_i are ROWS: an array `(snapshots, points)`. Pass the transpose of a matrix whose columns are snapshots; the
+    result's repr says what was read ("120 snapshots of 5000 points").
 
     **Arguments:**
 
@@ -93,9 +161,9 @@ def pod(
     - `gram`: S M Sᵀ in float64 if it is known already (`dissimilarity.gram`); saves the first pass.
     - `key`: of the sketch; fixed by default.
 
-    Gram matrices are accumulated in float64, also from float32 snapshots, whose own rounding is about 1e-8 σ₁, and the
-    modes are re-orthonormalised once. They are returned as NumPy arrays in the precision of the snapshots, fewer than
-    `rank` where the rest is rounding.
+    Gram matrices are accumulated in float64, also from float32 snapshots, and the modes are re-orthonormalised once. What is
+    below the rounding of float32 snapshots themselves, about (√n + √points)/√(n·points) 7e-8 ‖S‖, is no mode either. They are
+    returned as NumPy arrays in the precision of the snapshots, fewer than `rank` where the rest is rounding.
 
     Under jit, vmap and grad `rank` must be given, the product is None or weights, the arithmetic is that of the
     snapshots, modes below the floor are zero, and "auto" is "two_grams" in float32, "gram" in float64.
@@ -130,7 +198,7 @@ def _of_stream(blocks: Iterable[np.ndarray], product: AbstractInnerProduct, want
     values, right, bound = incremental_svd(blocks, product, wanted.rank)
     kept, floor = wanted.count(values, 0.0), thin_svd.floor(np.float64, wanted.rank, 1)
     bound = np.asarray(bound + np.sqrt((values[kept:] ** 2).sum()))
-    return POD(right[:kept].T, values[:kept], None, bound, floor, "incremental", "a stream")
+    return POD(right[:kept].T, values[:kept], None, bound, floor, "incremental", "a stream", product)
 
 
 def _traced(rows, product: AbstractInnerProduct, wanted: Truncation, method: Method, key) -> POD:
@@ -147,7 +215,7 @@ def _traced(rows, product: AbstractInnerProduct, wanted: Truncation, method: Met
     rest = rows - jnp.matmul(svd.left, svd.right, precision="highest")
     left_out = safe_sqrt(system._replace(rows=rest).squared_norms().sum())
     floor = thin_svd.floor(rows.dtype, len(rows), 1 if method == "gram" else 2)
-    return POD(svd.right.astype(rows.dtype).T, svd.values, svd.left, left_out, floor, method, "traced")
+    return POD(svd.right.astype(rows.dtype).T, svd.values, svd.left, left_out, floor, method, "traced", product)
 
 
 @in_double(promote=False)
@@ -160,9 +228,10 @@ def _randomized(snapshots, product: AbstractInnerProduct, wanted: Truncation, re
     _check(snapshots, np.sort(squares)[::-1])
     svd = sketched_triplets(system, key, wanted.rank, _OVERSAMPLING, _POWER, placement_of(system.rows))
     left_out = np.sqrt(max(squares.sum() - (np.asarray(svd.values) ** 2).sum(), 0))
-    floor = thin_svd.floor(np.float64, wanted.rank, 2)
+    own = _own_rounding(snapshots, np.append(np.asarray(svd.values) ** 2, left_out**2))
+    floor = max(thin_svd.floor(np.float64, wanted.rank, 2), own)
     kept = max(int((svd.values > floor * svd.values[0]).sum()), 1)
-    return _result(_leading(svd, kept), left_out, floor, "randomized", reason, system.rows.dtype)
+    return _result(_leading(svd, kept), left_out, floor, "randomized", reason, system.rows.dtype, product)
 
 
 @in_double(promote=False)
@@ -182,23 +251,24 @@ def _by_gram_matrix(snapshots, product: AbstractInnerProduct, wanted: Truncation
     spectrum = spectrum_of(gram_matrix(system, placement) if gram is None else jnp.asarray(gram))
     values = np.asarray(spectrum.values)
     _check(snapshots, values)
-    count, floor = len(values), thin_svd.floor(np.float64, n, 1)
+    number, own = len(values), _own_rounding(snapshots, np.maximum(values, 0) ** 2)
+    floor = max(thin_svd.floor(np.float64, n, 1), own)
     last = wanted.count(values, 0.0)
-    reliable = (count * np.finfo(np.float64).eps) ** 0.5
+    reliable = (number * np.finfo(np.float64).eps) ** 0.5
     reason = "as asked" if method != "auto" else f"the wanted modes lie above {reliable:.0e} of the first"
     if method == "auto" and dtype == np.float64 and values[last - 1] < reliable * values[0]:
         method, reason = "two_grams", f"mode {last} lies below {reliable:.0e} of the first"
     if method == "two_grams":
         spectrum = refined_spectrum(system, spectrum, placement)
-        values, floor = np.asarray(spectrum.values), thin_svd.floor(np.float64, count, 2)
+        values, floor = np.asarray(spectrum.values), max(thin_svd.floor(np.float64, number, 2), own)
     kept = wanted.count(values, floor)
     # Ranks that depend on the data are rounded up, so that one compiled program serves many data sets.
-    static = kept if kept == wanted.rank else min(-(-kept // _RANK_STEP) * _RANK_STEP, count)
+    static = kept if kept == wanted.rank else min(-(-kept // _RANK_STEP) * _RANK_STEP, number)
     svd = triplets(system, spectrum, static, floor, placement)
     kept = max(min(kept, int((np.asarray(svd.values) > 0).sum())), 1)
     svd = finish(_leading(svd, kept))
     left_out = np.sqrt((np.maximum(values[kept:], 0) ** 2).sum())
-    return _result(svd, left_out, floor, "two_grams" if method == "two_grams" else "gram", reason, dtype)
+    return _result(svd, left_out, floor, "two_grams" if method == "two_grams" else "gram", reason, dtype, product)
 
 
 # Parts of them --------------------------------------------------------------------------------------------------------
@@ -214,7 +284,13 @@ def _checked(snapshots, wanted: Truncation):
     if jnp.issubdtype(snapshots.dtype, jnp.complexfloating):
         raise TypeError("pod: complex snapshots; stack real and imaginary parts along the points")
     if not jnp.issubdtype(snapshots.dtype, jnp.floating):
+        if snapshots.dtype.kind not in "biu":
+            raise TypeError(f"pod: snapshots of type {snapshots.dtype}; expected real numbers")
         snapshots = np.asarray(snapshots, np.float64)
+    if snapshots.ndim != 2:
+        raise ValueError(
+            f"pod: snapshots of shape {snapshots.shape}; expected a row of all points per snapshot: s.reshape(n, -1)"
+        )
     n, points = snapshots.shape
     if not n * points:
         raise ValueError(f"pod: snapshots of shape {snapshots.shape} hold nothing")
@@ -241,9 +317,24 @@ def _turned_back(svd: ThinSVD, back: Back) -> ThinSVD:
     return ThinSVD(jnp.asarray(u * values), svd.values, jnp.asarray(back(directions, u / values).T))
 
 
-def _result(svd: ThinSVD, left_out, floor: float, method: str, reason: str, dtype) -> POD:
+def _result(
+    svd: ThinSVD, left_out, floor: float, method: str, reason: str, dtype, product: AbstractInnerProduct
+) -> POD:
     modes = np.asarray(svd.right.astype(dtype)).T  # a transposed view costs no copy
-    return POD(modes, svd.values, svd.left, jnp.asarray(left_out), floor, method, reason)
+    return POD(modes, svd.values, svd.left, jnp.asarray(left_out), floor, method, reason, product)
+
+
+def _own_rounding(snapshots, squares) -> float:
+    """The largest singular value of the rounding of the snapshots' own numbers over σ₁, for float32; 0 for float64.
+
+    Entries rounded to a relative ε have errors of a deviation of up to ε/√12 · rms, and a random matrix the norm (√n + √points)
+    times its deviation; twice that is safe. `squares`: the σ² of the snapshots, descending.
+    """
+    if snapshots.dtype == np.float64:
+        return 0.0
+    n, points = snapshots.shape
+    relative = float(jnp.finfo(snapshots.dtype).eps) / 3**0.5 * (n**0.5 + points**0.5) / (n * points) ** 0.5
+    return relative * float(np.sqrt(np.maximum(squares, 0).sum() / squares[0]))
 
 
 def _check(snapshots, values):
@@ -252,6 +343,9 @@ def _check(snapshots, values):
         found = f"snapshot {bad[0]} holds" if len(bad) else "the inner product of the snapshots gives"
         raise ValueError(f"pod: {found} NaN, infinity or values whose squares overflow")
     if values[0] <= 0:
-        raise ValueError("pod: all snapshots are zero (in the given product)")
+        raise ValueError(
+            "pod: all snapshots are zero (in the given product): a constant field minus its mean, points of weight zero, or "
+            "numbers whose squares underflow (below 1e-154)"
+        )
     if values[-1] < -1e-5 * values[0]:
         raise ValueError("pod: the product is not positive definite: it gives a snapshot combination a negative square")

@@ -24,6 +24,8 @@ class Truncation:
     def __post_init__(self):
         if self.rank is not None and self.rank < 1:
             raise ValueError(f"pod: rank={self.rank}; expected at least 1")
+        if self.tail is not None and not self.tail >= 0:
+            raise ValueError(f"pod: tail={self.tail}; expected an error of the projection, 0 or more")
         if self.energy is not None and not 0 < self.energy <= 1:
             raise ValueError(f"pod: energy={self.energy}; expected a fraction in (0, 1], for example 0.9999")
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from ....core.arguments import checked
 from ....solvers.pde.affine import AffineSystem
 from ...parameter_range import ParameterRange
 from .coercivity import MinTheta
@@ -132,6 +133,7 @@ class CertifiedBasis:
         return solution.bound / np.where(compared, solution.norm, 1)
 
 
+@checked
 def weak_greedy(
     system: AffineSystem,
     training: Any,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from ....core.arguments import checked
 from ....solvers.linear.solution import Stats, Status
 from ..interpolation.cubature import Cubature
 from ..interpolation.eim import EIM, AnyArray, current
@@ -69,6 +70,7 @@ class NonlinearGalerkin(eqx.Module):
         return jax.lax.custom_root(lambda c: self(c, mu), found, lambda _, c: c, tangent), stats
 
 
+@checked
 def nonlinear_galerkin(
     residual: ElementResidual,
     dofs: Int[np.ndarray, "elements local"],
@@ -83,11 +85,13 @@ def nonlinear_galerkin(
     return NonlinearGalerkin(residual, trial, test, data, np.ones(len(dofs)), np.arange(len(dofs)))
 
 
+@checked
 def with_cubature(full: NonlinearGalerkin, cubature: Cubature) -> NonlinearGalerkin:
     """The sum over all elements replaced by the weighted sum of a few (ECSW); `cubature` is that of the `integrands`."""
     return _restricted(full, cubature.elements, cubature.weights)
 
 
+@checked
 def with_interpolation(
     residual: ElementResidual,
     dofs: Int[np.ndarray, "elements local"],

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ....core.arguments import checked
 from ....core.precision import in_double
 from ....solvers.kernels.gram import cross_gram
 from ..basis.inner_product import AbstractInnerProduct, Product, inner_product
@@ -16,6 +17,7 @@ Blocks = Sequence[Float[np.ndarray, "_ points"] | Float[Array, "_ points"]]
 _CLOSE = 1e-6  # squared errors below this are formed anew from the residual itself
 
 
+@checked
 def chordal_sine(
     blocks: Blocks, product: Product = None, *, rank: int | None = None, energy: float = 0.9999
 ) -> Float[np.ndarray, "n n"]:
@@ -35,6 +37,7 @@ def chordal_sine(
     return _zero_diagonal(np.minimum(squared, squared.T))  # the smaller space projected onto the larger
 
 
+@checked
 def projection_error(
     blocks: Blocks, product: Product = None, *, rank: int | None = None, energy: float = 0.9999
 ) -> Float[np.ndarray, "n n"]:

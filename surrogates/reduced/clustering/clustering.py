@@ -1,14 +1,23 @@
 """The result of a clustering, and how well its clusters are separated: silhouettes."""
 
 import functools
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from ....core.arguments import checked
 from ....core.precision import in_double
+
+_ZERO = 1e-3  # of the largest dissimilarity: what rounding may leave on a diagonal
+
+
+Dissimilarities = Shaped[Array | np.ndarray, "n _"] | Sequence
+"""A square matrix, also of integers, booleans, or as nested lists."""
 
 
 class Clustering(eqx.Module):
@@ -32,14 +41,40 @@ class Clustering(eqx.Module):
     centres: Float[Array | np.ndarray, "k d"] | None = None
 
 
+def dissimilarities(call: str, matrix: Dissimilarities) -> Float[Array | np.ndarray, "n n"]:
+    """The matrix in floating point; integers and booleans in float64.
+
+    **Raises:** `ValueError`, which begins with `call`, for a matrix that is empty or not square, and for a diagonal that is
+    not zero, as that of similarities; `TypeError` for complex numbers or no numbers. Traced values are not checked."""
+    if not isinstance(matrix, jax.Array):
+        matrix = np.asarray(matrix)
+    if matrix.dtype.kind not in "biuf" and not jnp.issubdtype(matrix.dtype, jnp.floating):
+        raise TypeError(f"{call}: dissimilarities of type {matrix.dtype}; expected real numbers")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ValueError(f"{call}: the dissimilarities must be a square matrix, not of shape {matrix.shape}")
+    if isinstance(matrix, Tracer):
+        return matrix if jnp.issubdtype(matrix.dtype, jnp.floating) else matrix.astype(float)
+    if not jnp.issubdtype(matrix.dtype, jnp.floating):
+        matrix = np.asarray(matrix, np.float64)
+    diagonal = np.asarray(matrix.diagonal())
+    if (diagonal > _ZERO * float(matrix.max())).any():
+        i = int(np.argmax(diagonal))
+        raise ValueError(
+            f"{call}: point {i} has the dissimilarity {diagonal[i]:.4g} to itself, expected 0; similarities s become "
+            "dissimilarities by 1 - s, for example"
+        )
+    return matrix
+
+
 def on_host(clustering: Clustering) -> Clustering:
     """The clustering with NumPy arrays, and Python numbers in place of arrays of one number."""
     return jax.tree.map(lambda x: np.asarray(x) if np.ndim(x) else np.asarray(x).item(), clustering)
 
 
+@checked
 def silhouette(
-    dissimilarity: Float[Array | np.ndarray, "_ _"], labels: Int[Array | np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
+    dissimilarity: Dissimilarities, labels: Int[Array | np.ndarray, " m"] | Sequence[int]
+) -> Float[np.ndarray, " m"]:
     """s_i = (b_i − a_i)/max(a_i, b_i) in [−1, 1]: a_i the mean dissimilarity of point i to the others of its cluster, b_i the
     least mean dissimilarity to another cluster. 1 is far from all others, 0 between two, below 0 in the wrong one; 0 by
     convention for a cluster of one. The mean over all points scores a clustering (`choose_k`).
@@ -50,7 +85,7 @@ def silhouette(
 
     P. J. Rousseeuw, Silhouettes, Journal of Computational and Applied Mathematics 20 (1987).
     """
-    n = len(labels)
+    n, dissimilarity = len(labels), dissimilarities("silhouette", dissimilarity)
     if dissimilarity.shape != (n, n):
         raise ValueError(f"silhouette: dissimilarities of shape {dissimilarity.shape} for {n} labels")
     clusters, numbered = np.unique(np.asarray(labels), return_inverse=True)
@@ -71,8 +106,9 @@ def _silhouette(d, labels, k: int):
     return jnp.where((own_size > 1) & (larger > 0), (between - within) / jnp.where(larger > 0, larger, 1), 0)
 
 
+@checked
 def medoid_silhouette(
-    dissimilarity: Float[Array | np.ndarray, "n n"], medoids: Int[Array | np.ndarray, " k"]
+    dissimilarity: Dissimilarities, medoids: Int[Array | np.ndarray, " k"] | Sequence[int]
 ) -> Float[Array | np.ndarray, " n"]:
     """s_i = 1 − d_i/d'_i, of the dissimilarities of point i to the nearest and the second nearest medoid (1 if both are 0).
 
@@ -85,5 +121,8 @@ def medoid_silhouette(
     """
     if len(medoids) < 2:
         raise ValueError("medoid_silhouette: one medoid has no other to be compared with; take at least two")
-    nearest, second = np.sort(np.asarray(dissimilarity)[np.asarray(medoids)], axis=0)[:2]
+    dissimilarity, medoids = np.asarray(dissimilarities("medoid_silhouette", dissimilarity)), np.asarray(medoids)
+    if medoids.min() < 0 or medoids.max() >= len(dissimilarity):
+        raise ValueError(f"medoid_silhouette: medoids {medoids}; expected indices from 0 to {len(dissimilarity) - 1}")
+    nearest, second = np.sort(dissimilarity[medoids], axis=0)[:2]
     return np.where(second > 0, 1 - nearest / np.where(second > 0, second, 1), 1)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ....core.arguments import checked
 from ....core.precision import in_double
 from ..basis.compiled_svd import OneDevice, gram_matrix
 from ..basis.inner_product import MeasuredRows, Product, inner_product
@@ -23,6 +24,7 @@ _CLOSE = 1e-6
 _PAIRS = 4096  # of these are refined in one call
 
 
+@checked
 @in_double(promote=False)
 def gram(snapshots: Float[Array | np.ndarray, "n points"], product: Product = None) -> Float[np.ndarray, "n n"]:
     """G_ij = ⟨u_i, u_j⟩ = u_iᵀ M u_j of the rows, accumulated in float64 also from float32, without a converted copy.
@@ -38,6 +40,7 @@ def gram(snapshots: Float[Array | np.ndarray, "n points"], product: Product = No
     return _gram(inner_product(product).checked(snapshots))
 
 
+@checked
 def sine(
     snapshots: Snapshots, product: Products = None, *, gram: Float[np.ndarray, "_ _"] | None = None
 ) -> Float[np.ndarray, "n n"]:
@@ -72,6 +75,7 @@ def sine(
     return _over_fields(squared, snapshots, product, gram)
 
 
+@checked
 def normalized_l2(
     snapshots: Snapshots, product: Products = None, *, gram: Float[np.ndarray, "_ _"] | None = None
 ) -> Float[np.ndarray, "n n"]:
@@ -84,6 +88,7 @@ def normalized_l2(
     return _over_fields(squared, snapshots, product, gram)
 
 
+@checked
 def l2(
     snapshots: Snapshots, product: Products = None, *, gram: Float[np.ndarray, "_ _"] | None = None
 ) -> Float[np.ndarray, "n n"]:

@@ -9,10 +9,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ....core.arguments import checked
 from ....core.precision import in_double
 from .clustering import Clustering, on_host
 
 
+@checked
 def kmeans(
     points: Float[Array | np.ndarray, "n d"],
     k: int,

@@ -1,7 +1,7 @@
 """k-medoids: BUILD and blocked eager swaps on a matrix of dissimilarities, compiled."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -11,20 +11,22 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ....core.arguments import checked, count
 from ....core.precision import in_double
 from ....solvers.kernels.compile_platform import target_platform
-from .clustering import Clustering, on_host, silhouette
+from .clustering import Clustering, Dissimilarities, dissimilarities, on_host, silhouette
 
 # Candidates whose swaps are evaluated together. A CPU gains nothing from large blocks and loses the swaps that it could
 # have made in between; an accelerator needs them to have enough to do.
 _BLOCK_CPU, _BLOCK_ACCELERATOR = 8, 1024
 
 
+@checked
 def kmedoids(
-    dissimilarity: Float[Array | np.ndarray, "n _"],
+    dissimilarity: Dissimilarities,
     k: int,
     *,
-    start: Literal["build", "random"] | Int[Array | np.ndarray, " k"] = "build",
+    start: Literal["build", "random"] | Int[Array | np.ndarray, " k"] | Sequence[int] = "build",
     key: PRNGKeyArray | None = None,
     restarts: int = 1,
     block: int | None = None,
@@ -46,7 +48,7 @@ def kmedoids(
     **Arguments:**
 
     - `dissimilarity`: non-negative, of a zero diagonal, symmetric (otherwise row m holds what medoid m costs the others),
-      in float32 or float64; the work is done in its precision. `sine` makes one.
+      in float32 or float64, in whose precision the work is done, integers in float64. `sine` makes one.
     - `k`: number of clusters, 1 to n.
     - `start`: "build"; "random" with a `key`, and 5 to 10 `restarts` where the result matters; or the indices of medoids.
     - `block`: candidates evaluated together; None takes 8 on a CPU, 1024 elsewhere.
@@ -56,15 +58,18 @@ def kmedoids(
     becomes the medoid, not two, unless fewer than k points differ; no cluster is empty even then. Works under jit, and
     under vmap over matrices, keys or given medoids; there the values are not checked and non-finite ones give a NaN cost.
 
-    **Raises:** `ValueError` for a matrix that is not square, or has negative or non-finite entries; k outside 1 … n; medoids
+    **Raises:** `ValueError` for a matrix that is not square, has a diagonal that is not zero (similarities), or negative or
+    non-finite entries; k outside 1 … n; medoids
     that are repeated or no indices; "random" without a key, restarts without "random".
 
     **Source:** L. Kaufman, P. J. Rousseeuw, Finding Groups in Data, 1990 (BUILD); E. Schubert, P. J. Rousseeuw, Fast and eager
     k-medoids clustering, Information Systems 101 (2021), arXiv:2008.05171. Blocks between the two forms are ours.
     """
+    dissimilarity = dissimilarities("kmedoids", dissimilarity)
     n = len(dissimilarity)
-    if dissimilarity.shape != (n, n):
-        raise ValueError(f"the dissimilarities must be a square matrix, not of shape {dissimilarity.shape}")
+    count("kmedoids", "max_passes", max_passes, least=0)
+    if block is not None:
+        count("kmedoids", "block", block)
     if not 1 <= k <= n:
         raise ValueError(f"kmedoids: k = {k} clusters of n = {n} points; take 1 to n")
     starts = _starts(start, n, k, key, restarts)
@@ -80,8 +85,9 @@ def kmedoids(
     return on_host(clustering)
 
 
+@checked
 def choose_k(
-    dissimilarity: Float[Array | np.ndarray, "n n"], candidates: Iterable[int], **options
+    dissimilarity: Dissimilarities, candidates: Iterable[int], **options
 ) -> tuple[Clustering, dict[int, float]]:
     """The clustering of the largest mean silhouette among the `candidates` for k (2 or more), and that mean for each k.
 
@@ -89,6 +95,10 @@ def choose_k(
     has no clear maximum, k is a question of cost: see the break-even criterion of the local bases. Every k is compiled
     once, about a second.
     """
+    candidates = list(candidates)
+    if not candidates or min(candidates) < 2:
+        raise ValueError(f"choose_k: candidates {candidates}; expected numbers of clusters, 2 or more")
+    dissimilarity = dissimilarities("choose_k", dissimilarity)
     clusterings = {k: kmedoids(dissimilarity, k, **options) for k in candidates}
     scores = {k: float(np.mean(silhouette(dissimilarity, c.labels))) for k, c in clusterings.items()}
     return clusterings[max(scores, key=scores.__getitem__)], scores
@@ -107,12 +117,13 @@ def _starts(start, n: int, k: int, key, restarts: int) -> Array | np.ndarray | N
         if start != "build":
             raise ValueError(f"kmedoids: unknown start {start!r}; use 'build', 'random' or the indices of medoids")
         return None
-    if start.shape != (k,):
-        raise ValueError(f"kmedoids: a start of shape {start.shape} instead of ({k},)")
-    if not isinstance(start, Tracer):
-        start = np.asarray(start)
-        if len(np.unique(start)) < k or start.min() < 0 or start.max() >= n:
-            raise ValueError(f"kmedoids: the start must hold {k} different indices from 0 to {n - 1}, not {start}")
+    start = start if isinstance(start, Tracer) else np.asarray(start)
+    if start.shape != (k,) or not jnp.issubdtype(start.dtype, jnp.integer):
+        raise ValueError(
+            f"kmedoids: a start of shape {start.shape} and type {start.dtype}; expected {k} indices of medoids"
+        )
+    if not isinstance(start, Tracer) and (len(np.unique(start)) < k or start.min() < 0 or start.max() >= n):
+        raise ValueError(f"kmedoids: the start must hold {k} different indices from 0 to {n - 1}, not {start}")
     return start[None].astype(np.int32)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.linalg import solve_triangular
 
+from ....core.arguments import checked
 from ....core.storage import register
 from .eim import AnyArray
 
@@ -23,6 +24,7 @@ class Cubature(eqx.Module):
     iterations: int
 
 
+@checked
 def empirical_cubature(
     integrands: Float[AnyArray, "rows elements"],
     total: Float[AnyArray, " rows"] | None = None,

@@ -1,6 +1,7 @@
 """Empirical interpolation: functions approximated in a small space by their values at a few points."""
 
 import warnings
+from collections.abc import Sequence
 from functools import partial
 
 import equinox as eqx
@@ -9,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact, Int, Shaped
 
+from ....core.arguments import checked
 from ....core.arrays import AnyArray
 from ....core.precision import in_double
 from ....core.storage import register
@@ -51,8 +53,9 @@ class EIM(eqx.Module):
         return solve_triangular(current(self.lower), current(values), lower=True, unit_diagonal=True)
 
 
+@checked
 def eim(
-    functions: Inexact[AnyArray, "n points"],
+    functions: Shaped[AnyArray, "n points"] | Sequence,
     *,
     rank: int | None = None,
     rtol: float | None = None,
@@ -89,7 +92,8 @@ def eim(
     return _assembled(points, snapshots, basis[:d].T, functions[snapshots].T, errors[: d + 1])
 
 
-def deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
+@checked
+def deim(modes: Shaped[AnyArray, "points d"] | Sequence) -> EIM:
     """Discrete empirical interpolation: in the span of given modes, in their order.
 
     Point l + 1 is where mode l + 1 differs most from its interpolant by the modes before. These are the pivots of an LU
@@ -103,7 +107,8 @@ def deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
     return _of_modes(modes, np.arange(len(modes)), floor, "deim")
 
 
-def q_deim(modes: Inexact[AnyArray, "points d"]) -> EIM:
+@checked
+def q_deim(modes: Shaped[AnyArray, "points d"] | Sequence) -> EIM:
     """Discrete empirical interpolation with the points of a column-pivoted QR factorisation of modesᴴ.
 
     The points depend on the span alone, not on the basis or its order (for orthonormal modes), and `lebesgue` is usually
@@ -200,6 +205,13 @@ def checked_modes(modes, caller: str) -> tuple[np.ndarray, float]:
 def _checked(functions, caller: str) -> tuple[np.ndarray, float]:
     """The functions in double precision, and 100 times the rounding unit that they were given in."""
     functions = np.asarray(functions)
+    if functions.dtype.kind not in "biufc":
+        raise TypeError(f"{caller}: values of type {functions.dtype}; expected numbers")
+    if functions.ndim != 2 or not functions.size:
+        raise ValueError(
+            f"{caller}: an array of shape {functions.shape}; expected two axes, with at least one entry each"
+        )
+    functions = functions.astype(np.float64) if functions.dtype.kind in "biu" else functions
     if not np.isfinite(functions).all():
         raise ValueError(f"{caller}: the functions hold NaN or infinity; leave those snapshots out")
     if not functions.any():

@@ -1,10 +1,13 @@
 """Gappy POD: a whole field from few of its entries."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact, Int
+from jaxtyping import Array, Inexact, Int, Num
 
+from ....core.arguments import checked
 from ....core.storage import register
 from .eim import AnyArray, checked_modes, current, q_deim
 
@@ -32,8 +35,12 @@ class GappyPOD(eqx.Module):
         return jnp.matmul(current(self.inverse), current(values), precision="highest")
 
 
+@checked
 def gappy_pod(
-    modes: Inexact[AnyArray, "points r"], points: Int[AnyArray, " m"] | None = None, *, count: int | None = None
+    modes: Num[AnyArray, "points r"],
+    points: Num[AnyArray, " m"] | Sequence[int] | None = None,
+    *,
+    count: int | None = None,
 ) -> GappyPOD:
     """Gappy POD at given `points`, or at `count` ≥ r points chosen here: those of `q_deim`, then one after the other the
     point that raises the smallest singular value of P Φ most, by the lower bound of its eigenvalue update (2 r are good).
@@ -49,6 +56,15 @@ def gappy_pod(
         points = _oversampled(modes, count)
     elif points is None or count is not None:
         raise ValueError("gappy_pod: give either points or count")
+    points = np.asarray(points)
+    if (
+        points.ndim != 1
+        or points.dtype.kind not in "iu"
+        or not points.size
+        or points.min() < 0
+        or points.max() >= len(modes)
+    ):
+        raise ValueError(f"gappy_pod: points {points}; expected indices from 0 to {len(modes) - 1}")
     u, sigma, vh = np.linalg.svd(modes[points], full_matrices=False)
     if len(points) < modes.shape[1] or not sigma[-1] > 1e-13 * sigma[0]:
         raise ValueError(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, PyTree, Shaped
 
+from ....core.arguments import checked
 from ....core.precision import in_double
 from ...parameter_range import ParameterRange
 from .assembled_terms import AbstractTerms, assembled_terms
@@ -69,6 +70,7 @@ class Coefficient(eqx.Module):
     weight: float | Float[AnyArray, " terms"] | None = None
 
 
+@checked
 def matrix_eim(
     coefficients: Coefficient | Sequence[Coefficient],
     parameters: PyTree,
@@ -113,6 +115,7 @@ def matrix_eim(
     return _separate(interpolation, at, parameters, assemble)
 
 
+@checked
 def matrix_eim_from_entries(
     entries: Callable[[PyTree, np.ndarray], Inexact[AnyArray, " k"]],
     positions: Shaped[AnyArray, "samples ..."],

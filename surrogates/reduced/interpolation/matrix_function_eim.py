@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ....core.arguments import checked
 from .eim import AnyArray
 from .matrix_eim import Coefficient, MatrixEIM, matrix_eim
 
 
+@checked
 def inverse_eim(
     alpha: Callable[[PyTree], Float[Array, " terms"]],
     spectrum: Float[AnyArray, "samples terms"],
@@ -45,6 +47,7 @@ def inverse_eim(
     return matrix_eim(resolvent, parameters, inverse, rank=rank, rtol=rtol, relative=True)
 
 
+@checked
 def logdet_eim(
     alpha: Callable[[PyTree], Float[Array, " terms"]],
     spectrum: Float[AnyArray, "samples terms"],
@@ -67,6 +70,7 @@ def logdet_eim(
     return matrix_eim(Coefficient(function, spectrum), parameters, logdet, rank=rank, rtol=rtol)
 
 
+@checked
 def power_eim(
     alpha: Callable[[PyTree], Float[Array, " terms"]],
     norms: Float[AnyArray, " terms"],

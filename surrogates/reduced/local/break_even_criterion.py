@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Array, Float
 
+from ....core.arguments import checked
 from ..basis.inner_product import Product
 from .local_bases import LocalBases, local_bases, local_bases_of_ranks
 
@@ -48,6 +49,7 @@ class BreakEven:
         return accuracy * self.own + (1 - accuracy) * self.wrong
 
 
+@checked
 def break_even(
     local: LocalBases,
     whole: LocalBases,
@@ -83,6 +85,7 @@ def break_even(
     return BreakEven(k, local.bases.shape[2], float(on_whole.mean()), float(errors[own].mean()), float(wrong.mean()))
 
 
+@checked
 def compare_dictionaries(
     train: Float[Array | np.ndarray, "n points"],
     unseen: Float[Array | np.ndarray, "m points"],
@@ -115,6 +118,7 @@ def compare_dictionaries(
     return rows
 
 
+@checked
 def recommend(
     candidates: Sequence[BreakEven],
     *,

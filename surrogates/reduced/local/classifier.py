@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,11 +10,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from ....core.arguments import checked
 from ....core.minimize import minimize
 from ....core.storage import register
 from ...networks.layers import PointwiseMLP
+from ..regression.input_scaling import InputScaling, Log
+from ..regression.per_point import checked_rows
 from ..regression.tanh_network import tanh_network
 
+KINDS = ("network", "logistic", "nearest")
 _SHARPNESS = 2.0  # shares fall with this power of the errors
 _WIDTHS = (32, 32)
 _STEPS = 1500
@@ -26,12 +29,16 @@ _NEIGHBOURS = 5
 class Classifier(eqx.Module):
     """z -> probabilities `(K,)` of the local bases; under jit, vmap and grad."""
 
-    mean: Float[Array, " d"]
-    scale: Float[Array, " d"]
-    rule: Any
+    scaling: InputScaling
+    rule: "SoftmaxNetwork | NearestNeighbours"
 
-    def __call__(self, z: Float[Array | np.ndarray, " d"]) -> Float[Array, " k"]:
-        return self.rule((jnp.asarray(z, self.mean.dtype) - self.mean) / self.scale)
+    def __call__(self, z) -> Float[Array, "*n k"]:
+        """Of one z `(d,)`, or of many `(n, d)`; the scaling of NumPy arrays is done in float64."""
+        x = jnp.asarray(self.scaling(z if isinstance(z, jax.Array) else np.asarray(z, np.float64)), jnp.float32)
+        d = self.scaling.shift.shape[0]
+        if x.shape[-1:] != (d,) or x.ndim > 2:
+            raise ValueError(f"inputs of shape {x.shape}; expected ({d},) for one or (n, {d}) for many")
+        return self.rule(x) if x.ndim == 1 else jax.vmap(self.rule)(x)
 
     def top(self, z: Float[Array | np.ndarray, " d"], count: int = 2) -> tuple[Int[Array, " c"], Float[Array, " c"]]:
         """The `count` most probable bases and their shares, which sum to one: evaluate each and keep the better one, or
@@ -57,17 +64,19 @@ class SoftmaxNetwork(eqx.Module):
 
 @register("NearestNeighbours")
 class NearestNeighbours(eqx.Module):
-    """Mean target of the nearest points of the fit."""
+    """Mean target of the nearest points of the fit, in distances that weigh each input by its `relevance`."""
 
     points: Float[Array, "n d"]
     targets: Float[Array, "n k"]
+    relevance: Float[Array, " d"]
     count: int = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, " k"]:
-        _, nearest = jax.lax.top_k(-jnp.sum((self.points - x) ** 2, axis=1), self.count)
+        _, nearest = jax.lax.top_k(-jnp.sum(((self.points - x) * self.relevance) ** 2, axis=1), self.count)
         return jnp.mean(self.targets[nearest], axis=0)
 
 
+@checked
 def fit_classifier(
     kind: str,
     z: Float[Array | np.ndarray, "n d"],
@@ -75,9 +84,10 @@ def fit_classifier(
     *,
     k: int,
     errors: Float[Array | np.ndarray, "n k"] | None = None,
+    log: Log = "auto",
     key: Array | None = None,
 ) -> Classifier:
-    """A classifier from inputs z, standardised, to the K bases.
+    """A classifier from inputs z, in any units (`InputScaling`), to the K bases.
 
     With the `errors` e_k of every training snapshot on every basis (`LocalBases.projection_errors`) its target is the shares
     p_k ∝ e_k^−2: to confuse two bases that serve equally well costs nothing, to take a wrong one costs much.
@@ -87,39 +97,39 @@ def fit_classifier(
     - `kind`: "network" (two layers of 32 tanh units, AdamW; with `errors` least squares on log p_k, otherwise
       cross-entropy), "logistic" (linear logits, L-BFGS), "nearest" (mean over 5 neighbours; z with few features that all
       matter).
-    - `z`: parameters, time, coefficients of input fields in a POD basis; take the logarithm of quantities that spread
-      over decades.
+    - `z`: parameters, time, coefficients of input fields in a POD basis.
     - `labels`: cluster of every snapshot, for example `LocalBases.labels`; not used where `errors` are given.
     - `k`: number of bases.
+    - `log`: the inputs that enter by their logarithm: "auto" (those that spread over decades), or the numbers of their columns.
     - `key`: of the network's first weights.
 
     **Raises:** `ValueError` for an unknown kind, NaN in z or `errors`, labels outside 0 … k − 1, `errors` of another shape.
     """
-    if kind not in ("network", "logistic", "nearest"):
+    if kind not in KINDS:
         raise ValueError(f"fit_classifier: unknown kind {kind!r}; use 'network', 'logistic' or 'nearest'")
-    z, labels = np.asarray(z, np.float64), np.asarray(labels)
-    if not np.isfinite(z).all():
-        raise ValueError("fit_classifier: z has NaN or infinity")
+    z, labels = checked_rows("fit_classifier", "inputs", z), np.asarray(labels)
+    if labels.shape != (len(z),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"fit_classifier: labels of shape {labels.shape} and type {labels.dtype} for {len(z)} inputs; expected "
+                         "one whole number per input")  # fmt: skip
     if labels.min() < 0 or labels.max() >= k:
         raise ValueError(f"fit_classifier: labels in {labels.min()} … {labels.max()} for k={k} bases")
+    errors = None if errors is None else checked_rows("fit_classifier", "errors", errors)
     if errors is not None and errors.shape != (len(z), k):
         raise ValueError(f"fit_classifier: errors of shape {errors.shape}, expected {(len(z), k)}")
-    if errors is not None and not np.isfinite(errors).all():
-        raise ValueError("fit_classifier: errors has NaN or infinity")
-    spread = z.std(0)
-    mean, scale = jnp.asarray(z.mean(0), jnp.float32), jnp.asarray(np.where(spread > 0, spread, 1), jnp.float32)
-    x = (jnp.asarray(z, jnp.float32) - mean) / scale
-    targets = jax.nn.one_hot(labels, k) if errors is None else jnp.asarray(_shares(np.asarray(errors)), jnp.float32)
+    scaling = InputScaling.fit(z, log)
+    scaled = np.asarray(scaling(z))
+    x = jnp.asarray(scaled, jnp.float32)
+    targets = jax.nn.one_hot(labels, k) if errors is None else jnp.asarray(_shares(errors), jnp.float32)
     if kind == "nearest":
-        relevance = jnp.asarray(_relevance(z, np.asarray(targets)), jnp.float32)
-        return Classifier(mean, scale / relevance, NearestNeighbours(x * relevance, targets, min(_NEIGHBOURS, len(z))))
+        relevance = jnp.asarray(_relevance(scaled, np.asarray(targets)), jnp.float32)
+        return Classifier(scaling, NearestNeighbours(x, targets, relevance, min(_NEIGHBOURS, len(z))))
     key, features = jax.random.key(0) if key is None else key, x.shape[1]
     if kind == "logistic":
         start = SoftmaxNetwork(tanh_network(features, k, energy=features, key=key))
-        return Classifier(mean, scale, _logistic(start, x, targets))
+        return Classifier(scaling, _logistic(start, x, targets))
     start = SoftmaxNetwork(tanh_network(features, *_WIDTHS, k, energy=features, key=key))
     loss = _cross_entropy if errors is None else _squared_error_of_logarithms
-    return Classifier(mean, scale, _trained(start, x, targets, loss))
+    return Classifier(scaling, _trained(start, x, targets, loss))
 
 
 def _shares(errors: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ....core.arguments import checked
 from ....core.storage import register
 from ..basis.inner_product import AbstractInnerProduct, Euclidean, Product, inner_product
 from ..basis.pod import pod
@@ -18,6 +19,7 @@ from ..clustering.kmedoids import kmedoids
 _DISSIMILARITIES = {"sine": sine, "l2": l2, "normalized_l2": normalized_l2}  # for k-medoids
 _CENTRES = {"kmeans": "l2", "normalized_kmeans": "normalized_l2"}  # the distance to a centre that k-means goes by
 _MEASURES = _CENTRES | {name: name for name in _DISSIMILARITIES}
+CLUSTERINGS = tuple(_MEASURES)
 
 
 @register("LocalBases")
@@ -68,6 +70,7 @@ class LocalBases(eqx.Module):
         return LocalBases(*leading, self.labels, self.representatives, self.product, self.measure)
 
 
+@checked
 def local_bases(
     snapshots: Float[Array | np.ndarray, "n points"],
     k: int,

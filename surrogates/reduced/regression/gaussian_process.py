@@ -1,10 +1,10 @@
 """Exact Gaussian-process regression: Matérn-5/2 kernel, a linear trend, one Cholesky factor for all outputs.
 
-The posterior is written with the kernel less the first terms of its Taylor series. The weights are orthogonal to the
-trend, so those terms add nothing to the sum but their rounding: on smooth maps, whose lengths are many times the distance
-of the samples, this makes float32 predictions a hundred times more accurate.
+Fits and predictions are computed in float64 (`core.precision.wide`): the weights of smooth maps are up to 1e8 times as large as
+their sum with the kernel, and variances are differences of numbers near one.
 """
 
+import warnings
 from functools import partial
 
 import equinox as eqx
@@ -14,153 +14,216 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from ....core.arguments import checked
 from ....core.minimize import minimize
-from ....core.precision import in_double
+from ....core.precision import Double, in_double, wide
 from ....core.storage import register
-from .restricted_likelihood import (
-    correlation,
-    least_squares,
-    matern52_remainder,
-    negative_log_likelihood,
-    projector,
-    squared_distances,
-)
+from .input_scaling import InputScaling, Log
+from .per_point import checked_pairs, per_point
+from .restricted_likelihood import DEPENDENT, correlation, least_squares, matern52, negative_log_likelihood, projector
 
-_NOISE = (1e-8, 1e2)  # noise over signal variance; the lower bound is the usual jitter
-_LENGTHS = (1e-2, 1e4)  # over the root-mean-square distance of two samples
+_NOISE = (1e-12, 1e2)  # noise over signal variance; the lower bound keeps 1000 samples positive definite
+_LENGTHS = (1e-3, 1e4)  # over the root-mean-square distance of two samples
+_START_LENGTHS = np.geomspace(1 / 64, 32, 12)
+_START_NOISES = (1e-6, 1e-2)
+_APART = 3.0  # ratio of the lengths of two starts
 
 
 @register("GaussianProcess")
 class GaussianProcess(eqx.Module):
-    """c(z) ~ GP(h(z)ᵀB, Σ ⊗ (k(|(z − z')/ℓ|) + ν δ)): what `fit_gaussian_process` returns.
+    """c(z) ~ GP(h(x)ᵀB, Σ ⊗ (k(|(x − x')/ℓ|) + ν δ)) of scaled inputs x = `scaling(z)`: what `fit_gaussian_process` returns.
 
-    h is (1, standardised z), or 1; k the Matérn-5/2 kernel with one length ℓ per input, shared by all outputs; Σ the
-    covariance of the outputs. With κ(z) the `matern52_remainder` at the n centres, `gp(z)` is the mean h(z)ᵀB + κ(z)ᵀA, and
-    the covariance of a new observation is `spread(z)` Σ. Works on one z, under jit, vmap and grad, and in float32.
+    h is (1, x), or 1; k the Matérn-5/2 kernel with one length ℓ per input, shared by all outputs; Σ the
+    covariance of the outputs. With κ(z) the kernel at the n centres, `gp(z)` is the mean h(x)ᵀB + κ(z)ᵀA, and
+    the covariance of a new observation is `spread(z)` Σ. Works on one z `(d,)` or on many `(n, d)`, under jit, vmap and grad,
+    always in float64; derivatives are by z alone.
     """
 
-    centres: Float[Array | np.ndarray, "n d"]
-    rates: Float[Array | np.ndarray, " d"]  # 1/ℓ
-    shift: Float[Array | np.ndarray, " d"]
-    scale: Float[Array | np.ndarray, " d"]
-    weights: Float[Array | np.ndarray, "n m"]  # A
-    trend: Float[Array | np.ndarray, "p m"]  # B
-    whitening: Float[Array | np.ndarray, "n n"]  # F, A = FᵀF C; see `projector`
-    interpolation: Float[Array | np.ndarray, "n p"]  # Gₙ, B = Gₙᵀ C
-    uncertainty: Float[Array | np.ndarray, "p p"]  # G, of B
-    covariance: Float[Array | np.ndarray, "m m"]
-    noise: Float[Array | np.ndarray, ""]
+    scaling: InputScaling
+    centres: Double  # (n, d), scaled
+    rates: Double  # 1/ℓ, (d,)
+    weights: Double  # A, (n, m), over `size`
+    trend: Double  # B, (p, m), over `size`
+    whitening: Double  # F, (n, n), A = FᵀF C; see `projector`
+    interpolation: Double  # Gₙ, (n, p), B = Gₙᵀ C
+    uncertainty: Double  # G, (p, p), of B
+    relative_covariance: Double  # Σ, (m, m), over `size` squared
+    noise: Double
+    mean: Double  # of the outputs, (m,)
+    size: Double  # root mean square of the outputs about their mean
 
-    def __call__(self, z: Float[Array, " d"]) -> Float[Array, " m"]:
-        return _dot(self._features(z), self.trend) + _dot(self._kernel(z), self.weights)
+    def __call__(self, z) -> Float[Array, "*n m"]:
+        return per_point(_predicted, z, self, self.rates.shape[0])
 
-    def spread(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        """Predictive variance of a new observation over that of the signal: hᵀGh − 2κᵀGₙh − |Fκ|² + ν."""
-        kernel, features = self._kernel(z), self._features(z)
-        white = _dot(self.whitening, kernel)
-        trend = _dot(features, _dot(self.uncertainty, features)) - 2 * _dot(_dot(kernel, self.interpolation), features)
-        return jnp.maximum(trend - _dot(white, white), 0) + self.noise
+    def spread(self, z) -> Float[Array, "*n"]:
+        """Predictive variance of a new observation over that of the signal:
+        1 + ν − |Fκ|² + hᵀGh − 2κᵀGₙh."""
+        return per_point(_spread, z, self, self.rates.shape[0])
 
-    def std(self, z: Float[Array, " d"]) -> Float[Array, " m"]:
+    def std(self, z) -> Float[Array, "*n m"]:
         """Standard deviation of every output at z, for a new observation (noise included)."""
-        return jnp.sqrt(self.spread(z) * jnp.diag(self.covariance))
+        return per_point(_std, z, self, self.rates.shape[0])
 
-    def _kernel(self, z):
-        # By differences: the expansion of the square would cancel in float32.
-        squared = (((z - self.centres) * self.rates) ** 2).sum(1)
-        return matern52_remainder(squared, _order(self.trend))
+    @property
+    def lengths(self) -> Float[np.ndarray, " d"]:
+        """ℓ of the scaled inputs."""
+        return 1 / np.asarray(self.rates)
 
-    def _features(self, z):
-        linear = (z - self.shift) / self.scale
-        return jnp.concatenate([jnp.ones_like(linear[:1]), linear])[: len(self.trend)]
+    @property
+    def covariance(self) -> Float[np.ndarray, "m m"]:
+        """Σ."""
+        return np.asarray(self.relative_covariance) * np.asarray(self.size) ** 2
+
+    @property
+    def left_out(self) -> Float[np.ndarray, "n m"]:
+        """c_i − c_{−i}(z_i): by how much the process without sample i, with the same hyperparameters, misses it (Rasmussen
+        and Williams 2006, eq. 5.12; with a trend Dubrule 1983)."""
+        precision = (np.asarray(self.whitening) ** 2).sum(0)
+        return np.asarray(self.weights) / precision[:, None] * np.asarray(self.size)
 
 
-def _dot(a, b):
-    return jnp.matmul(a, b, precision="highest")
+def _kernel(z, gp: GaussianProcess):
+    """κ(z) and h(x)."""
+    x = gp.scaling(z)
+    # By differences: the expansion of the square would cancel.
+    squared = (((x - gp.centres.wide()) * gp.rates.wide()) ** 2).sum(1)
+    return matern52(squared), jnp.concatenate([jnp.ones(1), x])[: gp.trend.shape[0]]
 
 
-def _order(trend) -> int:
-    """Order of `matern52_remainder` for trend coefficients `(1, m)` (constant) or `(d + 1, m)` (linear)."""
-    return min(len(trend), 2)
+@wide
+def _predicted(z, gp: GaussianProcess):
+    kernel, features = _kernel(z, gp)
+    return gp.mean.wide() + gp.size.wide() * (features @ gp.trend.wide() + kernel @ gp.weights.wide())
 
 
+def _relative_variance(z, gp: GaussianProcess):
+    kernel, features = _kernel(z, gp)
+    white = gp.whitening.wide() @ kernel
+    trend = features @ gp.uncertainty.wide() @ features - 2 * (kernel @ gp.interpolation.wide()) @ features
+    return jnp.maximum(1 + trend - white @ white, 0) + gp.noise.wide()
+
+
+@wide
+def _spread(z, gp: GaussianProcess):
+    return _relative_variance(z, gp)
+
+
+@wide
+def _std(z, gp: GaussianProcess):
+    return gp.size.wide() * jnp.sqrt(_relative_variance(z, gp) * jnp.diag(gp.relative_covariance.wide()))
+
+
+@checked
 def fit_gaussian_process(
     z: Float[np.ndarray, "n d"],
     c: Float[np.ndarray, "n m"],
     *,
     trend: str = "linear",
+    log: Log = "auto",
+    common_scale: bool = False,
     restarts: int = 2,
     steps: int = 15,
     subset: int = 512,
 ) -> GaussianProcess:
-    """Lengths and noise by the restricted likelihood; trend, weights and Σ in closed form; all in float64.
+    """Lengths and noise by the restricted likelihood; trend and weights in closed form, Σ from leave-one-out errors; in float64.
 
-    L-BFGS on the logarithms from `restarts` common lengths, on at most `subset` samples (evenly spaced); the rest with all
-    of them. Inputs should be on one scale, so that all lengths can start alike. O(n³) once and O(subset³) per
-    evaluation.
+    L-BFGS on the logarithms of lengths and noise from `restarts` starts, on at most `subset` samples (evenly spaced); the rest
+    with all of them. The starts are those of a grid of common lengths that have the largest likelihood. O(n³) once and
+    O(subset³) per evaluation. Inputs may have any units (`InputScaling`).
 
     **Arguments:**
 
     - `trend`: "linear" or "constant". A linear trend is what makes nearly linear maps accurate; with fewer than 2(d + 2)
       samples it becomes constant.
+    - `log`: the inputs that enter by their logarithm: "auto", or the numbers of their columns, `()` for none.
+    - `common_scale`: one unit for all inputs: True for POD coefficients, whose sizes tell which of them matter.
 
-    **Returns:** a process in float64 NumPy arrays, whose centres and lengths are exact in float32.
+    **Raises:** `ValueError` for values that are not finite, fewer than 3 samples and an unknown trend; `TypeError` for complex
+    numbers.
 
-    **Raises:** `ValueError` for values that are not finite, fewer than 3 samples and an unknown trend.
+    **Warns** if the process, fitted without a sample, predicts that sample no better than the mean of the others.
     """
+    z, c = checked_pairs("fit_gaussian_process", z, c, least=3)
     if trend not in ("linear", "constant"):
         raise ValueError(f"fit_gaussian_process: unknown trend {trend!r}; use 'linear' or 'constant'")
-    if len(z) < 3 or not (np.isfinite(z).all() and np.isfinite(c).all()):
-        raise ValueError(f"fit_gaussian_process needs at least 3 samples of finite numbers, got {len(z)}")
-    n, d = z.shape
-    z, c = np.asarray(z, np.float32).astype(np.float64), np.asarray(c, np.float64)
-    shift, spread = z.mean(0), z.std(0)
-    scale = np.where(spread > 0, spread, 1.0)
+    scaling = InputScaling.fit(z, log, common=common_scale)
+    gp = fit_scaled_process(z, c, scaling, trend=trend, restarts=restarts, steps=steps, subset=subset)
+    n = len(z)
+    missed, spread = np.linalg.norm(gp.left_out), np.linalg.norm(c - c.mean(0)) * n / (n - 1)
+    if spread > 0 and missed > 0.95 * spread:
+        warnings.warn(
+            f"fit_gaussian_process: the {n} samples explain nothing of each other (leave-one-out error {missed / spread:.2f} of "
+            "the spread of the outputs): too few samples for so many oscillations, or outputs that do not depend on these inputs",
+            stacklevel=2,
+        )
+    return gp
+
+
+def fit_scaled_process(
+    z, c, scaling: InputScaling, *, trend: str = "linear", restarts: int = 2, steps: int = 15, subset: int = 512
+) -> GaussianProcess:
+    """`fit_gaussian_process` of checked float64 arrays, with a given scaling of the inputs."""
+    x = scaling(z)
+    n, d = x.shape
+    mean = c.mean(0)
+    size = np.sqrt(((c - mean) ** 2).mean()) or 1.0
+    c = (c - mean) / size
+    spread = (x - x.mean(0)).std(0)
     features = np.ones((n, 1))
     if trend == "linear" and n >= 2 * (d + 2):
-        features = np.concatenate([features, (z - shift) / scale], 1)
+        features = np.concatenate([features, x], 1)
     distance = np.sqrt(2 * (spread**2).sum()) or 1.0
-    factors = np.resize([2.0, 8.0, 0.5, 32.0], restarts)
-    starts = {
-        "lengths": np.log(distance * factors)[:, None].repeat(d, 1),
-        "noise": np.full(restarts, np.log(1e-3)),
-    }
-    bounds = np.log(distance * np.asarray(_LENGTHS))
     few = np.linspace(0, n - 1, min(n, subset)).astype(int)
-    best = _hyperparameters(z[few], features[few], c[few], starts, bounds, steps)
-    rates = np.exp(-np.clip(best["lengths"], *bounds)).astype(np.float32).astype(np.float64)
+    bounds = np.log(distance * np.asarray(_LENGTHS))
+    best = _hyperparameters(x[few], features[few], c[few], np.asarray(distance), bounds, restarts, steps)
+    rates = np.exp(-np.clip(best["lengths"], *bounds))
     noise = np.exp(np.clip(best["noise"], *np.log(_NOISE)))
-    return GaussianProcess(z, rates, shift, scale, *_condition(z, features, c, rates, noise))
+    fields = _condition(x, features, c, rates, noise)
+    return GaussianProcess(scaling, *map(Double.of, (x, rates, *fields, mean, size)))
 
 
 @in_double
-@partial(jax.jit, static_argnames="steps")
-def _hyperparameters(z, features, c, starts, bounds, steps: int):
+@partial(jax.jit, static_argnames=("restarts", "steps"))
+def _hyperparameters(x, features, c, distance, bounds, restarts: int, steps: int):
     def objective(p):
         noise = jnp.exp(jnp.clip(p["noise"], *np.log(_NOISE)))
-        matrix = correlation(z, jnp.exp(-jnp.clip(p["lengths"], bounds[0], bounds[1])), noise)
+        matrix = correlation(x, jnp.exp(-jnp.clip(p["lengths"], bounds[0], bounds[1])), noise)
         return negative_log_likelihood(matrix, features, c)
 
+    def on_grid(length, noise):
+        return {"lengths": jnp.full(x.shape[1], length), "noise": noise}
+
+    # One after the other, here and below: batched Cholesky factors that run side by side wait for each other's threads on a CPU,
+    # for ever where there are two; and alone, a line search evaluates no more than it needs.
+    lengths, noises = (
+        g.ravel() for g in jnp.meshgrid(jnp.log(distance * _START_LENGTHS), jnp.log(jnp.array(_START_NOISES)))
+    )
+    values = jax.lax.map(lambda p: objective(on_grid(*p)), (lengths, noises))
+    values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+    starts = []
+    for _ in range(restarts):
+        i = jnp.argmin(values)
+        starts.append(on_grid(lengths[i], noises[i]))
+        values = jnp.where(jnp.abs(lengths - lengths[i]) < np.log(_APART), jnp.inf, values)
     # Without the limit a converged start would spend 20 evaluations per step on finding no better point.
     optimizer = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(6, initial_guess_strategy="one"))
-
-    # One after the other: batched Cholesky factors that run side by side wait for each other's threads on a CPU, for ever
-    # where there are two; and alone, a line search evaluates no more than it needs.
-    ends, values = jax.lax.map(lambda start: minimize(objective, start, optimizer, steps), starts)
-    return jax.tree.map(lambda x: x[jnp.nanargmin(values[:, -1])], ends)
+    stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *starts)
+    ends, values = jax.lax.map(lambda start: minimize(objective, start, optimizer, steps), stacked)
+    return jax.tree.map(lambda p: p[jnp.nanargmin(values[:, -1])], ends)
 
 
 @in_double
 @jax.jit
-def _condition(z, features, c, rates, noise):
-    """The fields of `GaussianProcess` from `weights` on: the inverse of [[κ + ν, H], [Hᵀ, 0]] by blocks."""
-    solved = least_squares(correlation(z, rates, noise), features, c)
+def _condition(x, features, c, rates, noise):
+    """The fields of `GaussianProcess` from `weights` to `noise`: the inverse of [[K + ν, H], [Hᵀ, 0]] by blocks.
+
+    Σ is the mean square of the left-out errors over their variances (Bachoc 2013), not the estimate of the likelihood: the truth
+    is often smoother than the kernel, and intervals of the latter are then up to 20 times too wide."""
+    solved = least_squares(correlation(x, rates, noise), features, c)
     noise = noise + solved.jitter
     f = projector(solved)
-    kernel = matern52_remainder(squared_distances(z * rates), _order(features.T)) + noise * jnp.eye(
-        len(z), dtype=z.dtype
-    )
-    pseudo = jnp.linalg.pinv(features)
+    kernel = correlation(x, rates, noise)
+    pseudo = jnp.linalg.pinv(features, rtol=DEPENDENT)
     weights = f.T @ solved.residual
     interpolation = pseudo.T - f.T @ (f @ (kernel @ pseudo.T))
     return (
@@ -169,6 +232,6 @@ def _condition(z, features, c, rates, noise):
         f,
         interpolation,
         pseudo @ kernel @ interpolation,
-        solved.residual.T @ solved.residual / solved.freedom,
+        weights.T @ (weights / (f**2).sum(0)[:, None]) / len(x),
         noise,
     )

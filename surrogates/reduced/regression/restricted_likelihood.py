@@ -1,12 +1,13 @@
 """The Matérn-5/2 kernel, and the restricted likelihood of data with a trend, with its derivative in closed form."""
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
+
+DEPENDENT = 1e-8  # singular values of features, over the largest, up to which they count as dependent
 
 
 @jax.custom_jvp
@@ -19,23 +20,19 @@ def matern52(squared: Float[Array, "..."]) -> Float[Array, "..."]:
 
 @matern52.defjvp
 def _(primals, tangents):
-    root = jnp.sqrt(5 * primals[0])
-    return matern52(primals[0]), -5 / 6 * (1 + root) * jnp.exp(-root) * tangents[0]
+    return matern52(primals[0]), _slope(primals[0]) * tangents[0]
 
 
-def matern52_remainder(squared: Float[Array, "..."], order: int) -> Float[Array, "..."]:
-    """k(r) − 1 (`order` 1) or k(r) − 1 + 5r²/6 (`order` 2), to full relative precision also where r is small.
+@jax.custom_jvp
+def _slope(squared):
+    """The derivative of `matern52`, with the derivative (25/12) exp(−√5 r) in r²."""
+    root = jnp.sqrt(5 * squared)
+    return -5 / 6 * (1 + root) * jnp.exp(-root)
 
-    With ρ = √5 r the series of k is Σ (−ρ)ⁿ (n − 1)(n − 3)/(3 n!). Sums over weights whose sum (`order` 1) and first moments
-    (`order` 2) vanish are those of k: what is left out contributes nothing, or functions of the trend.
-    """
-    root = jnp.sqrt(jnp.maximum(5 * squared, jnp.finfo(squared.dtype).tiny))
-    small = jnp.minimum(root, 1)
-    series = jnp.zeros_like(root)
-    for n in range(15, 2 * order - 1, -1):
-        series = series * small + (-1) ** n * (n - 1) * (n - 3) / (3 * math.factorial(n))
-    direct = (1 + root + root**2 / 3) * jnp.exp(-root) - 1
-    return jnp.where(root < 1, series * small ** (2 * order), direct if order == 1 else direct + root**2 / 6)
+
+@_slope.defjvp
+def _(primals, tangents):
+    return _slope(primals[0]), 25 / 12 * jnp.exp(-jnp.sqrt(5 * primals[0])) * tangents[0]
 
 
 def squared_distances(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
@@ -50,26 +47,27 @@ def correlation(z: Float[Array, "n d"], rates: Float[Array, " d"], noise) -> Flo
 
 
 class LeastSquares(NamedTuple):
-    """Generalised least squares of the trend: `matrix` + jitter = LLᵀ (`factor`), L⁻¹H = QT, `residual` L⁻¹(C − HB)."""
+    """Generalised least squares of the trend: `matrix` + jitter = LLᵀ (`factor`), Q a basis of the span of L⁻¹H, `sizes` its
+    singular values (1 for directions that drop out, whose columns of Q are zero), `residual` L⁻¹(C − HB)."""
 
     factor: Float[Array, "n n"]
     jitter: Float[Array, ""]
     q: Float[Array, "n p"]
-    t: Float[Array, "p p"]
+    sizes: Float[Array, " p"]
     residual: Float[Array, "n m"]
     freedom: Float[Array, ""]
     variance: Float[Array, ""]
 
 
 def cholesky(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
-    """Lower factor of a matrix with unit diagonal, and the smallest jitter of 0, 1e-8, 1e-7, …, 1 that gives one."""
+    """Lower factor of a matrix with unit diagonal, and the smallest jitter of 0, 1e-12, 1e-11, …, 1 that gives one."""
     eye = jnp.eye(len(matrix), dtype=matrix.dtype)
 
     def failed(state):
         return ~jnp.isfinite(state[0]).all() & (state[1] < 1)
 
     def more(state):
-        jitter = jnp.maximum(10 * state[1], 1e-8)
+        jitter = jnp.maximum(10 * state[1], 1e-12)
         return jnp.linalg.cholesky(matrix + jitter * eye), jitter
 
     return jax.lax.while_loop(failed, more, (jnp.linalg.cholesky(matrix), jnp.zeros((), matrix.dtype)))
@@ -82,15 +80,16 @@ def least_squares(
     p = features.shape[1]
     factor, jitter = cholesky(matrix)
     white = solve_triangular(factor, jnp.concatenate([features, data], 1), lower=True)
-    q, t = jnp.linalg.qr(white[:, :p])
-    # A feature that depends on those before it (a constant parameter) drops out.
-    size = jnp.abs(jnp.diag(t))
-    kept = size > jnp.sqrt(jnp.finfo(t.dtype).eps) * size.max(initial=0)
-    q, t = jnp.where(kept, q, 0), jnp.where(kept[:, None], t, jnp.eye(p, dtype=t.dtype))
+    # Features that depend on others (a constant parameter) drop out.
+    q, sizes, _ = jnp.linalg.svd(white[:, :p], full_matrices=False)
+    kept = sizes > DEPENDENT * sizes.max(initial=0)
+    q, sizes = jnp.where(kept, q, 0), jnp.where(kept, sizes, 1)
     residual = white[:, p:] - q @ (q.T @ white[:, p:])
     freedom = (len(data) - kept.sum()).astype(matrix.dtype)
-    tiny = 1e-24 * (data**2).mean() + jnp.finfo(t.dtype).tiny
-    return LeastSquares(factor, jitter, q, t, residual, freedom, (residual**2).sum() / (freedom * data.shape[1]) + tiny)
+    tiny = 1e-24 * (data**2).mean() + jnp.finfo(matrix.dtype).tiny
+    return LeastSquares(
+        factor, jitter, q, sizes, residual, freedom, (residual**2).sum() / (freedom * data.shape[1]) + tiny
+    )
 
 
 @jax.custom_vjp
@@ -108,7 +107,7 @@ def negative_log_likelihood(
 
 
 def _value(solved: LeastSquares):
-    logs = jnp.log(jnp.diag(solved.factor)).sum() + jnp.log(jnp.abs(jnp.diag(solved.t))).sum()
+    logs = jnp.log(jnp.diag(solved.factor)).sum() + jnp.log(solved.sizes).sum()
     return 0.5 * jnp.log(solved.variance) + logs / solved.freedom
 
 

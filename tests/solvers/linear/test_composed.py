@@ -19,7 +19,8 @@ UPWIND = scipy.sparse.diags_array([np.ones(12), -0.5 * np.ones(11)], offsets=[0,
 
 def operators():
     diffusion = Diffusion(map(jnp.asarray, FACES), SHAPE, SPACING, BOUNDARIES, 0.5)
-    laplacian, upwind = Laplacian(SHAPE, SPACING, BOUNDARIES), Sparse.from_scipy(UPWIND, SHAPE)
+    laplacian = Laplacian(SHAPE, SPACING, BOUNDARIES)
+    upwind = Sparse.from_scipy(UPWIND.astype(laplacian.in_structure().dtype), SHAPE)
     return diffusion, laplacian, upwind, lx.DiagonalLinearOperator(jnp.asarray(FIELD))
 
 

@@ -107,7 +107,7 @@ def test_the_energy_of_the_error_falls_in_every_step(x64):
     exact = np.linalg.solve(matrix, B.ravel())
     operator = diffusion(jnp.asarray(A))
     recurrence = DeepCG(Adversary(jnp.asarray(6))).recurrence(operator)
-    state, _ = recurrence.start(jnp.zeros(SHAPE), jnp.asarray(B))
+    state, _ = recurrence.start(jnp.zeros(SHAPE), jnp.asarray(B), None)
     step, energies = jax.jit(recurrence.step), []
     for _ in range(12):
         e = np.asarray(recurrence.solution(state)).ravel() - exact
@@ -130,6 +130,7 @@ def test_the_fallback_takes_over_where_the_iteration_ends_without_success():
     assert (int(done.iterations), int(done.stats.fallbacks)) == (1, 0)
 
 
+@pytest.mark.filterwarnings("ignore:solve. rtol")
 def test_failures_have_the_right_status():
     a, b = jnp.asarray(A, jnp.float32), jnp.asarray(B, jnp.float32)
     indefinite = compiled(DeepCG(identity))(-a, b)

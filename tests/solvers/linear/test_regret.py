@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from surrogax.solvers.kernels.stencil import unit_faces
-from surrogax.solvers.linear import SOR, Diffusion, System, TunedSolver, best_fixed, plot_regret
+from surrogax.solvers.linear import SOR, Diffusion, Laplacian, System, TunedSolver, best_fixed, plot_regret
 
 SIDES = ("dirichlet",) * 2
 
@@ -50,3 +51,22 @@ def test_plot_regret(fixed):
     axes = plot_regret({"a": runs, "b": found.costs[1]}, against=found.costs[0]).axes[0]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), np.cumsum(runs.mean(0) - found.costs[0]), atol=1e-5)
     assert [line.get_label() for line in axes.lines[:2]] == ["a", "b"] and len(axes.collections) == 1
+
+
+def test_failed_solves_are_charged_and_counted_alike(x64):
+    """Ten steps are too few for every value but the best one."""
+    tuner = TunedSolver(SOR(rtol=1e-6, max_steps=12), omega=jnp.asarray([1.0, 1.3]))
+    shifts = jnp.asarray([0.0, 40.0, 60.0])
+    parts = jax.vmap(lambda c: System(Laplacian((6, 6), (1.0, 1.0), SIDES, shift=c), jnp.ones((6, 6))))(shifts)
+    found = best_fixed(tuner, parts)
+    assert found.failed[:, 0].all() and not found.failed[:, 1:].all()
+    np.testing.assert_array_equal(found.costs[found.failed], 12)
+    _, sols = jax.lax.scan(tuner.solve, tuner.init(jax.random.key(0)), parts)
+    np.testing.assert_array_equal(sols.cost == 12, sols.status != 0)
+    lines = plot_regret(sols, against=found).axes[0].lines
+    np.testing.assert_allclose(lines[0].get_ydata(), np.cumsum(sols.cost - found.best))
+    failures = int((sols.status != 0).sum())
+    assert lines[0].get_label() == f"learned ({failures} of 3 solves failed)"
+    with pytest.warns(UserWarning, match="give the solutions of the tuner instead of their iterations"):
+        plot_regret(sols.stats.iterations, against=found)
+    plt.close("all")

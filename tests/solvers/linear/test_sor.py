@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from surrogax.solvers.kernels import stencil
-from surrogax.solvers.linear import SOR, Diffusion, GaussSeidel, Status, optimal_omega, solve, sor_radius
+from surrogax.solvers.linear import (
+    SOR,
+    Diffusion,
+    GaussSeidel,
+    Laplacian,
+    Status,
+    jacobi_radius,
+    optimal_omega,
+    solve,
+    sor_radius,
+)
 
 SHAPE, BOUNDARIES, SPACING = (5, 4), ("dirichlet", "neumann"), (1 / 6, 1 / 4)
 A = np.random.default_rng(0).uniform(0.5, 3.0, (7, 4))
@@ -67,6 +77,12 @@ def textbook_counts(matrix, b, omega):
         r, counts = defect @ r, counts + unfinished
         unfinished &= np.linalg.norm(r, axis=0) > 1e-8 * np.linalg.norm(b, axis=1)
     return counts
+
+
+def test_the_radius_of_jacobi_gives_the_optimal_omega(x64):
+    operator = Laplacian((12, 12), (1.0, 1.0), ("dirichlet",) * 2)
+    np.testing.assert_allclose(jacobi_radius(operator), np.cos(np.pi / 13), rtol=1e-6)
+    np.testing.assert_allclose(optimal_omega(jacobi_radius(operator)), 2 / (1 + np.sin(np.pi / 13)), rtol=1e-5)
 
 
 def test_iteration_counts_are_those_of_the_literature(x64):
@@ -175,6 +191,7 @@ def test_each_lane_has_its_own_status():
     assert solutions.iterations[4] == 0 and (solutions.value[4] == 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:solve. rtol")
 @pytest.mark.parametrize("omega", [1.0, 1.9])
 def test_stagnation_at_the_floor_of_float32(omega):
     solution = compiled(rtol=1e-12, max_steps=3000)(*float32(A, B, 0.0, omega))

@@ -12,6 +12,7 @@ from surrogax.solvers.linear import CG, FGMRES, Jacobi, Sparse, Status, solve
 from surrogax.solvers.linear.operators.sparse import _Diagonals, _Rows
 
 RNG = np.random.default_rng(0)
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse. the float64 matrix")  # the tests of formats run in float32
 
 
 def laplacian(n):

@@ -11,6 +11,7 @@ from surrogax.core.domains import Box
 from surrogax.solvers import random
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import Dihedral, problem, problems
+from surrogax.solvers.pde.boundary_nodes import interior
 
 FIELDS = {"a": random.Threshold(), "f": random.GaussianField(), "g": random.GaussianField()}
 SQUARE, PI = Box.unit(2), np.pi
@@ -336,3 +337,30 @@ def test_shift_beyond_the_smallest_eigenvalue_breaks_down():
     grid = SQUARE.grid(13)
     solve = jax.jit(jax.vmap(lambda c: shifted().solve({"c": c, "f": jnp.ones(grid.shape)}, grid)))
     assert solve(jnp.array([-19.0, -25.0])).stats.status.tolist() == [Status.converged, Status.breakdown]
+
+
+CONTRASTS = {
+    "blocks": Box.unit(2),
+    "long": Box(x=(0, 2), y=(0, 0.5)),
+    "ring": Box(x=(0, 1, "periodic"), y=(0, 1)),
+    "closed": Box(x=(0, 1, "periodic"), y=(0, 1, "neumann")),
+    "solid": Box.unit(3),
+}
+
+
+@pytest.mark.parametrize("name", CONTRASTS)
+def test_a_contrast_of_a_million_is_solved(x64, name):
+    """As by dense algebra, by the default and by multigrid."""
+    box, rng = CONTRASTS[name], np.random.default_rng(0)
+    grid = box.grid(7 if name == "solid" else 16)
+    a = np.where(rng.random(grid.shape) < 0.5, 1.0, 1e6)
+    f = rng.normal(size=grid.shape)
+    for choice in ("auto", "scaled", "multigrid")[: 3 if name == "blocks" else 1]:
+        declared = darcy(box, rtol=1e-10, preconditioner=choice)
+        inputs = {"a": jnp.asarray(a), "f": jnp.asarray(f), "g": jnp.zeros(grid.shape)}
+        operator, b = declared.operator(inputs, grid)
+        exact = np.linalg.pinv(np.asarray(operator.as_matrix()), rcond=1e-14) @ np.ravel(b)
+        solved = jax.jit(lambda inputs: declared.solve(inputs, grid))(inputs)  # noqa: B023
+        u = interior(solved["u"], box)
+        assert solved.status == 0
+        np.testing.assert_allclose(np.ravel(u), exact, atol=1e-5 * abs(exact).max())

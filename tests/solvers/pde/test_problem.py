@@ -122,14 +122,19 @@ def test_derivatives_on_grids_are_those_of_the_function(x64, boundary):
 def test_registry():
     with pytest.raises(ValueError, match=r"unknown problem 'stokes'; known: \[.*'darcy', .*'poisson'"):
         problem("stokes")
-    with pytest.raises(TypeError, match="viscosity"):
-        problem("darcy", viscosity=1.0)
+    with pytest.raises(
+        TypeError, match=r"problem\('burgers'\): .*'viscosity'; its arguments are nu=0\.1, u0=None, box=None"
+    ):
+        problem("burgers", viscosity=1.0)
+    with pytest.raises(TypeError, match=r"problem\('shifted_laplacian'\): missing .*'c'; its arguments are c, "):
+        problem("shifted_laplacian")
 
     @register_problem("test_problem.toy")
     def toy(rate: float = 1.0) -> Problem:
         return Problem("u", Box.unit(1))
 
-    assert problem("test_problem.toy", rate=2.0).recipe == toy(2.0).recipe == "test_problem.toy(rate=2.0)"
+    assert problem("test_problem.toy", rate=2.0).recipe == toy(2.0).recipe
+    assert toy(2.0).recipe.startswith("test_problem.toy(rate=2.0)#") and problem("darcy").recipe.endswith("rtol=None)")
     assert toy().name == "test_problem.toy" and "test_problem.toy" in registered_problems()
     register_problem("test_problem.toy")(toy.__wrapped__)  # the same function again, as in a notebook
     with pytest.raises(ValueError, match=r"'darcy' is registered by surrogax.solvers.pde.problems.darcy.darcy"):
@@ -143,6 +148,35 @@ class Ramp(random.Distribution):
 
     def sample(self, key, grid):
         return self.slope * grid.points[..., 0]
+
+
+def test_a_problem_says_what_it_depends_on():
+    text = repr(problem("burgers", nu=random.LogUniform(1e-3, 0.1)))
+    assert "burgers: u on x∈[0, 1] periodic, t∈[0, 1]" in text and "nu ~ LogUniform(low=0.001, high=0.1)" in text
+    assert "u0 ~ GaussianField(alpha=2, tau=5" in text and "has ['residual', 'solve', 'step']" in text
+    constant = repr(Problem("u", Box.unit(1), inputs={"c": 1.0, "f": np.ones((64, 64))}))
+    assert "Problem(u on x∈[0, 1] dirichlet; random inputs: none; constants: c=1.0, f=array(" in constant
+    assert len(constant) < 300, "not all 4096 numbers"
+
+
+def test_laws_of_ones_own_that_do_not_fit_are_named():
+    @dataclasses.dataclass(frozen=True)
+    class Three(random.Distribution):
+        is_field, isotropic, smooth = True, False, True
+
+        def sample(self, key, grid):
+            return jnp.zeros(3)
+
+    grid = Box.unit(1).grid(5)
+    with pytest.raises(
+        ValueError, match=r"the law of 'f' drew the shape \(3,\), expected \(5,\) by its is_field=True: .*Three"
+    ):
+        Problem("u", Box.unit(1), inputs={"f": Three()}).sample_inputs(jax.random.key(0), grid)
+    with pytest.raises(TypeError, match=r"the input 'f' is the class Three; give a law, Three\(…\)"):
+        Problem("u", Box.unit(1), inputs={"f": Three})
+    for plain in (lambda key, grid: 0, object(), "law"):
+        with pytest.raises(TypeError, match=r"the input 'u0' is .*: neither a number or array nor a law; derive laws"):
+            Problem("u", Box.unit(1), inputs={"u0": plain})
 
 
 def test_recipes_hold_every_digit_of_every_argument():
@@ -170,7 +204,7 @@ def test_what_cannot_be_identified_has_no_recipe():
         def sample(self, key, grid):
             return jnp.zeros(grid.shape)
 
-    with pytest.raises(TypeError, match=r"heat: u0 is .*Wave.*make its class a frozen dataclass"):
+    with pytest.raises(TypeError, match=r"heat: u0 is .*Wave.*make it a frozen dataclass"):
         _ = problem("heat", u0=Wave()).recipe
     for hand_made in (Problem("u", Box.unit(1)), problem("heat").replace(box=Box(x=(0, 2, "periodic")))):
         with pytest.raises(ValueError, match="is hand-made, so that nothing identifies it"):
@@ -234,7 +268,7 @@ def test_what_a_problem_lacks_is_named():
     declared = Problem("u", Box.unit(1), residual=lambda u, p: u.xx)
     declared.needs("residual", "training")
     assert declared.unknowns == ("u",)
-    with pytest.raises(ValueError, match=r"generate needs a problem that declares `solve`; Problem\(u; .*residual"):
+    with pytest.raises(ValueError, match=r"generate needs a problem that declares `solve`; Problem\(u on .*residual"):
         declared.needs("solve", "generate")
     with pytest.raises(ValueError, match=r"training needs a problem that declares `residual`; .* a jumps"):
         problem("darcy").needs("residual", "training")

@@ -173,6 +173,15 @@ def test_validation_and_evaluation_measure_the_same(timed):
     )
 
 
+def test_surrogates_that_are_given_other_frames_are_named(timed):
+    data, task = timed
+    one = sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(1))
+    surrogates = {"two": sx.Persistence(task), "one": sx.Persistence(one)}
+    table = sx.evaluate(surrogates, data, rollout=2, timing=False)
+    assert "Numbers of given frames: two 2, one 1. Errors are of" in str(table)
+    assert "given frames" not in str(sx.evaluate({"two": sx.Persistence(task)}, data, timing=False))
+
+
 def test_the_standard_error_belongs_to_the_mean_of_the_summary(timed):
     data, task = timed
     table = sx.evaluate({"two": seeds(task, 0.9, 1.1)}, data, rollout=3, timing=False)

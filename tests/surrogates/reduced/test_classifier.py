@@ -81,6 +81,16 @@ def test_a_cheap_confusion_is_no_mistake():
     np.testing.assert_allclose(p, np.tile(np.array([1, 1, 0.01]) / 2.01, (80, 1)), atol=0.02)
 
 
+def test_units_offsets_and_decades_do_not_matter():
+    z, labels = separable()
+    plain = fit_classifier("logistic", z, labels, k=3)
+    moved = fit_classifier("logistic", z * [1, 1e6, 1] + [1.7e9, 0, 0], labels, k=3)
+    np.testing.assert_allclose(moved(z * [1, 1e6, 1] + [1.7e9, 0, 0]), plain(z), atol=1e-4)
+    decades = fit_classifier("logistic", 10 ** (2 * z[:, :1] - 3), labels, k=3)
+    assert decades.scaling.logarithmic == (True,)
+    np.testing.assert_allclose(decades(10 ** (2 * z[:, :1] - 3)).sum(1), 1, rtol=1e-5)
+
+
 def test_top_of_a_single_basis():
     z, labels = separable()
     chosen, shares = fit_classifier("nearest", z, 0 * labels, k=1).top(z[0])
@@ -94,7 +104,7 @@ def test_top_of_a_single_basis():
         ({"z": np.full((80, 1), np.nan)}, "NaN"),
         ({"k": 2}, "0 … 2 for k=2"),
         ({"errors": np.ones((80, 4))}, r"\(80, 4\)"),
-        ({"errors": np.full((80, 3), np.nan)}, "errors has NaN"),
+        ({"errors": np.full((80, 3), np.nan)}, "errors of sample 0 hold NaN"),
     ],
 )
 def test_bad_input(change, message):

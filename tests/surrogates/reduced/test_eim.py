@@ -188,3 +188,21 @@ def test_bad_input():
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_integers_and_lists_are_numbers_and_other_things_are_not():
+    whole = np.eye(8, 3, dtype=int) + np.arange(24).reshape(8, 3)
+    for call in (deim, q_deim):
+        np.testing.assert_array_equal(call(whole).points, call(whole.astype(float)).points)
+        np.testing.assert_array_equal(call(whole.tolist()).points, call(whole.astype(float)).points)
+    np.testing.assert_array_equal(eim(whole.T).points, eim(whole.T.astype(float)).points)
+    assert eim(np.eye(3, 8) > 0).errors.shape == (4,)
+    for wrong, message in (
+        (lambda: eim(whole, rank=1.5), r"eim\(rank=…\) is"),
+        (lambda: eim(whole.tolist(), 2), "eim: too many positional arguments"),
+        (lambda: deim([["a", "b"]]), "deim: values of type <U1"),
+        (lambda: eim([1.0, 2.0]), r"eim: an array of shape \(2,\)"),
+        (lambda: deim([[], []]), r"deim: an array of shape \(2, 0\)"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            wrong()

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogax.surrogates.reduced.clustering.dissimilarity import sine
+from surrogax.surrogates.reduced.clustering.clustering import medoid_silhouette, silhouette
+from surrogax.surrogates.reduced.clustering.dissimilarity import l2, sine
 from surrogax.surrogates.reduced.clustering.kmedoids import choose_k, kmedoids
 
 
@@ -158,9 +159,68 @@ def test_bad_input_is_named():
     for start in ([0, 1, 2, 2], [0, 1, 2, 40], [-1, 1, 2, 3]):
         with pytest.raises(ValueError, match="4 different indices from 0 to 39"):
             kmedoids(D, 4, start=np.array(start))
-    with pytest.raises(ValueError, match=r"shape \(3,\) instead of \(4,\)"):
+    with pytest.raises(ValueError, match=r"a start of shape \(3,\) and type int64; expected 4 indices"):
         kmedoids(D, 4, start=np.arange(3))
     with pytest.raises(ValueError, match="needs a key"):
         kmedoids(D, 4, start="random")
     with pytest.raises(ValueError, match="needs start='random'"):
         kmedoids(D, 4, restarts=3)
+
+
+def test_matrices_of_integers_booleans_and_lists_are_numbers():
+    """Manhattan distances: the medoids, cost and labels of the same matrix in float64."""
+    x = np.random.default_rng(0).integers(0, 4, (14, 2))
+    distances = np.abs(x[:, None] - x[None]).sum(2)
+    reference = kmedoids(distances.astype(float), 3)
+    for matrix in (
+        distances,
+        distances.astype(np.int32),
+        distances.astype(np.uint8),
+        distances.tolist(),
+        jnp.asarray(distances),
+    ):
+        found = kmedoids(matrix, 3)
+        assert found.cost == distances[found.medoids[found.labels], np.arange(14)].sum()
+        np.testing.assert_array_equal(found.medoids, reference.medoids)
+        np.testing.assert_allclose(
+            silhouette(matrix, reference.labels), silhouette(distances.astype(float), reference.labels)
+        )
+        best, scores = choose_k(matrix, [2, 3])
+        assert scores == choose_k(distances.astype(float), [2, 3])[1] and len(best.medoids) in scores
+        np.testing.assert_allclose(
+            medoid_silhouette(matrix, found.medoids), medoid_silhouette(distances.astype(float), found.medoids)
+        )
+    apart = distances > 2
+    assert kmedoids(apart, 2).cost == kmedoids(apart.astype(float), 2).cost
+    np.testing.assert_array_equal(
+        kmedoids(distances, 2, start=[0, 5]).medoids, kmedoids(distances, 2, start=np.array([0, 5])).medoids
+    )
+
+
+def test_more_clusters_than_different_points_have_different_medoids_and_no_empty_cluster():
+    """40 vectors in 4 groups of equal ones, 6 clusters."""
+    vectors = np.random.default_rng(1).normal(size=(4, 5))[np.arange(40) % 4]
+    for matrix in (sine(vectors), l2(vectors)):
+        found = kmedoids(matrix, 6)
+        assert len(np.unique(found.medoids)) == 6 and found.cost < 1e-6
+        np.testing.assert_array_equal(np.unique(found.labels), np.arange(6))
+        np.testing.assert_array_equal(found.labels[found.medoids], np.arange(6))
+
+
+def test_similarities_and_other_things_are_no_dissimilarities():
+    similar = 1 - D / D.max()
+    for call in (lambda d: kmedoids(d, 3), lambda d: choose_k(d, [2, 3]), lambda d: silhouette(d, np.arange(40) % 2)):
+        with pytest.raises(ValueError, match="the dissimilarity 1 to itself, expected 0; similarities"):
+            call(similar)
+        with pytest.raises(ValueError, match="square matrix"):
+            call(D[:, :39])
+        with pytest.raises(TypeError, match="dissimilarities of type complex128"):
+            call(D + 0j)
+    for wrong, message in (
+        (lambda: kmedoids(D, 2.5), r"kmedoids\(k=…\) is"),
+        (lambda: kmedoids(D, 3, block=0), r"kmedoids\(block=0\): expected 1 or more"),
+        (lambda: choose_k(D, [1, 2]), "numbers of clusters, 2 or more"),
+        (lambda: medoid_silhouette(D, [0, 40]), "indices from 0 to 39"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            wrong()

@@ -84,3 +84,40 @@ def test_one_cluster_and_wrong_use(gaussians):
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_large_offsets_of_parameters_and_fields_do_not_matter(gaussians):
+    """A date for the centre, and a pressure about a large mean: errors over the spread stay."""
+    train, _, test, task = gaussians
+    options = dict(clusters=2, rank=4, regressor="rbf", classifier="nearest")
+    plain = sx.fit(LocalPOD(task, **options), train)
+
+    def moved(data):
+        return sx.from_arrays(
+            targets={"u": 101325 + 0.01 * data["u"].astype(np.float64)},
+            parameters={"c": 7.3e5 + data["c"].astype(np.float64), "w": data["w"]},
+            grid=data.grid,
+        )
+
+    far = sx.fit(LocalPOD(sx.Task.fit(moved(train), ("c", "w"), "u"), **options), moved(train))
+    expected = moved(test)["u"]
+    relative = np.linalg.norm(far.predict(moved(test))["u"] - expected) / np.linalg.norm(expected - expected.mean(0))
+    u = test["u"]
+    assert relative < 2 * np.linalg.norm(plain.predict(test)["u"] - u) / np.linalg.norm(u - u.mean(0)) + 1e-3
+
+
+def test_arguments_without_meaning_are_refused(gaussians):
+    task = gaussians[3]
+    for options, message in (
+        ({"rank": 0}, r"LocalPOD\(rank=0\): expected 1 or more"),
+        ({"clustering": "spectral"}, "unknown clustering 'spectral'"),
+        ({"classifier": "tree"}, "unknown classifier 'tree'"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            LocalPOD(task, **options)
+    for options, message in (
+        ({"input_rank": -1}, r"PODRegression\(input_rank=-1\): expected 1 or more"),
+        ({"energy": 2.0}, "energy=2.0; expected a fraction"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            sx.PODRegression(task, **options)

@@ -241,11 +241,30 @@ def test_snapshots_distributed_over_devices(tmp_path):
         ((iter([ROWS, ROWS[:, :7]]),), {"rank": 2}, "7 points after blocks of 200"),
         ((iter([ROWS, np.nan * ROWS]),), {"rank": 2}, "NaN"),
         ((iter([]),), {"rank": 2}, "no snapshots"),
+        ((ROWS[0],), {"rank": 1}, r"snapshots of shape \(200,\); expected a row of all points per snapshot"),
+        (([np.ones(2)],), {"rank": 1}, "a block of shape"),
+        ((ROWS,), {"tail": -1.0}, "tail=-1.0; expected an error"),
     ],
     ids=lambda v: v if isinstance(v, str) else None,
 )  # fmt: skip
 def test_bad_input(arguments, options, message):
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
+        pod(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    "arguments, options, message",
+    [
+        ((ROWS,), {"rank": 1.5}, r"pod\(rank=…\) is"),
+        ((ROWS,), {"rank": True}, r"pod\(rank=…\) is"),
+        ((ROWS,), {"rank": 3, "method": "svd"}, r"pod\(method=…\) is"),
+        ((ROWS,), {"ranks": 3}, "pod: got an unexpected keyword argument 'ranks'"),
+        ((ROWS + 0j,), {"rank": 3}, "complex snapshots; stack real and imaginary parts"),
+        ((ROWS.astype(str),), {"rank": 3}, "snapshots of type <U"),
+    ],
+)  # fmt: skip
+def test_arguments_of_another_kind(arguments, options, message):
+    with pytest.raises(TypeError, match=message):
         pod(*arguments, **options)
 
 
@@ -269,3 +288,83 @@ def test_rounding_gives_no_modes(method, shape):
 def test_duplicates_and_low_rank_give_fewer_modes():
     basis = pod(np.repeat(ROWS[:3], 4, 0), rank=8)
     assert basis.rank == 3 and error(np.repeat(ROWS[:3], 4, 0), basis)[0] < 1e-12
+
+
+def smooth_rows(width: float, n: int = 200) -> np.ndarray:
+    """Moving bumps in float32 with their mean subtracted."""
+    x, t = np.linspace(0, 1, 60)[None], np.linspace(0, 1, n)[:, None]
+    rows = np.exp(-((x - 0.5 - width * t) ** 2) / 0.02).astype(np.float32)
+    return rows - rows.mean(0)
+
+
+@pytest.mark.parametrize("options", [{}, {"energy": 1.0}, {"rank": 40}, {"rank": 40, "method": "two_grams"}], ids=str)
+def test_modes_of_float32_snapshots_are_orthonormal(options):
+    """More snapshots than points, a rank above the numerical one: no zero vectors and no values of zero."""
+    weights = np.linspace(0.5, 2, 60)
+    for width in (0.01, 0.04, 0.1):
+        for product in (None, weights):
+            basis = pod(smooth_rows(width), product, **options)
+            assert error(smooth_rows(width), basis, np.diag(np.ones(60) if product is None else weights))[1] < 1e-5
+            assert (basis.singular_values > 0).all() and basis.modes.shape[1] == len(basis.singular_values)
+
+
+@pytest.mark.parametrize("method", ["gram", "two_grams"])
+def test_rounding_of_float32_numbers_gives_no_modes(method):
+    rng = np.random.default_rng(0)
+    for shape in ((300, 400), (60, 500)):
+        rows = (rng.standard_normal((shape[0], 7)) @ rng.standard_normal((7, shape[1]))).astype(np.float32)
+        assert pod(rows, method=method).rank == 7 and pod(rows, rank=20, method=method).rank == 7
+
+
+def test_weights_over_eight_decades_and_columns_of_rounding():
+    rng = np.random.default_rng(2)
+    weights = 10.0 ** np.linspace(-8, 0, 50)
+    rows = rng.normal(size=(10, 3)) @ rng.normal(size=(3, 50)) + 1e-15 * rng.normal(size=(10, 50))
+    basis = pod(rows, weights)
+    assert basis.rank == len(basis.singular_values) == basis.coefficients.shape[1] == 3
+    assert error(rows, basis, np.diag(weights))[1] < 1e-10
+
+
+@pytest.mark.parametrize("method", ["gram", "auto", "two_grams", "randomized"])
+def test_gradients_are_finite_and_right_where_snapshots_depend_on_each_other(method):
+    rows = jax.random.normal(jax.random.key(0), (50, 3)) @ jax.random.normal(jax.random.key(1), (3, 400))
+    u, _, vt = np.linalg.svd(np.asarray(rows, np.float64), full_matrices=False)
+    gradient = jax.grad(lambda s: pod(s, rank=2, method=method).singular_values.sum())(rows)
+    np.testing.assert_allclose(gradient, u[:, :2] @ vt[:2], atol=2e-6)
+    still = jnp.concatenate([jax.random.normal(jax.random.key(2), (10, 100)), jnp.zeros((2, 100))])
+    assert np.isfinite(jax.grad(lambda s: pod(s, rank=2, method=method).modes[0, 0])(still)).all()
+
+
+def test_a_rank_above_that_of_the_snapshots_under_jit_gives_zero_modes():
+    rows = jnp.tile(jax.random.normal(jax.random.key(3), (3, 40)), (10, 1))
+    basis = jax.jit(lambda s: pod(s, rank=6))(rows)
+    np.testing.assert_allclose(np.linalg.norm(basis.modes, axis=0), [1, 1, 1, 0, 0, 0], atol=1e-5)
+    assert (np.asarray(basis.singular_values)[3:] == 0).all()
+    assert np.isfinite(jax.grad(lambda s: pod(s, rank=6).singular_values.sum())(rows)).all()
+
+
+@pytest.mark.parametrize(
+    "product", [None, WEIGHTS, LAPLACE, np.diag(WEIGHTS)], ids=["none", "weights", "sparse", "dense"]
+)
+def test_a_basis_projects_lifts_truncates_plots_and_is_saved(product, tmp_path):
+    basis = pod(ROWS, product, rank=5)
+    np.testing.assert_allclose(basis.project(ROWS), basis.coefficients, atol=1e-5)
+    np.testing.assert_allclose(basis.project(ROWS[3]), basis.coefficients[3], atol=1e-5)
+    z = jnp.arange(5.0)
+    np.testing.assert_allclose(jax.jit(lambda z: basis.project(basis.lift(z)))(z), z, atol=1e-4)
+    few = basis.truncated(3)
+    matrix = np.eye(200) if product is None else np.diag(WEIGHTS) if product is WEIGHTS else product
+    np.testing.assert_allclose(few.tail, error(ROWS, few, matrix)[0], rtol=1e-5)
+    assert few.rank == 3 and "30 snapshots of 200 points → 3 modes" in repr(few)
+    assert len(basis.plot().axes[0].lines) >= 2
+    if product is not LAPLACE:
+        basis.save(tmp_path / "basis")
+        again = sx.core.storage.load(tmp_path / "basis")
+        np.testing.assert_array_equal(again.project(ROWS), basis.project(ROWS))
+    for wrong, message in (
+        (lambda: basis.project(np.ones(199)), "expected \\(200,\\)"),
+        (lambda: basis.lift(np.ones(4)), "expected \\(5,\\)"),
+        (lambda: basis.truncated(6), "the basis has 5 modes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()

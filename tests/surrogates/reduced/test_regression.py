@@ -1,5 +1,7 @@
 """Regressors where the answer is known, and PODRegression on maps of known shape."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 from scipy.interpolate import RBFInterpolator
 
 import surrogax as sx
-from surrogax.surrogates.reduced.reduced_coordinates import single
-from surrogax.surrogates.reduced.regression.regressors import KINDS, fit_regressor
+from surrogax.surrogates.reduced.regression.input_scaling import InputScaling
+from surrogax.surrogates.reduced.regression.regressors import KINDS, fit_regressor, fit_with_left_out
 
 
 def relative_error(u, v) -> float:
@@ -28,7 +30,7 @@ def bowl(z):
 
 @pytest.mark.parametrize("kind, limit", [("gp", 0.01), ("rbf", 0.05), ("linear", 1.0), ("network", 0.15)])
 def test_every_regressor_predicts_one_sample_under_jit_vmap_and_grad_and_can_be_saved(kind, limit, tmp_path):
-    fitted = single(fit_regressor(kind, TRAIN, bowl(TRAIN)))
+    fitted = fit_regressor(kind, TRAIN, bowl(TRAIN))
     predicted = np.asarray(jax.jit(jax.vmap(fitted))(jnp.float32(TEST)))
     truth = bowl(TEST)
     assert np.linalg.norm(predicted - truth) < limit * np.linalg.norm(truth - truth.mean(0))
@@ -47,7 +49,7 @@ def test_every_regressor_predicts_one_sample_under_jit_vmap_and_grad_and_can_be_
 def test_every_regressor_recovers_a_linear_map_and_survives_constant_inputs_and_outputs(kind):
     z = np.concatenate([TRAIN, np.full((len(TRAIN), 1), 3.0)], 1)
     c = np.stack([TRAIN @ [2.0, -1.0] + 5, np.zeros(len(TRAIN))], 1)
-    fitted = single(fit_regressor(kind, z, c))
+    fitted = fit_regressor(kind, z, c)
     new = jnp.float32(np.concatenate([TEST, np.full((len(TEST), 1), 3.0)], 1))
     np.testing.assert_allclose(jax.vmap(fitted)(new), np.stack([TEST @ [2.0, -1.0] + 5, 0 * TEST[:, 0]], 1), atol=2e-5)
 
@@ -58,14 +60,35 @@ def test_radial_functions_are_those_of_scipy():
         c = bowl(TRAIN) + noise * rng.normal(size=(len(TRAIN), 2))
         fitted = fit_regressor("rbf", TRAIN, c)
         with jax.enable_x64(True):
-            ours = np.asarray(jax.vmap(fitted)(jnp.asarray(TEST)))
-            inside = np.asarray(jax.vmap(fitted)(jnp.asarray(TRAIN)))
-        weights, scale = fitted.weights, fitted.scale
+            ours, inside = np.asarray(fitted(TEST)), np.asarray(fitted(TRAIN))
+        weights, scale = np.asarray(fitted.rule.weights), np.asarray(fitted.rule.scale)
         # On the samples the residual is smoothing times weights.
         smoothing = np.sum((c - inside) * weights) / np.sum(weights**2)
-        oracle = RBFInterpolator(TRAIN, c, kernel="cubic", degree=1, smoothing=smoothing * scale**3)
-        np.testing.assert_allclose(ours, oracle(TEST), rtol=1e-6, atol=1e-8)
+        x = fitted.scaling(TRAIN)
+        oracle = RBFInterpolator(x, c, kernel="cubic", degree=1, smoothing=smoothing * scale**3)
+        np.testing.assert_allclose(ours, oracle(fitted.scaling(TEST)), rtol=1e-6, atol=1e-8)
         assert (smoothing > 1e-3) == (noise > 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_units_and_offsets_of_inputs_do_not_matter(kind):
+    plain = fit_regressor(kind, TRAIN, bowl(TRAIN))
+    for factor, shift in (([1, 1e3], 0), ([1, 1], 7.3e5), ([1e-9, 2e11], 0)):
+        moved = fit_regressor(kind, TRAIN * factor + shift, bowl(TRAIN))
+        np.testing.assert_allclose(moved(TEST * factor + shift), plain(TEST), atol=3e-3 if kind == "network" else 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["rbf", "linear"])
+def test_left_out_errors_are_those_of_fits_without_each_sample(kind):
+    """With the ridge, or smoothing, of all samples: here the smallest, which noise-free data choose."""
+    z = np.random.default_rng(3).uniform(-1, 1, (25, 2))
+    c = z @ [[2.0], [-1.0]] + (0.0 if kind == "linear" else z[:, :1] ** 3)
+    scaling = InputScaling.identity(2)
+    for i in (0, 11):
+        others = np.arange(25) != i
+        missed = fit_with_left_out(kind, z, c, scaling)[1][i]
+        again = fit_with_left_out(kind, z[others], c[others], scaling)[0](z[i])
+        np.testing.assert_allclose(missed, c[i] - np.asarray(again), rtol=5e-2, atol=1e-6)
 
 
 def test_ridge_is_chosen_by_what_it_leaves_out():
@@ -73,8 +96,8 @@ def test_ridge_is_chosen_by_what_it_leaves_out():
     rng = np.random.default_rng(2)
     z = rng.normal(size=(60, 30)) * np.r_[3, np.full(29, 0.5)]
     c = z[:, :1] + rng.normal(size=(60, 1))
-    fitted = fit_regressor("linear", z[:25], c[:25])
-    assert np.sqrt(np.mean((np.asarray(jax.vmap(single(fitted))(jnp.float32(z[25:]))) - z[25:, :1]) ** 2)) < 1.0
+    fitted = fit_regressor("linear", z[:25], c[:25], common_scale=True)
+    assert np.sqrt(np.mean((np.asarray(jax.vmap(fitted)(jnp.float32(z[25:]))) - z[25:, :1]) ** 2)) < 1.0
     with pytest.raises(ValueError, match="unknown regressor 'forest'; use one of"):
         fit_regressor("forest", z, c)
     with pytest.raises(ValueError, match="'rbf' needs at least 22 samples for 20 inputs"):
@@ -146,7 +169,6 @@ def test_errors_of_projection_and_regression_are_told_apart(bent):
     train, _, _, task = split(amplitudes(nonlinear=True))
     small = sx.fit(sx.PODRegression(task, rank=5, input_rank=3, regressor="linear", energy=0.9), train, val=val).best
     assert small.modes.value.shape[1] < 5 and small.errors.projection > 10 * errors.projection
-    assert sx.fit(sx.PODRegression(task, rank=5, regressor="linear"), train).best.errors is None
 
 
 def test_the_standard_deviation_covers_noise_and_truncation():
@@ -173,6 +195,102 @@ def test_parameters_alone_and_a_warning_outside_their_range():
         UserWarning, match="2 of 3 samples have c outside the training range \\[1\\.00\\d+, 1\\.99\\d+\\]"
     ):
         fitted.predict(beyond)
+
+
+def lines(parameter, field, n=61, grid=None):
+    """u = field(sin(6 s) sin(πx)) with p = parameter(s), s in [0, 1], every other sample for training."""
+    s = np.linspace(0, 1, n)
+    grid = sx.Grid.unit_interval(24) if grid is None else grid
+    u = field(np.sin(6 * s)[:, None] * np.sin(np.pi * grid.coordinates[0]))
+    data = sx.from_arrays(targets={"u": u}, parameters={"p": parameter(s)}, grid=grid)
+    return data.select(np.arange(0, n, 2)), data.select(np.arange(1, n, 2))
+
+
+def over_spread(model, test) -> float:
+    u = np.asarray(test["u"], np.float64)
+    return float(np.sqrt(((model.predict(test)["u"] - u) ** 2).mean()) / u.std())
+
+
+@pytest.mark.parametrize("regressor", KINDS)
+def test_large_offsets_of_parameters_and_fields_do_not_matter(regressor):
+    found = []
+    for parameter, field in (
+        (lambda s: s, lambda u: u),
+        (lambda s: 7.3e5 + s, lambda u: u),
+        (lambda s: 1.7e9 + s, lambda u: 101325 + 0.01 * u),
+        (lambda s: s, lambda u: 1e8 + u),
+    ):
+        train, test = lines(parameter, field)
+        fitted = sx.fit(sx.PODRegression(sx.Task.fit(train, "p", "u"), rank=4, regressor=regressor), train)
+        found.append(over_spread(fitted, test))
+        assert fitted.predict_std(test)["u"].max() < 0.1 * test["u"].std() if regressor == "gp" else True
+    np.testing.assert_allclose(found, found[0], rtol=0.2, atol=1e-4)
+    assert found[0] < {"linear": 1.1, "network": 0.2}.get(regressor, 1e-2)
+
+
+def test_parameters_over_decades_enter_by_their_logarithm():
+    train, test = lines(lambda s: 10 ** (4 * s - 2), lambda u: u)
+    task = sx.Task.fit(train, "p", "u")
+    auto, plain, named = (sx.fit(sx.PODRegression(task, rank=4, log=log), train) for log in ("auto", (), ("p",)))
+    assert over_spread(auto, test) < 1e-3 and over_spread(auto, test) < 0.1 * over_spread(plain, test)
+    np.testing.assert_array_equal(auto.predict(test)["u"], named.predict(test)["u"])
+    assert "log p → " in repr(auto.best) and "log p" not in repr(plain.best)
+    for log, message in ((("q",), "log='q': use 'auto' or a tuple of parameters of the task"), ("all", "log='all'")):
+        with pytest.raises(ValueError, match=message):
+            sx.fit(sx.PODRegression(task, log=log), train)
+
+
+def test_the_law_of_a_parameter_says_whether_it_enters_by_its_logarithm():
+    grid = sx.Grid.unit_interval(9)
+    for law, expected in ((sx.random.LogUniform(1, 3), True), (sx.random.Uniform(0, 100), False)):
+        problem = sx.Problem("u", grid.box, inputs={"k": law}, residual=lambda u, p: u - p.k)
+        k = np.asarray([float(law.sample(key, grid)) for key in jax.random.split(jax.random.key(0), 20)])
+        data = sx.from_arrays(targets={"u": np.log(k)[:, None] * np.ones(9)}, parameters={"k": k}, grid=grid)
+        data = replace(data, problem=problem)
+        fitted = sx.fit(sx.PODRegression(sx.Task.fit(data, "k", "u"), rank=1, regressor="linear"), data).best
+        assert fitted.reduction.parameters.value.logarithmic == (expected,)
+
+
+def test_constant_targets_and_input_fields_and_few_samples():
+    grid, one = sx.Grid.unit_interval(20), np.ones((30, 20))
+    p = np.linspace(0, 1, 30)
+    u = np.sin(4 * p)[:, None] * np.sin(np.pi * grid.coordinates[0])
+
+    def fit(n=30, a=None, target=u, **options):
+        inputs = {} if a is None else {"a": a[:n]}
+        data = sx.from_arrays(inputs, {"u": target[:n]}, parameters={"p": p[:n]}, grid=grid)
+        task = sx.Task.fit(data, ("p",) if a is None else ("a", "p"), "u")
+        return sx.fit(sx.PODRegression(task, rank=5, **options), data), data
+
+    for options in ({}, {"regressor": "linear"}, {"regressor": "rbf"}):
+        constant, data = fit(target=3e5 * one, **options)
+        np.testing.assert_allclose(constant.predict(data)["u"], 3e5, rtol=1e-6)
+        assert constant.best.errors.total == 0
+        with pytest.warns(UserWarning, match=r"the input fields \['a'\] are the same in all samples"):
+            beside, data = fit(a=7 * one, **options)
+        np.testing.assert_allclose(beside.predict(data)["u"], fit(**options)[0].predict(data)["u"], atol=1e-4)
+    for n in (3, 4):
+        few, data = fit(n)
+        np.testing.assert_allclose(few.predict(data)["u"], u[:n], atol=0.05)
+    for n in (1, 2):
+        with pytest.raises(ValueError, match=f"PODRegression: regressor 'gp' needs at least 3 samples, got {n}"):
+            fit(n)
+    twice, data = fit(a=None, target=np.repeat(u[::2], 2, 0))
+    assert np.isfinite(twice.predict(data)["u"]).all()
+
+
+def test_without_validation_data_errors_come_from_left_out_samples():
+    """They agree with the errors on unseen data, as those on the training data do not."""
+    train, _, test, task = split(amplitudes(nonlinear=True, noise=0.1))
+    found = sx.fit(sx.PODRegression(task, rank=5, input_rank=3), train).best
+    truth = sx.fit(sx.PODRegression(task, rank=5, input_rank=3), train, val=test).best.errors
+    assert found.errors.left_out and not truth.left_out
+    np.testing.assert_allclose(found.errors.projection, truth.projection, rtol=0.2)
+    np.testing.assert_allclose(found.errors.regression, truth.regression, rtol=0.4)
+    miss, std = np.abs(found.predict(test)["u"] - test["u"]), found.predict_std(test)["u"]
+    assert 0.88 < (miss < 1.96 * std).mean() < 0.99
+    network = sx.fit(sx.PODRegression(task, rank=5, input_rank=3, regressor="network"), train).best
+    assert network.errors is None
 
 
 def test_wrong_use_is_refused():

@@ -404,7 +404,7 @@ def test_nan_in_the_data_is_an_error_with_the_positions_of_the_samples(fit):
         ({"steps": 3}, "exactly one of epochs=… and steps=…"),
         ({"epochs": None}, "exactly one of epochs=… and steps=…"),
         ({"data": None}, "fit needs data"),
-        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"seeds": 0}, r"fit\(seeds=0\): expected 1 or more"),
         ({"val": None, "patience": 3}, "needs val="),
         ({"symmetry": True}, "declares no symmetry group"),
         ({"unroll": sx.Unroll(2)}, "only an autoregressive task can be rolled out"),

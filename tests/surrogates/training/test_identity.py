@@ -12,9 +12,10 @@ import optax
 import pytest
 
 import surrogax as sx
+from surrogax.core.identity import checksum, code_identity, identity_of
 from surrogax.surrogates.learned_solvers import DirectionObjective, SineSystems
 from surrogax.surrogates.training import identity
-from surrogax.surrogates.training.identity import data_identity, identity_of
+from surrogax.surrogates.training.identity import data_identity
 
 
 def chain(rate=1e-3, clip=1.0, decay=1e-4, steps=100):
@@ -87,9 +88,77 @@ def test_an_object_that_holds_itself_has_an_identity():
     assert identity_of(circle) == {"a": 1, "self": "…"}
 
 
+def in_a_module(code: str, name: str = "f"):
+    """What a user's module defines under a name."""
+    scope = {"__name__": "a_users_module", "sx": sx, "jax": jax, "jnp": jnp, "np": np}
+    exec(code, scope)
+    return scope[name]
+
+
+# Code of a user's module before and after an edit that changes what f computes.
+EDITS = {
+    "numbers in a dict": ("C = {'rate': 1.0}\ndef f(x): return C['rate'] * x", "1.0", "2.0"),
+    "numbers in a list": ("C = [1.0, [2.0]]\ndef f(x): return C[1][0] * x", "2.0", "3.0"),
+    "a helper": ("def g(x): return x + 1\ndef f(x): return g(x)", "x + 1", "x - 1"),
+    "a jitted helper": ("@jax.jit\ndef g(x): return x + 1\ndef f(x): return g(x)", "x + 1", "x - 1"),
+    "a class": ("class G:\n    def __call__(self, x): return x + 1\ndef f(x): return G()(x)", "x + 1", "x - 1"),
+    "a base of a class": ("class B:\n    k = 1\nclass G(B): pass\ndef f(x): return G().k * x", "k = 1", "k = 2"),
+    "a law": ("LAW = sx.random.Threshold(12, 3)\ndef f(key, grid): return LAW.sample(key, grid)", "12", "24"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_a_users_function_reads_and_calls_counts(edit):
+    code, old, new = EDITS[edit]
+    one = identity_of(in_a_module(code))
+    assert one == identity_of(in_a_module(code)) == json.loads(json.dumps(one))
+    assert one != identity_of(in_a_module(code.replace(old, new)))
+
+
+def test_logs_datasets_and_other_objects_that_a_function_names_do_not_count():
+    code = "log = []\nrows = [object()]\ndef f(x):\n    log.append(x)\n    rows.append(data)\n    return x"
+    one = in_a_module(code)
+    one.__globals__["data"] = data()
+    before = identity_of(one)
+    one(jnp.ones(2))
+    assert identity_of(one) == before
+    one.__globals__["data"] = data(u=np.zeros((5, 8)))
+    assert identity_of(one) == before
+
+
+def test_the_code_of_a_class_is_that_of_its_methods_and_bases():
+    code = """
+class B(sx.random.Distribution):
+    is_field, isotropic, smooth = True, True, True
+
+    def scale(self):
+        "A number."
+        return 1.0
+
+class L(B):
+    @property
+    def k(self):
+        return 2
+
+    @staticmethod
+    def s():
+        return 3
+
+    def sample(self, key, grid):
+        return self.scale() * self.k * self.s() * jnp.ones(grid.shape)
+"""
+    one = code_identity(in_a_module(code, "L"))
+    assert one == code_identity(in_a_module(code, "L")) and len(checksum(one)) == 8
+    edits = {"return 1.0": "return 2.0", "return 2\n": "return 4\n", "return 3": "return 5", "jnp.ones": "jnp.zeros"}
+    for old, new in edits.items():
+        assert checksum(code_identity(in_a_module(code.replace(old, new), "L"))) != checksum(one), old
+    assert code_identity(in_a_module(code.replace("A number", "The scale"), "L")) == one, "a docstring is no code"
+    assert code_identity(sx.random.Threshold) == {} == code_identity(dict)
+
+
 _PRINT = """
 import json, optax, jax, numpy as np, surrogax as sx
-from surrogax.surrogates.training.identity import identity_of
+from surrogax.core.identity import identity_of
 
 known = lambda name: name in {"alpha", "beta", "gamma", "delta", "epsilon"}
 schedule = optax.cosine_onecycle_schedule(10, 1e-3)

@@ -286,7 +286,7 @@ class Factor(eqx.Module):
 
 
 @pytest.mark.parametrize("gradient", ["full", "last"])
-def test_unrolling_averages_the_losses_of_its_steps_or_trains_the_last_alone(gradient):
+def test_unrolling_averages_the_losses_of_all_its_steps_or_of_the_first_and_the_last(gradient):
     w = np.random.default_rng(0).normal(1, 0.3, (4, 5, 6)).astype(np.float32)
     data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(6, 1, "periodic"), times=np.arange(5))
     task = sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(2))
@@ -305,8 +305,8 @@ def test_unrolling_averages_the_losses_of_its_steps_or_trains_the_last_alone(gra
         """`held`: the factor of the steps whose gradient is stopped."""
         held = f if held is None else held
         first, second, third = (error(factor * w[:, 1].astype(float), t)
-                                for factor, t in ((held, 2), (held**2, 3), (held**2 * f, 4)))  # fmt: skip
-        return third if gradient == "last" else (first + second + third) / 3
+                                for factor, t in ((f, 2), (held * f, 3), (held**2 * f, 4)))  # fmt: skip
+        return (first + third) / 2 if gradient == "last" else (first + second + third) / 3
 
     value, slope = jax.jit(jax.value_and_grad(loss))(jnp.float32(0.8))
     np.testing.assert_allclose(value, by_hand(0.8), rtol=1e-5)

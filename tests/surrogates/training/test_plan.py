@@ -40,9 +40,9 @@ def test_the_end():
         ({}, "exactly one of epochs=… and steps=…"),
         ({"epochs": 1, "steps": 1}, "exactly one of epochs=… and steps=…"),
         ({"epochs": 1, "has_data": False}, "without data it counts steps"),
-        ({"epochs": -1}, r"fit\(epochs=-1\): expected a number of at least 0"),
-        ({"steps": -1}, r"fit\(steps=-1\): expected a number of at least 0"),
-        ({"steps": 1, "patience": 0}, r"fit\(patience=0\): expected a number of at least 1"),
+        ({"epochs": -1}, r"fit\(epochs=-1\): expected 0 or more"),
+        ({"steps": -1}, r"fit\(steps=-1\): expected 0 or more"),
+        ({"steps": 1, "patience": 0}, r"fit\(patience=0\): expected 1 or more"),
         ({"steps": 1, "patience": 2, "validates": False}, r"fit\(patience=2\) needs val=…"),
     ],
 )

@@ -94,3 +94,11 @@ def test_what_does_not_suit_the_task_is_named(poisson):
         sx.SolverSource(wide, 17, KEY).batches(task, 2, 1)
     with pytest.raises(ValueError, match="SolverSource needs a problem that declares `solve`"):
         sx.SolverSource(sx.Problem("u", sx.Box.unit(1), residual=lambda u, p: u.xx), 17, KEY)
+
+
+def test_training_ends_at_a_sample_that_the_solver_cannot_solve():
+    darcy = sx.problem("darcy", a=sx.random.Threshold(1.0, -5.0), faces="arithmetic", preconditioner="plain")
+    source = sx.SolverSource(darcy, 9, KEY)
+    model = sx.FNO(sx.Task.of(darcy, 9), width=4, modes=2, depth=1, key=KEY)
+    with pytest.raises(Exception, match=r"SolverSource of .*the solver did not converge for .*breakdown"):
+        sx.fit(model, source, optimizer=optax.adam(1e-3), steps=2, batch_size=2, progress=False)

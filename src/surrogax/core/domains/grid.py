@@ -1,12 +1,15 @@
 """Boxes with boundary conditions, and uniform grids on them. Both are static: hashable and without arrays."""
 
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ..arguments import check_fields, count, kind
 from ..storage import register
 from .domain import AbstractDomain, Sites
 
@@ -30,7 +33,7 @@ class Axis:
 
     `boundary` is "dirichlet", "neumann" or "periodic", or None for an axis without boundary condition (time).
 
-    **Raises:** `ValueError` for an empty interval or an unknown boundary condition.
+    **Raises:** `ValueError` for an interval that is empty or not finite, or an unknown boundary condition.
     """
 
     name: str
@@ -39,12 +42,16 @@ class Axis:
     boundary: Boundary | None = "dirichlet"
 
     def __post_init__(self):
+        self.__check_init__()
+
+    def __check_init__(self):
+        check_fields(self)
         if not self.stop > self.start:
             raise ValueError(
                 f"axis {self.name!r} is empty: [{self.start}, {self.stop}]; stop must be larger than start"
             )
-        if self.boundary not in _LAYOUT_OF:
-            raise ValueError(f"axis {self.name!r}: unknown boundary {self.boundary!r}; use one of {list(_LAYOUT_OF)}")
+        if not math.isfinite(self.length):
+            raise ValueError(f"axis {self.name!r} has no finite length: [{self.start}, {self.stop}]")
 
     @property
     def length(self) -> float:
@@ -60,26 +67,29 @@ class Box:
     `Box(x=(0, 1), y=(0, 2, "neumann"), t=(0, 5))`. The boundary condition defaults to "dirichlet", and to none for the axis
     named `t`.
 
-    **Raises:** `ValueError` for a box without axes or an axis that is not two or three values.
+    **Raises:** `ValueError` for a box without axes, two axes of one name, or an axis that is not two or three values.
     """
 
     axes: tuple[Axis, ...]
 
-    def __init__(self, axes: tuple[Axis, ...] = (), **named: tuple):
-        built = []
-        for name, spec in named.items():
-            if not 2 <= len(spec) <= 3:
-                raise ValueError(f"axis {name!r}: expected (start, stop) or (start, stop, boundary), got {spec!r}")
-            boundary = spec[2] if len(spec) == 3 else (None if name == "t" else "dirichlet")
-            built.append(Axis(name, float(spec[0]), float(spec[1]), boundary))
-        object.__setattr__(self, "axes", tuple(axes) + tuple(built))
+    def __init__(self, axes: tuple[Axis, ...] = (), **named: Any):
+        object.__setattr__(self, "axes", tuple(axes) + tuple(_axis(name, spec) for name, spec in named.items()))
+        self.__check_init__()
+
+    def __check_init__(self):
+        if not all(isinstance(axis, Axis) for axis in self.axes):
+            raise TypeError(f"a Box of {self.axes!r}: name its axes, for example Box(x=(0, 1), y=(0, 2))")
         if not self.axes:
             raise ValueError("a Box needs at least one axis, for example Box(x=(0, 1))")
+        if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+            raise ValueError(
+                f"a Box with the axes {self.names}: {twice} are there twice; every axis needs its own name"
+            )
 
     @classmethod
     def unit(cls, ndim: int, boundary: Boundary = "dirichlet") -> "Box":
         """The unit interval, square or cube with the same boundary condition on every side."""
-        return cls(tuple(Axis(name, 0.0, 1.0, boundary) for name in _names(ndim)))
+        return cls(tuple(Axis(name, 0.0, 1.0, boundary) for name in _names(count("Box.unit", "ndim", ndim))))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,20 +122,19 @@ class Box:
         """The length of every axis."""
         return tuple(axis.length for axis in self.axes)
 
-    def grid(self, shape: "int | tuple[int, ...] | Grid") -> "Grid":
+    def grid(self, shape: "SupportsIndex | Sequence[SupportsIndex] | Grid") -> "Grid":
         """The grid with `shape` points (one number for all axes, or one per axis) that suits the boundary conditions.
 
         Dirichlet and time axes get nodes including both ends, Neumann axes cell centres, periodic axes nodes without the right
         end. If `shape` is a grid on this box, it is returned unchanged.
 
-        **Raises:** `ValueError` for a grid on another box.
+        **Raises:** `ValueError` for a grid on another box, and as `Grid`; `TypeError` for anything but whole numbers.
         """
         if isinstance(shape, Grid):
             if shape.box != self:
                 raise ValueError(f"{shape} is not on {self}")
             return shape
-        shape = (shape,) * len(self.axes) if isinstance(shape, int) else tuple(shape)
-        return Grid(self, shape, tuple(_LAYOUT_OF[b] for b in self.boundaries))
+        return Grid(self, per_axis(shape, len(self.axes), "grid"), tuple(_LAYOUT_OF[b] for b in self.boundaries))
 
 
 @register("Grid")
@@ -141,7 +150,8 @@ class Grid(AbstractDomain):
       L/(n−1). "cells": the centres of n cells, with spacing L/n. "periodic": from the left end on, without the right end, with
       spacing L/n.
 
-    **Raises:** `ValueError` if the numbers of axes differ, for an unknown layout, and for too few points (2 for "nodes").
+    **Raises:** `ValueError` if the numbers of axes differ, for an unknown layout, and for too few points (2 for "nodes");
+    `TypeError` for numbers of points that are not whole.
     """
 
     box: Box
@@ -149,6 +159,13 @@ class Grid(AbstractDomain):
     layouts: tuple[Layout, ...]
 
     def __post_init__(self):
+        kind("Grid", "box", self.box, Box, "give a Box, such as Box(x=(0, 1), y=(0, 2))")
+        kind("Grid", "layouts", self.layouts, (tuple, list), 'give one per axis, such as ("nodes", "periodic")')
+        object.__setattr__(self, "shape", per_axis(self.shape, len(self.box.axes), "Grid"))
+        object.__setattr__(self, "layouts", tuple(self.layouts))
+        self.__check_init__()
+
+    def __check_init__(self):
         if not len(self.shape) == len(self.layouts) == len(self.box.axes):
             raise ValueError(
                 f"Grid of {len(self.box.axes)} axes {self.box.names} got shape {self.shape} and layouts {self.layouts}"
@@ -160,27 +177,30 @@ class Grid(AbstractDomain):
                 raise ValueError(f"axis {axis.name!r} has {n} points, too few for layout {layout!r}")
 
     @classmethod
-    def unit(cls, shape: int | tuple[int, ...], ndim: int | None = None, layout: Layout = "nodes") -> "Grid":
+    def unit(
+        cls, shape: SupportsIndex | Sequence[SupportsIndex], ndim: int | None = None, layout: Layout = "nodes"
+    ) -> "Grid":
         """A grid on the unit interval, square or cube with the same layout on every axis.
 
         `shape` is the number of points per axis: a tuple, or one number for `ndim` axes (1 by default).
         """
-        if isinstance(shape, int):
-            shape = (shape,) * (1 if ndim is None else ndim)
-        return cls(Box.unit(len(shape), _BOUNDARY_OF[layout]), tuple(shape), (layout,) * len(shape))
+        shape = per_axis(shape, 1 if ndim is None else count("Grid.unit", "ndim", ndim), "Grid.unit")
+        if not isinstance(layout, str) or layout not in _BOUNDARY_OF:
+            raise ValueError(f"Grid.unit: unknown layout {layout!r}; use one of {list(_BOUNDARY_OF)}")
+        return cls(Box.unit(len(shape), _BOUNDARY_OF[layout]), shape, (layout,) * len(shape))
 
     @classmethod
-    def unit_interval(cls, n: int, layout: Layout = "nodes") -> "Grid":
+    def unit_interval(cls, n: SupportsIndex, layout: Layout = "nodes") -> "Grid":
         """`n` points on [0, 1]."""
         return cls.unit(n, 1, layout)
 
     @classmethod
-    def unit_square(cls, n: int, layout: Layout = "nodes") -> "Grid":
+    def unit_square(cls, n: SupportsIndex, layout: Layout = "nodes") -> "Grid":
         """`n` × `n` points on [0, 1]²."""
         return cls.unit(n, 2, layout)
 
     @classmethod
-    def unit_cube(cls, n: int, layout: Layout = "nodes") -> "Grid":
+    def unit_cube(cls, n: SupportsIndex, layout: Layout = "nodes") -> "Grid":
         """`n` × `n` × `n` points on [0, 1]³."""
         return cls.unit(n, 3, layout)
 
@@ -232,8 +252,15 @@ class Grid(AbstractDomain):
     def weights(self) -> Float[np.ndarray, "*space"]:
         """Quadrature weights, float64 `(*shape)`: the trapezoidal rule on "nodes", equal weights on the other layouts. Their sum
         is the volume of the box."""
+        return self._products(self.spacing)
+
+    def _shares(self) -> Float[np.ndarray, "*space"]:
+        """`weights` as shares of the volume."""
+        return self._products(tuple(h / length for h, length in zip(self.spacing, self.box.extent, strict=True)))
+
+    def _products(self, steps: tuple[float, ...]) -> Float[np.ndarray, "*space"]:
         weights = np.ones(())
-        for n, h, layout in zip(self.shape, self.spacing, self.layouts, strict=True):
+        for n, h, layout in zip(self.shape, steps, self.layouts, strict=True):
             w = np.full(n, h)
             if layout == "nodes":
                 w[[0, -1]] = h / 2
@@ -245,14 +272,14 @@ class Grid(AbstractDomain):
         """True at every point: a uniform grid on a box has no missing points."""
         return np.ones(self.shape, bool)
 
-    def subsample(self, stride: int | tuple[int, ...]) -> "Grid":
+    def subsample(self, stride: SupportsIndex | Sequence[SupportsIndex]) -> "Grid":
         """The grid of every `stride`-th point, on the same box. `stride` is one number, or one per axis.
 
         **Raises:** `ValueError` if the coarse points would not be a grid of the same layout on the same box. `stride` must divide
         n−1 on "nodes" (421 points nest 211, 141 and 85) and n on "periodic" axes. "cells" cannot be subsampled: the centres of
         coarse cells are no centres of fine cells.
         """
-        strides = (stride,) * self.ndim if isinstance(stride, int) else tuple(stride)
+        strides = per_axis(stride, self.ndim, "subsample")
         if len(strides) != self.ndim:
             raise ValueError(f"subsample by {strides}: expected one stride or one for each of the axes {self.names}")
         shape = []
@@ -267,11 +294,12 @@ class Grid(AbstractDomain):
             shape.append(intervals // step + (layout == "nodes"))
         return replace(self, shape=tuple(shape))
 
-    def refine(self, factor: int) -> "Grid":
+    def refine(self, factor: SupportsIndex) -> "Grid":
         """The finer grid whose every `factor`-th point is a point of this grid.
 
-        **Raises:** `ValueError` on "cells", where no such grid exists.
+        **Raises:** `ValueError` on "cells", where no such grid exists, and for a factor below 1.
         """
+        factor = count("refine", "factor", factor)
         fine = replace(
             self,
             shape=tuple(
@@ -295,8 +323,13 @@ class Grid(AbstractDomain):
         return self
 
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
-        """All points of the grid and their weights; the sample is not read."""
-        return Sites(self.points, self.weights)
+        """All points of the grid and their weights; the sample is not read.
+
+        On a box whose volume is below 1e-30 or above 1e30 the weights sum to 1, because consumers compute in float32, where such
+        a volume or its squares do not exist.
+        """
+        volume = math.prod(self.box.extent)
+        return Sites(self.points, self.weights if 1e-30 < volume < 1e30 else self._shares())
 
     def scaled(self, points):
         """Coordinates `(…, d)` scaled to [0, 1] per axis of the box."""
@@ -330,6 +363,34 @@ class Grid(AbstractDomain):
             for a, n, lay in zip(self.box.axes, self.shape, self.layouts, strict=True)
         )
         return f"Grid({axes})"
+
+
+def per_axis(value: Any, ndim: int, what: str) -> tuple[int, ...]:
+    """Whole numbers as a tuple of `int`: those of a sequence, or one number for each of `ndim` axes.
+
+    **Raises:** `TypeError` for anything else, such as 2.0 or "64".
+    """
+    one = isinstance(value, str) or not isinstance(value, Sequence | np.ndarray | Array) or np.ndim(value) == 0
+    given: Any = [value] if one else list(value)
+    try:
+        found = tuple(map(operator.index, given))
+    except TypeError:
+        found = None
+    if found is None or isinstance(value, bool):
+        raise TypeError(f"{what}: got {value!r}, expected a whole number for all axes or a tuple with one per axis")
+    return found * ndim if one else found
+
+
+def _axis(name: str, spec: Any) -> Axis:
+    if not (isinstance(spec, tuple | list) and 2 <= len(spec) <= 3):
+        raise ValueError(f"axis {name!r}: expected (start, stop) or (start, stop, boundary), got {spec!r}")
+    try:
+        if any(isinstance(end, bool) for end in spec[:2]):
+            raise TypeError
+        start, stop = float(spec[0]), float(spec[1])
+    except (TypeError, ValueError):
+        raise ValueError(f"axis {name!r}: its ends are {spec[0]!r} and {spec[1]!r}, expected two numbers") from None
+    return Axis(name, start, stop, spec[2] if len(spec) == 3 else (None if name == "t" else "dirichlet"))
 
 
 def _names(ndim: int) -> tuple[str, ...]:

@@ -10,11 +10,24 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from ..storage import register
 from .domain import AbstractDomain, Edges, Sites
-from .point_cloud import OverTime, example_mask, named, no_grid, padded, repeated, stored_in
+from .point_cloud import (
+    OverTime,
+    check_alike,
+    check_points,
+    checked_points,
+    example_mask,
+    named,
+    no_grid,
+    padded,
+    real_array,
+    repeated,
+    stored_in,
+)
 
 
 @register("Mesh")
@@ -30,6 +43,9 @@ class Mesh(eqx.Module, AbstractDomain):
 
     A batch of meshes has a leading axis on every array. `Mesh.from_cells` computes weights and edges from simplices,
     `Mesh.stack` pads and stacks meshes.
+
+    **Raises:** `ValueError` as `PointCloud`, and for edges that are not `(e, 2)` or name points that do not exist; `TypeError`
+    for edges that are not whole numbers.
     """
 
     points: Float[Array, "*batch n d"]
@@ -39,13 +55,26 @@ class Mesh(eqx.Module, AbstractDomain):
     edge_mask: Bool[Array, "*batch e"]
 
     def __init__(self, points, edges, weights=None, mask=None, edge_mask=None):
-        self.points = jnp.asarray(points)
+        self.points, self.weights, self.mask = checked_points(points, weights, mask, "Mesh")
+        edges = edges if isinstance(edges, Array) else np.asarray(edges)
+        if edges.size and not jnp.issubdtype(edges.dtype, jnp.integer):
+            raise TypeError(f"Mesh: edges are of dtype {edges.dtype}, expected whole numbers, the numbers of points")
         self.edges = jnp.asarray(edges, int)
-        self.mask = jnp.ones(self.points.shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
-        if weights is None:
-            weights = self.mask / jnp.maximum(self.mask.sum(-1, keepdims=True), 1)
-        self.weights = jnp.where(self.mask, jnp.asarray(weights, self.points.dtype), 0)
-        self.edge_mask = jnp.ones(self.edges.shape[:-1], bool) if edge_mask is None else jnp.asarray(edge_mask, bool)
+        self.edge_mask = jnp.ones(edges.shape[:-1], bool) if edge_mask is None else jnp.asarray(edge_mask, bool)
+
+    def __check_init__(self):
+        check_points(self.points, self.weights, self.mask, "Mesh")
+        batch = self.points.shape[:-2]
+        if self.edges.ndim < 2 or self.edges.shape[-1] != 2 or self.edges.shape[:-2] != batch:
+            expected = ", ".join(map(str, (*batch, "e", 2)))
+            raise ValueError(f"Mesh: edges have shape {self.edges.shape}, expected ({expected})")
+        if self.edge_mask.shape != self.edges.shape[:-1]:
+            raise ValueError(f"Mesh: edge_mask has shape {self.edge_mask.shape}, expected {self.edges.shape[:-1]}")
+        if isinstance(self.edges, Tracer) or isinstance(self.edge_mask, Tracer):
+            return
+        real = np.asarray(self.edges)[np.asarray(self.edge_mask)]
+        if real.size and not (real.min() >= 0 and real.max() < self.shape[0]):
+            raise ValueError(f"Mesh: edges name points {real.min()} to {real.max()} of {self.shape[0]}")
 
     @classmethod
     def from_cells(cls, points: np.ndarray, cells: np.ndarray) -> "Mesh":
@@ -56,23 +85,37 @@ class Mesh(eqx.Module, AbstractDomain):
 
         **Arguments:** `points` `(n, d)`; `cells` `(m, d+1)`, the point numbers of the vertices of every cell.
 
-        **Raises:** `ValueError` for cells of another shape or with point numbers outside 0 … n−1.
+        **Raises:** `ValueError` for cells of another shape or with point numbers outside 0 … n−1, and for volumes that leave the
+        range of the points' floating-point type.
         """
         points, cells = np.asarray(points), np.asarray(cells)
+        if points.ndim != 2:
+            raise ValueError(f"Mesh.from_cells: points have shape {points.shape}, expected (n, d), one row per point")
+        if cells.size and not np.issubdtype(cells.dtype, np.integer):
+            raise TypeError(f"Mesh.from_cells: cells are of dtype {cells.dtype}, expected the numbers of points")
         dim = points.shape[-1]
         if cells.ndim != 2 or cells.shape[1] != dim + 1:
             raise ValueError(f"Mesh.from_cells: cells have shape {cells.shape}, expected (m, {dim + 1}) in {dim}D")
         if cells.size and not (cells.min() >= 0 and cells.max() < len(points)):
             raise ValueError(f"Mesh.from_cells: cells name points {cells.min()} to {cells.max()} of {len(points)}")
-        sides = points[cells[:, 1:]] - points[cells[:, :1]]
+        sides = points.astype(np.float64)[cells[:, 1:]] - points[cells[:, :1]]
         volumes = np.abs(np.linalg.det(sides)) / math.factorial(dim)
         weights = np.bincount(cells.ravel(), np.repeat(volumes / (dim + 1), dim + 1), minlength=len(points))
         pairs = np.concatenate([cells[:, [i, j]] for i, j in itertools.permutations(range(dim + 1), 2)])
+        range_ = jnp.finfo(real_array(points[:0], "Mesh.from_cells: points").dtype)
+        if weights.max(initial=0) > range_.max or 0 < weights.max(initial=0) < range_.tiny:
+            raise ValueError(
+                f"Mesh.from_cells: cells of volume {volumes.max():.1e} leave the range of {range_.dtype}; rescale the points"
+            )
         return cls(points, np.unique(pairs, axis=0), weights)
 
     @classmethod
     def stack(cls, meshes: "list[Mesh]") -> "Mesh":
-        """Meshes of different size as one batch, padded to the largest numbers of points and edges."""
+        """Meshes of different size as one batch, padded to the largest numbers of points and edges.
+
+        **Raises:** `ValueError` for an empty list and for meshes of different dimension.
+        """
+        check_alike(meshes, cls, "Mesh.stack")
         n, e = max(m.points.shape[0] for m in meshes), max(m.edges.shape[0] for m in meshes)
         return cls(
             jnp.stack([padded(m.points, n) for m in meshes]),

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from ..storage import register
@@ -25,7 +26,10 @@ class PointCloud(eqx.Module, AbstractDomain):
     - `mask` `(n,)`: True at real points, False at padded ones; by default all are real. Padded points get weight zero, and
       losses and metrics ignore them.
 
-    A batch of clouds has a leading axis on every array; `PointCloud.stack` pads and stacks clouds.
+    A batch of clouds has a leading axis on every array; `PointCloud.stack` pads and stacks clouds. Whole numbers become floats.
+
+    **Raises:** `ValueError` for points without the axes `(n, d)`, for weights or a mask of another shape, for negative weights,
+    and for points or weights that are not finite where the mask is True; `TypeError` for points that are no real numbers.
     """
 
     points: Float[Array, "*batch n d"]
@@ -33,15 +37,18 @@ class PointCloud(eqx.Module, AbstractDomain):
     mask: Bool[Array, "*batch n"]
 
     def __init__(self, points, weights=None, mask=None):
-        self.points = jnp.asarray(points)
-        self.mask = jnp.ones(self.points.shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
-        if weights is None:
-            weights = self.mask / jnp.maximum(self.mask.sum(-1, keepdims=True), 1)
-        self.weights = jnp.where(self.mask, jnp.asarray(weights, self.points.dtype), 0)
+        self.points, self.weights, self.mask = checked_points(points, weights, mask, "PointCloud")
+
+    def __check_init__(self):
+        check_points(self.points, self.weights, self.mask, "PointCloud")
 
     @classmethod
     def stack(cls, clouds: "list[PointCloud]") -> "PointCloud":
-        """Clouds of different size as one batch, padded to the largest number of points."""
+        """Clouds of different size as one batch, padded to the largest number of points.
+
+        **Raises:** `ValueError` for an empty list and for clouds of different dimension.
+        """
+        check_alike(clouds, cls, "PointCloud.stack")
         n = max(c.points.shape[0] for c in clouds)
         points, weights, mask = (
             jnp.stack([padded(array, n) for array in arrays])
@@ -241,6 +248,80 @@ class OverTime(AbstractDomain):
 
     def over_time(self, frames: int, dt: float) -> NoReturn:
         raise ValueError(f"{self} has a time axis already")
+
+
+def checked_points(points, weights, mask, what: str) -> tuple[Array, Array, Array]:
+    """Points, weights and mask as JAX arrays that fit together, with the defaults of `PointCloud`."""
+    given, points = points, real_array(points, f"{what}: points")
+    _check_rounding(given, points, what)
+    mask = jnp.ones(points.shape[:-1], bool) if mask is None else jnp.asarray(mask, bool)
+    _check_shape("mask", mask, points, what)
+    weights = mask / jnp.maximum(mask.sum(-1, keepdims=True), 1) if weights is None else weights
+    weights = real_array(weights, f"{what}: weights").astype(points.dtype)
+    _check_shape("weights", weights, points, what)
+    return jnp.where(mask[..., None] | jnp.isfinite(points), points, 0), jnp.where(mask, weights, 0), mask
+
+
+def check_points(points, weights, mask, what: str) -> None:
+    """Refuse points and weights whose values have no meaning. Values that JAX is tracing are not looked at."""
+    _check_shape("mask", mask, points, what)
+    _check_shape("weights", weights, points, what)
+    if not isinstance(points, Tracer) and (bad := int((~np.isfinite(points)).any(-1).sum())):
+        raise ValueError(f"{what}: {bad} points are not finite; leave them out or mask them (mask=…)")
+    if not isinstance(weights, Tracer) and (bad := int((~(np.asarray(weights) >= 0) | np.isinf(weights)).sum())):
+        raise ValueError(
+            f"{what}: {bad} weights are negative or not finite; they are volumes, so give finite values ≥ 0"
+        )
+
+
+def _check_rounding(given, points, what: str) -> None:
+    """Refuse float64 coordinates of which float32 keeps too little, such as metres of a map."""
+    if not isinstance(given, np.ndarray) or given.dtype != np.float64 or points.dtype == given.dtype or points.ndim < 2:
+        return
+    finite = np.isfinite(given).all(-1)
+    if not finite.any():
+        return
+    extent = np.ptp(given[finite], axis=0).max(initial=0)
+    lost = np.abs(given[finite] - np.asarray(points)[finite]).max(initial=0)
+    if lost > 1e-3 * extent > 0:
+        raise ValueError(
+            f"{what}: {points.dtype} rounds the points by up to {lost:.1e}, of an extent of {extent:.1e}; subtract an origin "
+            "that all samples share, for example points - points.mean(0)"
+        )
+
+
+def _check_shape(name: str, array, points, what: str) -> None:
+    if points.ndim < 2:
+        raise ValueError(
+            f"{what}: points have shape {points.shape}, expected (n, d), a row per point; on a line give points[:, None]"
+        )
+    if array.shape != points.shape[:-1]:
+        raise ValueError(f"{what}: {name} of shape {array.shape}, expected {points.shape[:-1]}, one per point")
+
+
+def check_alike(domains: Any, cls: type, what: str) -> None:
+    """Refuse what is no list of clouds or meshes, of the class `cls`, and an empty one or one of different dimensions."""
+    if not isinstance(domains, list | tuple) or not all(isinstance(domain, cls) for domain in domains):
+        raise TypeError(f"{what}: got {domains!r:.60}, expected a list of {cls.__name__}")
+    dimensions = {domain.ndim for domain in domains}
+    if len(dimensions) != 1:
+        raise ValueError(
+            f"{what}: got {len(domains)} of dimensions {sorted(dimensions)}; expected one or more of one dimension"
+        )
+
+
+def real_array(values, what: str) -> Array:
+    """A JAX array of floating-point numbers. **Raises:** `TypeError` for complex numbers, strings and objects."""
+    try:
+        traced = any(isinstance(leaf, Array) for leaf in jax.tree.leaves(values))
+        array = jnp.asarray(values) if traced else np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} are {values!r:.80}, expected an array of real numbers") from error
+    if jnp.issubdtype(array.dtype, jnp.floating):
+        return jnp.asarray(array)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{what} are of dtype {array.dtype}, expected real numbers")
+    return jnp.asarray(array, jnp.result_type(float))
 
 
 def named(name: str, *arrays: str) -> tuple[str, ...]:

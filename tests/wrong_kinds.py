@@ -1,0 +1,179 @@
+"""Call public functions with one argument of a wrong kind at a time. `test_wrong_kinds.py` runs it without type checks.
+
+Every call must either return or fail by a `raise` of this library; arguments listed with `must` have to fail. It prints one line
+per call that does neither.
+"""
+
+import linecache
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.sparse
+
+import surrogax as sx
+
+warnings.simplefilter("ignore")
+os.chdir(tempfile.mkdtemp())  # a path of a wrong kind may be a file name
+OURS = Path(sx.__file__).resolve().parents[2]
+WRONG = [None, "nonsense", -3, 0, 1.5, float("nan"), True, object(), dict, [], {}, np.array(["x"]), jnp.zeros(3)]
+
+RNG = np.random.default_rng(0)
+A = RNG.normal(size=(6, 8)).astype(np.float32)
+P = RNG.uniform(1, 2, 6).astype(np.float32)
+GRID = sx.Grid.unit_interval(8)
+DATA = sx.from_arrays({"a": A}, {"u": 2 * A}, grid=GRID, parameters={"p": P})
+TIMED = sx.from_arrays({"w": RNG.normal(size=(4, 6, 8)).astype(np.float32)}, grid=GRID, times=np.arange(6.0))
+TASK = sx.Task.fit(DATA, ("a", "p"), "u")
+STEP = sx.Task.fit(TIMED, "w", "w", mode=sx.Autoregressive(1))
+KEY = jax.random.key(0)
+FNO = sx.FNO(TASK, width=4, modes=2, depth=1, key=KEY)
+FORECASTER = sx.FNO(STEP, width=4, modes=2, depth=1, key=KEY)
+TABLE = sx.evaluate({"FNO": FNO}, DATA, timing=False)
+
+POISSON = sx.linear.Laplacian((9, 9), (0.1, 0.1), ("dirichlet",) * 2)
+MATRIX = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(9, 9)).tocsr()
+DISTANCES = np.abs(P[:, None] - P)
+
+FIT = {
+    "model": FNO, "data": DATA, "val": DATA, "optimizer": optax.adam(1e-3), "epochs": 1, "batch_size": 3, "seeds": 1,
+    "ema": 0.5, "patience": 2, "key": KEY, "checkpoint_every": 30.0, "mesh": None, "stream": False, "log": (),
+    "loss": sx.losses.RelativeL2(), "metric": "rmse", "symmetry": None, "unroll": sx.Unroll(), "dtype": "float32",
+    "objective": None, "run": None,
+}  # fmt: skip
+
+# Name, function, arguments that work, and the arguments that no value of WRONG suits but None and those of the same type.
+CALLS = [
+    ("fit", lambda **k: sx.fit(**k, progress=False), FIT, "data epochs batch_size seeds key unroll optimizer"),
+    ("Task.fit", sx.Task.fit, {"train": DATA, "inputs": "a", "targets": "u", "mode": sx.Steady()}, "train targets mode"),
+    ("Autoregressive", sx.Autoregressive, {"history": 1, "horizon": 1, "increments": False}, "history horizon increments"),
+    ("SpaceTime", sx.SpaceTime, {"frames": 2, "history": 1}, "frames history"),
+    ("Unroll", sx.Unroll, {"steps": 2, "gradient": "full"}, "steps gradient"),
+    ("FNO", sx.FNO, {"task": TASK, "width": 4, "modes": 2, "depth": 1, "key": KEY}, "task width modes depth key"),
+    ("predict", FNO.predict, {"data": DATA, "at": GRID, "batch_size": 4}, "data at batch_size"),
+    ("rollout", FORECASTER.rollout, {"data": TIMED, "steps": 2}, "data steps"),
+    ("evaluate", lambda **k: sx.evaluate(timing=False, **k),
+     {"surrogates": FNO, "datasets": DATA, "metrics": ("rmse",), "batch_size": 4, "samples": 4},
+     "surrogates datasets metrics batch_size samples"),
+    ("rollouts", lambda **k: sx.evaluate(FORECASTER, TIMED, timing=False, **k), {"rollout": 2}, "rollout"),
+    ("pareto", TABLE.pareto, {"x": "parameters", "y": "rel_l2"}, "x y"),
+    ("plot", sx.evaluate(FORECASTER, TIMED, rollout=2, timing=False).plot, {"y": "rel_l2", "x": "t"}, "x y"),
+    ("value", TABLE.value, {"surrogate": "FNO"}, "surrogate"),
+    ("Ensemble", sx.Ensemble, {"members": (FNO, FNO)}, "members"),
+    ("MeanField", sx.MeanField, {"task": TASK}, "task"),
+    ("Persistence", sx.Persistence, {"task": STEP}, "task"),
+    ("LinearSpectral", lambda **k: sx.fit(sx.LinearSpectral(**k), DATA), {"task": TASK, "modes": 2, "ridge": 1e-6},
+     "task modes"),
+    ("register_metric", lambda **k: sx.metrics.register_metric(**k)(lambda *a: 0), {"name": "of_its_own"}, "name"),
+    ("SolverSource", lambda **k: sx.SolverSource(sx.problem("poisson"), **k), {"grid": 9, "key": KEY, "round": 5},
+     "key round"),
+    ("RelativeL2", sx.losses.RelativeL2, {"weights": {"u": 1.0}}, ""),
+    ("wrap", sx.wrap, {"network": lambda x: x, "task": TASK}, "network task"),
+    ("check_surrogate", sx.check_surrogate, {"surrogate": FNO, "data": DATA}, "surrogate data"),
+    ("load", sx.load, {"path": "nonsense.sgx"}, "path"),
+    ("from_arrays", sx.from_arrays,
+     {"inputs": {"a": A}, "targets": {"u": A}, "grid": GRID, "parameters": {"p": P}, "times": None, "elsewhere": {}},
+     "grid elsewhere"),
+    ("from_arrays on points", sx.from_arrays, {"inputs": {"a": A}, "points": np.ones((8, 2))}, "points"),
+    ("from_arrays of a field", lambda **k: sx.from_arrays(k, grid=GRID), {"a": A}, "a"),
+    ("from_arrays with times", lambda **k: sx.from_arrays({"w": TIMED["w"]}, grid=GRID, **k), {"times": np.arange(6.0)}, "times"),
+    ("generate", lambda **k: sx.generate(**k, progress=False),
+     {"problem": sx.problem("poisson", f=sx.random.Uniform()), "n": 1, "grid": 5, "key": KEY, "refine": 1,
+      "label_samples": 0, "cache": False, "times": None},
+     "problem n grid key refine label_samples times"),
+    ("problem", sx.problem, {"name": "poisson"}, "name"),
+    ("burgers", lambda **k: sx.problem("burgers", **k), {"nu": 0.1, "u0": sx.random.GaussianField(), "duration": 1.0}, "u0"),
+    ("Problem", sx.Problem, {"unknowns": "u", "box": sx.Box.unit(1), "time": (0, 1), "inputs": {"c": 1.0}}, "box"),
+    ("Box", lambda **k: sx.Box(**k), {"x": (0, 1)}, "x"),
+    ("Box of ends", lambda **k: sx.Box(x=(k["start"], k["stop"], k["boundary"])),
+     {"start": 0.0, "stop": 1.0, "boundary": "neumann"}, "boundary"),
+    ("Box.unit", sx.Box.unit, {"ndim": 2, "boundary": "neumann"}, "ndim boundary"),
+    ("Box.grid", sx.Box.unit(2).grid, {"shape": 8}, "shape"),
+    ("Grid", sx.Grid, {"box": sx.Box.unit(1), "shape": (8,), "layouts": ("nodes",)}, "box shape layouts"),
+    ("Grid.unit", sx.Grid.unit, {"shape": 8, "ndim": 2, "layout": "nodes"}, "shape ndim layout"),
+    ("Grid.unit_square", sx.Grid.unit_square, {"n": 8, "layout": "nodes"}, "n layout"),
+    ("Grid.subsample", sx.Grid.unit_square(9).subsample, {"stride": 2}, "stride"),
+    ("Grid.refine", GRID.refine, {"factor": 2}, "factor"),
+    ("PointCloud", sx.PointCloud, {"points": np.ones((3, 2)), "weights": np.ones(3), "mask": [True] * 3}, "points"),
+    ("Mesh", sx.Mesh,
+     {"points": np.ones((3, 2)), "edges": [[0, 1]], "weights": np.ones(3), "mask": [True] * 3, "edge_mask": [True]},
+     "points edges"),
+    ("Mesh.from_cells", sx.Mesh.from_cells, {"points": np.eye(3, 2), "cells": [[0, 1, 2]]}, "points cells"),
+    ("PointCloud.stack", sx.PointCloud.stack, {"clouds": [sx.PointCloud(np.ones((3, 2)))]}, "clouds"),
+    ("Mesh.stack", sx.Mesh.stack, {"meshes": [sx.Mesh(np.ones((3, 2)), [[0, 1]])]}, "meshes"),
+    ("dataset[…]", lambda **k: DATA[k["item"]], {"item": "a"}, ""),
+    ("select", DATA.select, {"samples": [0, 1]}, ""),
+    ("read", DATA.read, {"names": ["a"], "positions": [0], "frames": None}, ""),
+    ("split", DATA.split, {"key": KEY, "train": 3}, "key train"),
+    ("subsample", TIMED.subsample, {"space": 1, "time": 2}, "space time"),
+    ("frame", TIMED.frame, {"index": 0}, "index"),
+    ("snapshots", lambda **k: list(DATA.snapshots(**k)), {"name": "a", "block": 2}, "name block"),
+    ("blocks", lambda **k: list(DATA.blocks(**k)), {"names": ["a"], "nbytes": 100}, "nbytes"),
+    ("describe", DATA.describe, {"samples": 3}, "samples"),
+    ("plot", lambda **k: DATA.plot(k["name"], n=k["n"]), {"name": "a", "n": 1}, "name n"),
+    ("save", DATA.save, {"path": "x.hdf5"}, "path"),
+    ("open", sx.open, {"path": "nonsense.hdf5"}, "path"),
+    ("with_fields", DATA.with_fields, {"fields": {"u": A}, "times": None}, "fields"),
+    ("solve", lambda **k: sx.linear.solve(**k), {"operator": POISSON, "b": np.ones((9, 9)), "method": sx.linear.CG()},
+     "operator b method"),
+    ("nullspace", lambda **k: sx.linear.solve(POISSON, np.ones((9, 9)), **k), {"nullspace": None}, "nullspace"),
+    ("CG", lambda **k: sx.linear.solve(POISSON, np.ones((9, 9)), sx.linear.CG(**k)),
+     {"preconditioner": None, "rtol": 1e-4, "max_steps": 50}, "preconditioner rtol max_steps"),
+    ("SOR", lambda **k: sx.linear.solve(POISSON, np.ones((9, 9)), sx.linear.SOR(**k)), {"rtol": 1e-3, "max_steps": 50},
+     "rtol max_steps"),
+    ("Laplacian", sx.linear.Laplacian, {"shape": (9, 9), "spacing": (0.1, 0.1), "boundaries": ("dirichlet",) * 2},
+     "shape spacing boundaries"),
+    ("from_scipy", sx.linear.Sparse.from_scipy, {"matrix": MATRIX}, "matrix"),
+    ("pod", sx.reduced.pod, {"snapshots": A, "rank": 2}, "snapshots"),
+    ("sine", sx.reduced.sine, {"snapshots": A}, "snapshots"),
+    ("kmedoids", sx.reduced.kmedoids, {"dissimilarity": DISTANCES, "k": 2}, "dissimilarity k"),
+    ("deim", sx.reduced.deim, {"modes": np.linalg.qr(A.T)[0][:, :3]}, "modes"),
+    ("eim", sx.reduced.eim, {"functions": A, "rank": 2}, "functions rank"),
+    ("fit_gaussian_process", sx.reduced.fit_gaussian_process, {"z": P[:, None], "c": A[:, :2]}, "z c"),
+    ("PODRegression", lambda **k: sx.fit(sx.PODRegression(**k), DATA),
+     {"task": sx.Task.fit(DATA, "p", "u"), "rank": 2, "regressor": "linear"}, "task rank regressor"),
+]  # fmt: skip
+
+
+def ours(error: BaseException) -> bool:
+    """Whether the error was raised by a `raise` of this library, not by something that it called."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    text, path = linecache.getline(frame.f_code.co_filename, line).strip(), Path(frame.f_code.co_filename).resolve()
+    return OURS in path.parents and "site-packages" not in path.parts and text.startswith("raise")
+
+
+def same(a, b) -> bool:
+    return a is b or (type(a) is type(b) and not isinstance(a, np.ndarray | jax.Array | float) and a == b)
+
+
+found = 0
+names = sys.argv[1:]
+for name, function, right, must in CALLS:
+    if names and name not in names:
+        continue
+    for argument in right:
+        for value in WRONG:
+            if same(value, right[argument]):
+                continue
+            shown = f"{name}({argument}={value!r})"
+            try:
+                function(**{**right, argument: value})
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                if not ours(error):
+                    found += 1
+                    print(f"{shown}: {type(error).__name__}: {str(error)[:150]!r}")
+            else:
+                meant = value is None or (isinstance(value, int | float | str) and type(value) is type(right[argument]))
+                if argument in must.split() and not meant:
+                    found += 1
+                    print(f"{shown}: accepted")
+print(f"{found} faults")
