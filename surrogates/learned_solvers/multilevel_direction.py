@@ -32,11 +32,12 @@ class MultilevelDirection(AbstractPreconditioner, AbstractTrainable):
     P₀ is constant on the connected components of blocks of two points per axis (`kernels.component_levels`): every component is
     an unknown of its own, so thin walls separate on coarse levels too. The gates are positive fields that a small nonlinear
     network computes from the geometry of the level (walls, shift, neighbours); `bind` computes levels and gates once per
-    operator. A level of at most `coarsest` unknowns is solved by its inverse.
+    operator. A level of at most `coarsest` unknowns is solved by its inverse. An application multiplies by the matrix
+    of every level, A among them, eight times: it is a multigrid cycle with learned weights, and good before training.
 
     N is linear in r, so residuals of any scale and distribution are treated alike; nonlinear in the domain, as in Lan et al.
     (2024, arXiv 2310.00177); and symmetric, so that `DeepCG`'s two previous directions are all it needs. The same weights serve
-    every grid size. Periodic axes are rings on all levels.
+    every grid size, and 3D as well as 2D. Periodic axes are rings on all levels.
 
     It works less well where a block has more components than `slots`, and where coefficients differ by decades without a wall:
     weakly coupled points count as connected.
