@@ -189,7 +189,7 @@ def run(operator, method, b):
 def flops(operator, method) -> float:
     recurrence = method.recurrence(operator)
     zero = jnp.zeros(operator.shape)
-    state, _ = recurrence.start(zero, zero)
+    state, _ = recurrence.start(zero, zero, None)
     return jax.jit(recurrence.step).lower(state).compile().cost_analysis()["flops"]
 
 
