@@ -73,6 +73,11 @@ def solve(
         method = choose(operator)
     if not isinstance(method, AbstractMethod):
         raise TypeError(f"solve: the method must be one of surrogax.linear, as CG(Multigrid()), got {method!r:.80}")
+    for what, value in (("rtol", method.rtol), ("atol", method.atol)):
+        if jnp.ndim(value):
+            raise ValueError(
+                f"solve: {what} of {type(method).__name__} must be one number, got an array; use vmap for many"
+            )
     if method.needs_symmetric and not symmetric:
         raise ValueError(
             f"solve: {type(method).__name__} needs a symmetric operator, {type(operator).__name__} is not; use FGMRES() or "
@@ -141,6 +146,7 @@ def status_message(status: SupportsInt) -> str:
 
 def _checked(name: str, vector: AnyArray, operator) -> Array:
     """The vector as a JAX array, if the operator can be applied to it and returns its like."""
+    vector = _numbers(name, vector)
     expected, kind = operator.in_structure(), type(operator).__name__
     if not isinstance(expected, jax.ShapeDtypeStruct):
         raise TypeError(
@@ -162,6 +168,18 @@ def _checked(name: str, vector: AnyArray, operator) -> Array:
             f"solve: the operator has {expected.dtype}, the {name} {vector.dtype}; convert one of them with astype"
         )
     return vector
+
+
+def _numbers(name: str, values: Any) -> AnyArray:
+    """Numbers in a list or an array as an array. **Raises:** `TypeError` for anything else."""
+    if isinstance(values, list | tuple):
+        try:
+            values = np.asarray(values, float)
+        except (TypeError, ValueError):
+            raise TypeError(f"solve: the {name} is no array of numbers") from None
+    if not isinstance(values, np.ndarray | jax.Array) or values.dtype.kind in "OSUMm":
+        raise TypeError(f"solve: the {name} must be an array of numbers, got {values!r:.80}")
+    return values
 
 
 def _as_operator(operator) -> lx.AbstractLinearOperator:
@@ -212,7 +230,7 @@ def _null_basis(nullspace, operator, symmetric: bool) -> Float[Array, "k *n"]:
         if nullspace != "constant":
             raise ValueError(f"solve: nullspace must be 'constant' or vectors, got {nullspace!r}")
         nullspace = jnp.ones(structure.shape, structure.dtype)
-    vectors = jax.lax.stop_gradient(jnp.asarray(nullspace, structure.dtype))
+    vectors = jax.lax.stop_gradient(jnp.asarray(_numbers("null space", nullspace), structure.dtype))
     if vectors.shape == structure.shape:
         vectors = vectors[None]
     if vectors.shape[1:] != structure.shape or not 0 < len(vectors) < structure.size:

@@ -59,7 +59,7 @@ class AbstractMethod(eqx.Module):
 def check_limits(method: AbstractMethod) -> None:
     """Raises `TypeError` or `ValueError` for step limits and tolerances that mean nothing; traced values are not looked at."""
     name = type(method).__name__
-    if not isinstance(method.max_steps, int | np.integer):
+    if not isinstance(method.max_steps, int | np.integer) or isinstance(method.max_steps, bool):
         raise TypeError(f"{name}: max_steps must be a whole number, got {method.max_steps!r}")
     if method.max_steps < 0:
         raise ValueError(f"{name}: max_steps must not be negative, got {method.max_steps}")
@@ -77,7 +77,10 @@ def check_omega(name: str, omega) -> None:
 
 def known_number(name: str, what: str, value) -> float | None:
     """The value of a parameter, None where it is traced or one of many. Raises `TypeError` for what is no number."""
-    if not isinstance(value, int | float | np.generic | np.ndarray | jax.Array) or isinstance(value, bool):
+    numeric = isinstance(value, int | float) or (
+        isinstance(value, np.generic | np.ndarray | jax.Array) and value.dtype.kind not in "OSUMm"
+    )
+    if not numeric or isinstance(value, bool):
         raise TypeError(f"{name}: {what} must be a number, got {value!r}")
     return None if isinstance(value, Tracer) or np.ndim(value) > 0 else float(value)
 

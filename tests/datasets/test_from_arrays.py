@@ -50,7 +50,23 @@ class Tensor:
         (np.asfortranarray(U), "float64"),
         (U[:, ::-1], "float64"),
     ],
-    ids="double list half big_endian jax bfloat16 torch masked_none long boolean bytes int64 int32 fortran reversed".split(),
+    ids=[
+        "double",
+        "list",
+        "half",
+        "big_endian",
+        "jax",
+        "bfloat16",
+        "torch",
+        "no_mask",
+        "long",
+        "boolean",
+        "bytes",
+        "int64",
+        "int32",
+        "fortran",
+        "reversed",
+    ],
 )
 def test_what_numbers_become(values, dtype):
     data = from_arrays({"u": values}, parameters={"c": np.asarray(values)[:, 0]}, grid=GRID)
@@ -78,7 +94,7 @@ MASKED = np.ma.array(np.where(U > 0.5, 9.96921e36, U), mask=U > 0.5)  # as netCD
         (U.T, r"field 'u' has shape \(9, 4\); expected \(sample, 9\)"),
         (U[..., None, None], r"field 'u' has shape \(4, 9, 1, 1\)"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_field_is_named(values, message):
     with pytest.raises((ValueError, TypeError), match=message):
         from_arrays({"u": values}, grid=GRID)
@@ -118,14 +134,26 @@ PADDED = np.array([0.0, 0.5, 1.0, np.inf, np.inf])  # as an ODE solver returns w
         ({"w": W}, [], r"times has shape \(0,\)"),
         ({"w": W}, 1.0, r"times has shape \(\)"),
         ({"w": W}, [0, 1, np.nan, 3, 4], r"times\[2\] is nan; cut .* times\[:2\]"),
-        ({"w": W}, PADDED, r"times\[3\] is inf; cut what was padded or never reached, for example times\[:3\], and the fields"),
-        ({"w": W}, np.arange(5).astype("M8[D]"), r"times is of dtype datetime64\[D\], expected real numbers; give numbers since"),
-        ({"w": np.moveaxis(W, 1, -1)}, TIMES, r"field 'w' has the 5 instants of times= on its last axis; time is expected"),
+        (
+            {"w": W},
+            PADDED,
+            r"times\[3\] is inf; cut what was padded or never reached, for example times\[:3\], and the fields",
+        ),
+        (
+            {"w": W},
+            np.arange(5).astype("M8[D]"),
+            r"times is of dtype datetime64\[D\], expected real numbers; give numbers since",
+        ),
+        (
+            {"w": np.moveaxis(W, 1, -1)},
+            TIMES,
+            r"field 'w' has the 5 instants of times= on its last axis; time is expected",
+        ),
         ({"w": W, "f": np.moveaxis(W, 1, -1)}, TIMES, r"field 'f' has the 5 instants of times= on its last axis"),
         ({"w": W}, TIMES[:4], r"field 'w' has shape \(4, 5, 9\); expected \(sample, time=4, 9\)"),
         ({"u": U}, TIMES, r"times= has 5 instants, but no field has a time axis"),
     ],
-)  # fmt: skip
+)
 def test_times_that_have_no_meaning_are_named(fields, times, message):
     with pytest.raises((ValueError, TypeError), match=message):
         from_arrays(fields, grid=GRID, times=times)
@@ -159,8 +187,14 @@ def test_equal_places_are_one_domain():
     sizes = {"p": 5, "q": 5, "r": 9, "s": 3, "t": 3, "v": 3, "w": 3}
     data = from_arrays({"u": U} | {n: RNG.random((4, k)) for n, k in sizes.items()}, grid=GRID, elsewhere=coarse)
     assert {name: data.spec(name).domain for name in sizes} == {
-        "p": "p", "q": "p", "r": "", "s": "s", "t": "s", "v": "v", "w": "w"
-    }  # fmt: skip
+        "p": "p",
+        "q": "p",
+        "r": "",
+        "s": "s",
+        "t": "s",
+        "v": "v",
+        "w": "w",
+    }
     assert set(data.domains) == {"", "p", "s", "v", "w"}
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ..driver import Recurrence, iterate
 from ..inner_products import dot, norm, power_of_four, rough_signs
 from ..method import check_limits
-from ..preconditioning import AbstractPreconditioned, Preconditioner, applied
+from ..preconditioning import AbstractPreconditioned, AbstractPreconditioner, Preconditioner, applied
 from ..solution import Stats
 
 Norm = Literal["residual", "natural"]
@@ -29,6 +29,14 @@ class AbstractKrylov(AbstractPreconditioned):
 
     def __check_init__(self):
         check_limits(self)
+        given = self.preconditioner
+        if given is not None and (
+            isinstance(given, type) or not (isinstance(given, AbstractPreconditioner) or callable(given))
+        ):
+            raise TypeError(
+                f"{type(self).__name__}: the preconditioner must be one of surrogax.linear, as Multigrid(), or a function of r, "
+                f"got {given!r:.80}"
+            )
         if self.norm not in ("residual", "natural"):
             raise ValueError(f"{type(self).__name__}: unknown norm {self.norm!r}; use 'residual' or 'natural'")
 

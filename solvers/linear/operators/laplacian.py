@@ -5,9 +5,11 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, ScalarLike
 
+from ....core.arguments import kind
 from ....core.domains import Boundary
 from ...kernels import fast_poisson, stencil
 from .diffusion import Diffusion
@@ -41,6 +43,8 @@ class Laplacian(AbstractFieldOperator):
     def __init__(
         self, shape, spacing, boundaries, shift: ScalarLike = 0.0, scale: ScalarLike = 1.0, dtype: DTypeLike = float
     ):
+        for what, value in (("shape", shape), ("spacing", spacing), ("boundaries", boundaries)):
+            kind("Laplacian", what, value, (tuple, list, np.ndarray), "pass one entry per axis, such as (64, 64)")
         self.shape, self.spacing, self.boundaries = tuple(shape), tuple(spacing), tuple(boundaries)
         if not len(self.shape) == len(self.spacing) == len(self.boundaries):
             raise ValueError(

@@ -12,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Shaped
 
-from ....core.arguments import checked, count
+from ....core.arguments import checked, count, kind
 from ....core.precision import in_double
 from ....core.storage import register, save
 from ....solvers.kernels import thin_svd
@@ -175,6 +175,9 @@ def pod(
     m, wanted = inner_product(product), Truncation(rank, energy, tail)
     key = jax.random.key(0) if key is None else key
     if not isinstance(snapshots, np.ndarray | jax.Array):
+        kind(
+            "pod", "snapshots", snapshots, Iterable, "pass an array (snapshots, points), or an iterable of such blocks"
+        )
         _refuse("a stream of row blocks", method=method != "auto", gram=gram is not None)
         return _of_stream(snapshots, m, wanted)
     snapshots = _checked(snapshots, wanted)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ....core.arguments import checked
+from ....core.arguments import checked, kind
 from ....core.precision import in_double
 from ..basis.compiled_svd import OneDevice, gram_matrix
 from ..basis.inner_product import MeasuredRows, Product, inner_product
@@ -110,6 +110,16 @@ def l2(
 
 def _over_fields(squared: Callable, snapshots: Snapshots, product: Products, gram) -> Float[np.ndarray, "n n"]:
     """√ of the mean over the fields of `squared(system, Gram matrix)`."""
+    for rows in snapshots.values() if isinstance(snapshots, Mapping) and snapshots else [snapshots]:
+        kind(
+            "dissimilarity",
+            "snapshots",
+            rows,
+            (np.ndarray, jax.Array),
+            "pass an array (snapshots, points), or a dict of them",
+        )
+        if rows.ndim != 2 or rows.dtype.kind not in "fiub":
+            raise ValueError(f"snapshots: expected real numbers (snapshots, points), got {rows.dtype} {rows.shape}")
     if not isinstance(snapshots, Mapping):
         if isinstance(product, Mapping):
             raise ValueError(f"product: fields {sorted(product)}, but the snapshots are one array")
