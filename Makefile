@@ -27,7 +27,9 @@ BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
 # Files are compiled when they are first imported (few are), and kept: without that every process compiles jax again.
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-compile
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
+# Tests marked `nightly` take long and repeat at another size what a quick one shows.
+MARKED := not nightly
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(MARKED)"
 unexport PYTHONDONTWRITEBYTECODE
 # XLA's TPU compiler is large and nothing else needs it.
 TPU := .venv-tpu
@@ -102,8 +104,11 @@ endef
 ci:  ## under 20 minutes on 2 cores
 	$(call in_turn,lint types test test-default-flags smoke test-newest test-wheel)
 
-nightly:  ## the whole suite with the newest packages, other processors, all benchmarks
-	$(call in_turn,test-everything-newest test-processors bench notebooks tpu-check)
+nightly:  ## the long tests, the whole suite with the newest packages, other processors, all benchmarks
+	$(call in_turn,test-nightly test-everything-newest test-processors bench notebooks tpu-check)
+
+test-nightly:
+	$(MAKE) --no-print-directory test MARKED=nightly
 
 test-everything-newest:
 	$(MAKE) --no-print-directory test JAX=newest

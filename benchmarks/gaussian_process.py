@@ -147,9 +147,12 @@ def coverage(predicted: np.ndarray, std: np.ndarray, case: Case) -> float:
     return float((np.abs(np.float64(predicted) - case.c_unseen) < 2 * np.float64(std)).mean())
 
 
+FULL, QUICK = cases(400), cases(200)
+SMOKE = [curve("exp(−μx)", 20, decay, uniform(0, 3), points=len(X))]
+
+
 def main() -> None:
-    smoke = [curve("exp(−μx)", 20, decay, uniform(0, 3), points=len(X))]
-    arguments = options(__doc__, full=cases(400), quick=cases(200), smoke=smoke, peer=REDUCED)
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=REDUCED)
     assert not jax.config.jax_enable_x64
     peer = PeerProcess(arguments.python, "gaussian_process.py") if arguments.python else None
     rows = []

@@ -248,7 +248,7 @@ def _check_saved(surrogate, samples, predicted):
         path = Path(folder) / "surrogate"
         surrogate.save(path)
         # `like` has zeros in every array: an array that the file lacks then changes the prediction.
-        like = jax.tree.map(lambda x: jnp.zeros_like(x) if eqx.is_inexact_array(x) else x, surrogate)
+        like = jax.tree.map(_emptied, surrogate)
         again = load(path, like=None if surrogate.capabilities.self_contained else like)
     _same(again.predict(samples), predicted, "before and after saving", exact=True)
 
@@ -269,6 +269,12 @@ def _check_all_parts_are_used(surrogate, batch):
 
     for path, value in jax.tree_util.tree_leaves_with_path(gradient(moved)):
         assert np.any(np.asarray(value) != 0), f"the prediction does not depend on {jax.tree_util.keystr(path)}"
+
+
+def _emptied(leaf):
+    if isinstance(leaf, np.ndarray):
+        return np.zeros_like(leaf) if leaf.dtype.kind == "f" else leaf
+    return jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf
 
 
 def _leaves(tree):

@@ -127,10 +127,10 @@ class FNOConfig(AbstractNetworkConfig):
         self.__check_init__()
 
     def __check_init__(self):
-        check_fields(self)
         for name, known in _CHOICES.items():
             if vars(self)[name] not in known:
                 raise ValueError(f"FNO: unknown {name} {vars(self)[name]!r}; use one of {list(known)}")
+        check_fields(self)
         modes = (self.modes,) if isinstance(self.modes, int) else tuple(self.modes)
         if min((*modes, *(self.kept or ()), self.width, self.depth)) < 1:
             raise ValueError(

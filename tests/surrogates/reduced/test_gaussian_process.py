@@ -156,7 +156,7 @@ def test_more_data_of_a_smooth_curve_give_smaller_errors_and_honest_intervals():
     assert errors[1] < 0.2 * errors[0] and errors[1] < 1e-4
 
 
-@pytest.mark.parametrize("periods", [8, 20])
+@pytest.mark.parametrize("periods", [8, pytest.param(20, marks=pytest.mark.nightly)])
 def test_many_oscillations_are_found(periods):
     z = np.random.default_rng(1).uniform(0, 1, (12 * periods, 1))
     waves = lambda z: np.concatenate([np.sin(2 * np.pi * periods * z), np.cos(2 * np.pi * periods * z)], 1)  # noqa: E731
