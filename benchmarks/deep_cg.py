@@ -313,11 +313,17 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     rows = measure_unseen(size)
     if arguments.unseen:
-        before = json.loads((RESULTS / "deep_cg.json").read_text())["values"]
-        return record("deep_cg", arguments, {**before, **unseen_numbers(rows), "unseen": rows})
+        values = json.loads((RESULTS / "deep_cg.json").read_text())["values"]
+    else:
+        values = seen_numbers(size)
+        shutil.rmtree(UNSEEN, ignore_errors=True)
+    record("deep_cg", arguments, {**values, **unseen_numbers(rows), "unseen": rows})
+
+
+def seen_numbers(size) -> dict:
+    """The figures of the benchmark's own domains, and their cases."""
     cases = measure(size)
     print_losses(cases)
-    shutil.rmtree(UNSEEN, ignore_errors=True)
 
     def chosen(method, **where):
         return [c for c in cases if c["method"] == method and all(c[k] == v for k, v in where.items())]
@@ -333,15 +339,15 @@ def main() -> None:
             )
         )
 
-    values = {
+    return {
         "iteration_ratio_cg": smallest_ratio(size.sides[0]),
         "iteration_ratio_cg_2x": smallest_ratio(size.sides[-1]),
         "fallback_share": max(c["fallbacks"] for c in chosen("deep CG")),
         "failures": sum(c["failures"] for c in chosen("deep CG")),
         "mgpcg_iterations": mean_iterations("MG-PCG"),
         "deepcg_iterations": mean_iterations("deep CG"),
+        "cases": cases,
     }
-    record("deep_cg", arguments, {**values, **unseen_numbers(rows), "cases": cases, "unseen": rows})
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def _check_all_parts_are_used(surrogate, batch):
 
 
 def _emptied(leaf):
-    if isinstance(leaf, np.ndarray):
+    if isinstance(leaf, np.ndarray | np.generic):
         return np.zeros_like(leaf) if leaf.dtype.kind == "f" else leaf
     return jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf
 

@@ -1,6 +1,7 @@
 """Dissimilarities between snapshots, from one Gram matrix: sine, L2 distance, normalised L2 distance."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -110,14 +111,10 @@ def l2(
 
 def _over_fields(squared: Callable, snapshots: Snapshots, product: Products, gram) -> Float[np.ndarray, "n n"]:
     """√ of the mean over the fields of `squared(system, Gram matrix)`."""
-    for rows in snapshots.values() if isinstance(snapshots, Mapping) and snapshots else [snapshots]:
-        kind(
-            "dissimilarity",
-            "snapshots",
-            rows,
-            (np.ndarray, jax.Array),
-            "pass an array (snapshots, points), or a dict of them",
-        )
+    fields: list[Any] = list(snapshots.values()) if isinstance(snapshots, Mapping) and snapshots else [snapshots]
+    for rows in fields:
+        advice = "pass an array (snapshots, points), or a dict of them"
+        kind("dissimilarity", "snapshots", rows, (np.ndarray, jax.Array), advice)
         if rows.ndim != 2 or rows.dtype.kind not in "fiub":
             raise ValueError(f"snapshots: expected real numbers (snapshots, points), got {rows.dtype} {rows.shape}")
     if not isinstance(snapshots, Mapping):
