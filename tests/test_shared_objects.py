@@ -570,7 +570,7 @@ def measure(direction):
     calls.append(direction)
     if len(calls) == 2 and "kill" in sys.argv:
         os.kill(os.getpid(), signal.SIGKILL)
-    return float(abs(direction.lift).sum())
+    return float(abs(direction.base).sum())
 
 direction = MultilevelDirection(2, 2, coarsest=8, key=jax.random.key(0))
 objective = DirectionObjective(RandomDomains(6, steps=4), domains=2, lanes=1)
