@@ -41,7 +41,13 @@ def grid(factor):
     return Diffusion(faces, (12, 12), (1.0, 1.0), WALLS)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.describe())
+QUICK = ("CG(Multigrid)", "MINRES", "FGMRES", "BiCGStab", "SOR(1.6)")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=() if m.describe() in QUICK else pytest.mark.nightly, id=m.describe()) for m in METHODS],
+)
 def test_units_of_the_operator_do_not_matter_in_float32(method):
     run = jax.jit(lambda a, b: solve(a, b, method))
     plain = run(grid(1.0), jnp.asarray(B, jnp.float32))
