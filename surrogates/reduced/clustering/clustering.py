@@ -56,7 +56,8 @@ def dissimilarities(call: str, matrix: Dissimilarities) -> Float[Array | np.ndar
         return matrix if jnp.issubdtype(matrix.dtype, jnp.floating) else matrix.astype(float)
     if not jnp.issubdtype(matrix.dtype, jnp.floating):
         matrix = np.asarray(matrix, np.float64)
-    diagonal = np.asarray(matrix.diagonal())
+    with jax.enable_x64(True):  # of an array in float64 too
+        diagonal = np.asarray(matrix.diagonal())
     if (diagonal > _ZERO * float(matrix.max())).any():
         i = int(np.argmax(diagonal))
         raise ValueError(
