@@ -56,8 +56,9 @@ def dissimilarities(call: str, matrix: Dissimilarities) -> Float[Array | np.ndar
         return matrix if jnp.issubdtype(matrix.dtype, jnp.floating) else matrix.astype(float)
     if not jnp.issubdtype(matrix.dtype, jnp.floating):
         matrix = np.asarray(matrix, np.float64)
-    with jax.enable_x64(True):  # of an array in float64 too
-        diagonal = np.asarray(matrix.diagonal())
+    # An array on a device may be in float64 although x64 is off.
+    on_device = in_double(jnp.diagonal, promote=False)
+    diagonal = matrix.diagonal() if isinstance(matrix, np.ndarray) else np.asarray(on_device(matrix))
     if (diagonal > _ZERO * float(matrix.max())).any():
         i = int(np.argmax(diagonal))
         raise ValueError(
