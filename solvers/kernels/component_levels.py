@@ -162,8 +162,11 @@ def _members(level: ComponentLevel, axes: tuple[int, ...], slots: int) -> tuple[
 
 
 def _crossing(u: Array, level: ComponentLevel, axes: tuple[int, ...], axis: int) -> tuple[Array, Array]:
-    """Of values at the points of blocks, those at the last and at the first point along `axis`, where faces lead to the next
-    block and to the second point. The last block of a ring of odd size has one point, whose face leads to the first block."""
+    """The values at the last and at the first point of every block along `axis`.
+
+    A face leads from the last point to the next block, and from the first point to the second. The last block of a ring of odd
+    size has one point, whose face leads to the first block.
+    """
     dim = len(level.shape)
     low, high = (jnp.take(u, i, dim + axes.index(axis)) for i in (0, 1))
     if level.shape[axis] % 2 and level.periodic[axis]:

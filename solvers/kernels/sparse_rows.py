@@ -52,7 +52,7 @@ def _with_extra(sums: Float[Array, " rows"], n: int, owners: Int[AnyArray, " m"]
 
 
 class RowPattern(eqx.Module):
-    """Where the entries of a matrix of m × n stand in storage by rows, made on the host."""
+    """The places of the entries of an m × n matrix that is stored by rows; NumPy makes them on the host."""
 
     columns: Int[AnyArray, "..."]
     owners: Int[AnyArray, " extra"]

@@ -12,11 +12,11 @@ from ...core.arguments import check_fields, count
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ..parameter_range import ParameterRange
-from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
-from .basis_points import BasisPoints
+from .abstract_fitted import AbstractFitted
+from .basis_points import basis_points
 from .local.classifier import KINDS as CLASSIFIERS
 from .local.classifier import fit_classifier
 from .local.local_bases import CLUSTERINGS, LocalBases, local_bases
@@ -78,7 +78,7 @@ class LocalPOD(AbstractDirectFit):
         task.check(train)
         k_classes, k_networks = jax.random.split(jax.random.key(0) if self.key is None else self.key)
         check_samples("LocalPOD", self.regressor, len(train))
-        points = BasisPoints.of(task, train, "LocalPOD")
+        points = basis_points(task, train, "LocalPOD")
         reduction = fit_reduction(task, train, self.input_rank, points, self.log)
         z, targets = reduction.all(train), targets_of(task, train, points)
         weights = points.of_rows(task.out_channels)
@@ -136,7 +136,7 @@ def _errors(fitted: "FittedLocalPOD", bases: LocalBases, mean, val: Dataset) -> 
 
 
 @register("FittedLocalPOD")
-class FittedLocalPOD(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative):
+class FittedLocalPOD(AbstractFitted):
     """See `LocalPOD`.
 
     **Fields:** `modes` `(K, points, rank)`, `classifier`, `regressors` (one, its arrays with a leading axis K), `variances`
@@ -154,21 +154,9 @@ class FittedLocalPOD(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged,
     top: int = eqx.field(static=True)
     errors: ReducedErrors | None = eqx.field(static=True)
 
-    @property
-    def capabilities(self) -> Capabilities:
-        on_grid = self.reduction.points.grid is not None
-        return Capabilities(resolution_free=on_grid, has_std=self.variances.value is not None)
-
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         row = self.blended(self.reduction(fields))
         return self.task.absolute(self.reduction.points.expand(self.task, row, fields, at))
-
-    def about_origin(self):
-        return replace(self, task=self.task.about_origin(), reduction=self.reduction.about_origin())
-
-    @property
-    def own_points(self):
-        return self.reduction.points.points.value
 
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         """Standard deviation of the mixture, √Σ_k p_k (diag Φ_k C_k(z) Φ_kᵀ + τ_k² + (u_k − u)²)."""

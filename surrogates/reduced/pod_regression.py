@@ -1,7 +1,5 @@
 """POD with regression: targets in a POD basis, their coefficients from reduced inputs."""
 
-from dataclasses import replace
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +10,13 @@ from ...core.precision import Double
 from ...core.storage import register
 from ...datasets.dataset import Dataset
 from ..parameter_range import ParameterRange
-from ..surrogate import AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import Buffer
 from ..training.result import AbstractDirectFit
+from .abstract_fitted import AbstractFitted
 from .basis.left_out_projection import left_out_rest
 from .basis.truncation import Truncation
-from .basis_points import BasisPoints
+from .basis_points import basis_points
 from .reduced_coordinates import (
     LogNames,
     ReducedErrors,
@@ -77,7 +75,7 @@ class PODRegression(AbstractDirectFit):
         task = self.task
         task.check(train)
         check_samples("PODRegression", self.regressor, len(train))
-        points = BasisPoints.of(task, train, "PODRegression")
+        points = basis_points(task, train, "PODRegression")
         reduction = fit_reduction(task, train, self.input_rank, points, self.log)
         z, weights = reduction.all(train), points.of_rows(task.out_channels)
         mean, centred, basis = centred_pod(targets_of(task, train, points), weights, self.rank, self.energy)
@@ -122,7 +120,7 @@ def _errors(rest, missed, centred, weights, left_out: bool) -> ReducedErrors:
 
 
 @register("FittedPODRegression")
-class FittedPODRegression(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRanged, AbstractRelative):
+class FittedPODRegression(AbstractFitted):
     """See `PODRegression`.
 
     **Fields:** `modes` `(points, rank)` and `mean` `(points,)` of the normalised targets, `regressor`, `variances` `(2, points)`
@@ -139,22 +137,10 @@ class FittedPODRegression(AbstractAtOwnPoints, AbstractProbabilistic, AbstractRa
     ranges: ParameterRange
     errors: ReducedErrors | None = eqx.field(static=True)
 
-    @property
-    def capabilities(self) -> Capabilities:
-        on_grid = self.reduction.points.grid is not None
-        return Capabilities(resolution_free=on_grid, has_std=self.variances.value is not None)
-
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         c = self.regressor.value(self.reduction(fields))
         row = self.mean.value.added_to(jnp.matmul(self.modes.value, c, precision="highest"))
         return self.task.absolute(self.reduction.points.expand(self.task, row, fields, at))
-
-    def about_origin(self):
-        return replace(self, task=self.task.about_origin(), reduction=self.reduction.about_origin())
-
-    @property
-    def own_points(self):
-        return self.reduction.points.points.value
 
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         """√(diag Φ C(z) Φᵀ + τ²): C the predictive covariance of the coefficients, τ² the mean square of what the basis

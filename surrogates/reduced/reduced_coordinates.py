@@ -20,7 +20,7 @@ from ..task.task import Fields, Task
 from ..trainable import Buffer
 from .basis.inner_product import inner_product
 from .basis.pod import POD, pod
-from .basis_points import BasisPoints
+from .basis_points import AbstractBasisPoints
 from .regression.input_scaling import InputScaling
 
 _CONSTANT = 1e-13  # deviations from the mean, relative to the largest value, that are rounding
@@ -38,7 +38,7 @@ class Reduction(eqx.Module):
     """
 
     task: Task
-    points: BasisPoints
+    points: AbstractBasisPoints
     modes: Buffer  # (points · channels, r); None without input fields
     means: Buffer  # the mean of every input field, in double precision
     scale: Buffer
@@ -102,7 +102,9 @@ class Reduction(eqx.Module):
         return jnp.matmul(weighted, modes, precision="highest") / scale
 
 
-def fit_reduction(task: Task, train: Dataset, rank: int, points: BasisPoints, log: LogNames = "auto") -> Reduction:
+def fit_reduction(
+    task: Task, train: Dataset, rank: int, points: AbstractBasisPoints, log: LogNames = "auto"
+) -> Reduction:
     """The reduction of the inputs of `train`.
 
     **Arguments:** `rank` of the joint basis of all input fields; `log`, the parameters that enter by their logarithm: their
@@ -193,7 +195,7 @@ def ranges_of(task: Task, train: Dataset) -> ParameterRange:
     return ParameterRange.of({name: train[name] for name in task.parameters})
 
 
-def targets_of(task: Task, data: Dataset, points: BasisPoints) -> Float[np.ndarray, "n points"]:
+def targets_of(task: Task, data: Dataset, points: AbstractBasisPoints) -> Float[np.ndarray, "n points"]:
     """Targets, without the task's origins, over their standard deviations: a row per sample with channels innermost, float64."""
     values = task.relative(data.read(list(task.targets)))
     channels = {name: points.real(_with_channels(task, name, np.asarray(x, np.float64))) for name, x in values.items()}

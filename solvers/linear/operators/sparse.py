@@ -231,7 +231,7 @@ def _assemble(rows, cols, data, matrix_shape, shape, symmetric) -> Sparse:
 
 
 def _diagonal_slots(places: Places, slots: Int[Array, " nnz"], n: int, missing: int) -> Int[Array, " n"]:
-    """Where in the storage the diagonal is; the index `missing` for places outside the pattern."""
+    """The index in the storage of every diagonal entry; `missing` for entries outside the pattern."""
     on = np.flatnonzero(places.rows == places.cols)
     return jnp.full(n, missing, jnp.int32).at[places.rows[on]].set(slots[on])
 

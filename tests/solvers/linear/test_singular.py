@@ -78,7 +78,7 @@ def varied(a):
 
 @pytest.mark.parametrize("method", [CG(Multigrid(), rtol=1e-11), MINRES(rtol=1e-11)], ids=["CG", "MINRES"])
 def test_a_null_space_gives_the_pseudo_inverse_and_its_derivatives(x64, method):
-    """Of a functional that sees the constants, for a right-hand side that has them too."""
+    """The functional sees the constants, and the right-hand side has a part in them."""
     rng = np.random.default_rng(2)
     a, b, w, v = (jnp.asarray(rng.uniform(0.5, 2, (8, 8))) for _ in range(4))
 
