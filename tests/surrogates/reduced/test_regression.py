@@ -309,3 +309,18 @@ def test_wrong_use_is_refused():
             make()
     with pytest.raises(TypeError, match="MeanField has no standard deviation"):
         sx.MeanField(task).predict_std(train)
+
+
+def test_the_unit_of_length_does_not_matter():
+    p, shape = np.linspace(1, 2, 12), np.sin(np.linspace(0, 3, 5))[:, None, None] * np.ones((5, 5, 5))
+    found = []
+    for length in (1.0, 1e-30, 1e25):
+        grid = sx.Box(x=(0, length), y=(0, length), z=(0, length)).grid(5)
+        data = sx.from_arrays(
+            {}, {"u": p[:, None, None, None] * shape + p[:, None, None, None] ** 2}, grid=grid, parameters={"p": p}
+        )
+        fitted = sx.fit(sx.PODRegression(sx.Task.fit(data, "p", "u"), rank=2), data)
+        found.append(fitted.predict(data)["u"])
+        np.testing.assert_allclose(found[-1], data["u"], atol=1e-4)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-6)
