@@ -1,6 +1,7 @@
 """`fit` trains models by an optimiser, and fits those that need none."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,12 @@ def fit(
     ):
         models = [_about_origin(model) for model in models]
     relative = _task(models[0]).origins != _task(physical[0]).origins if isinstance(data, Dataset) else False
+    if isinstance(data, Dataset) and (rounded := [name for name, _ in _task(models[0]).origins]):
+        warnings.warn(
+            f"fit: {rounded} vary little about a large mean, and this {type(objective).__name__} sees their values in single "
+            "precision, where the variation is lost; subtract the mean, or use a loss of `losses`",
+            stacklevel=3,
+        )
     samples = Samples.of(_task(physical[0]), data, objective.calls, relative) if isinstance(data, Dataset) else None
     held_out = Samples.of(_task(physical[0]), val, relative=relative) if isinstance(val, Dataset) else None
     batch_size = batch_size if samples is None else min(batch_size, len(samples))

@@ -134,3 +134,14 @@ def test_weights_choose_which_field_is_learned():
             sx.losses.RelativeL2(weights=wrong)
     with pytest.raises(ValueError, match="all weights are zero"):
         sx.fit(model, ds, loss=sx.losses.MSE(weights={"u": 0, "p": 0}), optimizer=optax.adam(1e-3), epochs=1)
+
+
+def test_a_loss_of_ones_own_is_told_that_it_sees_rounded_values():
+    ds = data(101325.0, 1e-2)
+    model = sx.FNO(sx.Task.fit(ds, "a", "u"), width=4, modes=3, depth=1, key=jax.random.key(0))
+    with pytest.warns(UserWarning, match=r"\['a', 'u'\] vary little about a large mean.*use a loss of `losses`"):
+        sx.fit(model, ds, loss=mean_square, optimizer=optax.adam(1e-3), epochs=1, progress=False)
+
+
+def mean_square(u, reference, weights, domain):
+    return ((u - reference) ** 2).mean()
