@@ -45,7 +45,9 @@ from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNet
 from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig
 from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSurrogate
 from .surrogates.networks.wrap import wrap as wrap
+from .surrogates.operators.deeponet import DeepONet as DeepONet
 from .surrogates.operators.fno import FNO as FNO
+from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
 from .surrogates.physics.residual import Residual as Residual
 from .surrogates.physics.sampling import R3 as R3
 from .surrogates.physics.sampling import UniformSampler as UniformSampler
