@@ -17,9 +17,9 @@ def test_points_of_a_grid_agree_with_one_matrix_per_axis(periodic):
         linear_matrix(np.arange(n), x, n if wrap else None)
         for n, x, wrap in zip(VALUES.shape, lines, periodic, strict=False)
     ]
-    points = np.stack(np.meshgrid(*lines, indexing="ij"), -1).astype(np.float32)
+    points = np.stack(np.meshgrid(*lines, indexing="ij"), -1)
     expected = apply_along_axes(jnp.asarray(VALUES), matrices)
-    np.testing.assert_allclose(interpolate_at(jnp.asarray(VALUES), points, periodic), expected, atol=1e-5)
+    np.testing.assert_allclose(interpolate_at(jnp.asarray(VALUES), jnp.asarray(points, jnp.float32), periodic), expected, atol=1e-5)
 
 
 def test_values_at_grid_points_and_slopes_between_them():
