@@ -28,7 +28,9 @@ def linear_matrix(source: np.ndarray, target: np.ndarray, period: float | None =
     return matrix
 
 
-def apply_along_axes(u: Float[Array, "..."], matrices: list[np.ndarray], first: int = 0) -> Float[Array, "..."]:
+def apply_along_axes(
+    u: Float[Array, "..."], matrices: Sequence[Array | np.ndarray], first: int = 0
+) -> Float[Array, "..."]:
     """Multiply axis `first + i` of `u` by `matrices[i]` (out × in), in turn."""
     for axis, matrix in enumerate(matrices, start=first):
         m = jnp.asarray(matrix, u.dtype)

@@ -47,6 +47,7 @@ from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSu
 from .surrogates.networks.wrap import wrap as wrap
 from .surrogates.operators.deeponet import DeepONet as DeepONet
 from .surrogates.operators.fno import FNO as FNO
+from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
 from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
 from .surrogates.physics.residual import Residual as Residual
 from .surrogates.physics.sampling import R3 as R3

@@ -19,7 +19,9 @@ def test_points_of_a_grid_agree_with_one_matrix_per_axis(periodic):
     ]
     points = np.stack(np.meshgrid(*lines, indexing="ij"), -1)
     expected = apply_along_axes(jnp.asarray(VALUES), matrices)
-    np.testing.assert_allclose(interpolate_at(jnp.asarray(VALUES), jnp.asarray(points, jnp.float32), periodic), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        interpolate_at(jnp.asarray(VALUES), jnp.asarray(points, jnp.float32), periodic), expected, atol=1e-5
+    )
 
 
 def test_values_at_grid_points_and_slopes_between_them():
