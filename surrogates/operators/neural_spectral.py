@@ -230,8 +230,8 @@ class NeuralSpectral:
 
     where K_l multiplies every coefficient of every channel of v_l by a trained number and W_l and σ act at as many collocation
     points as there are modes. `fit` minimises Σ_k |r̂_k|² of the residual r of the equation, by Parseval's identity its square
-    integral, for new random inputs in every step (`SpectralResidual`, whose option `samples` is the batch). Derivatives are exact.
-    The cost of training and of a prediction's coefficients does not depend on the grid of evaluation.
+    integral, for new random inputs in every step (`SpectralResidual`, whose option `samples` is the batch). Derivatives are
+    exact. The cost of training and of a prediction's coefficients does not depend on the grid of evaluation.
 
     **Arguments:**
 
@@ -246,14 +246,14 @@ class NeuralSpectral:
       coefficients and one random source. False is the network of the paper.
     - `key`: random key of the initial weights.
 
-    Sines represent a source that does not vanish on Dirichlet sides slowly: the loss then keeps what the modes do not hold, and the
-    error falls like a power of `modes`.
+    Sines represent a source that does not vanish on Dirichlet sides slowly, so that there the error falls like a power of
+    `modes` only.
 
     **Raises:** `ValueError` for problems in time, without residual, without random inputs, or with other conditions; and for an
     even number of modes on a periodic axis.
 
-    **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we use
-    sines, and have neither s_k (but 1e-3) nor L.
+    **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we
+    use sines, and have neither s_k (but 1e-3) nor L.
     """
 
     @checked
