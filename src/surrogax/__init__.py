@@ -33,6 +33,8 @@ from .surrogates.baselines import MeanField as MeanField
 from .surrogates.baselines import Persistence as Persistence
 from .surrogates.baselines import SolverSurrogate as SolverSurrogate
 from .surrogates.batching import Batch as Batch
+from .surrogates.conformal import ConformalBand as ConformalBand
+from .surrogates.conformal import conformal as conformal
 from .surrogates.contract import check_surrogate as check_surrogate
 from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics
