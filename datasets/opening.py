@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.arguments import checked
 from .dataset import Dataset
-from .formats import arrays_hdf5, pt_format, well_format  # noqa: F401 (they register themselves, in this order)
+from .formats import known  # noqa: F401 (it registers the formats)
 from .formats.registry import format_of
 
 

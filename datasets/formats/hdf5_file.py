@@ -5,6 +5,8 @@ import posixpath
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +51,6 @@ def open_hdf5(path: Path) -> h5py.File:
         raise StorageError(f"{path}: is no intact HDF5 file: {error}") from error
 
 
-@contextmanager
-def explained(path: Path, layout: str) -> Iterator[None]:
-    """Turn whatever reading a damaged file raises into a `StorageError` that names the file and the expected layout."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error
-        raise StorageError(f"{path}: is not in {layout}, or damaged: {reason}") from error
-
-
 def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
     """The HDF5 dataset at `path`.
 
@@ -97,6 +89,41 @@ def member(file: h5py.Group, path: str, links: int = 16) -> h5py.Group | h5py.Da
     return here
 
 
+@dataclass(frozen=True)
+class Hdf5Array:
+    """The HDF5 dataset at `path` of a file, read in parts."""
+
+    handle: Handle
+    path: str
+
+    @cached_property
+    def _form(self) -> tuple[tuple[int, ...], np.dtype]:
+        data = stored_values(self.handle.file(), self.path)
+        return data.shape, data.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._form[0]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._form[1]
+
+    def read(self, cuts: tuple[slice, ...]) -> np.ndarray:
+        return stored_values(self.handle.file(), self.path)[cuts]
+
+
+def root_of(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """The names in the root of an HDF5 file, and those of its attributes; both empty if it is no intact HDF5 file."""
+    try:
+        if path.is_file() and h5py.is_hdf5(path):
+            with open_hdf5(path) as file:
+                return frozenset(file), frozenset(file.attrs)
+    except Exception:  # HDF5 raises anything for damaged files
+        return frozenset(), frozenset()
+    return frozenset(), frozenset()
+
+
 def check_count(path: Path, samples: int) -> None:
     """Refuse a number of samples that a file of its size cannot hold."""
     if not 0 <= samples <= _LARGEST * path.stat().st_size:
@@ -113,12 +140,6 @@ def read_rows(data: h5py.Dataset, rows: np.ndarray, varies: bool, cuts: tuple[sl
     runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
     blocks = [data[(slice(run[0], run[-1] + 1), *cuts)] for run in runs]
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def ascending(r: range) -> slice:
-    """The slice that reads the entries of `r` in ascending order."""
-    r = r if r.step > 0 else r[::-1]
-    return slice(r.start, max(r.start, r.stop), r.step)
 
 
 @contextmanager

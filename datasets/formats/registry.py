@@ -65,5 +65,27 @@ def format_of(path: Path) -> AbstractFormat:
     if path.is_dir():
         raise ValueError(f"{path}: a folder of no known format; known: {', '.join(known_formats())}")
     with path.open("rb") as file:
-        head = file.read(8)
-    raise ValueError(f"{path}: of no known format (it starts with {head!r}); known: {', '.join(known_formats())}")
+        head = file.read(512)
+    if what := what_it_is(head):
+        raise ValueError(f"{path}: {what}")
+    raise ValueError(f"{path}: of no known format (it starts with {head[:8]!r}); known: {', '.join(known_formats())}")
+
+
+def what_it_is(head: bytes) -> str:
+    """What a file is that is no data, by its first bytes, and what to do; "" if that is not known."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not head:
+        return "is empty; download it again"
+    if start.startswith((b"<!doctype html", b"<html")):
+        title = start.partition(b"<title>")[2].partition(b"</title>")[0].decode(errors="replace").strip()
+        titled = f" with the title {title!r:.80}" if title else ""
+        return f"is a page of a web site (HTML){titled}, no data; what was downloaded is an error or a login page"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, no data; fetch the file itself by `git lfs pull`"
+    if start.startswith(b"<?xml") and b"<error>" in start:
+        return "is the error message of an object store (XML), no data; check the address and the access rights"
+    packed = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstandard", b"7z\xbc\xaf": "7-zip"}
+    for magic, name in packed.items():
+        if head.startswith(magic):
+            return f"is compressed by {name}; unpack it first"
+    return ""

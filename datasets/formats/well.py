@@ -21,7 +21,9 @@ from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid, Layout
 from ...core.files import StorageError
 from ..checked_arrays import instants
 from ..source import FieldSpec, sample_positions
-from .hdf5_file import Handle, ascending, check_count, explained, member, open_hdf5, read_rows, stored_values
+from ..stored import ascending, foreign
+from .coordinates import axis_of
+from .hdf5_file import Handle, check_count, member, open_hdf5, read_rows, stored_values
 
 ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2, "scalars": 0}  # groups of a file and their tensor orders
 
@@ -56,7 +58,7 @@ class WellSource:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self._handle = Handle(self.path)
-        with open_hdf5(self.path) as file, explained(self.path, "The Well's layout"):
+        with open_hdf5(self.path) as file, foreign(self.path, "The Well's layout"):
             check_count(self.path, _integer(file.attrs, "n_trajectories"))
             own = json.loads(str(file.attrs.get("surrogax", "{}")))
             self._count = _integer(file.attrs, "n_trajectories")
@@ -92,7 +94,7 @@ class WellSource:
 
         cuts = tuple(ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
         file = self._file()
-        with explained(self.path, "The Well's layout"):
+        with foreign(self.path, "The Well's layout"):
             parts = [read_rows(stored_values(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
         axes = parts[0].shape[: 1 + len(cuts)]
         values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
@@ -138,18 +140,11 @@ def _grid(file: h5py.File) -> Grid:
     ends = _ends(file, names)
     axes, shape, layouts = [], [], []
     for name in names:
-        x = _coordinates(file, name).astype(np.float64)
-        n = len(x)
-        h = (x[-1] - x[0]) / max(n - 1, 1)
-        rounding = 4 * np.finfo(np.float32).eps * np.abs(x).max()
-        if not h > 0 or np.abs(x - np.linspace(x[0], x[-1], n)).max() > 1e-3 * h + rounding:
-            raise StorageError(f"dimensions/{name} is not uniformly increasing, expected two or more points of a grid")
         boundary: Boundary = _BOUNDARIES.get(tuple(ends[name]), "neumann")
-        cells = abs(x[0] - h / 2) <= 1e-3 * h
-        layout: Layout = "periodic" if boundary == "periodic" else "cells" if cells else "nodes"
-        start, stop = {"periodic": (x[0], x[0] + n * h), "cells": (0, n * h), "nodes": (x[0], x[-1])}[layout]
-        axes.append(Axis(name, float(start), float(stop), boundary))
-        shape.append(n)
+        x = _coordinates(file, name)
+        axis, layout = axis_of(name, x, boundary, where=f"dimensions/{name}")
+        axes.append(axis)
+        shape.append(len(x))
         layouts.append(layout)
     return Grid(Box(tuple(axes)), tuple(shape), tuple(layouts))
 
