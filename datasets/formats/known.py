@@ -9,6 +9,7 @@ from . import mat as mat
 from . import pdebench as pdebench
 from . import pdearena as pdearena
 from . import realpdebench as realpdebench
+from . import plaid as plaid
 from . import eth as eth
 from . import well_format as well_format
 from . import labelled as labelled

@@ -24,7 +24,7 @@ class PointSample(NamedTuple):
 def source_of(path: Path, samples: list[PointSample], notes: list[str]) -> MemorySource:
     """The source of all samples, padded to the largest. Fields and numbers that not all samples have are left out and named in a note.
 
-    **Raises:** `StorageError` for samples without a common field, and for meshes beside clouds.
+    **Raises:** `StorageError` for meshes beside clouds.
     """
     kinds = {type(sample.domain) for sample in samples}
     if len(kinds) > 1:
@@ -32,13 +32,11 @@ def source_of(path: Path, samples: list[PointSample], notes: list[str]) -> Memor
     (kind,) = kinds
     shared = set.intersection(*(set(sample.fields) for sample in samples))
     numbers = set.intersection(*(set(sample.numbers) for sample in samples)) - shared
-    if not shared:
-        raise StorageError(f"{path}: its samples have no field at their points in common")
     left = set().union(*(set(s.fields) | set(s.numbers) for s in samples)) - shared - numbers
     notes = [*notes, *([f"not all samples have {', '.join(sorted(left))}"] if left else [])]
     n = max(sample.domain.shape[0] for sample in samples)
     domains = [sample.domain for sample in samples]
-    points = domains[0] if len(domains) == 1 else kind.stack(domains)
+    points = kind.stack(domains)
     fields = {name: np.stack([_padded(sample.fields[name], n) for sample in samples]) for name in sorted(shared)}
     parameters = {name: np.array([sample.numbers[name] for sample in samples]) for name in sorted(numbers)}
     source = memory_source({"inputs": fields, "parameters": parameters}, points=points)
