@@ -47,7 +47,7 @@ class InMemory:
         return self.values.dtype
 
     def read(self, cuts: tuple[slice, ...]) -> np.ndarray:
-        return self.values[cuts]
+        return np.asarray(self.values[cuts])
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,13 @@ class Stack:
         for number in range(len(self.parts))[cuts[0]]:
             part = self.parts[number]
             if part.shape != self.shape[1:]:
-                raise StorageError(f"sample {number} has shape {list(part.shape)}, the first has {list(self.shape[1:])}")
+                raise StorageError(
+                    f"sample {number} has shape {list(part.shape)}, the first has {list(self.shape[1:])}"
+                )
             blocks.append(part.read(cuts[1:]))
-        empty = np.zeros((0, *(len(range(n)[cut]) for n, cut in zip(self.shape[1:], cuts[1:], strict=True))), self.dtype)
+        empty = np.zeros(
+            (0, *(len(range(n)[cut]) for n, cut in zip(self.shape[1:], cuts[1:], strict=True))), self.dtype
+        )
         return np.stack(blocks) if blocks else empty
 
 
@@ -131,7 +135,9 @@ class Placed:
         return np.expand_dims(values, [k for k, axis in enumerate(self.axes) if axis is None])
 
 
-def place(stored: Stored, words: str | Sequence[str], space: Sequence[str], role: Role = "field", domain: str = "") -> Placed:
+def place(
+    stored: Stored, words: str | Sequence[str], space: Sequence[str], role: Role = "field", domain: str = ""
+) -> Placed:
     """Say what the axes of a stored array mean.
 
     **Arguments:**
@@ -145,12 +151,18 @@ def place(stored: Stored, words: str | Sequence[str], space: Sequence[str], role
     words = words.split() if isinstance(words, str) else list(words)
     shape = stored.shape
     if len(words) != len(shape):
-        raise StorageError(f"an array of shape {list(shape)} is read as {' '.join(words)!r}: one word per axis is needed")
+        raise StorageError(
+            f"an array of shape {list(shape)} is read as {' '.join(words)!r}: one word per axis is needed"
+        )
     known = {"sample", "time", "component", "1", *space}
     if wrong := [word for word in words if word not in known or (word != "1" and words.count(word) > 1)]:
-        raise StorageError(f"{wrong[0]!r} in {' '.join(words)!r} is used twice or is none of {', '.join(sorted(known))}")
+        raise StorageError(
+            f"{wrong[0]!r} in {' '.join(words)!r} is used twice or is none of {', '.join(sorted(known))}"
+        )
     if long := [n for word, n in zip(words, shape, strict=True) if word == "1" and n != 1]:
-        raise StorageError(f"an axis of length {long[0]} of {list(shape)} is read as '1', which drops axes of length one")
+        raise StorageError(
+            f"an axis of length {long[0]} of {list(shape)} is read as '1', which drops axes of length one"
+        )
     at = {word: axis for axis, word in enumerate(words) if word != "1"}
     components = (shape[at["component"]],) if "component" in at and shape[at["component"]] != 1 else ()
     axes = [at.get("sample")]
@@ -202,7 +214,9 @@ class StoredSource:
             expected = self._expected(placed)
             if any(n not in (None, m) for n, m in zip(placed.shape, expected, strict=True)):
                 shape = ["·" if n is None else n for n in placed.shape]
-                raise StorageError(f"{self.path}: {name} has the axes {shape}, expected {list(expected)} in {self.layout}")
+                raise StorageError(
+                    f"{self.path}: {name} has the axes {shape}, expected {list(expected)} in {self.layout}"
+                )
 
     def _expected(self, placed: Placed) -> tuple[int, ...]:
         spec = placed.spec
@@ -259,6 +273,6 @@ def foreign(path: Path, layout: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-        reason = str(reason) or type(error).__name__
+        reason = " ".join(str(reason).split()) or type(error).__name__
         reason = reason.removeprefix(f"{path}: ")
         raise StorageError(f"{path}: is not in {layout}, or damaged: {reason:.600}") from error

@@ -51,7 +51,9 @@ def domain_of(points: np.ndarray, cells: Mapping[str, np.ndarray]) -> Mesh | Poi
     weights, pairs = np.zeros(len(points)), []
     for kind, vertices in known.items():
         if vertices.min() < 0 or vertices.max() >= len(points):
-            raise ValueError(f"cells of the kind {kind} name points {vertices.min()} to {vertices.max()} of {len(points)}")
+            raise ValueError(
+                f"cells of the kind {kind} name points {vertices.min()} to {vertices.max()} of {len(points)}"
+            )
         for simplex in _SIMPLICES[kind]:
             corners = vertices[:, list(simplex)]
             share = _volumes(points[corners]) / len(simplex)

@@ -54,18 +54,23 @@ def open_cfdbench(path: Path, dt: float | None = None) -> StoredSource:
     step = (0.001 if "radius" in shared else 0.1) if dt is None else number("open", "dt", dt, above=0.0)
     notes = [] if dt is not None else [f"the files store no instants; frames are taken {step:g} s apart, pass dt="]
     if longer := sum(shape[0] > frames for shape in shapes[: len(cases)]):
-        warnings.warn(f"{path}: {longer} of {len(cases)} cases have more than {frames} frames and are cut to these", stacklevel=5)
+        warnings.warn(
+            f"{path}: {longer} of {len(cases)} cases have more than {frames} frames and are cut to these", stacklevel=5
+        )
         notes.append(f"{longer} cases are cut to the {frames} frames of the shortest")
     arrays = {
-        name: place(Stack([First(each, frames) for each in parts]), "sample time y x", "xy") for name, parts in fields.items()
+        name: place(Stack([First(each, frames) for each in parts]), "sample time y x", "xy")
+        for name, parts in fields.items()
     }
     for name in sorted(shared):
         values = np.array([each[name] for each in numbers])
         arrays[name if name not in arrays else f"{name}_of_case"] = place(InMemory(values), "sample", [], "parameter")
-    notes += [f"not all cases have {', '.join(left)}"] * bool(left := sorted(set().union(*numbers) - shared))
+    if left := sorted(set().union(*numbers) - shared):
+        notes.append(f"not all cases have {', '.join(left)}")
     sizes = {_size(each) for each in numbers}
     lx, ly = sizes.pop() if len(sizes) == 1 else (1.0, 1.0)
-    notes += ["height and width vary; coordinates are relative to them"] * bool(sizes)
+    if sizes:
+        notes.append("height and width vary; coordinates are relative to them")
     box = Box((Axis("x", 0.0, lx, None), Axis("y", 0.0, ly, None)))
     grid = Grid(box, (shapes[0][2], shapes[0][1]), ("cells", "cells"))
     attributes = {"cases": [str(case.relative_to(path)) for case in cases], "notes": notes}

@@ -23,10 +23,22 @@ from ..source import Source
 from ..stored import Placed, Stored, StoredSource, foreign, place
 from .coordinates import grid_of
 from .hdf5_file import member, open_hdf5, root_of, stored_values
-from .named_arrays import count_of
+from .named_arrays import count_of, in_order
 from .registry import AbstractFormat, register_format
 
-_SAMPLE = ("sample", "samples", "batch", "trajectory", "trajectories", "member", "realization", "ensemble", "run", "case", "n")
+_SAMPLE = (
+    "sample",
+    "samples",
+    "batch",
+    "trajectory",
+    "trajectories",
+    "member",
+    "realization",
+    "ensemble",
+    "run",
+    "case",
+    "n",
+)
 _TIME = ("time", "t", "times")
 _COMPONENT = ("component", "components", "channel", "channels", "variable", "var", "vector")
 
@@ -143,21 +155,25 @@ def _word(dim: str, name: str) -> str:
 
 
 def _space(words: Mapping[str, list[str]]) -> list[str]:
-    """The axes of space, in the order of the variable that has most of them."""
+    """The axes of space of the variable that has most of them."""
     of = [[w for w in each if w not in ("sample", "time", "component")] for each in words.values()]
     longest = max(of, key=len, default=[])
     if other := sorted({w for each in of for w in each} - set(longest)):
         raise StorageError(f"its variables lie on different axes, {longest} and {other}; open one of them at a time")
-    return longest
+    return in_order(longest)
 
 
-def _grid(variables: Mapping, coordinates: Mapping, fields: list[str], space: list[str], boundary: Boundary | None) -> Grid:
+def _grid(
+    variables: Mapping, coordinates: Mapping, fields: list[str], space: list[str], boundary: Boundary | None
+) -> Grid:
     if missing := [axis for axis in space if axis not in coordinates]:
         sizes = {dim: n for name in fields for dim, n in zip(variables[name].dims, variables[name].shape, strict=True)}
         raise StorageError(f"the axis {missing[0]!r} of {sizes[missing[0]]} points has no coordinates; pass grid=")
     x = {axis: np.asarray(coordinates[axis].values, np.float64) for axis in space}
     if falling := [axis for axis, values in x.items() if len(values) > 1 and values[0] > values[-1]]:
-        raise StorageError(f"the coordinates {falling[0]} decrease; sort the file by them, for example ds.sortby({falling[0]!r})")
+        raise StorageError(
+            f"the coordinates {falling[0]} decrease; sort the file by them, for example ds.sortby({falling[0]!r})"
+        )
     return grid_of(x, boundary)
 
 

@@ -91,9 +91,8 @@ class MatFormat(AbstractFormat):
         return head.startswith(b"MATLAB 5.0 MAT-file") or _is_new(path, head)
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
-        with foreign(path, _LAYOUT):
-            with path.open("rb") as file:
-                stored = _new(path) if _is_new(path, file.read(128)) else _old(path)
+        with foreign(path, _LAYOUT), path.open("rb") as file:
+            stored = _new(path) if _is_new(path, file.read(128)) else _old(path)
         return {"": named_source(path, _LAYOUT, stored, **options) if options else _of_fno(path, stored)}
 
 
@@ -139,7 +138,7 @@ def _new(path: Path) -> dict[str, Stored]:
 def _of_fno(path: Path, stored: dict[str, Stored]) -> StoredSource:
     """The source of a file of the FNO paper, by the names and shapes of its variables."""
     main = stored.get("sol", stored.get("a"))
-    if main is None or "coeff" not in stored and "u" not in stored or not 2 <= len(main.shape) <= 3:
+    if main is None or ("coeff" not in stored and "u" not in stored) or not 2 <= len(main.shape) <= 3:
         return named_source(path, _LAYOUT, stored)
     steady, space = main.shape, "xy"[: len(main.shape) - 1]
     times = None
@@ -156,7 +155,9 @@ def _of_fno(path: Path, stored: dict[str, Stored]) -> StoredSource:
         }
         if "a" not in arrays or "u" not in arrays:
             shapes = {name: list(each.shape) for name, each in stored.items()}
-            raise StorageError(f"its variables have the shapes {shapes}, which do not fit each other; pass axes= and grid=")
+            raise StorageError(
+                f"its variables have the shapes {shapes}, which do not fit each other; pass axes= and grid="
+            )
         grid = Grid.unit(steady[1:], layout="nodes" if "sol" in stored else "periodic")
     unread = sorted(set(stored) - {"t"} - {n for n, s in stored.items() if s.shape in words})
     notes = ["the file stores no coordinates; the points are those of the FNO paper"]

@@ -3,7 +3,7 @@
 `surrogax.open(path, axes={"u": "sample time x y", "nu": "sample"}, boundary="periodic")` serves HDF5, NumPy and MATLAB files alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def named_source(
 
     - `stored`: all arrays of the file by name.
     - `axes`: for every array to read, a word per axis: "sample", "time", "component", "1" for an axis of length one, and the names of the
-      space axes. Arrays without space axes are parameters.
+      space axes. Arrays without space axes are parameters. The dataset has x before y before z, other names in their order.
     - `grid`: the grid; its axes have the names used in `axes`. By default it is made from one-dimensional arrays of the file that are
       named as the axes, such as `x` or `x-coordinate`.
     - `times`: the instants; by default those of an array such as `t` or `time`.
@@ -52,7 +52,7 @@ def named_source(
         raise ValueError(f"open: {path} has no array {unknown[0]!r}; {_listed(stored)}")
     words = {name: text.split() for name, text in axes.items()}
     given = [word for each in words.values() for word in each if word not in ("sample", "time", "component", "1")]
-    space = list(dict.fromkeys(given)) if grid is None else list(grid.names)
+    space = in_order(dict.fromkeys(given)) if grid is None else list(grid.names)
     with foreign(path, layout):
         arrays = {}
         for name, here in words.items():
@@ -65,6 +65,12 @@ def named_source(
         elif times is not None:
             raise StorageError("got times=, but no array has the axis 'time'")
     return StoredSource(path, layout, _short(arrays), {"": grid}, times, {"file": path.name}, count_of(arrays))
+
+
+def in_order(axes: Iterable[str]) -> list[str]:
+    """Axes of space in a dataset's order: x before y before z, and others as they come."""
+    axes = list(axes)
+    return sorted(axes) if set(axes) <= set("xyz") else axes
 
 
 def count_of(arrays: Mapping[str, Placed]) -> int:
@@ -108,7 +114,9 @@ def whole(stored: Stored) -> np.ndarray:
     return np.asarray(stored.read(tuple(slice(0, n) for n in stored.shape)))
 
 
-def _grid(stored: Mapping[str, Stored], space: list[str], arrays: Mapping[str, Placed], boundary: Boundary | None) -> Grid:
+def _grid(
+    stored: Mapping[str, Stored], space: list[str], arrays: Mapping[str, Placed], boundary: Boundary | None
+) -> Grid:
     fields = [p for p in arrays.values() if p.spec.role == "field"]
     coordinates = {}
     for k, axis in enumerate(space):
@@ -117,7 +125,9 @@ def _grid(stored: Mapping[str, Stored], space: list[str], arrays: Mapping[str, P
         found = [s for name, s in stored.items() if _last(name) in known and max(s.shape, default=0) in sizes]
         found = [s for s in found if np.prod(s.shape) == max(s.shape)]
         if not found:
-            raise StorageError(f"there are no coordinates of the axis {axis!r}; pass grid=, for example Grid.unit_square(64)")
+            raise StorageError(
+                f"there are no coordinates of the axis {axis!r}; pass grid=, for example Grid.unit_square(64)"
+            )
         coordinates[axis] = whole(found[0]).ravel()
     if not coordinates:
         raise StorageError("no array has an axis of space; name the space axes in axes=, for example 'sample x y'")

@@ -64,7 +64,9 @@ def _source(path: Path, split: str) -> StoredSource:
         if stored.shape[:1] == (samples,) and len(stored.shape) <= 2:
             arrays[name] = place(stored, ["sample", *["component"] * (len(stored.shape) - 1)], [], "parameter")
     if "cells" in layouts:
-        notes.append("the stored coordinates include both ends although the values lie in cells; the grid is made of the cells")
+        notes.append(
+            "the stored coordinates include both ends although the values lie in cells; the grid is made of the cells"
+        )
     grid = Grid(Box(tuple(axes)), next(p.shape[2:] for p in arrays.values() if p.spec.role == "field"), tuple(layouts))
     return StoredSource(path, _LAYOUT, arrays, {"": grid}, times, {"file": path.name, "notes": notes}, samples)
 

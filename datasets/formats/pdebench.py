@@ -48,7 +48,9 @@ class PDEBenchFormat(AbstractFormat):
     def recognises(self, path: Path) -> bool:
         names, _ = root_of(path)
         fields = {"tensor", *_FLUID} & names
-        return bool(fields and "x-coordinate" in names) or {"velocity", "particles"} <= names or _is_grouped(path, names)
+        return (
+            bool(fields and "x-coordinate" in names) or {"velocity", "particles"} <= names or _is_grouped(path, names)
+        )
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         return {"": open_pdebench(path, **options)}
@@ -70,7 +72,9 @@ def open_pdebench(path: Path, boundary: Boundary | None = None) -> StoredSource:
 def _in_root(path: Path, boundary: Boundary | None) -> StoredSource:
     handle = Handle(path)
     with open_hdf5(path) as file:
-        attributes = {name: float(np.asarray(value).item()) for name, value in file.attrs.items() if np.size(value) == 1}
+        attributes = {
+            name: float(np.asarray(value).item()) for name, value in file.attrs.items() if np.size(value) == 1
+        }
         space = [axis for axis in "xyz" if f"{axis}-coordinate" in file]
         x = {axis: np.asarray(stored_values(file, f"{axis}-coordinate")[()]) for axis in space}
         times = np.asarray(stored_values(file, "t-coordinate")[()]) if "t-coordinate" in file else None
@@ -111,7 +115,7 @@ def _words(shape: tuple[int, ...], space: list[str], times: np.ndarray | None) -
 
 def constants(values: Mapping[str, float]) -> dict[str, Placed]:
     """Numbers that all samples of a file share, as parameters of every sample."""
-    return {name: place(InMemory(np.float64(value).reshape(())), [], [], "parameter") for name, value in values.items()}
+    return {name: place(InMemory(np.asarray(value)), [], [], "parameter") for name, value in values.items()}
 
 
 def _is_grouped(path: Path, names: frozenset[str]) -> bool:
@@ -175,7 +179,9 @@ def _incompressible(path: Path, boundary: Boundary | None) -> StoredSource:
     arrays = {n: place(s, words[len(s.shape)], "xy") for n, s in stored.items()}
     shape = stored["velocity"].shape[2:4]
     grid = Grid(Box.unit(2, boundary or "dirichlet"), shape, ("periodic" if boundary == "periodic" else "cells",) * 2)
-    return StoredSource(path, _LAYOUT, arrays, {"": grid}, instants(times), {**attributes, "notes": notes}, count_of(arrays))
+    return StoredSource(
+        path, _LAYOUT, arrays, {"": grid}, instants(times), {**attributes, "notes": notes}, count_of(arrays)
+    )
 
 
 register_format(PDEBenchFormat())

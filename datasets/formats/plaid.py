@@ -102,8 +102,15 @@ def _source(path: Path, files: list[Path]) -> MemorySource:
 def _read(path: Path) -> tuple[PointSample, list[str]]:
     with open_hdf5(path) as file, foreign(path, _LAYOUT):
         bases = [(name, base) for name, base in _nodes(file) if _label(base) == "CGNSBase_t"]
-        numbers = {n: float(v[0]) for _, b in bases for n, v in _arrays(file, b) if v.size == 1 and v.dtype.kind in "iuf"}
-        zones = [(_data(file, base)[0], f"{name}/{zone}", node) for name, base in bases for zone, node in _nodes(base) if _label(node) == "Zone_t"]
+        numbers = {
+            n: float(v[0]) for _, b in bases for n, v in _arrays(file, b) if v.size == 1 and v.dtype.kind in "iuf"
+        }
+        zones = [
+            (_data(file, base)[0], f"{name}/{zone}", node)
+            for name, base in bases
+            for zone, node in _nodes(base)
+            if _label(node) == "Zone_t"
+        ]
         if not zones:
             raise StorageError("holds no zone")
         highest = max(dimension for dimension, _, _ in zones)
@@ -132,7 +139,9 @@ def _zone(file: h5py.File, zone: h5py.Group, numbers: dict[str, float]) -> Point
     if not names:
         raise StorageError("holds no coordinates of points")
     points = np.stack([coordinates[name].ravel() for name in names], -1)
-    return PointSample(domain_of(points, cells), {n: v.ravel() for n, v in fields.items() if v.size == len(points)}, numbers)
+    return PointSample(
+        domain_of(points, cells), {n: v.ravel() for n, v in fields.items() if v.size == len(points)}, numbers
+    )
 
 
 def _nodes(group: h5py.Group) -> Iterator[tuple[str, h5py.Group]]:

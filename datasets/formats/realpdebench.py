@@ -62,7 +62,9 @@ def open_trajectories(path: Path, files: list[Path], grid: Grid | None = None, t
         names = {file: _names(file) for file in files}
         shared = set.intersection(*(set(each) for each in names.values()))
         if any(set(each) != shared for each in names.values()):
-            raise StorageError(f"its files hold different fields: {sorted({tuple(sorted(each)) for each in names.values()})}")
+            raise StorageError(
+                f"its files hold different fields: {sorted({tuple(sorted(each)) for each in names.values()})}"
+            )
         arrays: dict[str, Placed] = {}
         for name in sorted(shared):
             parts: list[Stored] = [Hdf5Array(h, names[f][name]) for h, f in zip(handles, files, strict=True)]

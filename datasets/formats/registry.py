@@ -1,6 +1,7 @@
 """The file formats that `surrogax.open` knows. A format is recognised by the content of a file, never by its name."""
 
 import abc
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,20 @@ def what_it_is(head: bytes) -> str:
     if not head:
         return "is empty; download it again"
     if start.startswith((b"<!doctype html", b"<html")):
-        title = start.partition(b"<title>")[2].partition(b"</title>")[0].decode(errors="replace").strip()
-        titled = f" with the title {title!r:.80}" if title else ""
+        title = re.search(rb"<title[^>]*>\s*([^<]{1,80})", head, re.IGNORECASE)
+        titled = f" with the title {title.group(1).decode(errors='replace').strip()!r}" if title else ""
         return f"is a page of a web site (HTML){titled}, no data; what was downloaded is an error or a login page"
     if start.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS, no data; fetch the file itself by `git lfs pull`"
     if start.startswith(b"<?xml") and b"<error>" in start:
         return "is the error message of an object store (XML), no data; check the address and the access rights"
-    packed = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstandard", b"7z\xbc\xaf": "7-zip"}
+    packed = {
+        b"\x1f\x8b": "gzip",
+        b"BZh": "bzip2",
+        b"\xfd7zXZ": "xz",
+        b"(\xb5/\xfd": "zstandard",
+        b"7z\xbc\xaf": "7-zip",
+    }
     for magic, name in packed.items():
         if head.startswith(magic):
             return f"is compressed by {name}; unpack it first"

@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid, Layout
+from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid
 from ...core.files import StorageError
 from ..checked_arrays import instants
 from ..source import FieldSpec, sample_positions

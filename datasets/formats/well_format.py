@@ -10,7 +10,13 @@ from .registry import AbstractFormat, register_format, without_options
 from .well import WellSource
 
 _SPLITS = ("train", "valid", "test")
-_PARTS = {"n_trajectories", "t0_fields", "t1_fields", "t2_fields", "boundary_conditions"}  # any of them tells the layout
+_PARTS = {
+    "n_trajectories",
+    "t0_fields",
+    "t1_fields",
+    "t2_fields",
+    "boundary_conditions",
+}  # any of them tells the layout
 
 
 class WellFormat(AbstractFormat):
