@@ -1,12 +1,12 @@
 """`StoredSource`: samples of arrays that lie somewhere with their axes in any order, read when they are asked for.
 
-A reader of a file format says what the axes of every array mean, in words such as "sample time x y component"; the rest is here.
+A reader of a file format says what the axes of every array mean, in words such as "sample time x y component"; the rest is
+here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -118,9 +118,9 @@ class Placed:
     spec: FieldSpec
 
     @property
-    def shape(self) -> tuple[int | None, ...]:
-        """Lengths of the dataset's axes; None where the array does not vary."""
-        return tuple(None if axis is None else self.stored.shape[axis] for axis in self.axes)
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the dataset's axes; 1 where the array does not vary."""
+        return tuple(1 if axis is None else self.stored.shape[axis] for axis in self.axes)
 
     def read(self, cuts: Sequence[slice]) -> np.ndarray:
         """The part inside one slice per axis of the dataset; axes along which the array does not vary have length one."""
@@ -212,10 +212,10 @@ class StoredSource:
             raise StorageError(f"{self.path}: holds no fields")
         for name, placed in self.arrays.items():
             expected = self._expected(placed)
-            if any(n not in (None, m) for n, m in zip(placed.shape, expected, strict=True)):
-                shape = ["·" if n is None else n for n in placed.shape]
+            lengths = zip(placed.axes, placed.shape, expected, strict=True)
+            if any(axis is not None and n != m for axis, n, m in lengths):
                 raise StorageError(
-                    f"{self.path}: {name} has the axes {shape}, expected {list(expected)} in {self.layout}"
+                    f"{self.path}: {name} has the axes {list(placed.shape)}, expected {list(expected)} in {self.layout}"
                 )
 
     def _expected(self, placed: Placed) -> tuple[int, ...]:
@@ -223,10 +223,10 @@ class StoredSource:
         time = (0 if self.times is None else len(self.times),) if spec.time else ()
         space = self.domains[spec.domain].shape if spec.role == "field" else ()
         if spec.role == "domain":
-            space = tuple(n or 0 for n in placed.shape[1 : len(placed.shape) - len(spec.components)])
+            space = placed.shape[1 : len(placed.shape) - len(spec.components)]
         return (self.samples, *time, *space, *spec.components)
 
-    @cached_property
+    @property
     def fields(self) -> Mapping[str, FieldSpec]:
         return {name: placed.spec for name, placed in self.arrays.items()}
 

@@ -1,12 +1,14 @@
 """A tiny file of every format, written by the format's own library, with the values that `open` must give.
 
-`FORMATS` maps a name to a function of a folder. It returns the path to open, the arrays by name in a dataset's order of axes, and the
-options of `open`. `WITHOUT_LIBRARY` names the formats whose library is missing here.
+`FORMATS` maps a name to a function of a folder. It returns the path to open, the arrays by name in a dataset's order of axes,
+and the options of `open`. `WITHOUT_LIBRARY` names the formats whose library is missing here.
 """
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import h5py
@@ -26,7 +28,7 @@ class Made(NamedTuple):
 
     path: Path
     arrays: dict[str, np.ndarray]
-    options: dict[str, Any] = {}
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 def random(*shape) -> np.ndarray:

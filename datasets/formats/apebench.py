@@ -1,7 +1,8 @@
-"""APEBench's exports as a format of `surrogax.open`: `NAME_train.npy`, `NAME_test.npy` `(sample, time, channel, *space)` and `NAME.json`.
+"""APEBench's exports as a format of `surrogax.open`: `NAME_train.npy`, `NAME_test.npy` `(sample, time, channel, *space)` and
+`NAME.json`.
 
-The JSON holds `info`, the scenario's settings (arXiv:2411.00180). Space is the periodic box `[0, L)^d`, where L is `domain_extent`
-(1 if absent), and frames are `dt` (1 if absent) apart; "difficulty" scenarios have no other unit.
+The JSON holds `info`, the scenario's settings (arXiv:2411.00180). Space is the periodic box `[0, L)^d`, where L is
+`domain_extent` (1 if absent), and frames are `dt` (1 if absent) apart; "difficulty" scenarios have no other unit.
 """
 
 import json

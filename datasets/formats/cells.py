@@ -33,8 +33,8 @@ _DIMENSION = {"line": 1, "triangle": 2, "quad": 2, "tetra": 3, "pyramid": 3, "we
 def domain_of(points: np.ndarray, cells: Mapping[str, np.ndarray]) -> Mesh | PointCloud:
     """The mesh of some points and of the cells of the highest dimension; without known cells the cloud of the points.
 
-    A coordinate that is the same at all points is dropped. A point weighs its share of the volumes of its cells, which are cut into
-    simplices; that is exact for cells with plane faces.
+    A coordinate that is the same at all points is dropped. A point weighs its share of the volumes of its cells, which are cut
+    into simplices; that is exact for cells with plane faces.
 
     **Arguments:** `points` `(n, d)`; `cells`: the vertices `(m, k)` of every cell, by the kind of cell (meshio's names).
 

@@ -1,9 +1,10 @@
 """CFDBench's folders of cases as a format of `surrogax.open` (arXiv:2310.05963).
 
-A case is a folder with `u.npy` and `v.npy` `(time, y, x)` and the numbers of `case.json`, such as `vel_in`, `density`, `viscosity`, `height`, `width`. A
-folder of cases, or one with the folders `bc`, `geo`, `prop` of cases, is a dataset with a sample per case. The numbers that all cases have are
-parameters. Cases of one size lie on their own box; where height or width vary, the grid is that of the unit square and both are parameters.
-Walls and inlets are not stored; nothing is padded here. Frames are 0.1 s apart, 0.001 s around cylinders; pass `dt=` if yours differ.
+A case is a folder with `u.npy` and `v.npy` `(time, y, x)` and the numbers of `case.json`, such as `vel_in`, `density`,
+`viscosity`, `height`, `width`. A folder of cases, or one with the folders `bc`, `geo`, `prop` of cases, is a dataset with a
+sample per case. The numbers that all cases have are parameters. Cases of one size lie on their own box; where height or width
+vary, the grid is that of the unit square and both are parameters. Walls and inlets are not stored; nothing is padded here.
+Frames are 0.1 s apart, 0.001 s around cylinders; pass `dt=` if yours differ.
 """
 
 import json

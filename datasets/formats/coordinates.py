@@ -11,9 +11,9 @@ def axis_of(
 ) -> tuple[Axis, Layout]:
     """The interval and the layout of equally spaced points.
 
-    On a "periodic" axis the first point is the left end. "cells" reach half a spacing beyond the first and last point, "nodes" from
-    the first to the last. Without a `layout`, periodic axes are "periodic", axes whose first coordinate is half a spacing have
-    "cells", the rest "nodes". `where` names the coordinates in messages, by default `name`.
+    On a "periodic" axis the first point is the left end. "cells" reach half a spacing beyond the first and last point, "nodes"
+    from the first to the last. Without a `layout`, periodic axes are "periodic", axes whose first coordinate is half a spacing
+    have "cells", the rest "nodes". `where` names the coordinates in messages, by default `name`.
 
     **Raises:** `StorageError` for points that are not equally spaced and increasing, to the rounding of float32.
     """

@@ -1,11 +1,12 @@
 """The NetCDF sets of ETH's operator papers (Poseidon, RIGNO, GAOT) as a format of `surrogax.open`. NetCDF 4 is HDF5.
 
-- On points: `u` `(sample, time, point, variable)`, `x` `(sample or 1, 1, point, coordinate)`, and coefficients `c` as `u` or `(sample, 1, …)`.
-- On grids: `velocity` or `data` `(sample, time, variable, x, y)`; `solution` the same or `(sample, [time], x, y)`; the coefficients `c` or `source`
-  `(sample, x, y)`.
+- On points: `u` `(sample, time, point, variable)`, `x` `(sample or 1, 1, point, coordinate)`, and coefficients `c` as `u` or
+  `(sample, 1, …)`.
+- On grids: `velocity` or `data` `(sample, time, variable, x, y)`; `solution` the same or `(sample, [time], x, y)`; the
+  coefficients `c` or `source` `(sample, x, y)`.
 
-Domains, instants and boundary conditions are kept in the papers' code and not in the files. Grids are those of the unit square, periodic for
-`velocity` and `data`; instants are the numbers of the frames. Pass `grid=` and `times=` where your set differs.
+Domains, instants and boundary conditions are kept in the papers' code and not in the files. Grids are those of the unit square,
+periodic for `velocity` and `data`; instants are the numbers of the frames. Pass `grid=` and `times=` where your set differs.
 """
 
 from collections.abc import Mapping
@@ -68,8 +69,8 @@ def _shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
         if not {"u", *_ON_GRIDS} & names:
             return {}
         with open_hdf5(path) as file:
-            return {name: tuple(file[name].shape) for name in names}
-    except Exception:  # groups have no shape, and HDF5 raises anything for damaged files
+            return {name: tuple(stored_values(file, name).shape) for name in names}
+    except Exception:  # groups, and HDF5 raises anything for damaged files
         return {}
 
 

@@ -67,6 +67,14 @@ def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
     return found
 
 
+def stored_group(file: h5py.Group, path: str) -> h5py.Group:
+    """The HDF5 group at `path`. **Raises:** `StorageError` if there is something else; `KeyError` if there is nothing."""
+    found = member(file, path)
+    if not isinstance(found, h5py.Group):
+        raise StorageError(f"{path} is a {type(found).__name__.lower()}, expected a group")
+    return found
+
+
 def member(file: h5py.Group, path: str, links: int = 16) -> h5py.Group | h5py.Dataset:
     """The object at `path`, by hard links and by soft links inside the file.
 

@@ -1,8 +1,9 @@
 """NetCDF files and zarr folders, whose axes have names, as a format of `surrogax.open`. They are read through xarray.
 
-`pip install surrogax[netcdf]` brings xarray, h5netcdf and zarr. Axes are told by their names: `sample` (or `batch`, `trajectory`, `member`, …), `time` or `t`,
-`component` or `channel` (or `NAME_component`); all others are axes of space, whose coordinates must be equally spaced. A file without a sample
-axis is one sample. A variable of the sample axis alone is a parameter. Units of variables are kept in the attribute `units`.
+`pip install surrogax[netcdf]` brings xarray, h5netcdf and zarr. Axes are told by their names: `sample` (or `batch`,
+`trajectory`, `member`, …), `time` or `t`, `component` or `channel` (or `NAME_component`); all others are axes of space, whose
+coordinates must be equally spaced. A file without a sample axis is one sample. A variable of the sample axis alone is a
+parameter. Units of variables are kept in the attribute `units`.
 """
 
 import importlib.util
@@ -56,9 +57,9 @@ class Labelled:
         with self._lock:
             if self._opened is None:
                 engine = "zarr" if self.path.is_dir() else "scipy" if _is_classic(self.path) else "h5netcdf"
-                options = {"consolidated": False} if engine == "zarr" else {}
+                options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
                 self._opened = xarray.open_dataset(self.path, engine=engine, decode_times=False, cache=False, **options)
-            return self._opened.variables
+            return {str(name): variable for name, variable in self._opened.variables.items()}
 
     def __reduce__(self):
         return Labelled, (self.path,)
@@ -108,9 +109,11 @@ class ZarrFormat(AbstractFormat):
 def open_labelled(
     path: Path, layout: str, grid: Grid | None = None, times: Any = None, boundary: Boundary | None = None
 ) -> StoredSource:
-    """Open a file whose axes have names. `grid` and `times` replace stored coordinates, `boundary` is the condition on all sides.
+    """Open a file whose axes have names. `grid` and `times` replace stored coordinates, `boundary` is the condition on all
+    sides.
 
-    **Raises:** `ModuleNotFoundError` without xarray; `StorageError` for a damaged file, axes without coordinates and unequal spacing.
+    **Raises:** `ModuleNotFoundError` without xarray; `StorageError` for a damaged file, axes without coordinates and unequal
+    spacing.
     """
     needed = ["xarray", "zarr"] if layout == "zarr" else ["xarray"] + ["h5netcdf"] * (not _is_classic(path))
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:

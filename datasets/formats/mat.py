@@ -1,11 +1,13 @@
-"""MATLAB files, version 5 and 7.3, as a format of `surrogax.open`, with the conventions of the data of the FNO paper (arXiv:2010.08895).
+"""MATLAB files, version 5 and 7.3, as a format of `surrogax.open`, with the conventions of the data of the FNO paper
+(arXiv:2010.08895).
 
 - `coeff`, `sol` `(sample, x, y)`: Darcy flow on the unit square, points on all sides. They become `a` and `u`.
 - `a` `(sample, x, y)`, `u` `(sample, x, y, time)`, `t`: vorticity on the periodic unit square, time last.
 - `a`, `u` `(sample, x)`: Burgers on the periodic unit interval.
 
-A file of version 7.3 is HDF5 with all axes reversed; it is read in parts. Variables of version 5 are read when they are first used. Other
-variables of the same shapes are fields too. Files of other names are opened by `axes=` (see `named_source`), in MATLAB's order of axes.
+A file of version 7.3 is HDF5 with all axes reversed; it is read in parts. Variables of version 5 are read when they are first
+used. Other variables of the same shapes are fields too. Files of other names are opened by `axes=` (see `named_source`), in
+MATLAB's order of axes.
 """
 
 import threading
@@ -22,7 +24,7 @@ from ...core.files import StorageError
 from ..checked_arrays import instants
 from ..source import Source
 from ..stored import Stored, StoredSource, foreign, place
-from .hdf5_file import Handle, Hdf5Array, open_hdf5, stored_values
+from .hdf5_file import Handle, Hdf5Array, member, open_hdf5, stored_values
 from .named_arrays import named_source, whole
 from .registry import AbstractFormat, register_format
 
@@ -104,7 +106,7 @@ def _is_new(path: Path, head: bytes) -> bool:
         if not h5py.is_hdf5(path):
             return False
         with open_hdf5(path) as file:
-            return any("MATLAB_class" in file[name].attrs for name in file)
+            return any("MATLAB_class" in member(file, str(name)).attrs for name in file)
     except Exception:  # HDF5 raises anything for damaged files
         return False
 
@@ -126,10 +128,10 @@ def _old(path: Path) -> dict[str, Stored]:
 def _new(path: Path) -> dict[str, Stored]:
     handle, found = Handle(path), {}
     with open_hdf5(path) as file:
-        for name in file:
-            kind = file[name].attrs.get("MATLAB_class", b"")
+        for name in map(str, file):
+            kind = member(file, name).attrs.get("MATLAB_class", b"")
             kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-            if kind in _NUMBERS and isinstance(file[name], h5py.Dataset):
+            if kind in _NUMBERS and isinstance(member(file, name), h5py.Dataset):
                 stored_values(file, name)
                 found[name] = Reversed(Hdf5Array(handle, name))
     return found

@@ -1,6 +1,7 @@
 """Files that hold named arrays without saying what their axes mean: the reader is told by `axes=`, or says what it found.
 
-`surrogax.open(path, axes={"u": "sample time x y", "nu": "sample"}, boundary="periodic")` serves HDF5, NumPy and MATLAB files alike.
+`surrogax.open(path, axes={"u": "sample time x y", "nu": "sample"}, boundary="periodic")` serves HDF5, NumPy and MATLAB files
+alike.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,10 +37,11 @@ def named_source(
     **Arguments:**
 
     - `stored`: all arrays of the file by name.
-    - `axes`: for every array to read, a word per axis: "sample", "time", "component", "1" for an axis of length one, and the names of the
-      space axes. Arrays without space axes are parameters. The dataset has x before y before z, other names in their order.
-    - `grid`: the grid; its axes have the names used in `axes`. By default it is made from one-dimensional arrays of the file that are
-      named as the axes, such as `x` or `x-coordinate`.
+    - `axes`: for every array to read, a word per axis: "sample", "time", "component", "1" for an axis of length one, and the
+      names of the space axes. Arrays without space axes are parameters. The dataset has x before y before z, other names in
+      their order.
+    - `grid`: the grid; its axes have the names used in `axes`. By default it is made from one-dimensional arrays of the file
+      that are named as the axes, such as `x` or `x-coordinate`.
     - `times`: the instants; by default those of an array such as `t` or `time`.
     - `boundary`: the boundary condition on all sides of a grid made from coordinates; by default none is known.
 
@@ -75,7 +77,7 @@ def in_order(axes: Iterable[str]) -> list[str]:
 
 def count_of(arrays: Mapping[str, Placed]) -> int:
     """Number of samples of arrays; one if none has a sample axis."""
-    return next((placed.shape[0] for placed in arrays.values() if placed.shape[0] is not None), 1)
+    return next((placed.shape[0] for placed in arrays.values() if placed.axes[0] is not None), 1)
 
 
 def found_in(path: Path, stored: Mapping[str, Stored]) -> str:
@@ -120,7 +122,8 @@ def _grid(
     fields = [p for p in arrays.values() if p.spec.role == "field"]
     coordinates = {}
     for k, axis in enumerate(space):
-        sizes = {p.shape[len(p.shape) - len(p.spec.components) - len(space) + k] for p in fields} - {None}
+        ends = [(p, len(p.shape) - len(p.spec.components) - len(space) + k) for p in fields]
+        sizes = {p.shape[axis] for p, axis in ends if p.axes[axis] is not None}
         known = (axis, f"{axis}-coordinate", f"{axis}_coordinate")
         found = [s for name, s in stored.items() if _last(name) in known and max(s.shape, default=0) in sizes]
         found = [s for s in found if np.prod(s.shape) == max(s.shape)]

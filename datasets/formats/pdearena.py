@@ -1,8 +1,9 @@
 """PDEArena's HDF5 files of smoke in a box, as a format of `surrogax.open` (github.com/pdearena/pdearena, MIT).
 
-A group `train`, `valid` or `test` holds `u`, `vx`, `vy` `(sample, time, x, y)`, the instants `t` and coordinates of every sample, and one number
-per sample of `dt`, `dx`, `dy` and the buoyancy `buo_y`. The stored coordinates run from 0 to the length of the box although `u` has values in
-the centres of cells `dx` apart; the grid is made of these cells. `vx` and `vy` are values on the left and lower faces of the cells.
+A group `train`, `valid` or `test` holds `u`, `vx`, `vy` `(sample, time, x, y)`, the instants `t` and coordinates of every
+sample, and one number per sample of `dt`, `dx`, `dy` and the buoyancy `buo_y`. The stored coordinates run from 0 to the length
+of the box although `u` has values in the centres of cells `dx` apart; the grid is made of these cells. `vx` and `vy` are values
+on the left and lower faces of the cells.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..checked_arrays import instants
 from ..source import Source
 from ..stored import StoredSource, foreign, place
 from .coordinates import axis_of
-from .hdf5_file import Handle, Hdf5Array, open_hdf5, root_of, stored_values
+from .hdf5_file import Handle, Hdf5Array, open_hdf5, root_of, stored_group, stored_values
 from .registry import AbstractFormat, register_format, without_options
 
 _LAYOUT = "PDEArena's layout"
@@ -36,7 +37,8 @@ class PDEArenaFormat(AbstractFormat):
             return False
         try:
             with open_hdf5(path) as file:
-                return all("t" in file[split] and set(_FIELDS) & set(file[split]) for split in names)
+                inside = [set(stored_group(file, split)) for split in names]
+                return all("t" in each and set(_FIELDS) & each for each in inside)
         except Exception:  # HDF5 raises anything for damaged files
             return False
 
@@ -44,21 +46,21 @@ class PDEArenaFormat(AbstractFormat):
         without_options(self, path, options)
         splits, _ = root_of(path)
         with foreign(path, _LAYOUT):
-            sources = {split: _source(path, split) for split in sorted(splits)}
+            sources: dict[str, Source] = {split: _source(path, split) for split in sorted(splits)}
         return sources if len(sources) > 1 else {"": next(iter(sources.values()))}
 
 
 def _source(path: Path, split: str) -> StoredSource:
     handle, notes = Handle(path), []
     with open_hdf5(path) as file:
-        group = file[split]
+        group = stored_group(file, split)
         space = [axis for axis in "xyz" if axis in group]
         axes, layouts = zip(*(_axis(_same(file, f"{split}/{axis}"), file, split, axis) for axis in space), strict=True)
         times = instants(_same(file, f"{split}/t"))
-        names = list(group)
+        names = [str(name) for name in group]
     words = ["sample", "time", *space]
     arrays = {n: place(Hdf5Array(handle, f"{split}/{n}"), words, space) for n in _FIELDS if n in names}
-    samples = next(iter(arrays.values())).shape[0] or 0
+    samples = next(iter(arrays.values())).shape[0]
     for name in sorted(set(names) - _NOT_PARAMETERS):
         stored = Hdf5Array(handle, f"{split}/{name}")
         if stored.shape[:1] == (samples,) and len(stored.shape) <= 2:

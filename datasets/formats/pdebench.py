@@ -1,14 +1,15 @@
-"""PDEBench's HDF5 files (doi:10.18419/darus-2986) as a format of `surrogax.open`. What lies inside decides, never a file's name.
+"""PDEBench's HDF5 files (doi:10.18419/darus-2986) as a format of `surrogax.open`. What lies inside decides, never a file's
+name.
 
-- Family A: arrays of all samples in the root, `tensor` or `density`, `pressure`, `Vx`, …, with `x-coordinate`, …, `t-coordinate`, which has
-  one entry more than there are frames. `nu` beside `tensor` is the coefficient of a steady Darcy problem. Files written by the
-  generators have `tensor` with a leading axis of length one.
+- Family A: arrays of all samples in the root, `tensor` or `density`, `pressure`, `Vx`, …, with `x-coordinate`, …,
+  `t-coordinate`, which has one entry more than there are frames. `nu` beside `tensor` is the coefficient of a steady Darcy
+  problem. Files written by the generators have `tensor` with a leading axis of length one.
 - Family B: a group per sample, `0000`, `0001`, …, with `data` `(time, *space, channel)` and `grid`.
 - Family C: `velocity`, `particles` `(sample, time, x, y, channel)`, the steady `force`, and `t`.
 
-Coordinates are the centres of cells. The periodic problems are known by their parameters (`beta` of advection, `Nu` of Burgers, `Nu` and
-`rho` of reaction-diffusion); compressible flow exists with periodic and open sides under the same names, so that `boundary=` tells.
-Tables of errors published with these data count given frames as predictions: evaluate targets alone.
+Coordinates are the centres of cells. The periodic problems are known by their parameters (`beta` of advection, `Nu` of Burgers,
+`Nu` and `rho` of reaction-diffusion); compressible flow exists with periodic and open sides under the same names, so that
+`boundary=` tells. Tables of errors published with these data count given frames as predictions: evaluate targets alone.
 """
 
 import re
@@ -25,7 +26,7 @@ from ..checked_arrays import instants
 from ..source import Source
 from ..stored import InMemory, Pick, Placed, Stack, Stored, StoredSource, foreign, place
 from .coordinates import grid_of
-from .hdf5_file import Handle, Hdf5Array, open_hdf5, root_of, stored_values
+from .hdf5_file import Handle, Hdf5Array, open_hdf5, root_of, stored_group, stored_values
 from .named_arrays import count_of
 from .registry import AbstractFormat, register_format
 
@@ -58,7 +59,8 @@ class PDEBenchFormat(AbstractFormat):
 
 @checked
 def open_pdebench(path: Path, boundary: Boundary | None = None) -> StoredSource:
-    """Open a file of PDEBench. `boundary` is the condition on all sides; by default the one that is known of the equation, or none.
+    """Open a file of PDEBench. `boundary` is the condition on all sides; by default the one that is known of the equation, or
+    none.
 
     **Raises:** `StorageError` for a damaged file.
     """
@@ -103,7 +105,8 @@ def _in_root(path: Path, boundary: Boundary | None) -> StoredSource:
 
 
 def _words(shape: tuple[int, ...], space: list[str], times: np.ndarray | None) -> list[str]:
-    """What the axes of an array of family A mean: `(sample, [time], *space)`, where the time axis is one of length one in steady
+    """What the axes of an array of family A mean: `(sample, [time], *space)`, where the time axis is one of length one in
+    steady
     data and all may follow an axis of length one that the generators wrote."""
     extra = len(shape) - 1 - len(space)
     if extra == 0:
@@ -123,8 +126,7 @@ def _is_grouped(path: Path, names: frozenset[str]) -> bool:
         return False
     try:
         with open_hdf5(path) as file:
-            first = file[min(names)]
-            return "data" in first and "grid" in first and "x" in first["grid"]
+            return "data" in stored_group(file, min(names)) and "x" in stored_group(file, f"{min(names)}/grid")
     except Exception:  # HDF5 raises anything for damaged files
         return False
 
@@ -136,7 +138,7 @@ def _in_groups(path: Path, groups: list[str], boundary: Boundary | None) -> Stor
         space = [axis for axis in "xyz" if f"{first}/grid/{axis}" in file]
         x = {axis: np.asarray(stored_values(file, f"{first}/grid/{axis}")[()]) for axis in space}
         times = instants(stored_values(file, f"{first}/grid/t")[()])
-        attributes = _numbers(str(file[first].attrs.get("config", "")))
+        attributes = _numbers(str(stored_group(file, first).attrs.get("config", "")))
     data = Stack([Hdf5Array(handle, f"{group}/data") for group in groups])
     channels = data.shape[-1]
     names, known = _GROUPED.get((len(space), channels), (tuple(f"u{k}" for k in range(channels)), None))

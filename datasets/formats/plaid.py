@@ -1,9 +1,10 @@
 """CGNS files and PLAID's folders of them (github.com/PLAID-lib/plaid, version 1.0) as formats of `surrogax.open`.
 
-A dataset is a folder `data/SPLIT/sample_NNNNNNNNN/meshes/*.cgns`; a split, a sample and a file can be opened too. A CGNS file is HDF5 whose nodes
-are groups with a `label` and the values in ` data`. Of a sample the zone of the base with the highest dimension of cells is read: points, cells,
-fields at vertices (`FlowSolution_t`), and the numbers that lie in its bases (`DataArray_t` of one value) as parameters. A split whose outputs are
-withheld is a dataset without them; a note names what the other splits have.
+A dataset is a folder `data/SPLIT/sample_NNNNNNNNN/meshes/*.cgns`; a split, a sample and a file can be opened too. A CGNS file
+is HDF5 whose nodes are groups with a `label` and the values in ` data`. Of a sample the zone of the base with the highest
+dimension of cells is read: points, cells, fields at vertices (`FlowSolution_t`), and the numbers that lie in its bases
+(`DataArray_t` of one value) as parameters. A split whose outputs are withheld is a dataset without them; a note names what the
+other splits have.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ from .registry import AbstractFormat, register_format, without_options
 _LAYOUT = "CGNS"
 # The kinds of elements by CGNS's numbers: meshio's name and the number of vertices.
 _ELEMENTS = {
-    3: ("line", 2), 5: ("triangle", 3), 7: ("quad", 4), 10: ("tetra", 4), 12: ("pyramid", 5), 14: ("wedge", 6), 17: ("hexahedron", 8),
+    3: ("line", 2), 5: ("triangle", 3), 7: ("quad", 4), 10: ("tetra", 4), 12: ("pyramid", 5), 14: ("wedge", 6),
+    17: ("hexahedron", 8),
 }  # fmt: skip
 
 
@@ -146,9 +148,10 @@ def _zone(file: h5py.File, zone: h5py.Group, numbers: dict[str, float]) -> Point
 
 def _nodes(group: h5py.Group) -> Iterator[tuple[str, h5py.Group]]:
     """The nodes below a node that the file itself holds."""
-    for name in group:
-        if isinstance(group.get(name, getlink=True), h5py.HardLink) and isinstance(group[name], h5py.Group):
-            yield name, group[name]
+    for name in map(str, group):
+        here = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if isinstance(here, h5py.Group):
+            yield name, here
 
 
 def _arrays(file: h5py.File, group: h5py.Group) -> Iterator[tuple[str, np.ndarray]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,21 +22,20 @@ class PointSample(NamedTuple):
 
 
 def source_of(path: Path, samples: list[PointSample], notes: list[str]) -> MemorySource:
-    """The source of all samples, padded to the largest. Fields and numbers that not all samples have are left out and named in a note.
+    """The source of all samples, padded to the largest. Fields and numbers that not all samples have are left out and named in
+    a note.
 
     **Raises:** `StorageError` for meshes beside clouds.
     """
-    kinds = {type(sample.domain) for sample in samples}
+    kinds: set[Any] = {type(sample.domain) for sample in samples}
     if len(kinds) > 1:
         raise StorageError(f"{path}: some of its samples have known cells and others none")
-    (kind,) = kinds
+    points = kinds.pop().stack([sample.domain for sample in samples])
     shared = set.intersection(*(set(sample.fields) for sample in samples))
     numbers = set.intersection(*(set(sample.numbers) for sample in samples)) - shared
     left = set().union(*(set(s.fields) | set(s.numbers) for s in samples)) - shared - numbers
     notes = [*notes, *([f"not all samples have {', '.join(sorted(left))}"] if left else [])]
     n = max(sample.domain.shape[0] for sample in samples)
-    domains = [sample.domain for sample in samples]
-    points = kind.stack(domains)
     fields = {name: np.stack([_padded(sample.fields[name], n) for sample in samples]) for name in sorted(shared)}
     parameters = {name: np.array([sample.numbers[name] for sample in samples]) for name in sorted(numbers)}
     source = memory_source({"inputs": fields, "parameters": parameters}, points=points)

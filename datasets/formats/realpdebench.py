@@ -1,10 +1,10 @@
 """RealPDEBench's HDF5 files as a format of `surrogax.open` (arXiv:2601.01829): measured and simulated flows in pairs.
 
-A file is one trajectory: `measured_data/u`, `measured_data/v`, in simulations also `measured_data/p`, `(time, y, x)`; in the combustion set
-`trajectory` `(time, y, x)` of measurements or `measured_data` `(time, y, x, channel)` of simulations. A folder of such files is a dataset with a
-sample per file; a folder with `real` and `numerical` has two splits. The files store neither coordinates nor instants: grids are those of the
-unit square and instants the numbers of the frames, unless `grid=` and `times=` tell. Simulations have twice the resolution of some
-measurements; `subsample` brings them together.
+A file is one trajectory: `measured_data/u`, `measured_data/v`, in simulations also `measured_data/p`, `(time, y, x)`; in the
+combustion set `trajectory` `(time, y, x)` of measurements or `measured_data` `(time, y, x, channel)` of simulations. A folder
+of such files is a dataset with a sample per file; a folder with `real` and `numerical` has two splits. The files store neither
+coordinates nor instants: grids are those of the unit square and instants the numbers of the frames, unless `grid=` and `times=`
+tell. Simulations have twice the resolution of some measurements; `subsample` brings them together.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,9 @@ class RealPDEBenchFormat(AbstractFormat):
 
 
 class RealPDEBenchFolder(AbstractFormat):
-    """A folder of trajectories, or one with the folders `real` and `numerical`. Options of `surrogax.open`: `grid=` and `times=`."""
+    """A folder of trajectories, or one with the folders `real` and `numerical`. Options of `surrogax.open`: `grid=` and
+    `times=`.
+    """
 
     name = "a folder of RealPDEBench"
 

@@ -40,13 +40,14 @@ _FORMATS: list[AbstractFormat] = []
 
 
 def register_format(form: AbstractFormat) -> AbstractFormat:
-    """Make `surrogax.open` read a format, and return it. Formats are tried in the order of their registration.
+    """Make `surrogax.open` read a format, and return it. The format registered last is tried first, so that yours go before those
+    of this library.
 
     **Raises:** `ValueError` if a format of this name is registered already.
     """
     if form.name in known_formats():
         raise ValueError(f"the format {form.name!r} exists already; choose another name")
-    _FORMATS.append(form)
+    _FORMATS.insert(0, form)
     return form
 
 

@@ -16,7 +16,9 @@ _DEPTH, _MOST = 8, 1000
 
 
 class UnknownHdf5(AbstractFormat):
-    """Any HDF5 file. The options of `surrogax.open` are those of `named_source`; without them the file is described in an error."""
+    """Any HDF5 file. The options of `surrogax.open` are those of `named_source`; without them the file is described in an
+    error.
+    """
 
     name = "HDF5 of another layout"
 

@@ -1,7 +1,7 @@
 """VTK files (`.vtk`, `.vtu`) as a format of `surrogax.open`, read at once through meshio (`pip install surrogax[meshes]`).
 
-A file is one sample on a mesh; a folder of such files is a dataset with a sample per file, in the order of their names. Fields are the
-data at points; numbers of the whole file (field data of one value) are parameters. Data in cells are not read.
+A file is one sample on a mesh; a folder of such files is a dataset with a sample per file, in the order of their names. Fields
+are the data at points; numbers of the whole file (field data of one value) are parameters. Data in cells are not read.
 """
 
 import importlib.util

@@ -153,7 +153,7 @@ def test_an_unknown_layout_is_described_with_the_call_that_opens_it(tmp_path, fi
         sx.open(made.path)
     said = str(caught.value)
     assert "It holds " in said and f"surrogax.open({made.path.name!r}, axes={{" in said and "\n" not in said
-    assert f"{list(made.arrays)[0]} float32" in said
+    assert f"{next(iter(made.arrays))} float32" in said
 
 
 @pytest.mark.parametrize(
