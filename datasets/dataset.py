@@ -14,6 +14,7 @@ from ..core.arrays import AnyArray
 from ..core.domains import AbstractDomain, Grid, PointCloud
 from ..core.domains.grid import per_axis
 from ..solvers.pde.declaration import Problem
+from .description import described
 from .frame_source import FrameSource
 from .source import FieldSpec, MemorySource, Source, sample_positions
 from .systems import Systems
@@ -309,27 +310,10 @@ class Dataset:
 
     @checked
     def describe(self, samples: int = 64) -> str:
-        """A text that lists the domain, the instants and, per field, role, shape, dtype, range of values and what is suspicious
-        (constant or non-finite values). Ranges are found from up to `samples` samples."""
-        lines = [f"{len(self)} samples on {self.domain!r}"]
-        if self.times is not None:
-            lines.append(f"{len(self.times)} instants, t = {self.times[0]:g} … {self.times[-1]:g}")
-        positions = np.linspace(0, len(self) - 1, min(count("describe", "samples", samples, 0), len(self))).astype(int)
-        for name, spec in self.fields.items():
-            values = self.read([name], positions)[name]
-            shape = ", ".join(map(str, values.shape[1:]))
-            line = f"  {name:<12} {spec.role:<9} ({shape}) {values.dtype}"
-            if values.size and spec.role != "domain":
-                numbers = values[np.isfinite(values)].astype(np.float64)
-                if numbers.size:
-                    line += f"  min {numbers.min():.4g}  mean {numbers.mean():.4g}  max {numbers.max():.4g}"
-                    line += "  (constant)" if np.ptp(numbers) == 0 else ""
-                bad = values.size - numbers.size
-                line += f"  !! {bad} values are not finite" if bad else ""
-            lines.append(line)
-        shown = {k: v for k, v in self.attributes.items() if k != "ids"}
-        lines += [f"  {key}: {value}" for key, value in shown.items()]
-        return "\n".join(lines)
+        """A text that lists the domain, the instants and, per field, role, shape, dtype, unit, range of values and what is
+        suspicious: values that are not finite, constant fields, samples that are all zero or constant. It ends with what the
+        reader of the file assumed, and a call of `Task.fit` that may suit. Ranges are found from up to `samples` samples."""
+        return str(described(self, count("describe", "samples", samples, 0)))
 
     @checked
     def save(self, path: str | os.PathLike) -> None:
@@ -376,4 +360,4 @@ class Dataset:
         return plot_samples(self, names, n)
 
     def __repr__(self) -> str:
-        return f"Dataset({self.describe(samples=0)})"
+        return f"Dataset({described(self, 0)})"

@@ -17,7 +17,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import scipy.io
 
 from ...core.domains import Grid
 from ...core.files import StorageError
@@ -50,6 +49,8 @@ class MatVariable:
         return np.dtype(known.get(self.kind, self.kind))
 
     def read(self, cuts: tuple[slice, ...]) -> np.ndarray:
+        import scipy.io  # takes a third of a second
+
         with self._lock:
             if self._values is None:
                 values = scipy.io.loadmat(self.path, variable_names=[self.name])[self.name]
@@ -112,6 +113,8 @@ def _is_new(path: Path, head: bytes) -> bool:
 
 
 def _old(path: Path) -> dict[str, Stored]:
+    import scipy.io
+
     found = {}
     size = path.stat().st_size
     for name, shape, kind in scipy.io.whosmat(path):
