@@ -18,6 +18,7 @@ from .description import described
 from .frame_source import FrameSource
 from .source import FieldSpec, MemorySource, Source, sample_positions
 from .systems import Systems
+from .verification import Verification, verified
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,6 +315,18 @@ class Dataset:
         suspicious: values that are not finite, constant fields, samples that are all zero or constant. It ends with what the
         reader of the file assumed, and a call of `Task.fit` that may suit. Ranges are found from up to `samples` samples."""
         return str(described(self, count("describe", "samples", samples, 0)))
+
+    @checked
+    def verify(self, samples: int = 8) -> Verification:
+        """Look for contradictions in up to `samples` samples, and return the findings; `.ok` tells whether there are none.
+
+        - Values that are not finite, samples that are zero everywhere.
+        - Instants and coordinates, what the reader of the file assumed, a periodic axis that holds its end twice.
+        - A stored advection speed (`beta`, `c`, `speed`, …) against the speed of mode 1, from its phase; a stored diffusivity
+          (`nu`, `Nu`, …) against the decay of the lowest mode. Both are compared only where two modes obey that equation.
+        - Published statistics that lack a field.
+        """
+        return verified(self, count("verify", "samples", samples))
 
     @checked
     def save(self, path: str | os.PathLike) -> None:

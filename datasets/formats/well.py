@@ -49,14 +49,15 @@ class _Stored:
 
 
 class WellSource:
-    """The samples of one file, read when they are asked for. It may be pickled, forked and shared by threads.
+    """The samples of one file, read when they are asked for. It may be pickled, forked and shared by threads. `statistics` are
+    the published ones of its folder, which become an attribute.
 
-    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout, that refers to other files, or that claims
-    more than a file of its size can hold.
+    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout, that refers to other files, or that
+    claims more than a file of its size can hold.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, statistics: Mapping | str | None = None):
+        self.path, self._statistics = Path(path), statistics
         self._handle = Handle(self.path)
         with open_hdf5(self.path) as file, foreign(self.path, "The Well's layout"):
             check_count(self.path, _integer(file.attrs, "n_trajectories"))
@@ -66,7 +67,8 @@ class WellSource:
             times = instants(_coordinates(file, "time"))
             stored = _table(file, self._count, len(times), grid.shape)
             self._stored = _own_fields(stored, own["fields"]) if own else _fields(stored)
-            self.attributes: Mapping = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
+            attributes = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
+            self.attributes: Mapping = {**attributes, **({} if statistics is None else {"statistics": statistics})}
         self.grid: Grid = grid
         self.domains: Mapping[str, AbstractDomain] = {"": grid}
         self.fields: Mapping[str, FieldSpec] = {name: entry.spec for name, entry in self._stored.items()}
@@ -108,7 +110,7 @@ class WellSource:
         return self._handle.file()
 
     def __reduce__(self):
-        return WellSource, (self.path,)
+        return WellSource, (self.path, self._statistics)
 
     def __repr__(self) -> str:
         return f"WellSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.fields)} on {self.grid})"

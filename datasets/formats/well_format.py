@@ -7,16 +7,12 @@ from ..concat import ConcatSource
 from ..source import Source
 from .hdf5_file import root_of
 from .registry import AbstractFormat, register_format, without_options
+from .statistics import published_statistics
 from .well import WellSource
 
 _SPLITS = ("train", "valid", "test")
-_PARTS = {
-    "n_trajectories",
-    "t0_fields",
-    "t1_fields",
-    "t2_fields",
-    "boundary_conditions",
-}  # any of them tells the layout
+# Any of these tells the layout.
+_PARTS = {"n_trajectories", "t0_fields", "t1_fields", "t2_fields", "boundary_conditions"}
 
 
 class WellFormat(AbstractFormat):
@@ -44,8 +40,9 @@ class WellFolder(AbstractFormat):
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         without_options(self, path, options)
         splits: dict[str, Source] = {}
+        statistics = published_statistics(path)
         for split, files in _files(path).items():
-            sources = tuple(WellSource(file) for file in files)
+            sources = tuple(WellSource(file, statistics) for file in files)
             if sources:
                 splits[split] = sources[0] if len(sources) == 1 else ConcatSource(sources)
         return splits

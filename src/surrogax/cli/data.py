@@ -1,5 +1,6 @@
 """The commands that write, describe and convert data files."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import tyro
 
+from ..datasets.description import described
 from ..datasets.formats.well_writer import write_well
 from ..datasets.generation import generate
 from ..datasets.opening import open_dataset, open_splits
@@ -64,11 +66,46 @@ class Describe:
     """Data file, or a folder with the folders train, valid and test."""
     samples: int = 64
     """Number of samples read to find the ranges of values."""
+    json: bool = False
+    """Print one JSON object, by split, instead of a text."""
 
     def run(self) -> None:
         """Print the description of every split."""
-        for name, data in open_splits(self.file).items():
-            print((f"{name}: " if name else "") + data.describe(self.samples))
+        found = {name: described(data, self.samples) for name, data in open_splits(self.file).items()}
+        if self.json:
+            print(json.dumps({name: each.to_dict() for name, each in found.items()}, ensure_ascii=False))
+            return
+        for name, each in found.items():
+            print((f"{name}: " if name else "") + str(each))
+
+
+@dataclass
+class Verify:
+    """Look for contradictions in a data file: stored parameters against measured ones, coordinates, instants, missing samples.
+
+    The process exits with status 1 if there are any.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Data file, or a folder with the folders train, valid and test."""
+    samples: int = 8
+    """Number of samples to look at."""
+    json: bool = False
+    """Print one JSON object, by split, instead of a text."""
+
+    def run(self) -> None:
+        """Print the findings about every split.
+
+        **Raises:** `SystemExit` with status 1 for contradictions.
+        """
+        found = {name: data.verify(self.samples) for name, data in open_splits(self.file).items()}
+        if self.json:
+            print(json.dumps({name: each.to_dict() for name, each in found.items()}, ensure_ascii=False))
+        else:
+            for name, each in found.items():
+                print((f"{name}: " if name else "") + str(each))
+        if not all(each.ok for each in found.values()):
+            raise SystemExit(1)
 
 
 @dataclass
