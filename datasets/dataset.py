@@ -16,9 +16,12 @@ from ..core.domains.grid import per_axis
 from ..solvers.pde.declaration import Problem
 from .description import described
 from .frame_source import FrameSource
+from .parameter_conditions import meets, values_of
 from .source import FieldSpec, MemorySource, Source, sample_positions
+from .spectral_restriction import SpectralSource, restriction_matrix
 from .systems import Systems
 from .verification import Verification, verified
+from .view_source import ViewSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,6 +230,56 @@ class Dataset:
             steps = tuple(a * b for a, b in zip(self.space or (1,) * grid.ndim, more, strict=True))
         start, stop, step = self.time.start, self.time.stop, self.time.step
         return replace(self, space=steps, time=slice(start, stop, (step or 1) * time))
+
+    @checked
+    def coarsen(self, shape: int | tuple[int, ...]) -> "Dataset":
+        """A view on a coarser grid of `shape` points (one number, or one per axis) that keeps the frequencies this grid can hold.
+
+        Unlike a stride it folds no high frequencies onto low ones. It is for periodic axes and axes of cells; read values are
+        computed from all points of the fine grid.
+
+        **Raises:** `ValueError` for axes with nodes, for more points than there are, and for data that are not on a grid.
+        """
+        fine = self.domain.as_grid("coarsen")
+        wanted = per_axis(shape, fine.ndim, "coarsen")
+        if len(wanted) != fine.ndim or not all(1 <= m <= n for m, n in zip(wanted, fine.shape, strict=True)):
+            raise ValueError(f"coarsen({wanted}): expected 1 to {fine.shape} points along the axes {fine.names}")
+        source = SpectralSource(ViewSource(self), fine.at_shape(wanted))
+        for n, m, layout in zip(fine.shape, wanted, fine.layouts, strict=True):
+            restriction_matrix(n, m, layout)
+        return Dataset.of(source, self.problem)
+
+    @checked
+    def restrict(self, trajectories: int, key: AnyArray | None = None) -> "Dataset":
+        """A view of exactly `trajectories` samples, for curves of error over data: the first ones, or with `key` random ones.
+
+        Windows are cut from the trajectories later, so that all windows of these trajectories remain and no others.
+
+        **Raises:** `ValueError` for more than there are, or none.
+        """
+        if not 1 <= trajectories <= len(self):
+            raise ValueError(f"restrict(trajectories={trajectories}): the dataset has {len(self)}")
+        return self.split(key, kept=trajectories)[0]
+
+    @checked
+    def where(self, **conditions: Any) -> "Dataset":
+        """A view of the samples whose parameters meet all conditions, such as `data.where(nu=0.01)` or `data.where(nu=(0.01,
+        0.1))`.
+
+        A condition is a number (met to a relative 1e-6), a pair of ends, both included, or a function that takes the values
+        `(sample, [component])` and returns a boolean per sample.
+
+        **Raises:** `KeyError` for an unknown name; `ValueError` for one that is no parameter, and if no sample is left.
+        """
+        kept = np.ones(len(self), bool)
+        for name, condition in conditions.items():
+            if self.spec(name).role != "parameter":
+                raise ValueError(f"where({name}=…): {name} is a {self.spec(name).role}, expected a parameter")
+            kept &= meets(name, self.read([name])[name], condition)
+        if conditions and not kept.any():
+            held = "; ".join(f"{name}: {values_of(self.read([name])[name])}" for name in conditions)
+            raise ValueError(f"where({', '.join(conditions)}): no sample meets the conditions; {held}")
+        return self.select(kept)
 
     @checked
     def frame(self, index: int) -> "Dataset":

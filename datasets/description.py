@@ -160,7 +160,7 @@ class _Seen:
     """Ranges over the parts of samples."""
 
     def __init__(self):
-        self.count, self.total, self.squares, self.not_finite = 0, 0.0, 0.0, 0
+        self.count, self.not_finite, self.total, self.squares = 0, 0, np.float64(0), np.float64(0)
         self.least, self.most, self.shift = np.inf, -np.inf, None
         self.zero, self.still, self.broken = list[int](), list[int](), list[int]()
         self._sample, self._ends = -1, (np.inf, -np.inf)
@@ -182,10 +182,11 @@ class _Seen:
             self.shift = least if self.shift is None else self.shift
             self.least, self.most = min(self.least, least), max(self.most, most)
             self._ends = min(self._ends[0], least), max(self._ends[1], most)
-            numbers -= self.shift
-            self.count += numbers.size
-            self.total += float(numbers.sum())
-            self.squares += float(np.square(numbers).sum())
+            with np.errstate(over="ignore", invalid="ignore"):  # garbage may be as large as 1e308
+                numbers -= self.shift
+                self.count += numbers.size
+                self.total += numbers.sum()
+                self.squares += np.square(numbers).sum()
         if (missing or self._ends != (0.0, 0.0)) and self.zero[-1:] == [self._sample]:
             self.zero.pop()
         if (missing or self._ends[0] != self._ends[1]) and self.still[-1:] == [self._sample]:
@@ -199,9 +200,12 @@ class _Seen:
     def range(self) -> tuple[float, float, float, float] | None:
         if not self.count:
             return None
-        mean = self.total / self.count
-        variance = max(0.0, self.squares / self.count - mean**2)
-        return self.least, float(mean + (self.shift or 0.0)), self.most, float(np.sqrt(variance))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = self.total / self.count
+            std = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0.0))
+        half = self.most / 2 - self.least / 2  # no deviation is larger
+        mean = np.clip(np.nan_to_num(mean + self.shift), self.least, self.most)
+        return self.least, float(mean), self.most, float(min(std, half) if np.isfinite(std) else half)
 
 
 def _task(data: "Dataset") -> str:

@@ -1,5 +1,6 @@
 """HDF5 files as this library reads and writes them: values of the file itself, bounded by its size, replaced in one step."""
 
+import math
 import os
 import posixpath
 import threading
@@ -64,6 +65,10 @@ def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
         raise StorageError(f"the values of {path} lie in another file, expected a file that holds its own values")
     if found.nbytes > _LARGEST * found.file.id.get_filesize() + 2**26:
         raise StorageError(f"{path} claims {found.nbytes} bytes, more than this file can hold; it was never written")
+    if found.chunks and (count := math.prod(-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True))) > (
+        found.file.id.get_filesize() + 10**5
+    ):
+        raise StorageError(f"{path} claims {count} chunks, more than this file can hold; it was never written")
     return found
 
 

@@ -10,8 +10,7 @@ used. Other variables of the same shapes are fields too. Files of other names ar
 MATLAB's order of axes.
 """
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,43 +23,13 @@ from ..checked_arrays import instants
 from ..source import Source
 from ..stored import Stored, StoredSource, foreign, place
 from .hdf5_file import Handle, Hdf5Array, member, open_hdf5, stored_values
+from .mat5 import mat5_variables
 from .named_arrays import named_source, whole
 from .registry import AbstractFormat, register_format
 
 _LAYOUT = "MATLAB's format"
 _NUMBERS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "logical")
 _RENAMED = {"coeff": "a", "sol": "u"}
-
-
-@dataclass
-class MatVariable:
-    """A variable of a file of version 5, read at its first use."""
-
-    path: Path
-    name: str
-    shape: tuple[int, ...]
-    kind: str
-    _values: np.ndarray | None = None
-    _lock: Any = field(default_factory=threading.Lock, repr=False)
-
-    @property
-    def dtype(self) -> np.dtype:
-        known = {"single": "float32", "double": "float64", "logical": "bool"}
-        return np.dtype(known.get(self.kind, self.kind))
-
-    def read(self, cuts: tuple[slice, ...]) -> np.ndarray:
-        import scipy.io  # takes a third of a second
-
-        with self._lock:
-            if self._values is None:
-                values = scipy.io.loadmat(self.path, variable_names=[self.name])[self.name]
-                if not isinstance(values, np.ndarray) or values.shape != self.shape or values.dtype.kind not in "biuf":
-                    raise StorageError(f"{self.name} is not the array of real numbers that the file announces")
-                self._values = values
-            return self._values[cuts]
-
-    def __reduce__(self):
-        return MatVariable, (self.path, self.name, self.shape, self.kind)
 
 
 @dataclass(frozen=True)
@@ -95,7 +64,7 @@ class MatFormat(AbstractFormat):
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         with foreign(path, _LAYOUT), path.open("rb") as file:
-            stored = _new(path) if _is_new(path, file.read(128)) else _old(path)
+            stored = _new(path) if _is_new(path, file.read(128)) else dict(mat5_variables(path))
         return {"": named_source(path, _LAYOUT, stored, **options) if options else _of_fno(path, stored)}
 
 
@@ -110,22 +79,6 @@ def _is_new(path: Path, head: bytes) -> bool:
             return any("MATLAB_class" in member(file, str(name)).attrs for name in file)
     except Exception:  # HDF5 raises anything for damaged files
         return False
-
-
-def _old(path: Path) -> dict[str, Stored]:
-    import scipy.io
-
-    found = {}
-    size = path.stat().st_size
-    for name, shape, kind in scipy.io.whosmat(path):
-        shape = tuple(int(n) for n in shape)
-        if kind in _NUMBERS:
-            variable = MatVariable(path, name, shape, kind)
-            claimed = int(np.prod([float(n) for n in shape])) * variable.dtype.itemsize
-            if min(shape, default=1) < 0 or claimed > 1100 * size + 2**20:
-                raise StorageError(f"{name} claims {claimed} bytes, more than this file can hold")
-            found[name] = variable
-    return found
 
 
 def _new(path: Path) -> dict[str, Stored]:

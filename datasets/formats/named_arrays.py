@@ -45,13 +45,13 @@ def named_source(
     - `times`: the instants; by default those of an array such as `t` or `time`.
     - `boundary`: the boundary condition on all sides of a grid made from coordinates; by default none is known.
 
-    **Raises:** `StorageError` that lists the arrays and shows such a call if `axes` is missing, and for words that do not fit;
-    `ValueError` for names that the file does not have.
+    **Raises:** `StorageError` that lists the arrays and shows such a call if `axes` is missing, and for words that do not fit
+    and names that the file does not have.
     """
     if axes is None:
         raise StorageError(f"{path}: {layout} does not say what its axes mean. {found_in(path, stored)}")
     if unknown := sorted(axes.keys() - stored.keys()):
-        raise ValueError(f"open: {path} has no array {unknown[0]!r}; {_listed(stored)}")
+        raise StorageError(f"{path}: has no array {unknown[0]!r}; {_listed(stored)}")
     words = {name: text.split() for name, text in axes.items()}
     given = [word for each in words.values() for word in each if word not in ("sample", "time", "component", "1")]
     space = in_order(dict.fromkeys(given)) if grid is None else list(grid.names)

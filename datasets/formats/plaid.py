@@ -98,7 +98,8 @@ def _meshes(sample: Path) -> list[Path]:
 def _source(path: Path, files: list[Path]) -> MemorySource:
     read = [_read(file) for file in files]
     notes = dict.fromkeys(note for _, each in read for note in each)
-    return source_of(path, [sample for sample, _ in read], list(notes))
+    with foreign(path, _LAYOUT):
+        return source_of(path, [sample for sample, _ in read], list(notes))
 
 
 def _read(path: Path) -> tuple[PointSample, list[str]]:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ...core.files import StorageError
 from ..source import Source
 
 
@@ -59,18 +60,18 @@ def known_formats() -> list[str]:
 def format_of(path: Path) -> AbstractFormat:
     """The first format that recognises a file or folder.
 
-    **Raises:** `ValueError` if none does; the message shows the first bytes of the file.
+    **Raises:** `StorageError` if none does; the message shows the first bytes of the file.
     """
     for form in _FORMATS:
         if form.recognises(path):
             return form
     if path.is_dir():
-        raise ValueError(f"{path}: a folder of no known format; known: {', '.join(known_formats())}")
+        raise StorageError(f"{path}: a folder of no known format; known: {', '.join(known_formats())}")
     with path.open("rb") as file:
         head = file.read(512)
     if what := what_it_is(head):
-        raise ValueError(f"{path}: {what}")
-    raise ValueError(f"{path}: of no known format (it starts with {head[:8]!r}); known: {', '.join(known_formats())}")
+        raise StorageError(f"{path}: {what}")
+    raise StorageError(f"{path}: of no known format (it starts with {head[:8]!r}); known: {', '.join(known_formats())}")
 
 
 def what_it_is(head: bytes) -> str:

@@ -5,14 +5,16 @@ are the data at points; numbers of the whole file (field data of one value) are 
 """
 
 import importlib.util
+import io
 import re
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...core.files import StorageError
-from ..source import Source
+from ..source import MemorySource, Source
 from ..stored import foreign
 from .cells import domain_of
 from .point_samples import PointSample, source_of
@@ -31,8 +33,7 @@ class VtkFormat(AbstractFormat):
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         without_options(self, path, options)
-        sample, notes = read_vtk(path)
-        return {"": source_of(path, [sample], notes)}
+        return {"": _source(path, [path])}
 
 
 class VtkFolder(AbstractFormat):
@@ -45,9 +46,14 @@ class VtkFolder(AbstractFormat):
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         without_options(self, path, options)
-        read = [read_vtk(file) for file in _files(path)]
-        notes = dict.fromkeys(note for _, each in read for note in each)
-        return {"": source_of(path, [sample for sample, _ in read], list(notes))}
+        return {"": _source(path, _files(path))}
+
+
+def _source(path: Path, files: list[Path]) -> MemorySource:
+    read = [read_vtk(file) for file in files]
+    notes = dict.fromkeys(note for _, each in read for note in each)
+    with foreign(path, _LAYOUT):
+        return source_of(path, [sample for sample, _ in read], list(notes))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -78,7 +84,8 @@ def read_vtk(path: Path) -> tuple[PointSample, list[str]]:
     with foreign(path, _LAYOUT):
         _check_claims(path)
         try:
-            mesh = meshio.read(path, file_format=_kind(path))
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # meshio prints what it raises
+                mesh = meshio.read(path, file_format=_kind(path))
         except SystemExit as error:  # meshio exits where a command line would
             raise StorageError("meshio cannot read it") from error
         domain = domain_of(mesh.points, {block.type: block.data for block in mesh.cells})
