@@ -131,7 +131,8 @@ def root_of(path: Path) -> tuple[frozenset[str], frozenset[str]]:
     try:
         if path.is_file() and h5py.is_hdf5(path):
             with open_hdf5(path) as file:
-                return frozenset(file), frozenset(file.attrs)
+                names = frozenset(name for name in file if isinstance(name, str))  # damaged ones are bytes
+                return names, frozenset(file.attrs)
     except Exception:  # HDF5 raises anything for damaged files
         return frozenset(), frozenset()
     return frozenset(), frozenset()

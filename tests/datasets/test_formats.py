@@ -193,3 +193,38 @@ def test_special_formats_are_tried_before_general_ones():
         ("ETH's NetCDF sets", "NetCDF"), ("The Well's HDF5", "HDF5 of another layout"), ("CGNS", "HDF5 of another layout"),
     ):  # fmt: skip
         assert order.index(special) < order.index(general)
+
+
+GRIDS = ["PDEBench", "PDEBench groups", "mat vorticity", "APEBench", "PDEArena", "npz", "netcdf4", "RealPDEBench"]
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_everything_on_a_grid_is_converted_without_loss(tmp_path, files, name, monkeypatch, capsys):
+    """In blocks of a few frames, so that large samples are never in memory as a whole."""
+    if name in files.WITHOUT_LIBRARY:
+        pytest.skip("its library is missing")
+    from surrogax.cli import main
+    from surrogax.datasets.formats import well_writer
+
+    made = files.FORMATS[name](tmp_path)
+    whole = well_writer.blocks_of
+    monkeypatch.setattr(well_writer, "blocks_of", lambda data, chunk: whole(data, chunk, 700))
+    options = ["--boundary", made.options["boundary"]] if "boundary" in made.options else []
+    if "axes" in made.options:
+        options += ["--axes", *[word for pair in made.options["axes"].items() for word in pair]]
+    main(["convert", str(made.path), "--out", str(tmp_path / "out.hdf5"), *options])
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'out.hdf5'}: ")
+    data = sx.open(tmp_path / "out.hdf5")
+    for key, expected in made.arrays.items():
+        np.testing.assert_array_equal(data[key], expected)
+    assert data.grid == sx.open(made.path, **made.options).grid
+
+
+def test_splits_are_converted_to_a_folder(tmp_path, files, capsys):
+    from surrogax.cli import main
+
+    files.realpdebench(tmp_path)
+    main(["convert", str(tmp_path / "cylinder"), "--out", str(tmp_path / "well")])
+    found = sorted(str(file.relative_to(tmp_path / "well")) for file in (tmp_path / "well").rglob("*.hdf5"))
+    assert found == ["data/numerical/cylinder.hdf5", "data/real/cylinder.hdf5"]
+    assert len(sx.open(tmp_path / "well" / "data" / "real" / "cylinder.hdf5")) == 2

@@ -1,7 +1,7 @@
 """The commands that write, describe and convert data files."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ import tyro
 from ..datasets.description import described
 from ..datasets.formats.well_writer import write_well
 from ..datasets.generation import generate
-from ..datasets.opening import open_dataset, open_splits
+from ..datasets.opening import open_splits
 from ..solvers import random
 from ..solvers.pde import problem, registered_problems
 
@@ -110,15 +110,31 @@ class Verify:
 
 @dataclass
 class Convert:
-    """Write any readable data file as HDF5 in The Well's layout."""
+    """Write any readable data file as HDF5 in The Well's layout, few samples at a time.
+
+    A file with several splits becomes a folder of The Well: OUT/data/SPLIT/NAME.hdf5. An existing file is replaced when the new
+    one is complete.
+    """
 
     file: Annotated[Path, tyro.conf.Positional]
-    """Data file to read."""
+    """Data file or folder to read."""
     out: Path
-    """File to write."""
+    """File to write, or the folder of several splits."""
+    axes: dict[str, str] = field(default_factory=dict)
+    """For files that do not tell what their axes mean: for every array a word per axis, such as u "sample time x y"."""
+    boundary: Literal["", "periodic", "dirichlet", "neumann"] = ""
+    """For formats that do not tell the boundary condition: the one on all sides."""
 
     def run(self) -> None:
-        """Convert the file and print what the new one holds."""
-        data = open_dataset(self.file)
-        write_well(self.out, data, name=self.file.stem)
-        print(f"{self.out}: {data.describe()}")
+        """Convert every split and print what the new files hold."""
+        options = {
+            **({"axes": self.axes} if self.axes else {}),
+            **({"boundary": self.boundary} if self.boundary else {}),
+        }
+        splits = open_splits(self.file, **options)
+        for split, data in splits.items():
+            out = self.out if len(splits) == 1 else self.out / "data" / split / f"{self.file.stem}.hdf5"
+            if len(splits) > 1:
+                out.parent.mkdir(parents=True, exist_ok=True)
+            write_well(out, data, name=self.file.stem, progress=True)
+            print(f"{out}: {data.describe()}")
