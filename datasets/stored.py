@@ -65,7 +65,7 @@ class Stack:
         return self.parts[0].dtype
 
     def read(self, cuts: tuple[slice, ...]) -> np.ndarray:
-        """**Raises:** `StorageError` for a part of another shape."""
+        """**Raises:** `StorageError` for a part of another shape, and for one that holds no real numbers."""
         blocks = []
         for number in range(len(self.parts))[cuts[0]]:
             part = self.parts[number]
@@ -73,6 +73,7 @@ class Stack:
                 raise StorageError(
                     f"sample {number} has shape {list(part.shape)}, the first has {list(self.shape[1:])}"
                 )
+            number_type(part.dtype)
             blocks.append(part.read(cuts[1:]))
         empty = np.zeros(
             (0, *(len(range(n)[cut]) for n, cut in zip(self.shape[1:], cuts[1:], strict=True))), self.dtype
@@ -251,9 +252,12 @@ class StoredSource:
             blocks = [placed.read([slice(run[0], run[-1] + 1) if len(run) else slice(0, 0), *cuts]) for run in runs]
             values = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
             values = values[(slice(None), *(slice(None, None, -1 if r.step < 0 else 1) for r in ranges))]
-            values = np.broadcast_to(values, (len(values), *map(len, ranges)))
-        chosen = values[position] if varies else values[np.zeros(len(position), int)]
-        return chosen.astype(placed.spec.dtype, copy=False)
+            shape = (len(values), *map(len, ranges))
+            values = values if values.shape == shape else np.array(np.broadcast_to(values, shape))
+            values = values if values.dtype.name == placed.spec.dtype else values.astype(placed.spec.dtype)
+        if varies and np.array_equal(position, np.arange(len(values))):
+            return values  # as asked for: no copy
+        return values[position if varies else np.zeros(len(position), int)]
 
     def __repr__(self) -> str:
         return f"StoredSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.arrays)})"

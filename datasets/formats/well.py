@@ -102,9 +102,12 @@ class WellSource:
         values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
         values = np.expand_dims(values, [k for k, varies in enumerate(stored.varying) if k and not varies])
         values = values[(slice(None), *(slice(None, None, -1 if r.step < 0 else 1) for r in ranges))]
-        values = np.broadcast_to(values, (len(wanted), *map(len, ranges), *spec.components))
+        shape = (len(wanted), *map(len, ranges), *spec.components)
+        values = values if values.shape == shape else np.array(np.broadcast_to(values, shape))
         values = values[(..., *window[len(sizes) :])] if len(window) > len(sizes) else values
-        return values[position].astype(spec.dtype, copy=False)
+        if not np.array_equal(position, np.arange(len(values))):  # else as asked for: no copy
+            values = values[position]
+        return values.astype(spec.dtype, copy=False)
 
     def _file(self) -> h5py.File:
         return self._handle.file()
