@@ -153,11 +153,11 @@ class Dataset:
 
     @checked
     def blocks(
-        self, names: str | Iterable[str] | None = None, nbytes: int = 2**26
+        self, names: str | Iterable[str] | None = None, nbytes: int = 2**25
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Yield `(positions, arrays)` for consecutive blocks of samples.
 
-        `names` are the arrays to read, all by default. A block has at most `nbytes` bytes (64 MiB by default), or one sample.
+        `names` are the arrays to read, all by default. A block has at most `nbytes` bytes (32 MiB by default), or one sample.
         """
         if not len(self):
             return
