@@ -204,7 +204,7 @@ class _Seen:
             mean = self.total / self.count
             std = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0.0))
         half = self.most / 2 - self.least / 2  # no deviation is larger
-        mean = np.clip(np.nan_to_num(mean + self.shift), self.least, self.most)
+        mean = np.clip(np.nan_to_num(mean + (self.shift or 0.0)), self.least, self.most)
         return self.least, float(mean), self.most, float(min(std, half) if np.isfinite(std) else half)
 
 

@@ -64,7 +64,7 @@ class MatFormat(AbstractFormat):
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         with foreign(path, _LAYOUT), path.open("rb") as file:
-            stored = _new(path) if _is_new(path, file.read(128)) else dict(mat5_variables(path))
+            stored: dict[str, Stored] = _new(path) if _is_new(path, file.read(128)) else {**mat5_variables(path)}
         return {"": named_source(path, _LAYOUT, stored, **options) if options else _of_fno(path, stored)}
 
 

@@ -115,7 +115,7 @@ def _variable(path: Path, place: _Place, order: str) -> MatVariable | None:
     _, name_at, name_size = next(parts)
     name = head[name_at : name_at + name_size].decode("ascii")
     kind, offset, size = next(parts)
-    stored, dtype = np.dtype(_TYPES[kind]).newbyteorder(order), np.dtype(_CLASSES[flags & 0xFF])
+    stored, dtype = np.dtype(f"{order}{_TYPES[kind]}"), np.dtype(_CLASSES[flags & 0xFF])
     count = math.prod(shape)
     if (
         len(shape) < 2

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..concat import ConcatSource
+from ..concatenation import ConcatSource
 from ..source import Source
 from .hdf5_file import root_of
 from .registry import AbstractFormat, register_format, without_options

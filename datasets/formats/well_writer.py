@@ -148,7 +148,7 @@ def _write_rows(
     for path, part in zip(paths, parts, strict=True):
         data = stored_values(file, path)
         time = () if frames is None else (slice(frames.start, frames.stop),)
-        expected = (len(rows), *map(len, [frames] * len(time)), *data.shape[1 + len(time) :])
+        expected = (len(rows), *([] if frames is None else [len(frames)]), *data.shape[1 + len(time) :])
         if part.shape != expected or part.dtype != data.dtype:
             raise ValueError(
                 f"field {field!r} gave {part.dtype}{list(part.shape)}, expected {data.dtype}{list(expected)} by its "

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.datasets.concat import concat
+from surrogax.datasets.concatenation import concat
 from surrogax.datasets.spectral_restriction import restriction_matrix
 
 RNG = np.random.default_rng(0)

@@ -86,17 +86,23 @@ def concat(datasets: Sequence[Dataset]) -> Dataset:
                     f"concat: dataset {k} has other {what} than the first: {_first_difference(here, there)}"
                 )
     ids = np.concatenate([data.ids for data in datasets])
-    whole = ConcatSource(tuple(ViewSource(data) for data in datasets))
-    source = whole if len(np.unique(ids)) == len(ids) else Renumbered(whole)
+    kept = {name: v for name, v in first.attributes.items() if all(d.attributes.get(name) == v for d in datasets)}
+    if notes := dict.fromkeys(note for data in datasets for note in data.attributes.get("notes", ())):
+        kept["notes"] = list(notes)
+    kept.pop("ids", None)
+    if len(np.unique(ids)) == len(ids):
+        kept["ids"] = ids.tolist()
+    source = Attributed(ConcatSource(tuple(ViewSource(data) for data in datasets)), kept)
     same = all(data.problem is first.problem for data in datasets)
     return Dataset.of(source, first.problem if same else None)
 
 
 @dataclass(frozen=True)
-class Renumbered:
-    """A source whose samples have the ids 0, 1, …, whatever ids they had."""
+class Attributed:
+    """A source with other attributes."""
 
     whole: Source
+    attributes: Mapping
 
     @property
     def fields(self) -> Mapping[str, FieldSpec]:
@@ -109,10 +115,6 @@ class Renumbered:
     @property
     def times(self) -> np.ndarray | None:
         return self.whole.times
-
-    @property
-    def attributes(self) -> Mapping:
-        return {name: value for name, value in self.whole.attributes.items() if name != "ids"}
 
     def __len__(self) -> int:
         return len(self.whole)
