@@ -142,7 +142,7 @@ def conformal(
         raise ValueError("conformal: the surrogate's errors on the calibration samples are not all finite")
     scores = _largest(found) if simultaneous else found
     ranked = jax.tree.map(lambda s: jnp.asarray(np.sort(s, 0), jnp.float32), scores)
-    return ConformalBand(surrogate=model, scores=Buffer(ranked), level=level, simultaneous=simultaneous)
+    return ConformalBand(model, Buffer(ranked), level, simultaneous)  # pyright: ignore[reportCallIssue]
 
 
 def _rank(n: int, level: float) -> int:
