@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import check_fields, checked, count, number, random_key
+from ...core.arguments import check_fields, checked, count, random_key
 from ...core.domains import Grid
 from ...core.storage import register
 from ...solvers.pde.declaration import Problem
@@ -34,7 +34,6 @@ class SpectralSettings:
     width: int
     depth: int
     activation: Literal["gelu", "relu", "tanh"]
-    smoothness: float
     linear: bool
 
     def __post_init__(self):
@@ -43,7 +42,6 @@ class SpectralSettings:
             count("NeuralSpectral", name, vars(self)[name])
         for modes in self.modes:
             count("NeuralSpectral", "modes", modes)
-        number("NeuralSpectral", "smoothness", self.smoothness, least=0)
 
     @property
     def space(self) -> SpectralSpace:
@@ -167,8 +165,8 @@ def _features(grid: Grid) -> Float[np.ndarray, "*space f"]:
 def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
     """Shifts and factors of the random inputs, and the factor of every coefficient of the output.
 
-    The latter is s (1 + |k|²L²/4π²)^(−p/2), where p is the `smoothness`, L the shortest side, and s such that white noise of
-    size 1 changes the residual by as much as the inputs do. It is zero for a mean that the equation leaves free.
+    The latter is such that white noise of size 1 changes the residual by as much as the inputs do. It is zero for a mean that the
+    equation leaves free.
     """
     problem, space = settings.problem, settings.space
     grid, keys = space.grid(), jax.random.split(jax.random.key(0), _DRAWS)
@@ -176,13 +174,11 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
     names = (*settings.field_names, *settings.number_names)
     shifts = np.array([float(drawn[name].mean()) for name in names], np.float32)
     factors = np.array([1 / (float(drawn[name].std()) or 1.0) for name in names], np.float32)
-    wave = min(space.box.extent) / (2 * np.pi)
-    decay = ((1 + space.eigenvalues * wave**2) ** (-settings.smoothness / 2))[..., None]
     first = {name: values[0] for name, values in drawn.items()}
     unknowns = len(problem.unknowns)
     # White noise with the norm of a function of size 1.
     random = jax.random.normal(jax.random.key(1), (*space.modes, unknowns))
-    random *= jnp.asarray(decay * math.sqrt(math.prod(space.box.extent)), jnp.float32) / jnp.linalg.norm(random.ravel())
+    random *= math.sqrt(math.prod(space.box.extent)) / jnp.linalg.norm(random.ravel())
 
     @jax.jit
     def sizes(hat, along):
@@ -192,7 +188,7 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
 
     at_zero, slope = map(float, sizes(0 * random, random))
     size = at_zero / slope if at_zero and slope else 1.0
-    out, random = size * decay * np.ones(unknowns), size * random
+    out, random = np.full((*space.modes, unknowns), size), size * random
     if "dirichlet" not in space.box.conditions:
         for unknown in range(unknowns):
             constant = (*(0,) * len(space.modes), unknown)
@@ -226,9 +222,9 @@ class NeuralSpectral:
     sines along Dirichlet, cosines along Neumann axes), so that homogeneous conditions hold exactly. A network maps the
     coefficients of the random inputs, fields and numbers, to
 
-        û_k = s_k (N(â)_k + L_k â_k),   v_{l+1} = σ(K_l v_l + W_l v_l + b_l),
+        û_k = s (N(â)_k + L_k â_k),   v_{l+1} = σ(K_l v_l + W_l v_l + b_l),
 
-    where K_l multiplies every coefficient of every channel of v_l by a trained number and W_l and σ act at as many collocation
+    where s is a size found from the equation, K_l multiplies every coefficient of every channel of v_l by a trained number and W_l and σ act at as many collocation
     points as there are modes. `fit` minimises Σ_k |r̂_k|² of the residual r of the equation, by Parseval's identity its square
     integral, for new random inputs in every step (`SpectralResidual`, whose option `samples` is the batch). Derivatives are
     exact. The cost of training and of a prediction's coefficients does not depend on the grid of evaluation.
@@ -240,8 +236,6 @@ class NeuralSpectral:
     - `modes`: functions per axis, one number or one per axis; an odd number on periodic axes, where 31 means 15 waves.
     - `width`, `depth`: channels, 16 to 64, and number of blocks, 2 to 10.
     - `activation`: "gelu", "relu" or "tanh".
-    - `smoothness`: p in s_k ~ (1 + |k|²)^(−p/2) with k in waves along the shortest side; 2 suits equations of second order. 0
-      leaves it to the network how the coefficients decay, as in the paper, which takes far longer.
     - `linear`: whether there is the term L, trained per coefficient; it alone solves a linear equation with constant
       coefficients and one random source. False is the network of the paper.
     - `key`: random key of the initial weights.
@@ -253,7 +247,7 @@ class NeuralSpectral:
     even number of modes on a periodic axis.
 
     **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we
-    use sines, and have neither s_k (but 1e-3) nor L.
+    use sines, and have 1e-3 for s and no L.
     """
 
     @checked
@@ -265,7 +259,6 @@ class NeuralSpectral:
         width: int = 32,
         depth: int = 4,
         activation: Literal["gelu", "relu", "tanh"] = "gelu",
-        smoothness: float = 2.0,
         linear: bool = True,
         key: Array,
     ) -> NeuralSpectralSurrogate:
@@ -279,7 +272,7 @@ class NeuralSpectral:
             raise ValueError(
                 f"NeuralSpectral: modes={modes} are even along {even}; a cosine would lack its sine, take one more"
             )
-        settings = SpectralSettings(problem, modes, width, depth, activation, smoothness, linear)
+        settings = SpectralSettings(problem, modes, width, depth, activation, linear)
         if not problem.laws:
             raise ValueError(
                 f"NeuralSpectral: {problem!r} has no random input, so that there is one solution to find; use PINN"
