@@ -5,8 +5,8 @@
 −Δu = f on the unit square; f is a periodic Gaussian process of length 0.2 whose waves a grid of 16² points holds; 31 modes per
 axis, new sources in every step, Adam (b2 = 0.95) with a rate that falls exponentially to a thousandth. Errors are means over 128
 sources of the relative L2 error on 64² points against the exact solution in float64 (all waves of f are known). The paper reports
-0.057 % after 30 000 steps of a network of width 64 and depth 4. "with linear path" has a trained number per coefficient beside the
-network, which could solve this equation alone; "as in the paper" has not.
+0.057 % after 30 000 steps of a network of width 64 and depth 4. "with linear path" has a trained number per coefficient beside
+the network, which could solve this equation alone; "as in the paper" has not.
 
 The FFT solve in float32 needs no training; a network has to be judged against it at equal error. --quick: a tenth of the
 steps; --smoke: 20 steps of a tiny network.

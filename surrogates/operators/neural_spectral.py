@@ -216,7 +216,7 @@ def _check(problem: Problem) -> None:
 class NeuralSpectral:
     """The solution operator of a steady problem in coefficient space, trained without data.
 
-        nsm = sx.fit(sx.NeuralSpectral(problem, modes=31, key=key), optimizer=optax.adam(1e-3), steps=10_000)
+        nsm = sx.fit(sx.NeuralSpectral(problem, modes=31, key=key), optimizer=optax.adam(1e-3, b2=0.95), steps=10_000)
 
     The solution is u = Σ_k û_k φ_k with the products φ_k of sines and cosines that suit the box (Fourier series along periodic,
     sines along Dirichlet, cosines along Neumann axes), so that homogeneous conditions hold exactly. A network maps the
@@ -224,8 +224,8 @@ class NeuralSpectral:
 
         û_k = s (N(â)_k + L_k â_k),   v_{l+1} = σ(K_l v_l + W_l v_l + b_l),
 
-    where s is a size found from the equation, K_l multiplies every coefficient of every channel of v_l by a trained number and W_l and σ act at as many collocation
-    points as there are modes. `fit` minimises Σ_k |r̂_k|² of the residual r of the equation, by Parseval's identity its square
+    where s is a size found from the equation, K_l multiplies every coefficient of every channel of v_l by a trained number, and
+    W_l and σ act at as many collocation points as there are modes. `fit` minimises Σ_k |r̂_k|² of the residual r of the equation, by Parseval's identity its square
     integral, for new random inputs in every step (`SpectralResidual`, whose option `samples` is the batch). Derivatives are
     exact. The cost of training and of a prediction's coefficients does not depend on the grid of evaluation.
 
@@ -239,6 +239,8 @@ class NeuralSpectral:
     - `linear`: whether there is the term L, trained per coefficient; it alone solves a linear equation with constant
       coefficients and one random source. False is the network of the paper.
     - `key`: random key of the initial weights.
+
+    Give Adam `b2=0.95`: with 0.999 the large first gradients starve the low waves, and errors are 10 to 100 times larger.
 
     Sines represent a source that does not vanish on Dirichlet sides slowly, so that there the error falls like a power of
     `modes` only.
