@@ -11,7 +11,7 @@ def meets(name: str, values: np.ndarray, condition: Any) -> np.ndarray:
     **Raises:** `TypeError` for anything else; `ValueError` for a parameter of several components and for a function that does not
     return a boolean per sample.
     """
-    if callable(condition):
+    if callable(condition) and not isinstance(condition, type):
         found = np.asarray(condition(values))
         if found.shape != (len(values),) or found.dtype != bool:
             raise ValueError(

@@ -32,6 +32,7 @@ A = RNG.normal(size=(6, 8)).astype(np.float32)
 P = RNG.uniform(1, 2, 6).astype(np.float32)
 GRID = sx.Grid.unit_interval(8)
 DATA = sx.from_arrays({"a": A}, {"u": 2 * A}, grid=GRID, parameters={"p": P})
+PERIODIC = sx.from_arrays({"a": A}, grid=sx.Grid.unit(8, 1, "periodic"))
 TIMED = sx.from_arrays({"w": RNG.normal(size=(4, 6, 8)).astype(np.float32)}, grid=GRID, times=np.arange(6.0))
 TASK = sx.Task.fit(DATA, ("a", "p"), "u")
 STEP = sx.Task.fit(TIMED, "w", "w", mode=sx.Autoregressive(1))
@@ -119,6 +120,11 @@ CALLS = [
     ("snapshots", lambda **k: list(DATA.snapshots(**k)), {"name": "a", "block": 2}, "name block"),
     ("blocks", lambda **k: list(DATA.blocks(**k)), {"names": ["a"], "nbytes": 100}, "nbytes"),
     ("describe", DATA.describe, {"samples": 3}, "samples"),
+    ("verify", DATA.verify, {"samples": 3}, "samples"),
+    ("restrict", DATA.restrict, {"trajectories": 2, "key": KEY}, "trajectories"),
+    ("coarsen", PERIODIC.coarsen, {"shape": 4}, "shape"),
+    ("where", DATA.where, {"p": (0, 5)}, ""),
+    ("concat", sx.concat, {"datasets": [DATA, DATA]}, "datasets"),
     ("plot", lambda **k: DATA.plot(k["name"], n=k["n"]), {"name": "a", "n": 1}, "name n"),
     ("save", DATA.save, {"path": "x.hdf5"}, "path"),
     ("open", sx.open, {"path": "nonsense.hdf5"}, "path"),
