@@ -18,7 +18,7 @@ def meets(name: str, values: np.ndarray, condition: Any) -> np.ndarray:
                 f"where({name}=…): the function gave {found.dtype}{list(found.shape)}, expected a boolean per sample"
             )
         return found
-    ends = condition if isinstance(condition, tuple | list) else (condition,)
+    ends: Any = condition if isinstance(condition, tuple | list) else (condition,)
     numbers = [isinstance(end, int | float | np.number) and not isinstance(end, bool) for end in ends]
     if len(ends) not in (1, 2) or not all(numbers):
         raise TypeError(
