@@ -23,11 +23,13 @@ class Mixture(NamedTuple):
 
     def denoise(self, x, sigma, condition=None):
         """E[x₀ | x₀ + sigma ε = x] of one point `(d,)`."""
-        variances = self.stds**2
+        means, variances, log_weights = (
+            jnp.asarray(a, x.dtype) for a in (self.means, self.stds**2, np.log(self.weights))
+        )
         total = variances + sigma**2
-        offsets = x - self.means
-        scores = jnp.log(self.weights) - 0.5 * jnp.sum(offsets**2, -1) / total - 0.5 * len(x) * jnp.log(total)
-        posterior = self.means + (variances / total)[:, None] * offsets
+        offsets = x - means
+        scores = log_weights - 0.5 * jnp.sum(offsets**2, -1) / total - 0.5 * len(x) * jnp.log(total)
+        posterior = means + (variances / total)[:, None] * offsets
         return jax.nn.softmax(scores) @ posterior
 
     def flow(self, states, start: float, end: float, steps: int = 2500):

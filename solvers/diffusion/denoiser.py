@@ -1,8 +1,8 @@
 """Denoisers D(y, s) = E[x₀ | y = x₀ + s ε], and networks that predict something else as denoisers.
 
-Whatever a network predicts, samplers see one form: `denoise(x, sigma, condition)` for one sample x = y at the noise level sigma = s,
-any function. The classes here make it from networks that were trained to predict the noise, the data, a velocity or the score in the
-variables of a schedule.
+Whatever a network predicts, samplers see one form: `denoise(x, sigma, condition)` for one sample x = y at the noise level
+sigma = s, any function. The classes here make it from networks that were trained to predict the noise, the data, a velocity
+or the score in the variables of a schedule.
 """
 
 import abc
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ...core.arguments import check_fields, number
@@ -19,8 +20,8 @@ from .table import noise_share, unit_scale
 
 
 class Level(NamedTuple):
-    """What is known of a noise level: s, the scale 1/√(1 + s²) of v = y · scale, the share s/√(1 + s²) of noise in v, and the time t,
-    α and σ of a schedule (not numbers where that does not matter)."""
+    """What is known of a noise level: s, the scale 1/√(1 + s²) of v = y · scale, the share s/√(1 + s²) of noise in v, and the
+    time t, α and σ of a schedule (not numbers where that does not matter)."""
 
     sigma: Any
     scale: Any
@@ -32,15 +33,14 @@ class Level(NamedTuple):
     @classmethod
     def of(cls, sigma: Any, schedule: AbstractSchedule) -> "Level":
         """Every entry from s and the schedule, in float64 for NumPy arrays, which may hold ∞."""
-        xp = library(sigma)
+        xp: Any = library(sigma)
         if xp is jnp:
             scale = 1 / jnp.sqrt(1 + sigma**2)
-            share, log_snr = sigma * scale, -jnp.log(sigma)
+            share = sigma * scale
         else:
-            sigma = xp.asarray(sigma, xp.float64)
+            sigma = np.asarray(sigma, np.float64)
             scale, share = unit_scale(sigma), noise_share(sigma)
-            with xp.errstate(divide="ignore"):
-                log_snr = -xp.log(sigma)
+        log_snr = -xp.log(sigma)
         time = schedule.time(log_snr)
         # α from s and the share, so that they fit each other to the last digit; from the schedule where the scale is zero.
         alpha = schedule.alpha(time)
@@ -151,8 +151,8 @@ class FlowPrediction(AbstractPrediction):
     def __check_init__(self):
         if not isinstance(self.schedule, FlowMatching):
             raise TypeError(
-                f"FlowPrediction(schedule=…) is {type(self.schedule).__name__}: velocities of straight paths belong to FlowMatching; "
-                "use VelocityPrediction for v = α ε − σ x₀"
+                f"FlowPrediction(schedule=…) is {type(self.schedule).__name__}: velocities of straight paths belong to "
+                "FlowMatching; use VelocityPrediction for v = α ε − σ x₀"
             )
 
     def denoised(self, x, predicted, level):

@@ -25,10 +25,7 @@ def moments(h: float, count: int) -> np.ndarray:
     if abs(h) < _SERIES:
         orders = range(count)
         return np.array(
-            [
-                h * sum((-h) ** k * math.factorial(q) / math.factorial(q + k + 1) for k in range(_TERMS))
-                for q in orders
-            ]
+            [h * sum((-h) ** k * math.factorial(q) / math.factorial(q + k + 1) for k in range(_TERMS)) for q in orders]
         )
     found = [-math.expm1(-h)]
     for q in range(1, count):

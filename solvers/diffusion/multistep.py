@@ -1,6 +1,7 @@
 """Multistep samplers in the data prediction D: exponential Adams of any order, DDIM, DPM-Solver++; as ODE and SDE."""
 
 import abc
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -41,8 +42,8 @@ class AbstractDataMultistep(AbstractMultistep):
 class ExponentialAdams(AbstractDataMultistep):
     """The exact exponential Adams-Bashforth method of any order in the log-SNR (`exponential_adams`).
 
-    Order 1 is DDIM; with η = 1, orders 2 and 3 are SDE-DPM-Solver++ with exact weights. The first steps have lower order. Orders above 3
-    pay off only on many steps.
+    Order 1 is DDIM; with η = 1, orders 2 and 3 are SDE-DPM-Solver++ with exact weights. The first steps have lower order.
+    Orders above 3 pay off only on many steps.
 
     **Arguments:**
 
@@ -69,8 +70,9 @@ class ExponentialAdams(AbstractDataMultistep):
 class DPMSolverPP(AbstractDataMultistep):
     """DPM-Solver++ multistep, "2M" and "3M", and with η = 1 its SDE form (Lu et al. 2022).
 
-    2M uses D + (D − D₁)/(2r), r = h₁/h, in place of the exact weights of order two. 3M is exact exponential Adams of order three: the
-    published 3M halves the term of the second difference, which makes it a method of order two (see `docs/decisions.md`).
+    2M uses D + (D − D₁)/(2r), r = h₁/h, in place of the exact weights of order two. 3M is exact exponential Adams of order
+    three: the published 3M halves the term of the second difference, which makes it a method of order two (see
+    `docs/decisions.md`).
 
     **Arguments:**
 
@@ -115,7 +117,7 @@ class DDIM(AbstractMultistep):
 
     def table(self, levels, split, schedule) -> Table:
         rows = []
-        for level, target in zip(levels[:-1], levels[1:], strict=True):
+        for level, target in itertools.pairwise(levels):
             ratio = target / level
             noise = self.eta * target * math.sqrt(1 - ratio**2)
             down = math.sqrt(target**2 - noise**2)

@@ -1,6 +1,7 @@
 """Multistep samplers in the noise prediction ε = (y − D)/s: DEIS and iPNDM."""
 
 import abc
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,8 +45,8 @@ class DEIS(AbstractNoiseMultistep):
     **Arguments:**
 
     - `order`: 1 to 4, the number of evaluations used. tAB3 of the paper is `DEIS(4)`.
-    - `variable`: in what ε is a polynomial. "time", the time of the schedule: tAB-DEIS. "log_snr": diffusers' DEIS, and DPM-Solver
-      multistep in the noise prediction.
+    - `variable`: in what ε is a polynomial. "time", the time of the schedule: tAB-DEIS. "log_snr": diffusers' DEIS, and
+      DPM-Solver multistep in the noise prediction.
     - `lower_final`: the last steps have orders …, 2, 1.
     """
 
@@ -58,7 +59,7 @@ class DEIS(AbstractNoiseMultistep):
         whole_orders("DEIS", "order", self.order, 4)
 
     def weights(self, levels, target, schedule):
-        nodes, stop = log_snr(levels), float(log_snr(target))
+        nodes, stop = log_snr(levels), -math.log(target)
         if self.variable == "log_snr":
             return noise_weights(nodes, nodes[0], stop)
         points, quadrature = np.polynomial.legendre.leggauss(40)
@@ -75,8 +76,8 @@ class IPNDM(AbstractNoiseMultistep):
     """DDIM with Adams-Bashforth combinations of ε, whose weights are those of equal steps on any grid (Liu et al. 2022; Zhang and
     Chen 2023).
 
-    Formally of order one to two on other grids, and yet among the best solvers for 5 to 10 evaluations, on images as on mixtures. Unlike
-    others it keeps its order in a step to no noise.
+    Formally of order one to two on other grids, and yet among the best solvers for 5 to 10 evaluations, on images as on
+    mixtures.
 
     **Arguments:** `order`: 1 to 4, the number of evaluations used.
     """

@@ -42,11 +42,11 @@ def plan(
 
     **Arguments:**
 
-    - `times`: how many network evaluations (on `Rho(7)` for EDM, uniform times for flow matching, `LogSNR` otherwise), a time grid,
-      or the times of the schedule themselves, noisy first.
+    - `times`: how many network evaluations (on `Rho(7)` for EDM, uniform times for flow matching, `LogSNR` otherwise), a time
+      grid, or the times of the schedule themselves, noisy first.
 
-    **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered or outside
-    of the schedule.
+    **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered,
+    or without a noise level.
     """
     given = times
     if isinstance(times, int):
@@ -80,9 +80,9 @@ def sample(
 ) -> Float[Array, "n *shape"] | Trajectory:
     """Samples `(n, *shape)` from p(x₀), by the ODE dy/dλ = D(y, s) − y or the SDE of the same marginals.
 
-    The state starts as noise at the first time and moves to the last by the weights that `solver` computes on the host in float64; one
-    compiled scan runs them. Its programs are shared by all solvers with the same memory. It is differentiable in reverse mode by the
-    parameters of the denoiser, the condition and the initial state, and works under `jit` and `vmap`.
+    The state starts as noise at the first time and moves to the last by the weights that `solver` computes on the host in
+    float64; one compiled scan runs them. Its programs are shared by all solvers with the same memory. It is differentiable in
+    reverse mode by the parameters of the denoiser, the condition and the initial state, and works under `jit` and `vmap`.
 
     Noise of sample i depends on `fold_in(key, i)` alone, so that samples do not change with n.
 
@@ -95,16 +95,16 @@ def sample(
     - `shape`, `n`, `key`: of the samples. Or
     - `initial`: the states `(n, *shape)` at the first time, in the units of the schedule, α x₀ + σ ε.
     - `condition`: handed to the denoiser, the same for all samples. Map `sample` over conditions for others.
-    - `noise`: `noise(key, shape)` draws the noise ε; white by default. With coloured noise of covariance C the denoiser must be that of
-      x₀ + s C^½ ε: the solvers stay as they are, for all modes share the ratios of levels.
+    - `noise`: `noise(key, shape)` draws the noise ε; white by default. With coloured noise of covariance C the denoiser must
+      be that of x₀ + s C^½ ε: the solvers stay as they are, for all modes share the ratios of levels.
     - `teleport`: a `Gaussian` over which to jump from the start of the schedule to the first of `times`.
     - `dtype`: of the state, float32 (float64 while x64 is on). A network in bfloat16 keeps its own.
     - `trajectory`: return a `Trajectory` with every evaluation.
 
     **Returns:** x₀ where the last time has no noise, else the state α x₀ + σ ε there.
 
-    **Raises:** `ValueError` as `plan`, and for shapes that do not fit; `FloatingPointError` if the denoiser returns values that are
-    not finite (inside of `jit` these samples are NaN).
+    **Raises:** `ValueError` as `plan`, and for shapes that do not fit; `FloatingPointError` if the denoiser returns values
+    that are not finite (inside of `jit` these samples are NaN).
     """
     table = plan(solver, schedule=schedule, times=times)
     denoiser = denoiser if isinstance(denoiser, AbstractDenoiser) else _function(denoiser)
@@ -114,14 +114,16 @@ def sample(
     states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, dtype)
     if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned):
         raise ValueError(
-            f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start later, "
-            "for example with UniformTime(…, start=0.999), or wrap the network, for example FlowPrediction(network, schedule)"
+            f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
+            "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
         )
     if table.stochastic and keys is None:
         raise ValueError(f"{type(solver).__name__} draws noise: sample needs key=…")
     level = Level.of(table.levels, schedule)
     weights = _weights(table, level, dtype)
-    size = float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
+    size = (
+        float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
+    )
     run = _Run(table.keeps_noise, table.corrects, table.stochastic, table.memory, noise)
     arguments = run, denoiser, weights, jnp.asarray(table.entry, dtype), states, keys, condition
     samples, on_the_way = _integrate(*arguments, trajectory)
@@ -131,7 +133,9 @@ def sample(
     if not trajectory:
         return samples
     points, denoised = on_the_way
-    return Trajectory(samples, table.levels, points / level.scale.astype(dtype).reshape(-1, *(1,) * (points.ndim - 2)), denoised)
+    return Trajectory(
+        samples, table.levels, points / level.scale.astype(dtype).reshape(-1, *(1,) * (points.ndim - 2)), denoised
+    )
 
 
 class _Weights(NamedTuple):
@@ -159,7 +163,7 @@ class _Run(NamedTuple):
 def _weights(table: Table, level: Level, dtype) -> _Weights:
     numbers = (level, table.accept, table.accept_history, table.advance, table.advance_history, table.noise)
     rounded = jax.tree.map(lambda a: jnp.asarray(a, dtype), numbers)
-    return _Weights(*rounded, jnp.arange(1, table.evaluations + 1))
+    return _Weights(*rounded, number=jnp.arange(1, table.evaluations + 1))
 
 
 def _function(denoiser: Any) -> FunctionDenoiser:
@@ -228,7 +232,9 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
             solution, point, history = carry
             denoised = jnp.asarray(denoiser.at(point, row.level, condition))
             if denoised.shape != shape:
-                raise ValueError(f"sample: the denoiser returned the shape {denoised.shape} for a sample of shape {shape}")
+                raise ValueError(
+                    f"sample: the denoiser returned the shape {denoised.shape} for a sample of shape {shape}"
+                )
             denoised = denoised.astype(dtype)
             new = point
             if run.corrects:
@@ -263,7 +269,9 @@ def _explain(table: Table, on_the_way) -> None:
     _, denoised = on_the_way
     finite = np.asarray(jnp.isfinite(denoised).reshape(*denoised.shape[:2], -1).all(-1))
     if finite.all():
-        raise FloatingPointError("sample: the samples are not finite although the denoiser is; its values overflow the dtype")
+        raise FloatingPointError(
+            "sample: the samples are not finite although the denoiser is; its values overflow the dtype"
+        )
     first = int(np.flatnonzero(~finite.all(0))[0])
     wrong = np.flatnonzero(~finite[:, first])
     raise FloatingPointError(

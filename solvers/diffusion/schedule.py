@@ -1,8 +1,8 @@
 """Noise schedules: how fast a sample x₀ is covered by noise, x_t = α(t) x₀ + σ(t) ε.
 
 All solvers work with the normalised state y = x/α = x₀ + s ε at the noise level s = σ/α = e^(−λ), λ the log-SNR (half of the
-logarithm of the signal-to-noise ratio, as in the DPM-Solver papers). In it every schedule has the same ODE dy/dλ = D(y, s) − y with
-the denoiser D, so that a schedule is only the maps t ↔ λ and α(t), and the times at which sampling starts and ends.
+logarithm of the signal-to-noise ratio, as in the DPM-Solver papers). In it every schedule has the same ODE dy/dλ = D(y, s) −
+y with the denoiser D, so that a schedule is only the maps t ↔ λ and α(t), and the times at which sampling starts and ends.
 """
 
 import abc
@@ -33,7 +33,8 @@ class AbstractSchedule(abc.ABC):
 
     @abc.abstractmethod
     def log_snr(self, t: Any) -> Any:
-        """λ(t) = log(α/σ), falling from the clean to the noisy end; +∞ where there is no noise, −∞ where there is nothing else."""
+        """λ(t) = log(α/σ), falling from the clean to the noisy end; +∞ where there is no noise, −∞ where there is nothing
+        else."""
 
     @abc.abstractmethod
     def time(self, log_snr: Any) -> Any:
@@ -151,10 +152,11 @@ class VPDiscrete(AbstractSchedule):
 
     def __post_init__(self):
         values = np.asarray(self.alphas_cumprod, np.float64)
-        if values.ndim != 1 or len(values) < 2 or not ((values > 0) & (values < 1)).all() or (np.diff(values) >= 0).any():
+        usable = values.ndim == 1 and len(values) > 1 and ((values > 0) & (values < 1)).all()
+        if not usable or (np.diff(values) >= 0).any():
             raise ValueError(
-                "VPDiscrete(alphas_cumprod=…): expected two or more numbers between 0 and 1 that fall from step to step; a last one "
-                "of 0 (no signal at all) has no log-SNR, so leave that step out"
+                "VPDiscrete(alphas_cumprod=…): expected two or more numbers between 0 and 1 that fall from step to step; a last "
+                "one of 0 (no signal at all) has no log-SNR, so leave that step out"
             )
         object.__setattr__(self, "alphas_cumprod", tuple(values.tolist()))
         if self.start == -1:

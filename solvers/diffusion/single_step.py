@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.arguments import check_fields, number
 from .schedule import AbstractSchedule
-from .solver import AbstractSolver, log_snr
+from .solver import AbstractSolver
 from .table import Row, Table, Update, assemble, whole_orders
 
 
@@ -31,9 +31,10 @@ def _euler(level: float, target: float) -> Row:
 class Heun(AbstractSingleStep):
     """Heun's method in the noise level s, with churn (Karras et al. 2022, algorithm 2).
 
-    Every step evaluates at s and at the Euler point, y_t = y + (s_t − s)(ε + ε′)/2; the step to no noise is an Euler step, so that N
-    steps cost 2N − 1 evaluations, 2N if they end at some noise. With churn a step begins by raising the level to ŝ = (1 + γ) s with fresh
-    noise, γ = min(churn/N, √2 − 1) where s lies in the range. Multistep solvers are better below 15 evaluations.
+    Every step evaluates at s and at the Euler point, y_t = y + (s_t − s)(ε + ε′)/2; the step to no noise is an Euler step, so
+    that N steps cost 2N − 1 evaluations, 2N if they end at some noise. With churn a step begins by raising the level to ŝ =
+    (1 + γ) s with fresh noise, γ = min(churn/N, √2 − 1) where s lies in the range. Multistep solvers are better below 15
+    evaluations.
 
     **Arguments:**
 
@@ -93,8 +94,8 @@ class Heun(AbstractSingleStep):
 class DPMSolver(AbstractSingleStep):
     """DPM-Solver of order 2 or 3, "2S" and "3S": single steps in the noise prediction (Lu et al. 2022).
 
-    Order 2 evaluates at the middle of the step in λ, order 3 at one and two thirds. A number of evaluations that the order does not divide
-    ends in steps of lower order, as in the paper.
+    Order 2 evaluates at the middle of the step in λ, order 3 at one and two thirds. A number of evaluations that the order
+    does not divide ends in steps of lower order, as in the paper.
 
     **Arguments:** `order`: 2 or 3.
     """
@@ -142,15 +143,13 @@ def _midpoint(s: float, t: float) -> list[Row]:
 
 
 def _thirds(s: float, t: float) -> list[Row]:
-    """u₂ = y − s₂ (e^(2h/3) − 1) ε − 2 s₂ ((e^(2h/3) − 1)/(2h/3) − 1)(ε₁ − ε), y_t = y − s_t (e^h − 1) ε − (3/2) s_t ((e^h − 1)/h − 1)
-    (ε₂ − ε)."""
+    """u₂ = y − s₂ (e^(2h/3) − 1) ε − 2 s₂ ((e^(2h/3) − 1)/(2h/3) − 1)(ε₁ − ε), y_t = y − s_t (e^h − 1) ε − (3/2) s_t ((e^h −
+    1)/h − 1) (ε₂ − ε)."""
     h = math.log(s / t) if math.isfinite(s) else math.inf
     one, two = (s * math.exp(-h * k / 3) for k in (1, 2))
     slope = -2 * ((s - two) / (2 * h / 3) - two)
     point, denoised = _point(one, slope)
-    second = Row(
-        one, two, Update(s, point, denoised, (two - s - slope,)), Update(state=s), s
-    )
+    second = Row(one, two, Update(s, point, denoised, (two - s - slope,)), Update(state=s), s)
     bend = -1.5 * ((s - t) / h - t)
     point, denoised = _point(two, bend)
     third = Row(two, t, Update(t), Update(s, point, denoised, (0.0, t - s - bend)), t)

@@ -6,13 +6,13 @@ combinations,
     accept   x ← a x + b u + c D + Σ_j d_j H_j         (the solution so far; most solvers have x ← u)
     advance  u ← a x + b u + c D + Σ_j d_j H_j + n z   (where the network is evaluated next; z is fresh noise)
 
-and then pushes D, or the noise ε = (u − D)/s, onto the history H₁, H₂, … of earlier evaluations. Solvers compute rows on the host in
-float64; one `lax.scan` runs them (`sample`). So no solver has control flow that depends on data, and a step costs the same whatever the
-solver.
+and then pushes D, or the noise ε = (u − D)/s, onto the history H₁, H₂, … of earlier evaluations. Solvers compute rows on the
+host in float64; one `lax.scan` runs them (`sample`). So no solver has control flow that depends on data, and a step costs the
+same whatever the solver.
 
-Two frames. Solvers think in y = x₀ + s ε. The scan carries v = y/√(1 + s²), whose variance stays near that of data and noise and which
-is finite for infinite noise (flow models start there). Only w·s has a limit there for a weight w of a state y at level s, so rows
-hold this product, `weight · level`.
+Two frames. Solvers think in y = x₀ + s ε. The scan carries v = y/√(1 + s²), whose variance stays near that of data and noise
+and which is finite for infinite noise (flow models start there). Only w·s has a limit there for a weight w of a state y at
+level s, so rows hold this product, `weight · level`.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ from ...core.arguments import count
 class Update(NamedTuple):
     """Weights of a linear combination in the frame of y.
 
-    **Fields:** `state`, `point`: weights of x and u, each times the noise level of that state; `denoised`: of D; `history`: of H₁, H₂,
-    …; `noise`: of z.
+    **Fields:** `state`, `point`: weights of x and u, each times the noise level of that state; `denoised`: of D; `history`:
+    of H₁, H₂, …; `noise`: of z.
     """
 
     state: float = 0.0
@@ -65,7 +65,8 @@ class Table:
     - `levels`: noise levels at which the network is evaluated, `(evaluations,)`.
     - `start`, `end`: noise levels of the state that it starts from and of the one that it returns.
     - `entry`: weights of the first state and of noise in the first point (churn adds noise before the first evaluation).
-    - `accept`, `advance`: weights of x, u and D, `(evaluations, 3)`; `accept_history`, `advance_history`: of H, `(evaluations, order)`.
+    - `accept`, `advance`: weights of x, u and D, `(evaluations, 3)`; `accept_history`, `advance_history`: of H,
+      `(evaluations, order)`.
     - `noise`: weights of z, `(evaluations,)`.
     - `keeps_noise`: whether the history holds ε; else D.
     - `corrects`: whether x is anything else than u.

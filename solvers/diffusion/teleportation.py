@@ -1,4 +1,5 @@
-"""Gaussian teleportation: where noise is large the flow of any data is nearly that of a Gaussian, whose ODE is solved in closed form."""
+"""Gaussian teleportation: where noise is large the flow of any data is nearly that of a Gaussian, whose ODE is solved in
+closed form."""
 
 from typing import Any
 
@@ -14,9 +15,9 @@ from ...core.arrays import AnyArray
 class Gaussian(eqx.Module):
     """A Gaussian with mean m and covariance C = Σ_k c_k φ_k φ_kᵀ: the model of the data over which `sample(teleport=…)` jumps.
 
-    Along every φ_k the flow from level s to t is y − m ↦ √((c_k + t²)/(c_k + s²)) (y − m) (Wang and Vastola 2024). Sampling then starts
-    at the time at which the grid starts, so that no evaluation is spent on higher levels. The jump is exact for Gaussian data; for other
-    data its error grows as t falls to the size of the data.
+    Along every φ_k the flow from level s to t is y − m ↦ √((c_k + t²)/(c_k + s²)) (y − m) (Wang and Vastola 2024). Sampling
+    then starts at the time at which the grid starts, so that no evaluation is spent on higher levels. The jump is exact for
+    Gaussian data; for other data its error grows as t falls to the size of the data.
 
     **Arguments:**
 
@@ -36,12 +37,13 @@ class Gaussian(eqx.Module):
         if self.variances.shape != expected or (self.modes is not None and self.modes.shape[1:] != self.mean.shape):
             raise ValueError(
                 f"Gaussian: mean {self.mean.shape}, variances {self.variances.shape}"
-                f"{'' if self.modes is None else f', modes {self.modes.shape}'}: expected variances {expected}, and modes (r, *shape)"
+                f"{'' if self.modes is None else f', modes {self.modes.shape}'}: expected variances {expected} "
+                "and modes (r, *shape)"
             )
 
     @classmethod
     def fit(cls, data: AnyArray, rank: int | None = None) -> "Gaussian":
-        """The mean and covariance of samples `(n, *shape)`, with the `rank` largest variances (all that the samples determine)."""
+        """The mean and covariance of samples `(n, *shape)`, with the `rank` largest variances (all by default)."""
         data = np.asarray(data, np.float64)
         if data.ndim < 2 or len(data) < 2 or not np.isfinite(data).all():
             raise ValueError(f"Gaussian.fit: expected two or more finite samples (n, *shape), got {data.shape}")

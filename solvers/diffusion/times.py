@@ -65,8 +65,8 @@ def _finite(grid: AbstractGrid, schedule: AbstractSchedule, *times: float) -> np
     log_snr = schedule.log_snr(np.asarray(times, np.float64))
     if not np.isfinite(log_snr).all():
         raise ValueError(
-            f"{type(grid).__name__}: the log-SNR of {type(schedule).__name__} at t={[f'{t:g}' for t in times]} is not finite; give "
-            "the grid a start and an end in between, or use UniformTime"
+            f"{type(grid).__name__}: the log-SNR of {type(schedule).__name__} at t={[f'{t:g}' for t in times]} is not finite; "
+            "give the grid a start and an end in between, or use UniformTime"
         )
     return log_snr
 
@@ -131,7 +131,9 @@ class Shifted(AbstractGrid):
 
     def nodes(self, schedule, start, end, number):
         if not 0 <= end < start <= 1:
-            raise ValueError(f"Shifted: times must lie between 0 and 1, those of the schedule go from {start:g} to {end:g}")
+            raise ValueError(
+                f"Shifted: times must lie between 0 and 1, those of the schedule go from {start:g} to {end:g}"
+            )
 
         def inverse(t):
             return t / (self.shift - (self.shift - 1) * t)
@@ -164,7 +166,8 @@ def given_levels(schedule: AbstractSchedule, times: Any) -> tuple[np.ndarray, np
     nodes = np.asarray(times, np.float64)
     if nodes.ndim != 1 or len(nodes) < 2 or not np.isfinite(nodes).all():
         raise ValueError(f"times={times!r}: expected a number of evaluations, a grid, or two or more finite times")
-    return nodes, np.asarray(schedule.level(nodes), np.float64)
+    with np.errstate(invalid="ignore"):
+        return nodes, np.asarray(schedule.level(nodes), np.float64)
 
 
 def check_levels(times: np.ndarray, levels: np.ndarray, schedule: AbstractSchedule) -> None:

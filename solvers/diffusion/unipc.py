@@ -16,10 +16,10 @@ from .table import Row, Table, Update, assemble, whole_orders
 class UniPC(AbstractMultistep):
     """UniPC of order p (Zhao et al. 2023, Unified Predictor-Corrector), in the data prediction.
 
-    Predictor and corrector are exponential Adams methods with p and p + 1 nodes, the corrector's with the new one. The corrector
-    reuses the evaluation at the predicted point, so that N steps cost N evaluations; the last point is not corrected. "bh1" and "bh2"
-    replace the exact weights of the order-two predictor and of the order-one corrector by ½ B (D₁ − D)/r₁, with B = h or 1 − e^(−h); from
-    order three on the three variants differ in the first and last steps alone.
+    Predictor and corrector are exponential Adams methods with p and p + 1 nodes, the corrector's with the new one. The
+    corrector reuses the evaluation at the predicted point, so that N steps cost N evaluations; the last point is not
+    corrected. "bh1" and "bh2" replace the exact weights of the order-two predictor and of the order-one corrector by ½ B (D₁
+    − D)/r₁, with B = h or 1 − e^(−h); from order three on the three variants differ in the first and last steps alone.
 
     **Arguments:**
 
