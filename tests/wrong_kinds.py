@@ -133,11 +133,11 @@ CALLS = [
     ("from_scipy", sx.linear.Sparse.from_scipy, {"matrix": MATRIX}, "matrix"),
     ("sample", lambda **k: sx.diffusion.sample(lambda x, sigma, condition: 0 * x, **k),
      {"solver": sx.diffusion.UniPC(3), "schedule": sx.diffusion.EDM(), "times": 3, "shape": (2,), "n": 2, "key": KEY,
-      "condition": None, "noise": None, "teleport": None, "dtype": "float32", "trajectory": False},
+      "noise": None, "teleport": None, "dtype": "float32", "trajectory": False},
      "solver schedule times shape n key trajectory"),
     ("sample from states", lambda **k: sx.diffusion.sample(
         lambda x, sigma, condition: 0 * x, sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=3, **k),
-     {"initial": np.ones((2, 3))}, "initial"),
+     {"initial": np.ones((2, 3))}, ""),
     ("Rho", sx.diffusion.Rho, {"evaluations": 5, "rho": 7.0, "start": None, "to_zero": True}, "evaluations to_zero"),
     ("VPDiscrete", sx.diffusion.VPDiscrete.from_betas, {"betas": np.linspace(1e-4, 0.02, 10)}, "betas"),
     ("Gaussian.fit", sx.diffusion.Gaussian.fit, {"data": A, "rank": 2}, "data"),

@@ -1,7 +1,7 @@
 """`sample`: draw from a denoiser with any solver, schedule and time grid, as one compiled scan over a coefficient table."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ...core.arguments import checked, count, random_key
+from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
 from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned
 from .schedule import AbstractSchedule
@@ -75,7 +75,7 @@ def sample(
     condition: Any = None,
     noise: Callable | None = None,
     teleport: Gaussian | None = None,
-    dtype: Any = None,
+    dtype: Literal["float32", "float64"] | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "n *shape"] | Trajectory:
     """Samples `(n, *shape)` from p(x₀), by the ODE dy/dλ = D(y, s) − y or the SDE of the same marginals.
@@ -108,9 +108,9 @@ def sample(
     """
     table = plan(solver, schedule=schedule, times=times)
     denoiser = denoiser if isinstance(denoiser, AbstractDenoiser) else _function(denoiser)
+    if dtype == "float64" and jnp.result_type(float) != jnp.float64:
+        raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
     dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"sample(dtype={dtype}): expected a floating-point type")
     states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, dtype)
     if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned):
         raise ValueError(
@@ -197,12 +197,12 @@ def _start(table, schedule, shape, n, key, initial, noise, teleport, dtype):
     if initial is not None:
         if shape is not None or n is not None:
             raise ValueError("sample: `initial` has the shape and number of the samples; leave out shape and n")
-        initial = jnp.asarray(initial)
-        if initial.ndim < 1 or not len(initial) or not jnp.issubdtype(initial.dtype, jnp.floating):
-            raise ValueError(f"sample(initial=…): expected real states (n, *shape), got {initial.dtype}{initial.shape}")
+        initial = jnp.asarray(real_array("sample", "initial", initial), dtype)
+        if initial.ndim < 1 or not len(initial):
+            raise ValueError(f"sample(initial=…): expected states (n, *shape), got the shape {initial.shape}")
         t = schedule.time(-np.log(begin)) if np.isfinite(begin) else schedule.start
         level = schedule.alpha(t) * np.sqrt(1 + begin**2) if np.isfinite(begin) else 1.0
-        states, n = initial.astype(dtype) / jnp.asarray(level, dtype), len(initial)
+        states, n = initial / jnp.asarray(level, dtype), len(initial)
         keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
     else:
         if shape is None or key is None:

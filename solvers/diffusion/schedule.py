@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ...core.arguments import check_fields, number
+from ...core.arguments import check_fields, number, real_array
 
 
 def library(x: Any):
@@ -151,7 +151,7 @@ class VPDiscrete(AbstractSchedule):
     end: float = 0.0
 
     def __post_init__(self):
-        values = np.asarray(self.alphas_cumprod, np.float64)
+        values = np.asarray(real_array("VPDiscrete", "alphas_cumprod", self.alphas_cumprod), np.float64)
         usable = values.ndim == 1 and len(values) > 1 and ((values > 0) & (values < 1)).all()
         if not usable or (np.diff(values) >= 0).any():
             raise ValueError(
@@ -167,7 +167,7 @@ class VPDiscrete(AbstractSchedule):
     @classmethod
     def from_betas(cls, betas: Any) -> "VPDiscrete":
         """From β of every step: ᾱ = Π (1 − β). DDPM has `np.linspace(1e-4, 0.02, 1000)`."""
-        betas = np.asarray(betas, np.float64)
+        betas = np.asarray(real_array("VPDiscrete.from_betas", "betas", betas), np.float64)
         return cls(tuple(np.cumprod(1 - betas)))
 
     def _log_alphas(self):

@@ -6,9 +6,10 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from ...core.arguments import count
+from ...core.arguments import count, real_array
 from ...core.arrays import AnyArray
 
 
@@ -31,8 +32,9 @@ class Gaussian(eqx.Module):
     modes: Float[Array, "r *shape"] | None
 
     def __init__(self, mean: AnyArray, variances: AnyArray, modes: AnyArray | None = None):
-        self.mean, self.variances = jnp.asarray(mean), jnp.asarray(variances)
-        self.modes = None if modes is None else jnp.asarray(modes)
+        self.mean = jnp.asarray(real_array("Gaussian", "mean", mean), float)
+        self.variances = jnp.asarray(real_array("Gaussian", "variances", variances), float)
+        self.modes = None if modes is None else jnp.asarray(real_array("Gaussian", "modes", modes), float)
         expected = self.mean.shape if self.modes is None else self.modes.shape[:1]
         if self.variances.shape != expected or (self.modes is not None and self.modes.shape[1:] != self.mean.shape):
             raise ValueError(
@@ -41,10 +43,13 @@ class Gaussian(eqx.Module):
                 "and modes (r, *shape)"
             )
 
+        if not isinstance(self.variances, Tracer) and bool((self.variances < 0).any()):
+            raise ValueError("Gaussian(variances=…): variances must not be negative")
+
     @classmethod
     def fit(cls, data: AnyArray, rank: int | None = None) -> "Gaussian":
         """The mean and covariance of samples `(n, *shape)`, with the `rank` largest variances (all by default)."""
-        data = np.asarray(data, np.float64)
+        data = np.asarray(real_array("Gaussian.fit", "data", data), np.float64)
         if data.ndim < 2 or len(data) < 2 or not np.isfinite(data).all():
             raise ValueError(f"Gaussian.fit: expected two or more finite samples (n, *shape), got {data.shape}")
         flat = data.reshape(len(data), -1)

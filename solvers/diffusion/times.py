@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.arguments import check_fields, count, number
+from ...core.arguments import check_fields, count, number, real_array
 from .schedule import EDM, AbstractSchedule, FlowMatching
 
 
@@ -163,7 +163,7 @@ def given_levels(schedule: AbstractSchedule, times: Any) -> tuple[np.ndarray, np
 
     **Raises:** `ValueError` unless they are two or more different numbers that run from noisy to clean.
     """
-    nodes = np.asarray(times, np.float64)
+    nodes = np.asarray(real_array("sample", "times", times), np.float64)
     if nodes.ndim != 1 or len(nodes) < 2 or not np.isfinite(nodes).all():
         raise ValueError(f"times={times!r}: expected a number of evaluations, a grid, or two or more finite times")
     with np.errstate(invalid="ignore"):
