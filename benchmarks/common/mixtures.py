@@ -1,13 +1,12 @@
 """Gaussian mixtures with their exact denoisers: beds on which the error of a sampler is known."""
 
-from typing import NamedTuple
-
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
-class Mixture(NamedTuple):
+class Mixture(eqx.Module):
     """Means `(k, d)`, standard deviations and weights `(k,)` of isotropic components."""
 
     means: np.ndarray
@@ -23,12 +22,11 @@ class Mixture(NamedTuple):
 
     def denoise(self, x, sigma, condition=None):
         """E[x₀ | x₀ + sigma ε = x] of one point `(d,)`."""
-        means, variances, log_weights = (
-            jnp.asarray(a, x.dtype) for a in (self.means, self.stds**2, np.log(self.weights))
-        )
+        means, stds, weights = (jnp.asarray(a, x.dtype) for a in (self.means, self.stds, self.weights))
+        variances = stds**2
         total = variances + sigma**2
         offsets = x - means
-        scores = log_weights - 0.5 * jnp.sum(offsets**2, -1) / total - 0.5 * len(x) * jnp.log(total)
+        scores = jnp.log(weights) - 0.5 * jnp.sum(offsets**2, -1) / total - 0.5 * len(x) * jnp.log(total)
         posterior = means + (variances / total)[:, None] * offsets
         return jax.nn.softmax(scores) @ posterior
 
