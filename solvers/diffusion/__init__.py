@@ -41,6 +41,7 @@ from .table import Row as Row
 from .table import Table as Table
 from .table import Update as Update
 from .table import assemble as assemble
+from .table import noise_record as noise_record
 from .teleportation import Gaussian as Gaussian
 from .times import AbstractGrid as AbstractGrid
 from .times import LogSNR as LogSNR

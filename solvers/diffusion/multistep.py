@@ -35,7 +35,7 @@ class AbstractDataMultistep(AbstractMultistep):
             noise = target * math.sqrt(-math.expm1(-damping))
             advance = Update(kept if target else 0.0, 0.0, c[0], tuple(c[1:]), noise if target else 0.0)
             rows.append(Row(levels[i], target, advance))
-        return assemble(rows, levels[0], keeps_noise=False, solver=type(self).__name__)
+        return assemble(rows, levels[0], solver=type(self).__name__)
 
 
 @dataclass(frozen=True)
@@ -122,4 +122,4 @@ class DDIM(AbstractMultistep):
             noise = self.eta * target * math.sqrt(1 - ratio**2)
             down = math.sqrt(target**2 - noise**2)
             rows.append(Row(level, target, Update(down, 0.0, 1 - down / level, (), noise)))
-        return assemble(rows, levels[0], keeps_noise=False, solver="DDIM")
+        return assemble(rows, levels[0], solver="DDIM")

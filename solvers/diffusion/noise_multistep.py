@@ -11,7 +11,7 @@ from ...core.arguments import check_fields
 from .exponential_adams import noise_weights, polynomial_weights
 from .schedule import AbstractSchedule
 from .solver import AbstractMultistep, log_snr, ramped_order
-from .table import Row, Table, Update, assemble, whole_orders
+from .table import Row, Table, Update, assemble, noise_record, whole_orders
 
 
 class AbstractNoiseMultistep(AbstractMultistep):
@@ -35,7 +35,7 @@ class AbstractNoiseMultistep(AbstractMultistep):
             extra = -older.sum()
             advance = Update(target + extra, 0.0, 1 - (target + extra) / levels[i], tuple(older))
             rows.append(Row(levels[i], target, advance))
-        return assemble(rows, levels[0], keeps_noise=True, solver=type(self).__name__)
+        return assemble(rows, levels[0], solver=type(self).__name__, record=noise_record(levels[:-1]))
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,9 @@ def sample(
             f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
             "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
         )
+    own = table.advance.shape[2:]
+    if np.broadcast_shapes(own, states.shape[1:]) != states.shape[1:]:
+        raise ValueError(f"sample: {type(solver).__name__} has weights of shape {own}, samples have {states.shape[1:]}")
     if table.stochastic and keys is None:
         raise ValueError(f"{type(solver).__name__} draws noise: sample needs key=…")
     level = Level.of(table.levels, schedule)
@@ -124,7 +127,7 @@ def sample(
     size = (
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
     )
-    run = _Run(table.keeps_noise, table.corrects, table.stochastic, table.memory, noise)
+    run = _Run(table.corrects, table.stochastic, table.memory, noise)
     arguments = run, denoiser, weights, jnp.asarray(table.entry, dtype), states, keys, condition
     samples, on_the_way = _integrate(*arguments, trajectory)
     samples = samples * jnp.asarray(size, dtype)
@@ -143,17 +146,15 @@ class _Weights(NamedTuple):
 
     level: Level
     accept: Any
-    accept_history: Any
     advance: Any
-    advance_history: Any
     noise: Any
+    record: Any
     number: Any
 
 
 class _Run(NamedTuple):
     """What is static in the scan."""
 
-    keeps_noise: bool
     corrects: bool
     stochastic: bool
     memory: int
@@ -161,7 +162,7 @@ class _Run(NamedTuple):
 
 
 def _weights(table: Table, level: Level, dtype) -> _Weights:
-    numbers = (level, table.accept, table.accept_history, table.advance, table.advance_history, table.noise)
+    numbers = (level, table.accept, table.advance, table.noise, table.record)
     rounded = jax.tree.map(lambda a: jnp.asarray(a, dtype), numbers)
     return _Weights(*rounded, number=jnp.arange(1, table.evaluations + 1))
 
@@ -238,11 +239,11 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
             denoised = denoised.astype(dtype)
             new = point
             if run.corrects:
-                new = _combined(row.accept, row.accept_history, solution, point, denoised, history)
-            moved = _combined(row.advance, row.advance_history, new, point, denoised, history)
+                new = _combined(row.accept, solution, point, denoised, history)
+            moved = _combined(row.advance, new, point, denoised, history)
             if run.stochastic:
                 moved += row.noise * _drawn(run.noise, jax.random.fold_in(key, row.number), shape, dtype)
-            kept = point / row.level.share - denoised / row.level.sigma if run.keeps_noise else denoised
+            kept = denoised if row.record is None else row.record[0] * point + row.record[1] * denoised
             history = (kept, *history[:-1]) if run.memory else ()
             seen = (point, denoised) if trajectory else None
             return (new if run.corrects else None, moved, history), seen
@@ -257,10 +258,10 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
     return jax.vmap(one)(states, keys)
 
 
-def _combined(weights, history_weights, solution, point, denoised, history):
-    total = weights[0] * solution + weights[1] * point + weights[2] * denoised
-    for i, old in enumerate(history):
-        total += history_weights[i] * old
+def _combined(weights, solution, point, denoised, history):
+    total = weights[0] * solution + weights[1] * point + weights[2] * denoised + weights[3]
+    for weight, old in zip(weights[4:], history, strict=True):
+        total += weight * old
     return total
 
 

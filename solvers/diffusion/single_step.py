@@ -9,7 +9,7 @@ import numpy as np
 from ...core.arguments import check_fields, number
 from .schedule import AbstractSchedule
 from .solver import AbstractSolver
-from .table import Row, Table, Update, assemble, whole_orders
+from .table import Row, Table, Update, assemble, noise_record, whole_orders
 
 
 class AbstractSingleStep(AbstractSolver):
@@ -87,7 +87,7 @@ class Heun(AbstractSingleStep):
                 h = t - s
                 corrected = Update(state=t, denoised=-h / (2 * t), history=(h / 2 * (1 / t - 2 / s),))
                 rows.append(Row(t, raised[i + 1], follow, corrected))
-        return assemble(rows, levels[0], keeps_noise=False, solver="Heun", entry=first)
+        return assemble(rows, levels[0], solver="Heun", entry=first)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class DPMSolver(AbstractSingleStep):
         for i, stages in enumerate(split):
             s, t = float(levels[i]), float(levels[i + 1])
             rows += {1: lambda s, t: [_euler(s, t)], 2: _midpoint, 3: _thirds}[stages](s, t)
-        return assemble(rows, levels[0], keeps_noise=True, solver="DPMSolver")
+        return assemble(rows, levels[0], solver="DPMSolver", record=noise_record(np.array([row.level for row in rows])))
 
 
 def _point(level: float, weight: float) -> tuple[float, float]:

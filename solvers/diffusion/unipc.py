@@ -46,7 +46,7 @@ class UniPC(AbstractMultistep):
             if target:  # what the evaluation at the new point makes of this step
                 d = self._corrector(nodes, stop)
                 accept = Update(target, 0.0, d[0], tuple(d[1:]))
-        return assemble(rows, levels[0], keeps_noise=False, solver="UniPC")
+        return assemble(rows, levels[0], solver="UniPC")
 
     def _predictor(self, nodes, stop):
         """Weights of D, H₁, …"""

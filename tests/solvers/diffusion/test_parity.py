@@ -65,7 +65,7 @@ def run_on_host(table, y, noises):
         y = v * np.sqrt(1 + s**2)
         states.append(y)
         denoised = on_host(y, s)
-        older = sum(w * h for w, h in zip(table.advance_history[k], history, strict=True))
+        older = sum(w * h for w, h in zip(table.advance[k, 4:], history, strict=True))
         v = (table.advance[k, 0] + table.advance[k, 1]) * v + table.advance[k, 2] * denoised + older
         v = v + table.noise[k] * noises[k]
         history = [denoised, *history[:-1]]
