@@ -1,7 +1,8 @@
 """Samplers of diffusion and flow models: any solver, schedule, time grid and kind of network in one compiled scan.
 
 - `sample(denoiser, solver, schedule=, times=, shape=, n=, key=)` draws; `plan` gives the coefficient table that it runs.
-- Solvers: `UniPC`, `DPMSolverPP`, `ExponentialAdams`, `DDIM`, `DEIS`, `IPNDM`, `Heun`, `DPMSolver`.
+- Solvers: `UniPC`, `DPMSolverPP`, `ExponentialAdams`, `DDIM`, `DEIS`, `IPNDM`, `Heun`, `DPMSolver`;
+  `DPMSolverV3` with `ModelStatistics` of a denoiser.
 - Schedules: `EDM`, `VE`, `VPLinear`, `VPCosine`, `VPDiscrete`, `FlowMatching`.
 - Time grids: `LogSNR`, `Rho`, `Quadratic`, `UniformTime`, `Shifted`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
@@ -18,6 +19,8 @@ from .denoiser import NoisePrediction as NoisePrediction
 from .denoiser import Preconditioned as Preconditioned
 from .denoiser import ScorePrediction as ScorePrediction
 from .denoiser import VelocityPrediction as VelocityPrediction
+from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
+from .model_statistics import ModelStatistics as ModelStatistics
 from .multistep import DDIM as DDIM
 from .multistep import DPMSolverPP as DPMSolverPP
 from .multistep import ExponentialAdams as ExponentialAdams

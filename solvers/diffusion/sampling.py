@@ -118,7 +118,8 @@ def sample(
             "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
         )
     own = table.advance.shape[2:]
-    if np.broadcast_shapes(own, states.shape[1:]) != states.shape[1:]:
+    padded = (*states.shape[1:],)[states.ndim - 1 - len(own) :] if len(own) < states.ndim else ()
+    if len(padded) != len(own) or any(o not in (1, side) for o, side in zip(own, padded, strict=True)):
         raise ValueError(f"sample: {type(solver).__name__} has weights of shape {own}, samples have {states.shape[1:]}")
     if table.stochastic and keys is None:
         raise ValueError(f"{type(solver).__name__} draws noise: sample needs key=…")
