@@ -4,7 +4,7 @@
 - Solvers: `UniPC`, `DPMSolverPP`, `ExponentialAdams`, `DDIM`, `DEIS`, `IPNDM`, `Heun`, `DPMSolver`;
   `DPMSolverV3` with `ModelStatistics` of a denoiser.
 - Schedules: `EDM`, `VE`, `VPLinear`, `VPCosine`, `VPDiscrete`, `FlowMatching`.
-- Time grids: `LogSNR`, `Rho`, `Quadratic`, `UniformTime`, `Shifted`.
+- Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
   `Preconditioned`.
 - `Gaussian`: the jump over the noisy end.
@@ -52,4 +52,5 @@ from .times import Quadratic as Quadratic
 from .times import Rho as Rho
 from .times import Shifted as Shifted
 from .times import UniformTime as UniformTime
+from .times import VPQuadratic as VPQuadratic
 from .unipc import UniPC as UniPC

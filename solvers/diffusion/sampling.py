@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
+from .automatic import automatic_grid, automatic_solver
 from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned
 from .schedule import AbstractSchedule
 from .solver import AbstractSolver
@@ -36,12 +37,16 @@ class Trajectory(NamedTuple):
 
 @checked
 def plan(
-    solver: AbstractSolver, *, schedule: AbstractSchedule, times: int | AbstractGrid | AnyArray | list | tuple
+    solver: AbstractSolver | Literal["auto"],
+    *,
+    schedule: AbstractSchedule,
+    times: int | AbstractGrid | AnyArray | list | tuple,
 ) -> Table:
     """The coefficient table that `sample` runs: its number of evaluations, its noise levels and weights.
 
     **Arguments:**
 
+    - `solver`: a solver, or "auto": `IPNDM(3)` up to 12 evaluations, else `UniPC(3)`, with `times=10` on the grid `VPQuadratic`.
     - `times`: how many network evaluations (on `Rho(7)` for EDM, uniform times for flow matching, `LogSNR` otherwise), a time
       grid, or the times of the schedule themselves, noisy first.
 
@@ -50,7 +55,9 @@ def plan(
     """
     given = times
     if isinstance(times, int):
-        times = usual_grid(schedule, count("sample", "times", times))
+        times = (automatic_grid if solver == "auto" else usual_grid)(schedule, count("sample", "times", times))
+    if isinstance(solver, str):
+        solver = automatic_solver(times.evaluations if isinstance(times, AbstractGrid) else np.size(times) - 1)
     if isinstance(times, AbstractGrid):
         split = solver.split(times.evaluations, times.ends_clean(schedule))
         nodes, levels = times.levels(schedule, len(split))
@@ -64,7 +71,7 @@ def plan(
 @checked
 def sample(
     denoiser: Any,
-    solver: AbstractSolver,
+    solver: AbstractSolver | Literal["auto"],
     *,
     schedule: AbstractSchedule,
     times: int | AbstractGrid | AnyArray | list | tuple,
@@ -90,7 +97,7 @@ def sample(
 
     - `denoiser`: `denoise(x, sigma, condition)`, a function of ONE sample x = x₀ + sigma ε `(*shape)` that returns E[x₀ | x]; an
       `equinox.Module` if it has parameters. Or a network that predicts noise, velocity, … (`NoisePrediction`).
-    - `solver`: `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`, `Heun(churn=…)`, …
+    - `solver`: "auto", `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`, `Heun(churn=…)`, …
     - `schedule`, `times`: as in `plan`; 10 to 20 evaluations suffice for most uses.
     - `shape`, `n`, `key`: of the samples. Or
     - `initial`: the states `(n, *shape)` at the first time, in the units of the schedule, α x₀ + σ ε.
@@ -120,9 +127,9 @@ def sample(
     own = table.advance.shape[2:]
     padded = (*states.shape[1:],)[states.ndim - 1 - len(own) :] if len(own) < states.ndim else ()
     if len(padded) != len(own) or any(o not in (1, side) for o, side in zip(own, padded, strict=True)):
-        raise ValueError(f"sample: {type(solver).__name__} has weights of shape {own}, samples have {states.shape[1:]}")
+        raise ValueError(f"sample: the solver has weights of shape {own}, samples have {states.shape[1:]}")
     if table.stochastic and keys is None:
-        raise ValueError(f"{type(solver).__name__} draws noise: sample needs key=…")
+        raise ValueError("sample: this solver draws noise, which needs key=…")
     level = Level.of(table.levels, schedule)
     weights = _weights(table, level, dtype)
     size = (

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...core.arguments import check_fields, count, number, real_array
-from .schedule import EDM, AbstractSchedule, FlowMatching
+from .schedule import EDM, AbstractSchedule, FlowMatching, VPLinear
+
+_REFERENCE = VPLinear()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,18 @@ class Quadratic(AbstractGrid):
         if min(start, end) < 0:
             raise ValueError(f"Quadratic: the times {start:g} and {end:g} must not be negative")
         return np.linspace(math.sqrt(start), math.sqrt(end), number) ** 2
+
+
+class VPQuadratic(AbstractGrid):
+    """The noise levels of `Quadratic` times of `VPLinear`, for any schedule.
+
+    With `IPNDM(3)` the best of all grids at 4 to 12 evaluations, on mixtures with levels from 150 to 0.01 and from 80 to 0.002.
+    """
+
+    def nodes(self, schedule, start, end, number):
+        first, last = np.sqrt(_REFERENCE.time(_finite(self, schedule, start, end)))
+        times = np.linspace(first, last, number) ** 2
+        return _pinned(schedule.time(_REFERENCE.log_snr(times)), start, end)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,18 @@ def test_exact_gaussian_data_come_back_through_every_solver(solver, key):
     check_moments(x)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_automatic_choice_serves_every_schedule(schedule, key):
+    network = diffusion.FlowPrediction(velocity, SCHEDULES[schedule]) if schedule == "FlowMatching" else denoise
+    exact = diffusion.sample(
+        network, diffusion.UniPC(3), schedule=SCHEDULES[schedule], times=200, shape=(2,), n=16, key=key
+    )
+    found = diffusion.sample(network, "auto", schedule=SCHEDULES[schedule], times=10, shape=(2,), n=16, key=key)
+    assert float(abs(found - exact).max()) < 0.1
+    table = diffusion.plan("auto", schedule=SCHEDULES[schedule], times=1)
+    assert table.evaluations == 1 and table.end == 0
+
+
 def test_a_sample_depends_on_its_key_alone(key):
     options = {"schedule": diffusion.EDM(), "times": 6, "shape": (2,)}
     for solver in (diffusion.UniPC(3), diffusion.DPMSolverPP(2, eta=1.0)):
@@ -272,7 +284,7 @@ def test_networks_and_arguments_of_a_wrong_kind_are_told(key):
         diffusion.sample(lambda x, s, c: x[:1], diffusion.DDIM(), **options)
     with pytest.raises(FloatingPointError, match=r"evaluation 2 of 3, noise level .* for 2 of 2 samples"):
         diffusion.sample(lambda x, s, c: jnp.where(s < 10, jnp.nan, 0 * x), diffusion.DDIM(), **options)
-    with pytest.raises(ValueError, match="needs key"):
+    with pytest.raises(ValueError, match="which needs key"):
         initial = jnp.ones((2, 2))
         diffusion.sample(denoise, diffusion.DDIM(1.0), schedule=diffusion.EDM(), times=3, initial=initial)
     with pytest.raises(ValueError, match="Heun cannot start at the noise level inf"):
