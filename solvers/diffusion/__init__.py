@@ -7,7 +7,7 @@
 - Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
   `Preconditioned`.
-- `Gaussian`: the jump over the noisy end.
+- `Gaussian`: the jump over the noisy end. `log_likelihood`: densities by the ODE.
 """
 
 from .denoiser import AbstractDenoiser as AbstractDenoiser
@@ -20,6 +20,7 @@ from .denoiser import Preconditioned as Preconditioned
 from .denoiser import ScorePrediction as ScorePrediction
 from .denoiser import VelocityPrediction as VelocityPrediction
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
+from .likelihood import log_likelihood as log_likelihood
 from .model_statistics import ModelStatistics as ModelStatistics
 from .multistep import DDIM as DDIM
 from .multistep import DPMSolverPP as DPMSolverPP
