@@ -34,17 +34,17 @@ def test_the_exact_trace_gives_the_density_with_order_four(points, x64):
         found = diffusion.log_likelihood(MIXTURE.denoise, points, schedule=SCHEDULE, steps=steps)
         return abs(found - reference).max()
 
-    reference = diffusion.log_likelihood(MIXTURE.denoise, points, schedule=SCHEDULE, steps=320)
+    reference = diffusion.log_likelihood(MIXTURE.denoise, points, schedule=SCHEDULE, steps=160)
     np.testing.assert_allclose(reference, exact(points), rtol=0, atol=2e-3)
-    assert 3.4 < np.log2(error(40) / error(80)) < 4.6
+    assert 3.4 < np.log2(error(25) / error(50)) < 4.6
     np.testing.assert_allclose(
         diffusion.log_likelihood(MIXTURE.denoise, points, schedule=SCHEDULE), exact(points), rtol=0, atol=5e-3
     )
 
 
 def test_hutchinson_has_no_bias_and_derivatives_exist(points, key, x64):
-    found = diffusion.log_likelihood(MIXTURE.denoise, points, schedule=SCHEDULE, probes=64, key=key)
-    assert abs(np.mean(found - exact(points))) < 0.1
+    found = diffusion.log_likelihood(MIXTURE.denoise, points, schedule=SCHEDULE, probes=16, key=key)
+    assert abs(np.mean(found - exact(points))) < 0.2
     x = jnp.asarray(points[:1])
     score = jax.grad(lambda x: diffusion.log_likelihood(MIXTURE.denoise, x, schedule=SCHEDULE)[0])(x)[0]
     level = float(SCHEDULE.level(np.float64(SCHEDULE.end)))
