@@ -151,7 +151,13 @@ def diffusion_samplers(values: dict) -> list[str]:
                 lines += ["", f"{bed}, {grid}{fitted}:", "", *table(names, rows)]
     best = sorted(values["peer"].items(), key=lambda pair: pair[1])[:12]
     rows = [[*name.split("|"), f"{error:.1e}"] for name, error in best]
-    return [*lines, "", "The best of diffusers:", "", *table(["scheduler and grid", "evaluations", "median error"], rows)]
+    return [
+        *lines,
+        "",
+        "The best of diffusers:",
+        "",
+        *table(["scheduler and grid", "evaluations", "median error"], rows),
+    ]
 
 
 def rows_of(values: dict) -> list[str]:

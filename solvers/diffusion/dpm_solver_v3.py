@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from ...core.arguments import check_fields
 from .exponential_adams import polynomial_weights
@@ -85,22 +86,24 @@ class DPMSolverV3(AbstractMultistep):
         return assemble(rows, levels[0], solver="DPMSolverV3", record=record)
 
     def _l(self, at: float) -> np.ndarray:
-        return self.statistics.L.derivative()(at)
+        return CubicSpline(self.statistics.log_snrs, self.statistics.l)(at)
 
     def _step(self, nodes, start: float, stop: float):
         """e^(L_s − L_t), the weights of f at the nodes and the constant term."""
         known, h = self.statistics, stop - start
         at = start + h * (_POINTS + 1) / 2
         shape = (-1, *(1,) * (np.ndim(known.l) - 1))
-        base = known.L(start) + known.S(start)
-        measure = np.exp(known.L(at) + known.S(at) - base) * (_QUADRATURE * h / 2).reshape(shape)
+        base = known.integral_l(start) + known.integral_s(start)
+        measure = np.exp(known.integral_l(at) + known.integral_s(at) - base) * (_QUADRATURE * h / 2).reshape(shape)
         r = (np.asarray(nodes) - start) / h
         powers = ((at - start) / h) ** np.arange(len(r))[:, None]
         moments = np.tensordot(powers, measure, 1)
         flat = polynomial_weights(r, moments.reshape(len(r), -1)).reshape(moments.shape)
-        decay = np.exp(known.L(start) - known.L(stop))
-        growth, offset = np.exp(known.S(start)), known.B(start)
-        weights = [-decay * w * np.exp(known.S(start) - known.S(x)) for w, x in zip(flat, nodes, strict=True)]
-        anchored = sum(w * (known.B(x) - offset) for w, x in zip(flat, nodes, strict=True))
-        drift = (measure * (known.B(at) - offset)).sum(0)
+        decay = np.exp(known.integral_l(start) - known.integral_l(stop))
+        growth, offset = np.exp(known.integral_s(start)), known.integral_b(start)
+        weights = [
+            -decay * w * np.exp(known.integral_s(start) - known.integral_s(x)) for w, x in zip(flat, nodes, strict=True)
+        ]
+        anchored = sum(w * (known.integral_b(x) - offset) for w, x in zip(flat, nodes, strict=True))
+        drift = (measure * (known.integral_b(at) - offset)).sum(0)
         return decay, weights, decay * growth * (anchored - drift)

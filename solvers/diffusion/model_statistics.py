@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +19,7 @@ _FLAT = 1e-4
 _QUADRATURE = np.polynomial.legendre.leggauss(20)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModelStatistics:
     """l, s and b of DPM-Solver-v3 as functions of the log-SNR λ, per entry of a sample (Zheng et al. 2023).
 
@@ -28,7 +28,8 @@ class ModelStatistics:
 
         l = 1 − E[diag ∂D/∂y],   s = Cov(f, f′)/Var(f),   b = E[f′] − s E[f].
 
-    `estimate` computes them once per network; samplers take them as `DPMSolverV3(statistics)`.
+    `estimate` computes them once per network; samplers take them as `DPMSolverV3(statistics)`. `integral_l`, `integral_s` and
+    `integral_b` are L = ∫ l, S = ∫ s and B = ∫ e^(−S) b from the first log-SNR on.
 
     **Fields:** `log_snrs` `(nodes,)`, rising; `l`, `s`, `b` `(nodes, *shape)`; `evaluations`, the network evaluations spent,
     each with one Jacobian product.
@@ -38,7 +39,10 @@ class ModelStatistics:
     l: np.ndarray  # noqa: E741
     s: np.ndarray
     b: np.ndarray
-    evaluations: int
+    evaluations: int = field(default=0)
+    integral_l: Callable = field(init=False, repr=False)
+    integral_s: Callable = field(init=False, repr=False)
+    integral_b: Callable = field(init=False, repr=False)
 
     def __post_init__(self):
         nodes = np.asarray(self.log_snrs)
@@ -59,9 +63,16 @@ class ModelStatistics:
             at = low + (high - low) * (points + 1) / 2
             pieces.append(np.tensordot(weights * (high - low) / 2, np.exp(-integral_s(at)) * b(at), 1))
         total = np.concatenate([np.zeros((1, *np.shape(self.l)[1:])), np.cumsum(pieces, 0)])
-        object.__setattr__(self, "L", integral_l)
-        object.__setattr__(self, "S", integral_s)
-        object.__setattr__(self, "B", CubicHermiteSpline(nodes, total, np.exp(-integral_s(nodes)) * self.b))
+        object.__setattr__(self, "integral_l", integral_l)
+        object.__setattr__(self, "integral_s", integral_s)
+        b_line = CubicHermiteSpline(nodes, total, np.exp(-integral_s(nodes)) * self.b)
+        object.__setattr__(self, "integral_b", b_line)
+
+    def __repr__(self) -> str:
+        low, high = self.log_snrs[[0, -1]]
+        return (
+            f"ModelStatistics({len(self.log_snrs)} log-SNRs from {low:.3g} to {high:.3g}, shape {np.shape(self.l)[1:]})"
+        )
 
     @classmethod
     @checked
@@ -99,7 +110,7 @@ class ModelStatistics:
                 f"ModelStatistics.estimate: {type(schedule).__name__} has infinite log-SNR at its ends; give it "
                 "start=0.999, end=0.001"
             )
-        grid = np.linspace(*ends, count("ModelStatistics.estimate", "nodes", nodes, 3))
+        grid = np.linspace(ends[0], ends[1], count("ModelStatistics.estimate", "nodes", nodes, 3))
         diagonals = _over_nodes(_diagonal, denoise, data, key, condition, jnp.asarray(grid), None)
         axes = tuple(range(1, data.ndim))
         chosen = tuple(axes[a] for a in average)

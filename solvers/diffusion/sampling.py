@@ -117,35 +117,34 @@ def sample(
     denoiser = denoiser if isinstance(denoiser, AbstractDenoiser) else _function(denoiser)
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
-    dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
-    states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, dtype)
+    precision = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+    states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, precision)
     if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned):
         raise ValueError(
             f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
             "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
         )
-    own = table.advance.shape[2:]
-    padded = (*states.shape[1:],)[states.ndim - 1 - len(own) :] if len(own) < states.ndim else ()
-    if len(padded) != len(own) or any(o not in (1, side) for o, side in zip(own, padded, strict=True)):
-        raise ValueError(f"sample: the solver has weights of shape {own}, samples have {states.shape[1:]}")
+    own, one = table.advance.shape[2:], states.shape[1:]
+    if len(own) > len(one) or any(a not in (1, b) for a, b in zip(own[::-1], one[::-1], strict=False)):
+        raise ValueError(f"sample: the solver has weights of shape {own}, samples have {one}")
     if table.stochastic and keys is None:
         raise ValueError("sample: this solver draws noise, which needs key=…")
     level = Level.of(table.levels, schedule)
-    weights = _weights(table, level, dtype)
+    weights = _weights(table, level, precision)
     size = (
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
     )
     run = _Run(table.corrects, table.stochastic, table.memory, noise)
-    arguments = run, denoiser, weights, jnp.asarray(table.entry, dtype), states, keys, condition
+    arguments = run, denoiser, weights, jnp.asarray(table.entry, precision), states, keys, condition
     samples, on_the_way = _integrate(*arguments, trajectory)
-    samples = samples * jnp.asarray(size, dtype)
+    samples = samples * jnp.asarray(size, precision)
     if not isinstance(samples, Tracer) and not bool(jnp.isfinite(samples).all()):
         _explain(table, on_the_way or _integrate(*arguments, True)[1])
     if not trajectory:
         return samples
     points, denoised = on_the_way
     return Trajectory(
-        samples, table.levels, points / level.scale.astype(dtype).reshape(-1, *(1,) * (points.ndim - 2)), denoised
+        samples, table.levels, points / level.scale.astype(precision).reshape(-1, *(1,) * (points.ndim - 2)), denoised
     )
 
 
