@@ -25,6 +25,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,21 +89,21 @@ class Bed(NamedTuple):
         start = np.exp(-first) * np.random.default_rng(1).standard_normal((samples, mixture.means.shape[1]))
         return cls(mixture, schedule, start, exact_flow(mixture, start, first, last))
 
-    def error(self, solver, times, **others) -> float:
-        """Of a solver; NaN where it cannot make that many evaluations."""
+    def error(self, solver, times, **others) -> float | None:
+        """Of a solver; None where it cannot make that many evaluations."""
         initial = self.start * self.schedule.alpha(np.float64(self.schedule.start))
         try:
             x = sd.sample(self.mixture.denoise, solver, schedule=self.schedule, times=times, initial=initial, **others)
         except ValueError as refused:
             if "evaluations" not in str(refused):
                 raise
-            return float("nan")
+            return None
         return median_error(np.asarray(x) / self.schedule.alpha(np.float64(self.schedule.end)), self.exact)
 
 
 def exact_flow(mixture: Mixture, start, first: float, last: float):
-    flow = jax.jit(lambda y: mixture.flow(y, first, last))
-    return np.asarray(flow(jnp.asarray(start)))
+    flow = eqx.filter_jit(lambda mixture, y: mixture.flow(y, first, last))
+    return np.asarray(flow(mixture, jnp.asarray(start)))
 
 
 def median_error(y, exact) -> float:
@@ -189,7 +190,11 @@ def peer_errors(python: Path, bed: Bed, evaluations) -> dict[str, float]:
         ends = float(start), float(max(end, 1e-4))  # below 1e-4 nothing moves
         if ends not in exact:
             exact[ends] = exact_flow(m, z * start, -np.log(ends[0]), -np.log(ends[1]))
-        errors[name] = median_error(found[f"{name}|states"], exact[ends])
+        error = median_error(found[f"{name}|states"], exact[ends])
+        if np.isfinite(error):
+            errors[name] = error
+        else:
+            print(f"diffusers {name}: not finite")
     return errors
 
 
@@ -197,7 +202,7 @@ def show(title: str, table: dict[str, dict[str, list[float]]], evaluations) -> N
     for grid, rows in table.items():
         print(f"{title}, {grid}\n{'':24}" + "".join(f"{n:>9}" for n in evaluations))
         for solver, errors in rows.items():
-            print(f"{solver:24}" + "".join(f"{e:9.1e}" for e in errors), flush=True)
+            print(f"{solver:24}" + "".join(f"{'–':>9}" if e is None else f"{e:9.1e}" for e in errors), flush=True)
 
 
 def main():
@@ -211,7 +216,8 @@ def main():
         show(name, table, shown)
         found[name] = {"evaluations": shown, "free": table}
         for n in size.scored:
-            best = min(np.nanmin([e[shown.index(n)] for e in rows.values()]) for rows in table.values())
+            errors = [e[shown.index(n)] for rows in table.values() for e in rows.values()]
+            best = min(e for e in errors if e is not None)
             chosen = automatic(bed, n)
             ratios[f"{name}, {n}"] = chosen / best
             print(f"{name}, {n} evaluations: auto {chosen:.1e}, best of all {best:.1e}", flush=True)

@@ -147,7 +147,7 @@ def diffusion_samplers(values: dict) -> list[str]:
         for kind in ("free", "fitted"):
             for grid, solvers in found.get(kind, {}).items():
                 fitted = f", fitted with {found['offline_evaluations']} evaluations" if kind == "fitted" else ""
-                rows = [[name, *(f"{e:.1e}" for e in errors)] for name, errors in solvers.items()]
+                rows = [[name, *("–" if e is None else f"{e:.1e}" for e in errors)] for name, errors in solvers.items()]
                 lines += ["", f"{bed}, {grid}{fitted}:", "", *table(names, rows)]
     best = sorted(values["peer"].items(), key=lambda pair: pair[1])[:12]
     rows = [[*name.split("|"), f"{error:.1e}"] for name, error in best]

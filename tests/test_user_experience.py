@@ -97,3 +97,13 @@ def test_block_solver_that_learns_over_a_sequence(key):
     assert (sols.stats.status == 0).all()
     figure = sx.linear.plot_regret(sols.stats.iterations, against=sx.linear.best_fixed(tuner, seq))
     assert figure is not None
+
+
+def test_block_sampler_by_itself(key):
+    def denoise(x, sigma, condition):
+        return x / (1 + sigma**2)
+
+    x = sx.diffusion.sample(
+        denoise, sx.diffusion.UniPC(3), schedule=sx.diffusion.EDM(), times=10, shape=(8, 8, 1), n=64, key=key
+    )
+    assert x.shape == (64, 8, 8, 1) and 0.9 < float(x.std()) < 1.1

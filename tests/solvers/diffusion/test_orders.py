@@ -49,7 +49,11 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("name", ORDERS)
+# A variant of a solver in this list is measured at night.
+VARIANTS = ("UniPC 1", "UniPC 3 vary", "DEIS in t", "2S", "Adams 4")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.nightly) if n in VARIANTS else n for n in ORDERS])
 def test_measured_order(name, x64):
     solver, least, most = ORDERS[name]
     coarse, fine = (error(solver, diffusion.LogSNR(n, to_zero=False)) for n in ((42, 84) if name == "3S" else (40, 80)))

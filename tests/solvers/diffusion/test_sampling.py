@@ -65,7 +65,11 @@ def test_exact_gaussian_data_come_back_through_every_schedule(schedule, key):
         check_moments(x, slack=0.02)  # at σ_max = 80 noise of mean zero and data of mean one are 2 % apart
 
 
-@pytest.mark.parametrize("solver", [*ODE, *SDE])
+# The others are compared with these in `test_parity.py` and `test_orders.py`.
+QUICK = ("iPNDM", "Heun", "DPM-Solver", "ancestral", "churn")
+
+
+@pytest.mark.parametrize("solver", [n if n in QUICK else pytest.param(n, marks=pytest.mark.nightly) for n in ODE | SDE])
 def test_exact_gaussian_data_come_back_through_every_solver(solver, key):
     times = 201 if solver in ("Heun", "churn") else 200
     x = diffusion.sample(
