@@ -12,6 +12,7 @@ from .core.domains import Mesh as Mesh
 from .core.domains import PointCloud as PointCloud
 from .core.storage import register as register
 from .datasets.arrays import from_arrays as from_arrays
+from .datasets.concatenation import concat as concat
 from .datasets.dataset import Dataset as Dataset
 from .datasets.formats.registry import AbstractFormat as AbstractFormat
 from .datasets.formats.registry import register_format as register_format
