@@ -1,4 +1,4 @@
-"""`solver="auto"`: the solver and the grid that were best on mixtures whose flow is known."""
+"""`solver="auto"`: a solver and a grid that did well on mixtures whose flow is known."""
 
 import math
 
@@ -15,7 +15,7 @@ _LARGEST, _SMALLEST = 150.0, 0.01
 
 
 def automatic_solver(evaluations: int) -> AbstractSolver:
-    """`IPNDM(3)` up to 12 evaluations, `UniPC(3)` beyond: the best of those that know nothing about the network."""
+    """`IPNDM(3)` up to 12 evaluations, `UniPC(3)` beyond: a fixed rule, up to twice the error of the best choice."""
     return IPNDM(3) if evaluations <= _FEW else UniPC(3)
 
 

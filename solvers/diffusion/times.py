@@ -100,7 +100,8 @@ class Quadratic(AbstractGrid):
 class VPQuadratic(AbstractGrid):
     """The noise levels of `Quadratic` times of `VPLinear`, for any schedule.
 
-    With `IPNDM(3)` the best of all grids at 4 to 12 evaluations, on mixtures with levels from 150 to 0.01 and from 80 to 0.002.
+    With `IPNDM(3)` the best or near the best at 4 to 10 evaluations on mixtures with levels from 150 to 0.01 and from 80 to
+    0.002; on levels from 10 to 0.01 `Rho` is better.
     """
 
     def nodes(self, schedule, start, end, number):

@@ -25,7 +25,7 @@ class UniPC(AbstractMultistep):
 
     - `order`: 1, 2 or 3. 3 without guidance, 2 with strong guidance.
     - `variant`: "bh2" (the usual one), "bh1", or "vary" for exact weights everywhere.
-    - `lower_final`: the last steps have orders …, 2, 1. Without it order 3 wins at 5 and 6 evaluations only.
+    - `lower_final`: the last steps have orders …, 2, 1.
     """
 
     order: int = 3
