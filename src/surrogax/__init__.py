@@ -20,6 +20,7 @@ from .datasets.generation import generate as generate
 from .datasets.opening import open_dataset as open  # noqa: F401
 from .datasets.opening import open_splits as open_splits
 from .datasets.source import FieldSpec as FieldSpec
+from .solvers import diffusion as diffusion
 from .solvers import linear as linear
 from .solvers import pde as pde
 from .solvers import random as random
