@@ -1,6 +1,6 @@
 """Conditions that a trial function fulfils exactly: a lift that has the prescribed values, and a factor that vanishes there."""
 
-from collections.abc import Callable, Sequence
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +89,9 @@ class ExactConditions:
     def contradiction(self, dimension: int, inputs: dict[str, Any]) -> float:
         """The largest difference between the lift and the values on the faces, relative to the largest value."""
         worst, largest = 0.0, 0.0
-        shares = np.stack(np.meshgrid(*[np.linspace(0, 1, 5)] * (dimension - 1), indexing="ij"), -1)
+        shares = list(itertools.product(np.linspace(0, 1, 5), repeat=dimension - 1))
         for face in self.faces:
-            for share in shares.reshape(-1, dimension - 1):
+            for share in shares:
                 point = self._point(np.insert(share, face.index, 0.0), dimension)
                 point = face.on_face(jnp.asarray(point))
                 value = float(face.at(point, inputs))
@@ -100,8 +100,9 @@ class ExactConditions:
         return worst / largest if largest else worst
 
     def _point(self, shares: np.ndarray, dimension: int) -> np.ndarray:
-        spans = {face.index: (face.start, face.length) for face in self.faces}
-        return np.array([spans.get(i, (0.0, 1.0))[0] + spans.get(i, (0.0, 1.0))[1] * shares[i] for i in range(dimension)])
+        known = {face.index: (face.start, face.length) for face in self.faces}
+        spans = [known.get(i, (0.0, 1.0)) for i in range(dimension)]
+        return np.array([start + length * shares[i] for i, (start, length) in enumerate(spans)])
 
 
 def exact_conditions(

@@ -109,12 +109,13 @@ class RandomSines(AbstractTrialFunction):
 
     def __init__(self, coordinates: Coordinates, out: int, features: int, scale: float, *, key: Array):
         k_slope, k_phase = jax.random.split(key)
-        slopes = jax.random.uniform(k_slope, (features, len(coordinates.spans)), minval=-scale, maxval=scale)
+        # In float64, since a number of waves that is rounded to float32 is no whole one.
+        shape = (features, len(coordinates.spans))
+        slopes = np.asarray(jax.random.uniform(k_slope, shape, minval=-scale, maxval=scale), np.float64)
         periodic = np.array([periodic for _, _, periodic in coordinates.spans])
         starts, lengths = (np.array([span[i] for span in coordinates.spans]) for i in (0, 1))
-        slopes = np.where(periodic, 2 * np.pi * np.round(np.asarray(slopes) / np.pi), 2 * slopes) / lengths
-        phases = np.asarray(jax.random.uniform(k_phase, (features,), maxval=2 * np.pi))
-        # A frequency that is rounded to float32 is not periodic in float64.
+        slopes = np.where(periodic, 2 * np.pi * np.round(slopes / np.pi), 2 * slopes) / lengths
+        phases = np.asarray(jax.random.uniform(k_phase, (features,), maxval=2 * np.pi), np.float64)
         self.frequencies, self.phases = Buffer(slopes), Buffer(phases - slopes @ starts)
         self.coefficients = jnp.zeros((out, features))
 

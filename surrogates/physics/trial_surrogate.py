@@ -129,7 +129,10 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
         if self.settings.problem.time is not None:
             points = jnp.concatenate([points[..., 1:], points[..., :1] + self.settings.problem.time.start], -1)
         numbers = {name: jnp.asarray(fields[name]).reshape(()) for name in self.task.parameters}
-        return jax.vmap(lambda point: self.values(point, numbers))(points)
+        model = self
+        if points.dtype == jnp.float32:  # of float64 parameters; operations that mix both are refused while x64 is off
+            model = jax.tree.map(lambda x: x.astype(jnp.float32) if eqx.is_inexact_array(x) else x, self)
+        return jax.vmap(lambda point: model.values(point, numbers))(points)
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         task = self.task
@@ -183,6 +186,6 @@ def _ranges(problem: Problem) -> tuple[tuple[float, float], ...]:
     for i, law in enumerate(problem.laws.values()):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(0), i), 256)
         draws = np.asarray(jax.vmap(lambda k, law=law: law.draw(k, grid, None))(keys), np.float64)
-        spread = 2 * draws.std() or 1.0
-        found.append((draws.mean() - spread, 2 * spread))
+        spread = 2 * float(draws.std()) or 1.0
+        found.append((float(draws.mean()) - spread, 2 * spread))
     return tuple(found)

@@ -144,12 +144,15 @@ def fit(
     if in_float64(objective, step):
         models = in_double(lambda models: models)(models)
         if jnp.result_type(float) != jnp.float64:
-            return in_double(fit, promote=False)(
+            result = in_double(fit, promote=False)(
                 models[0] if isinstance(model, AbstractTrainable) else model, data, val=val, optimizer=step,
                 objective=objective, epochs=epochs, steps=steps, batch_size=batch_size, seeds=seeds, ema=ema, patience=patience,
                 run=run, key=key, progress=progress, checkpoint_every=checkpoint_every, check_every=check_every, mesh=mesh,
                 stream=stream, log=log,
             )  # fmt: skip
+            # While x64 is off float64 arrays are NumPy's.
+            members, lasts = in_double(lambda *models: models)(result.members, result.lasts)
+            return FitResult(members, lasts, result.history)
     if isinstance(data, SolverSource) and (stream is not None or check_every != 500):
         raise ValueError(
             "fit: stream=… and check_every=… mean nothing with a SolverSource; SolverSource(round=…) sets the steps of a round"

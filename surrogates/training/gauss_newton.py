@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ...core.arguments import check_fields, count, number
 from .steps import AbstractDoubleStep, Residuals, Taken, Value, with_metrics
@@ -66,7 +66,7 @@ class GaussNewton(AbstractDoubleStep):
 
 def minimal_norm(
     a: Float[Array, "n d"], b: Float[Array, " n"], rcond: float
-) -> tuple[Float[Array, " d"], Float[Array, ""]]:
+) -> tuple[Float[Array, " d"], Int[Array, ""]]:
     """The shortest x that minimises ‖A x − b‖, and the numerical rank. Columns are scaled to length 1 first."""
     scale = jnp.linalg.norm(a, axis=0)
     scale = jnp.where(scale > 0, scale, 1)

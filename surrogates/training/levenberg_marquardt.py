@@ -65,7 +65,7 @@ class LevenbergMarquardt(AbstractDoubleStep):
         gram = symmetric_product(jacobian if tall else jacobian.T)
         top = jnp.maximum(gram.diagonal().max(), jnp.finfo(r.dtype).tiny)
         smallest = 10 * jnp.finfo(r.dtype).eps  # below it the factorisation is of rounding
-        dampings = jnp.maximum(memory * 10.0 ** (jnp.arange(self.trials) - (self.trials - 2)), smallest)
+        dampings = jnp.maximum(memory * 10.0 ** (jnp.arange(self.trials) - max(self.trials - 2, 0)), smallest)
 
         def trial(damping):
             factor = cho_factor(gram + damping * top * jnp.eye(len(gram), dtype=gram.dtype), lower=True)
@@ -78,7 +78,7 @@ class LevenbergMarquardt(AbstractDoubleStep):
         moved, losses = jax.lax.map(trial, dampings)
         best = jnp.argmin(losses)
         accepted = losses[best] < loss
-        memory = jnp.where(accepted, dampings[best], jnp.minimum(memory * 10.0 ** (self.trials - 1), 1e6))
+        memory = jnp.where(accepted, dampings[best], jnp.minimum(memory * 10.0 ** (max(self.trials - 1, 1)), 1e6))
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all()
         outcome = with_metrics(outcome, damping=dampings[best], accepted=accepted)
         return Taken(
