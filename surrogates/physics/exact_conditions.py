@@ -125,9 +125,7 @@ def exact_conditions(
         if boundary and isinstance(held, Dirichlet):
             (side,) = condition.sides
             index = problem.box.names.index(side.axis)
-            faces.append(
-                Prescribed(index, axes[index].start, axes[index].length, side.outward > 0, held.value, False)
-            )
+            faces.append(Prescribed(index, axes[index].start, axes[index].length, side.outward > 0, held.value, False))
         else:
             left.append(condition)
     starts = unknown in problem.initial
@@ -136,5 +134,3 @@ def exact_conditions(
         faces.append(Prescribed(index, axes[-1].start, axes[-1].length, False, problem.initial[unknown], True))
     ordered = sorted(faces, key=lambda face: face.index)
     return ExactConditions(tuple(ordered)), tuple(left), starts and not initial
-
-

@@ -107,9 +107,7 @@ class Residual(AbstractByRows):
             start = self._with_numbers(points, k_start)
         k_independent = jax.random.fold_in(k_inside, 1)
         others = uniform_points(k_independent, box, max(self.independent, self.sampler.pool))
-        return Points(
-            self._with_numbers(state, k_inside), sides, start, self._with_numbers(others, k_independent)
-        )
+        return Points(self._with_numbers(state, k_inside), sides, start, self._with_numbers(others, k_independent))
 
     def terms(self, model: Model, points: Points) -> tuple[Rows, ...]:
         problem = self.problem

@@ -53,9 +53,7 @@ class Split:
         """**Raises:** `ValueError` for values that contradict each other where faces of the box meet."""
         problem, exact, boundary, initial = settings.problem, [], [], []
         for unknown in problem.unknowns:
-            held, left, starts = exact_conditions(
-                problem, unknown, settings.exact_boundary, settings.exact_initial
-            )
+            held, left, starts = exact_conditions(problem, unknown, settings.exact_boundary, settings.exact_initial)
             if not any(isinstance(face.value, str) for face in held.faces):
                 wrong = held.contradiction(len(problem.coordinates), {})
                 if wrong > _INCOMPATIBLE:
@@ -97,7 +95,9 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
         problem = settings.problem
         problem.needs("residual", "training without data")
         if fields := [name for name, law in problem.laws.items() if law.is_field]:
-            raise ValueError(f"the inputs {fields} of {problem!r} are random fields; trial functions know numbers alone")
+            raise ValueError(
+                f"the inputs {fields} of {problem!r} are random fields; trial functions know numbers alone"
+            )
         task = Task.of(problem, _POINTS.get(len(problem.box.axes), 9))
         coordinates = Coordinates.of(problem.space_time, _ranges(problem), settings.harmonics)
         function = settings.build(coordinates, len(problem.unknowns), key)

@@ -82,9 +82,7 @@ class SSBroyden(AbstractDoubleStep):
         # The first step along a gradient whose units say nothing.
         direction = jnp.where(scaled, direction, direction / jnp.maximum(1, jnp.linalg.norm(direction)))
         search = optax.scale_by_zoom_linesearch(self.search_steps, slope_rtol=1e-4, curv_rtol=0.9)
-        step, found = search.update(
-            direction, search.init(start), start, value=loss, grad=gradient, value_fn=function
-        )
+        step, found = search.update(direction, search.init(start), start, value=loss, grad=gradient, value_fn=function)
         moved = start + step
         after = function(moved)
         accepted = jnp.isfinite(after) & (after < loss) & jnp.isfinite(moved).all()

@@ -66,9 +66,9 @@ def train(model, step, steps, **options):
 
 def test_a_network_reaches_what_single_precision_does_not_hold(key, tmp_path):
     model = sx.PINN(poisson(), width=10, depth=1, key=key)
-    found = train(model, sx.LevenbergMarquardt(), 120, sampler=sx.RAD(60))
+    found = train(model, sx.LevenbergMarquardt(), 100, sampler=sx.RAD(60))
     assert found.predict({}, at=GRID)["u"].dtype == np.float64
-    assert error(found) < 3e-8, "values in float32 are rounded by more"
+    assert error(found) < 3e-7, "about the rounding of float32, from second derivatives"
     metrics = found.history.metrics
     assert metrics["independent_residual"][-1][0] > 0 and metrics["residual"][-1][0] > 0
     sx.check_surrogate(found)
@@ -103,13 +103,13 @@ def test_a_family_with_a_random_number_in_time(key):
         "u", sx.Box(x=(0, 1, "neumann")), time=(0, 1), inputs={"nu": sx.random.Uniform(0.5, 1.5)}, initial=lambda x: 1 + x,
         residual=lambda u, p: u.t + p.nu * u.value, boundary=sx.pde.Sides(x=sx.pde.Free()),
     )  # fmt: skip
-    found = train(sx.PINN(problem, width=10, depth=1, key=key), sx.LevenbergMarquardt(), 60, sampler=sx.R3(150))
+    found = train(sx.PINN(problem, width=10, depth=1, key=key), sx.LevenbergMarquardt(), 50, sampler=sx.R3(150))
     nu = np.array([0.6, 1.3])
     u = found.predict({"nu": nu}, at=problem.box.grid(5))["u"]
     t, x = np.linspace(0, 1, u.shape[1])[:, None], problem.box.grid(5).coordinates[0]
-    np.testing.assert_allclose(u, (1 + x) * np.exp(-nu[:, None, None] * t), rtol=5e-3)
+    np.testing.assert_allclose(u, (1 + x) * np.exp(-nu[:, None, None] * t), rtol=1e-3)
     points = jnp.array([[0.2, 0.5]])  # t, x
-    np.testing.assert_allclose(found.best.at_points({"nu": 0.6}, points)[0, 0], 1.5 * np.exp(-0.12), rtol=5e-3)
+    np.testing.assert_allclose(found.best.at_points({"nu": 0.6}, points)[0, 0], 1.5 * np.exp(-0.12), rtol=1e-3)
 
 
 def test_a_run_in_double_precision_goes_on_where_it_was(key, tmp_path):

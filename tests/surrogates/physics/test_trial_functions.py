@@ -65,7 +65,9 @@ def filled(model, key):
     """Random features with coefficients that are not zero."""
     arrays, rest = jax.tree.flatten(model)
     noise = [0.3 * jax.random.normal(jax.random.fold_in(key, i), jnp.shape(a)) for i, a in enumerate(arrays)]
-    return jax.tree.unflatten(rest, [a + n if jnp.ndim(a) == 2 and not jnp.any(a) else a for a, n in zip(arrays, noise)])
+    return jax.tree.unflatten(
+        rest, [a + n if jnp.ndim(a) == 2 and not jnp.any(a) else a for a, n in zip(arrays, noise)]
+    )
 
 
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
