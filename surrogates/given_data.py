@@ -20,8 +20,8 @@ def given_data(task: Task, data: Any) -> Dataset:
 
     **Arguments:** `data`: a dataset, which is returned unchanged; the path of a file; arrays by name with a leading sample axis,
     `(sample, [time], *space, [component])` for fields and `(sample, [component])` for parameters; or the only input as an array.
-    A task without inputs takes `{}`, one sample. Fields may have another resolution than the training data. Time-dependent fields have the frames that the task is given, or
-    more.
+    A task without inputs takes `{}`, which is one sample. Fields may have another resolution than the training data.
+    Time-dependent fields have the frames that the task is given, or more.
 
     **Raises:** `ValueError` or `KeyError` for arrays that do not suit the task; `TypeError` for anything else.
     """

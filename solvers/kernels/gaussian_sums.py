@@ -20,9 +20,9 @@ def gaussian_sums(
 ) -> Derivatives:
     """Σ_j w_j exp(−Σ_i q_ij(x_i)) and its derivatives of all orders up to `orders`, `(*k)` each.
 
-    q = ½ ((x − μ)/σ)², along `periodic` coordinates, of period 2, (1 − cos π(x − μ)) / (π σ)², which is the same near μ. A derivative
-    is the Gaussian times one polynomial per coordinate, h_0 = 1, h_{n+1} = −Σ_k C(n, k) q^{(k+1)} h_{n−k}: the exponentials are
-    computed once. Coordinates beyond the length of `orders` are not differentiated.
+    q = ½ ((x − μ)/σ)². Along `periodic` coordinates, of period 2, q = (1 − cos π(x − μ)) / (π σ)², which is the same near μ. A
+    derivative is the Gaussian times one polynomial per coordinate, h_0 = 1, h_{n+1} = −Σ_k C(n, k) q^{(k+1)} h_{n−k}: the
+    exponentials are computed once. Coordinates beyond the length of `orders` are not differentiated.
     """
     orders = (*orders, *(0,) * (len(periodic) - len(orders)))
     difference, inverse = point - centres, 1 / widths**2

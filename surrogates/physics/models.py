@@ -24,8 +24,8 @@ def PINN(
 
         u = fit(PINN(problem, width=20, depth=3, key=key), sampler=RAD(3000), optimizer=LevenbergMarquardt(), steps=200)
 
-    u = L + D N for each unknown, with the network N. Conditions on Dirichlet sides and at the initial time hold exactly: L has
-    their values, D vanishes there. Periodic axes enter as cosines and sines, so that u is periodic. What else the problem
+    u = L + D N for each unknown, with the network N. Conditions on Dirichlet sides and at the initial time hold exactly: L
+    has their values, D vanishes there. Periodic axes enter as cosines and sines, so that u is periodic. What else the problem
     prescribes is a term of the loss. The random numbers of the problem are further inputs of the network.
 
     **Arguments:**
@@ -40,8 +40,8 @@ def PINN(
     **Raises:** `ValueError` for a problem without residual or with random fields, and for exact conditions that contradict each
     other.
 
-    Source: Raissi, Perdikaris & Karniadakis, J. Comput. Phys. 378 (2019); exact conditions: Lagaris, Likas & Fotiadis, IEEE Trans.
-    Neural Netw. 9 (1998); periodic inputs: Dong & Ni, J. Comput. Phys. 435 (2021).
+    Source: Raissi, Perdikaris & Karniadakis, J. Comput. Phys. 378 (2019); exact conditions: Lagaris, Likas & Fotiadis, IEEE
+    Trans. Neural Netw. 9 (1998); periodic inputs: Dong & Ni, J. Comput. Phys. 435 (2021).
     """
     width, depth = count("PINN", "width", width), count("PINN", "depth", depth)
     settings = TrialSettings(

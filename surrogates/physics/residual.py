@@ -5,7 +5,7 @@ from typing import Any, Literal, NoReturn
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ...core.arguments import check_fields, count, kind, number
 from ...core.domains import Box
@@ -56,8 +56,8 @@ class Residual(AbstractByRows):
     **Arguments:**
 
     - `problem`: a problem that declares `residual`.
-    - `sampler`: chooses the points inside: `UniformSampler`, `R3`, `RAD` or `RAR`. It sees the residuals of a step when it chooses
-      the points of the next one.
+    - `sampler`: chooses the points inside: `UniformSampler`, `R3`, `RAD` or `RAR`. It sees the residuals of a step when it
+      chooses the points of the next one.
     - `penalty`: the weight λ of the conditions, 1 to 1000.
     - `boundary_points`: number of points per condition, and at the initial time.
     - `independent`: number of points on which the residual is measured beside the training.

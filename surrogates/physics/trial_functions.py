@@ -1,6 +1,7 @@
 """Trial functions: networks of a few coordinates whose derivatives a residual asks for."""
 
 import abc
+import itertools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -76,7 +77,7 @@ class MLP(AbstractTrialFunction):
         keys = jax.random.split(key, 2 * len(sizes))
         self.coordinates = coordinates
         self.weights, self.biases, self.scales = [], [], [] if factorised else None
-        for i, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
             weight = np.sqrt(2 / (n_in + n_out)) * jax.random.normal(keys[2 * i], (n_out, n_in))
             if self.scales is not None:
                 scale = 1 + 0.1 * jax.random.normal(keys[2 * i + 1], (n_out,))
@@ -127,8 +128,8 @@ class Gaussians(AbstractTrialFunction):
     """A tiny network of sums of Gaussians: x ↦ MLP(φ_1(x), …, φ_k(x)), φ_c = Σ_j w_cj exp(−½ Σ_i ((x_i − μ_cji)/σ_cji)²).
 
     Every feature φ_c has Gaussians of its own. Centres, widths, weights and the network are trained. Coordinates are scaled to
-    [0, 2]; along periodic axes x_i − μ_i is replaced by (2/π) sin(π (x_i − μ_i)/2), which is periodic. Derivatives of φ are closed forms
-    (`kernels.gaussian_sums`).
+    [0, 2]; along periodic axes x_i − μ_i is replaced by (2/π) sin(π (x_i − μ_i)/2), which is periodic. Derivatives of φ have
+    closed forms (`kernels.gaussian_sums`).
     """
 
     centres: Float[Array, "k n d"]

@@ -1,4 +1,4 @@
-"""`TrialSurrogate`: a trial function that fulfils conditions of a problem exactly, as a surrogate. `PINN(…)` and `PIG(…)` return one."""
+"""`TrialSurrogate`: a trial function that fulfils conditions of a problem exactly. `PINN(…)` and `PIG(…)` return one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

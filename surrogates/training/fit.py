@@ -36,6 +36,8 @@ from .solver_source import SolverSource
 from .steps import AbstractDoubleStep, AbstractStep, as_step
 from .supervised import Supervised
 
+_GAP = 30.0  # of mean squares
+
 
 @checked
 def fit(
@@ -212,6 +214,12 @@ def fit(
     if run is not None:
         session.open(run, identity)
     session.train()
+    if session.history.metrics and (gap := session.history.gap) is not None and gap[1] > _GAP:
+        warnings.warn(
+            f"fit: on points that it is not trained on the mean squared {gap[0]} is {gap[1]:.3g} times that of the training; the "
+            "model meets the equation at its points alone: take more points, or a smaller model",
+            stacklevel=3,
+        )
     lasts = tuple(_physical(m, physical[0]) for m in runner.models(runner.loop.result(session.state)))
     members = lasts if validation is None else tuple(_physical(m, physical[0]) for m in runner.models(session.best))
     result = FitResult(members, lasts, session.history)

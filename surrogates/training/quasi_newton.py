@@ -1,6 +1,6 @@
 """`SSBroyden` and `LBFGS`: quasi-Newton steps with a strong Wolfe search, in float64."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ from .steps import AbstractDoubleStep, Residuals, Taken, Value, with_metrics
 
 
 class QuasiNewtonMemory(eqx.Module):
-    """What `SSBroyden` remembers: the inverse Hessian, its last step, and the gradient and step length there.
+    """What `SSBroyden` remembers: the inverse Hessian; its last step, and the gradient and step length there.
 
     `fresh` says that there is no last step; `scaled`, that the inverse Hessian is no longer the identity.
     """
@@ -82,7 +82,10 @@ class SSBroyden(AbstractDoubleStep):
         # The first step along a gradient whose units say nothing.
         direction = jnp.where(scaled, direction, direction / jnp.maximum(1, jnp.linalg.norm(direction)))
         search = optax.scale_by_zoom_linesearch(self.search_steps, slope_rtol=1e-4, curv_rtol=0.9)
-        step, found = search.update(direction, search.init(start), start, value=loss, grad=gradient, value_fn=function)
+        step, found = cast(
+            tuple[Array, optax.ScaleByZoomLinesearchState],
+            search.update(direction, search.init(start), start, value=loss, grad=gradient, value_fn=function),
+        )
         moved = start + step
         after = function(moved)
         accepted = jnp.isfinite(after) & (after < loss) & jnp.isfinite(moved).all()
@@ -105,9 +108,9 @@ class SSBroyden(AbstractDoubleStep):
         y = gradient - memory.gradient
         curved = memory.step @ y > jnp.finfo(y.dtype).eps * jnp.linalg.norm(memory.step) * jnp.linalg.norm(y)
         useful = ~memory.fresh & curved
-        safe = select(useful, (memory.step, y), (jnp.ones_like(y), jnp.ones_like(y)))
+        step, change = jnp.where(useful, memory.step, 1), jnp.where(useful, y, 1)
         new = updated_inverse(
-            memory.inverse, *safe, memory.gradient, memory.length, first=~memory.scaled, update=self.update
+            memory.inverse, step, change, memory.gradient, memory.length, first=~memory.scaled, update=self.update
         )
         useful &= jnp.isfinite(new).all()
         return jnp.where(useful, new, memory.inverse), memory.scaled | useful
@@ -164,11 +167,14 @@ class LBFGS(AbstractDoubleStep):
     max(1, |loss|) for rounding ε of the type in which it computes, or when the search finds no lower value. Fixed tolerances,
     as 1e-7 or 1e-9 in other libraries, end it orders of magnitude earlier.
 
-    **Arguments:** `hold`: number of steps on the same points, 100 to 1000; the memory is forgotten when they change. `memory_size`:
-    number of steps that it remembers, 10 to 100. `search_steps`: largest number of evaluations of a line search.
+    **Arguments:**
 
-    **Metrics:** "gradient", its largest entry; "stopped_gradient" and "stopped_search", the shares of steps at which it had stopped
-    for this reason.
+    - `hold`: number of steps on the same points, 100 to 1000. The memory is forgotten when they change.
+    - `memory_size`: number of steps that it remembers, 10 to 100.
+    - `search_steps`: largest number of evaluations of a line search.
+
+    **Metrics:** "gradient", its largest entry; "stopped_gradient" and "stopped_search", the shares of steps at which it had
+    stopped for this reason.
 
     Source: Liu & Nocedal, Math. Program. 45 (1989).
     """
@@ -205,7 +211,7 @@ class LBFGS(AbstractDoubleStep):
         largest = jnp.abs(gradient).max()
         flat = largest <= 10 * jnp.finfo(start.dtype).eps * jnp.maximum(1, jnp.abs(loss))
         step, new = self._optimizer.update(gradient, state, start, value=loss, grad=gradient, value_fn=function)
-        moved = start + step
+        moved = start + cast(Array, step)
         after = function(moved)
         lower = jnp.isfinite(after) & (after < loss)
         accepted = ~flat & ~failed & lower

@@ -59,7 +59,7 @@ class AbstractStep(eqx.Module):
         - `params`: the parameters, a pytree of arrays.
         - `memory`: the optimiser's memory.
         - `value`: a deterministic function `params -> (loss, outcome)`.
-        - `residuals`: a deterministic function `params -> (residuals, outcome)` with their Jacobian, `residuals.jacobian(params)`.
+        - `residuals`: a deterministic function `params -> (residuals, outcome)`, with the Jacobian `residuals.jacobian(params)`.
           It raises `TypeError` if the objective is no `AbstractLeastSquares`.
         """
 

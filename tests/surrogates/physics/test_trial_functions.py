@@ -66,7 +66,7 @@ def filled(model, key):
     arrays, rest = jax.tree.flatten(model)
     noise = [0.3 * jax.random.normal(jax.random.fold_in(key, i), jnp.shape(a)) for i, a in enumerate(arrays)]
     return jax.tree.unflatten(
-        rest, [a + n if jnp.ndim(a) == 2 and not jnp.any(a) else a for a, n in zip(arrays, noise)]
+        rest, [a + n if jnp.ndim(a) == 2 and not jnp.any(a) else a for a, n in zip(arrays, noise, strict=True)]
     )
 
 
@@ -108,7 +108,7 @@ def test_all_sides_of_a_square_and_values_that_contradict_each_other(key, x64):
         x, y = point
         np.testing.assert_allclose(model.values(jnp.array(point), {})[0], x**2 * y - np.cos(3 * y), atol=1e-12)
     lid = problem.replace(boundary=Sides(y=(0.0, 1.0)))
-    with pytest.raises(ValueError, match="conditions on 'u' contradict each other .* exact_boundary=False"):
+    with pytest.raises(ValueError, match=r"conditions on 'u' contradict each other .* exact_boundary=False"):
         sx.PINN(lid, width=4, depth=1, key=key)
     assert len(sx.PINN(lid, width=4, depth=1, exact_boundary=False, key=key).split.boundary) == 4
 
@@ -120,5 +120,5 @@ def test_what_a_trial_function_cannot_be_is_refused(key):
         sx.PIG(sx.problem("poisson", f=sx.random.GaussianField(), box=sx.Box.unit(1)), key=key)
     with pytest.raises(ValueError, match="width=0"):
         sx.PINN(heat(), width=0, key=key)
-    with pytest.raises(ValueError, match="scale=-1.0"):
+    with pytest.raises(ValueError, match=r"scale=-1\.0"):
         sx.RandomFeatures(heat(), scale=-1.0, key=key)
