@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ...core.arguments import check_fields, count
-from ...core.minimize import select
+from ...core.minimize import optimizer_step, select
 from .steps import AbstractDoubleStep, Residuals, Taken, Value, with_metrics
 
 
@@ -206,13 +206,12 @@ class LBFGS(AbstractDoubleStep):
     def __call__(self, params: PyTree, memory: PyTree, value: Value, residuals: Residuals) -> Taken:
         state, failed, like = memory
         start, unravel = ravel_pytree(params)
-        function = lambda v: value(unravel(v))[0]  # noqa: E731
-        (loss, outcome), gradient = jax.value_and_grad(lambda v: value(unravel(v)), has_aux=True)(start)
+        moved, new, (loss, outcome), gradient = optimizer_step(
+            self._optimizer, lambda v: value(unravel(v)), start, state
+        )
         largest = jnp.abs(gradient).max()
         flat = largest <= 10 * jnp.finfo(start.dtype).eps * jnp.maximum(1, jnp.abs(loss))
-        step, new = self._optimizer.update(gradient, state, start, value=loss, grad=gradient, value_fn=function)
-        moved = start + cast(Array, step)
-        after = function(moved)
+        after = value(unravel(moved))[0]
         lower = jnp.isfinite(after) & (after < loss)
         accepted = ~flat & ~failed & lower
         failed = failed | (~flat & ~lower)
