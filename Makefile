@@ -27,7 +27,7 @@ BIN := $(VENV)/bin
 ENV := $(VENV)/.installed
 # Files are compiled when they are first imported (few are), and kept: without that every process compiles jax again.
 INSTALL := -m pip --disable-pip-version-check install --quiet --no-compile
-# Tests marked `nightly` take long and repeat at another size what a quick one shows.
+# Tests marked `nightly`, and the cases that `quick` does not name, show at another size or kind what a quicker one shows.
 MARKED := not nightly
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(MARKED)"
 unexport PYTHONDONTWRITEBYTECODE
@@ -66,8 +66,7 @@ USERS_FLAGS := --xla_force_host_platform_device_count=8
 test-default-flags: $(ENV)  ## a selection under XLA's default flags
 	XLA_FLAGS="$(USERS_FLAGS)" $(PYTEST) tests/solvers/kernels/test_stencil.py tests/solvers/kernels/test_stencil_matrix.py \
 		tests/solvers/kernels/test_fourier.py tests/solvers/kernels/test_spectral_product.py \
-		tests/solvers/linear/test_multigrid.py tests/solvers/linear/test_refinement.py \
-		tests/solvers/linear/test_ill_posed.py tests/surrogates/operators tests/surrogates/training/test_devices.py
+		tests/solvers/linear/test_multigrid.py tests/solvers/linear/test_refinement.py tests/surrogates/operators
 
 test-newest:  ## a selection with the newest packages on Python 3.13: solvers, training on meshes and in processes, files
 	@if [ -z "$(call find_python,3.13)" ]; then echo "test-newest: skipped, there is no Python 3.13"; else \

@@ -2,7 +2,7 @@
 
 import abc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from ..core.precision import in_double
 from ..datasets.dataset import Dataset
 from . import saving
 from .batching import Batch, over_batches
+from .exporting import PLATFORMS, export
 from .given_data import Given, given_data
 from .parameter_range import ParameterRange
 from .rollout import rolled_out
@@ -149,6 +150,33 @@ class AbstractSurrogate(eqx.Module):
         **Raises:** `ValueError` for surrogates that are not `savable`.
         """
         saving.save(self, path)
+
+    @checked
+    def export(
+        self,
+        path: str | os.PathLike,
+        *,
+        at: Place | None = None,
+        platforms: Sequence[str] = PLATFORMS,
+    ) -> None:
+        """Write the prediction as a StableHLO program, parameters included, which runs without this library.
+
+        The program maps inputs by name, `(batch, …)` with any number of samples, to targets by name, both in physical units and
+        in the shapes of `predict`. Inputs have the points of the training data. It runs wherever jax does:
+
+            program = jax.export.deserialize(pathlib.Path("fno.stablehlo").read_bytes())
+            program.call({"a": a})["u"]
+
+        **Arguments:**
+
+        - `path`: the file to write.
+        - `at`: a grid or point cloud at which to predict; by default the points of the training data.
+        - `platforms`: those that the program can run on.
+
+        **Raises:** `ValueError` for a surrogate without inputs, for values that single precision does not resolve
+        (`Task.origins`), and for unknown platforms.
+        """
+        export(self, path, at, platforms)
 
     @property
     def parameters(self) -> int:

@@ -116,6 +116,13 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for quick in item.iter_markers("quick"):
+            if item.callspec.id not in quick.args:
+                item.add_marker(pytest.mark.nightly)
+
+
 def pytest_configure(config):
     seed = config.getoption("perturb_rounding")
     if seed is not None:

@@ -60,7 +60,9 @@ def install(python: Path, *what: str, cwd: Path):
     run(*pip, "--no-deps", "--no-build-isolation", "--force-reinstall", *what, cwd=cwd)
 
 
-@pytest.mark.parametrize("options", [["."], ["--editable", "."]], ids=["wheel", "editable"])
+@pytest.mark.parametrize(
+    "options", [["."], pytest.param(["--editable", "."], marks=pytest.mark.nightly)], ids=["wheel", "editable"]
+)
 def test_an_install_works_in_the_clone_and_elsewhere(clone, tmp_path, options):
     python = environment(tmp_path / "environment")
     install(python, *options, cwd=clone)
@@ -85,6 +87,7 @@ def build(clone: Path, to: Path):
     run(*wheel, cwd=clone)
 
 
+@pytest.mark.nightly
 def test_wheel_works_away_from_its_checkout(wheel, tmp_path):
     """Unpacked, it imports beside a foreign package `datasets`, which stays itself."""
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
@@ -102,6 +105,7 @@ def test_wheel_works_away_from_its_checkout(wheel, tmp_path):
     run(sys.executable, "-c", code, cwd=elsewhere, PYTHONPATH=f"{site}{os.pathsep}{elsewhere}")
 
 
+@pytest.mark.nightly
 def test_tests_pass_in_a_clone_against_the_installed_copy(wheel, clone, tmp_path):
     python = environment(tmp_path / "environment")
     install(python, str(wheel), cwd=tmp_path)

@@ -4,8 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_wrong_kinds_are_refused_by_our_own_messages():
+
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.nightly)])
+def test_wrong_kinds_are_refused_by_our_own_messages(every):
     script = Path(__file__).with_name("wrong_kinds.py")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, script, str(every)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and done.stdout.endswith("0 faults\n"), done.stdout[-4000:] + done.stderr[-2000:]

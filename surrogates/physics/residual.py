@@ -123,11 +123,11 @@ class Residual(AbstractByRows):
                 terms.append(Rows(_scaled(self._condition(condition), weight), held))
         if points.start is not None and initial:
             terms.append(Rows(_scaled(self._start(tuple(initial)), weight), points.start))
-        return tuple(term for term in terms if jax.eval_shape(term.values, model).size)
+        return tuple(term for term in terms if eqx.filter_eval_shape(term.values, model).size)
 
     def outcome(self, model: Model, points: Points, values: list[Array]) -> Outcome:
         inside = (values[0] ** 2).sum(-1) * (len(values[0]) / 2)
-        outside = (Rows(self._equations, points.independent).values(jax.lax.stop_gradient(model)) ** 2).sum(-1)
+        outside = (Rows(self._equations, points.independent).values(_fixed(model)) ** 2).sum(-1)
         metrics = {"residual": inside.mean(), "independent_residual": outside.mean()}
         sizes = jax.lax.stop_gradient((jnp.sqrt(inside), jnp.sqrt(outside)))
         return Outcome(model.state, sizes, metrics)
@@ -207,6 +207,12 @@ class Residual(AbstractByRows):
 
         names = problem.coordinates
         return Jets({u: Jet.of(unknown(labels.index(u)), row.points, names) for u in problem.unknowns})
+
+
+def _fixed(model: Model) -> Model:
+    """The model, of which nothing is differentiated."""
+    arrays, rest = eqx.partition(model, eqx.is_inexact_array)
+    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
 def _scaled(function, weight: float):

@@ -106,6 +106,10 @@ class FitResult:
         """`AbstractSurrogate.save` of `best`."""
         self.best.save(path)
 
+    def export(self, path: str | os.PathLike, **options: Any) -> None:
+        """`AbstractSurrogate.export` of `best`."""
+        self.best.export(path, **options)
+
     def report(self, path: str | os.PathLike, data: Dataset | None = None) -> None:
         """Write one HTML file with the losses per epoch and, with `data` on a grid, errors, predictions and a spectrum."""
         from ..evaluation.evaluate import evaluate  # evaluates results

@@ -67,6 +67,7 @@ def assert_equal(a, b, rows=slice(None)):
 # Samples --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_a_longer_dataset_starts_with_the_shorter_one(key):
     seven = make(POISSON, 7)
     assert "label_error" not in seven.attributes
@@ -167,6 +168,7 @@ def test_refined_data_are_restrictions_of_a_finer_solve(toy, times):
     assert coarse.grid == fine.grid.subsample(2)
 
 
+@pytest.mark.nightly
 def test_refined_poisson_is_the_restriction_of_a_finer_solve():
     assert_equal(make(POISSON, 2, 9, refine=3), make(POISSON, 2, 25).subsample(3))
 
@@ -183,7 +185,7 @@ def test_label_error_is_recorded_and_falls_with_refinement():
     assert "label_error" in plain.describe()
 
 
-@pytest.mark.parametrize("times", [None, np.array([0.0, 0.5])])
+@pytest.mark.parametrize("times", [pytest.param(None, marks=pytest.mark.nightly), np.array([0.0, 0.5])])
 def test_label_error_of_vectors(toy, times):
     """All components and instants of a sample together, with the quadrature weights of the space axis."""
     error = make(toy, 2, 9, times=times, label_samples=2).attributes["label_error"]
@@ -194,7 +196,7 @@ def test_label_error_of_vectors(toy, times):
     np.testing.assert_allclose(error["v"], np.sqrt(squares(ours - finer) / squares(finer)).mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [1e-25, 1e25])
+@pytest.mark.parametrize("scale", [pytest.param(1e-25, marks=pytest.mark.nightly), 1e25])
 def test_the_label_error_does_not_depend_on_units(scale):
     """Squares of 1e-25 and 1e25 do not exist in float32; a solution that is zero everywhere has no relative error."""
     errors = {}
@@ -207,6 +209,7 @@ def test_the_label_error_does_not_depend_on_units(scale):
     assert errors[0.0] == {}
 
 
+@pytest.mark.nightly
 def test_cell_centres_have_no_label_error():
     problem = problems.poisson.poisson(random.GaussianField(alpha=3.0), box=Box.unit(1, "neumann"))
     data = make(problem, 2, 8, label_samples=4)
@@ -323,6 +326,7 @@ HEIGHT = "def height():\n    return HEIGHTS[0]\n\nHEIGHTS = [1.0]"
     ],
     ids=["the code of sample", "a function that it calls", "a number that it reads", "a parameter that repr hides"],
 )
+@pytest.mark.quick("the code of sample", "a number that it reads")
 def test_the_cache_knows_the_numbers_and_the_code_of_laws(tmp_path, edited, peak):
     def data(u):
         problem = importlib.import_module("surrogax").problem("poisson", f=u, box=Box.unit(1))

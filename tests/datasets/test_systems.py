@@ -13,6 +13,7 @@ BOX = sx.Box(x=(0, 11), y=(0, 11))
 LAPLACIAN = sx.problem("shifted_laplacian", c=random.Beta(2, 6, 0.6, -0.15), f=random.TruncatedNoise(), box=BOX)
 
 
+@pytest.mark.nightly
 def test_the_systems_of_learning_to_relax(key):
     """diag 4 + c, off-diagonal −1 on 10×10 points, right-hand sides of norm ≤ 10; as stacks and inside a scan."""
     with jax.enable_x64(True):

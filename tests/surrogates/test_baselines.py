@@ -152,6 +152,7 @@ def test_samples_that_the_solver_did_not_solve_are_named():
         sx.evaluate({"solver": solver}, data, timing=False)
 
 
+@pytest.mark.nightly
 def test_float32_data_under_x64(x64):
     """A constant right-hand side takes the precision of the data."""
     a = np.random.default_rng(0).uniform(1, 2, (2, 9, 9)).astype(np.float32)

@@ -101,6 +101,7 @@ class TwoBlocks(eqx.Module):
         return hidden @ self.second.weight.T + self.second.bias
 
 
+@pytest.mark.nightly
 def test_a_block_whose_output_is_dropped_is_caught(square):
     data, task = square
     sx.check_surrogate(sx.wrap(TwoBlocks(task, False, jax.random.key(0)), task), data)

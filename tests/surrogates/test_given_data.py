@@ -1,5 +1,8 @@
 """Predictions from arrays, dicts, files and datasets without targets; results of `fit` in place of surrogates."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,18 +106,48 @@ def test_seeds_without_validation_count_from_the_first(steady):
     assert result.best_seed == 0 and result.best is result.members[0]
 
 
-def test_a_batch_of_unknown_size_can_be_exported(steady):
+_PROGRAM = """
+import pathlib, sys
+import jax, numpy as np
+arrays = dict(np.load("inputs.npz"))
+program = jax.export.deserialize(pathlib.Path("model.stablehlo").read_bytes())
+for size in (1, 5):
+    np.save(f"{size}.npy", program.call({name: x[:size] for name, x in arrays.items()})["u"])
+assert not any(name.startswith("surrogax") for name in sys.modules)
+"""
+
+
+def test_an_exported_program_runs_without_this_library_for_batches_of_any_size(steady, tmp_path):
     _, model = steady
-    (n,) = jax.export.symbolic_shape("n")
-    shapes = {"a": jax.ShapeDtypeStruct((n, 12), jnp.float32), "p": jax.ShapeDtypeStruct((n,), jnp.float32)}
-
-    def predict(fields):
-        return model.on_batch(sx.Batch(fields, jnp.arange(fields["p"].shape[0])))["u"]
-
-    exported = jax.export.export(jax.jit(predict))(shapes)
+    model.export(tmp_path / "model.stablehlo")
+    np.savez(tmp_path / "inputs.npz", a=A[:5], p=P[:5])
+    subprocess.run([sys.executable, "-c", _PROGRAM], cwd=tmp_path, check=True, timeout=120)
     for size in (1, 5):
-        found = exported.call({"a": A[:size], "p": P[:size]})
-        np.testing.assert_allclose(found, model.predict({"a": A[:size], "p": P[:size]})["u"], atol=1e-5)
+        expected = model.predict({"a": A[:size], "p": P[:size]})["u"]
+        np.testing.assert_allclose(np.load(tmp_path / f"{size}.npy"), expected, atol=1e-5)
+
+
+def test_exports_of_other_kinds_and_what_cannot_be_exported(steady, tmp_path):
+    data, model = steady
+    path, fine = tmp_path / "program", sx.Grid.unit_interval(23)
+
+    def exported(result, **options):
+        result.export(path, platforms=["cpu"], **options)
+        inputs = data.read(list(result.task.input_names()))
+        return jax.export.deserialize(path.read_bytes()).call(inputs)["u"]
+
+    np.testing.assert_allclose(exported(model, at=fine), model.predict(data, at=fine)["u"], atol=1e-5)
+    pod = sx.fit(sx.PODRegression(sx.Task.fit(data, ("a", "p"), "u"), rank=2, regressor="gp"), data)
+    np.testing.assert_allclose(exported(pod), pod.predict(data)["u"], atol=1e-5)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"export: unknown platform 'gpu'; expected .*cpu, cuda, rocm, tpu"):
+        model.export(path, platforms=("gpu",))
+    far = sx.from_arrays({"a": A}, {"u": A + 1e6}, grid=data.grid)
+    with pytest.raises(ValueError, match="export: values of u vary little about a large mean"):
+        sx.MeanField(sx.Task.fit(far, "a", "u")).export(path)
+    with pytest.raises(ValueError, match="export: MeanField has no inputs"):
+        sx.MeanField(sx.Task.fit(data, (), "u")).export(path)
+    assert path.read_bytes() == before
 
 
 def test_a_network_warns_of_parameters_outside_its_range(steady, tmp_path):

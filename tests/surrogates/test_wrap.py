@@ -115,6 +115,7 @@ def test_it_is_saved_and_read_back_into_a_network_like_it(trained, data, task, t
         sx.load(tmp_path / "cnn.sgx", like=other)
 
 
+@pytest.mark.nightly
 def test_seeds_of_a_function_of_a_key_have_their_own_statistics(data, task):
     train, val = data
     make = lambda key: cnn(task, seed=int(jax.random.randint(key, (), 0, 10**6)))  # noqa: E731

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 
@@ -126,7 +127,7 @@ def random_key(call: str, key: Any) -> jax.Array:
     if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) and not key.shape:
         return key
     if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.shape == (2,):
-        return jax.random.wrap_key_data(jax.numpy.asarray(key))
+        return jax.random.wrap_key_data(jnp.asarray(key))
     raise TypeError(f"{call}(key={_short(key)}): expected a random key, for example jax.random.key(0)")
 
 
@@ -156,9 +157,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
     if hint is float:
-        scalar = (
-            isinstance(value, np.ndarray | np.generic | jax.Array) and value.ndim == 0 and value.dtype.kind in "fiu"
-        )
+        array = isinstance(value, np.ndarray | np.generic | jax.Array) and value.ndim == 0
+        scalar = array and (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer))
         return scalar or (isinstance(value, float | int) and not isinstance(value, bool))
     if hint is Callable or origin is collections.abc.Callable:
         return callable(value) and not isinstance(value, type)

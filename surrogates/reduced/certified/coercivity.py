@@ -12,6 +12,7 @@ from scipy.linalg import eigh
 from scipy.optimize import linprog
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from ....core.arguments import checked
 from ....core.storage import register
 from .abstract_full_order import AbstractFullOrder
 
@@ -70,6 +71,7 @@ class SuccessiveConstraints:
         return result.fun if result.status == 0 else 0.0
 
 
+@checked
 def successive_constraints(
     full: AbstractFullOrder, thetas: Float[np.ndarray, "n q"], *, tolerance: float = 0.25, max_constraints: int = 50
 ) -> SuccessiveConstraints:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ....core.arguments import checked
 from ....core.storage import register
 from ..interpolation.eim import eim
 from .reduced_space import ReducedSpace
@@ -132,6 +133,7 @@ class EIMResidual(eqx.Module):
         return weights * self.squares
 
 
+@checked
 def eim_residual(
     space: ReducedSpace, theta: Float[np.ndarray, "n q"], phi: Float[np.ndarray, "n r"], *, rtol: float | None = None
 ) -> EIMResidual:

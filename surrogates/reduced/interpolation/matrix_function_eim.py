@@ -107,6 +107,7 @@ def power_eim(
     return matrix_eim(rows, parameters, power, rank=rank, rtol=rtol, relative=True)
 
 
+@checked
 def spectral_box(lower: Sequence[float], upper: Sequence[float], count: int) -> Float[np.ndarray, "samples terms"]:
     """Points λ in Π_i [lower_i, upper_i], 0 < lower_i ≤ upper_i, evenly spaced in log λ: `count` (20 to 200) along each
     axis, one where lower_i = upper_i."""

@@ -29,6 +29,7 @@ CASES = [
 ]
 
 
+@pytest.mark.quick("shape1-boundaries1", "shape3-boundaries3")
 @pytest.mark.parametrize("shape, boundaries", CASES)
 def test_the_finest_level_is_the_operator(shape, boundaries, key):
     solid = np.asarray(jax.random.bernoulli(key, 0.2, shape))
@@ -40,6 +41,7 @@ def test_the_finest_level_is_the_operator(shape, boundaries, key):
     np.testing.assert_allclose(np.asarray(alone).ravel(), np.where(lonely, 1 / np.where(lonely, np.diag(full), 1), 0))
 
 
+@pytest.mark.quick("shape1-boundaries1", "shape3-boundaries3")
 @pytest.mark.parametrize("shape, boundaries", CASES)
 def test_coarse_couplings_are_half_of_galerkins(shape, boundaries, key):
     solid = np.asarray(jax.random.bernoulli(key, 0.25, shape))
@@ -73,6 +75,7 @@ def test_points_on_two_sides_of_a_wall_have_slots_of_their_own():
     np.testing.assert_array_equal(level.size.ravel(), [40, 16])  # the larger first
 
 
+@pytest.mark.nightly
 def test_more_components_than_slots_share_the_last():
     solid = np.ones((4, 8), bool)
     solid[:, ::2] = False
@@ -82,6 +85,7 @@ def test_more_components_than_slots_share_the_last():
     np.testing.assert_array_equal(level.size.ravel(), [8, 8])
 
 
+@pytest.mark.nightly
 def test_axes_that_are_not_coarsened_add_their_couplings():
     level, _ = level_of(operator((4, 6), ("neumann", "neumann")))
     coarse, _ = coarsened(level, (1,), 2)
@@ -90,6 +94,7 @@ def test_axes_that_are_not_coarsened_add_their_couplings():
     np.testing.assert_allclose(np.asarray(coarse.couplings[1])[:, :2, 0, 0], 0.5)
 
 
+@pytest.mark.nightly
 def test_a_wall_u_0_stays_where_it_is():
     """In one dimension: a wall at distance 1 from the first point is at 3/4 of the doubled spacing from the first block."""
     level, _ = level_of(operator((8,), ("dirichlet",)))

@@ -73,6 +73,7 @@ def slopes(errors):
     return np.log2(np.asarray(errors)[:-1] / np.asarray(errors)[1:])
 
 
+@pytest.mark.quick("2-real-True", "2-complex-False", "4-real-False", "4-complex-True")
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize("kind", SYMBOLS)
 @pytest.mark.parametrize("order", METHODS)

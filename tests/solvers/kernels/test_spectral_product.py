@@ -51,6 +51,7 @@ def test_no_operand_is_copied_and_gradients_are_adjoint():
     assert "stablehlo.transpose" not in program
 
 
+@pytest.mark.nightly
 def test_half_precision_and_batches_of_networks():
     v = jax.random.normal(jax.random.key(0), (8, 8, 2, 3))
     weights = jax.random.normal(jax.random.key(1), (2, 3, 4, 3, 2, 3))

@@ -127,7 +127,15 @@ def test_zeros_on_the_diagonal(x64):
     assert solve(graph, np.array([1.0, 0, -1, 0]), CG(Jacobi())).status == Status.converged
 
 
-@pytest.mark.parametrize("shape", [(25, 25), (3, 129), (27, 32), (7, 9, 11)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((25, 25), marks=pytest.mark.nightly),
+        pytest.param((3, 129), marks=pytest.mark.nightly),
+        (27, 32),
+        (7, 9, 11),
+    ],
+)
 def test_rings_of_odd_size_have_a_default_method(x64, shape):
     operator = Laplacian(shape, tuple(1 / n for n in shape), ("periodic",) * len(shape), shift=1.0).as_diffusion()
     b = jnp.asarray(np.random.default_rng(0).normal(size=shape))
@@ -137,7 +145,11 @@ def test_rings_of_odd_size_have_a_default_method(x64, shape):
     assert choose(Laplacian((64, 64), (0.1, 0.1), ("periodic",) * 2).as_diffusion()).describe() == "CG(Multigrid)"
 
 
-@pytest.mark.parametrize("preconditioner", [IncompleteCholesky(), PolynomialInverse()], ids=["IC", "polynomial"])
+@pytest.mark.parametrize(
+    "preconditioner",
+    [IncompleteCholesky(), pytest.param(PolynomialInverse(), marks=pytest.mark.nightly)],
+    ids=["IC", "polynomial"],
+)
 def test_patterns_are_known_under_jit_vmap_and_grad(x64, preconditioner):
     """Through `solve`, with the operator as an argument of a compiled function, and with values that are batched."""
     operator = Sparse.from_scipy(POISSON)

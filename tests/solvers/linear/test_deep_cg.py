@@ -56,6 +56,7 @@ def compiled(method):
     return jax.jit(lambda a, b: solve(diffusion(a), b, method))
 
 
+@pytest.mark.nightly
 def test_the_exact_inverse_converges_in_one_step_per_rounding_of_its_precision(x64):
     solution = compiled(DeepCG(Inverse(), rtol=1e-5))(jnp.asarray(A), jnp.asarray(B))
     assert (int(solution.iterations), int(solution.status)) == (1, Status.converged)

@@ -152,6 +152,7 @@ def test_gradients_against_finite_differences(x64):
             np.testing.assert_allclose(own, expected, atol=2e-6 * abs(expected).max())
 
 
+@pytest.mark.nightly
 def test_methods_may_depend_on_what_is_differentiated():
     """Closed over, as arrays of a preconditioner, or as tolerances: no error and no gradient."""
 
@@ -171,6 +172,7 @@ def test_methods_may_depend_on_what_is_differentiated():
         np.testing.assert_allclose(gradient(matrix), expected, atol=1e-4)
 
 
+@pytest.mark.nightly
 def test_operators_of_lineax():
     """Sums, multiples, products, functions and tags; the symmetric ones pick CG, the others FGMRES."""
     first = lx.MatrixLinearOperator(jnp.asarray(DEFINITE, jnp.float32), lx.symmetric_tag)

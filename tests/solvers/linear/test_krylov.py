@@ -182,6 +182,7 @@ def test_wrong_options_are_named():
         FlexibleCG(directions=0)
 
 
+@pytest.mark.nightly
 def test_a_batch_of_cg_keeps_finished_systems_as_they_are():
     """Systems that take 1, a few and many steps: each ends as it does alone, and one that breaks down stays where it did."""
     laplacian = sx.linear.Laplacian((9, 7), (0.1, 0.1), ("dirichlet",) * 2)

@@ -69,7 +69,9 @@ def test_obstacles_and_batches():
         assert abs(np.asarray(solutions.value)[solids]).max() < 1e-12
 
 
-@pytest.mark.parametrize("boundaries", [("neumann", "neumann"), ("periodic", "periodic")])
+@pytest.mark.parametrize(
+    "boundaries", [pytest.param(("neumann", "neumann"), marks=pytest.mark.nightly), ("periodic", "periodic")]
+)
 def test_singular_systems(boundaries):
     operator, b = jumps((64, 48), boundaries, 10.0), noise((64, 48))
     b -= b.mean()
@@ -78,6 +80,7 @@ def test_singular_systems(boundaries):
     assert true_residual(operator, b, solution.value) <= 1e-8
 
 
+@pytest.mark.nightly
 def test_three_dimensions_and_tight_tolerance():
     shape, walls = (9, 8, 9), ("dirichlet", "neumann", "dirichlet")
     operator = jumps(shape, walls, 100.0)
@@ -88,6 +91,7 @@ def test_three_dimensions_and_tight_tolerance():
     )
 
 
+@pytest.mark.nightly
 def test_preconditioner_is_symmetric_positive_definite():
     operator = jumps((19, 21), WALLS, 1e3)
     cycle = jax.jit(jax.vmap(Multigrid(1).bind(operator)))
@@ -112,6 +116,7 @@ def test_gradient_of_a_solve():
     np.testing.assert_allclose(jax.grad(objective)(0.1), numeric, rtol=1e-6)
 
 
+@pytest.mark.nightly
 def test_on_its_own():
     """Every cycle divides the residual by about ten; conjugate gradients with it need fewer."""
     operator, b = jumps((63, 40), WALLS, 1.0), noise((63, 40))
@@ -120,6 +125,7 @@ def test_on_its_own():
     assert alone.method == "Richardson(Multigrid)"
 
 
+@pytest.mark.nightly
 def test_the_smoother_can_be_tuned():
     """`omega` is an array like any other: weak smoothing costs iterations, and a vmap may compare."""
     operator, b = jumps((63, 40), WALLS, 1.0), noise((63, 40))

@@ -25,6 +25,7 @@ def fixed():
     return tuner, best_fixed(tuner, systems(), batch_size=3)
 
 
+@pytest.mark.nightly
 def test_costs_of_every_fixed_value(fixed):
     tuner, found = fixed
     assert found.costs.shape == (3, 7)

@@ -34,6 +34,7 @@ def systems(dtype):
     return {name: (a, with_mean(a.in_structure().shape, dtype)) for name, a in operators.items()}
 
 
+@pytest.mark.quick("small grid-float32", "small grid-float64", "sparse-float32", "dense-float64")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["small grid", "grid", "sparse", "dense"])
 def test_no_solution_ends_near_the_least_residual(x64, name, dtype):
@@ -52,7 +53,7 @@ def test_no_solution_ends_near_the_least_residual(x64, name, dtype):
             assert solution.history[-1] > 0.9 * least, "the last number of the history is a true residual"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.nightly)])
 def test_multigrid_leaves_the_constants_of_two_pools_out(x64, dtype):
     """A closed wall makes two pools, so that the null space has two dimensions."""
     a = jnp.ones((24, 20), dtype)
@@ -76,7 +77,11 @@ def varied(a):
     return Diffusion(stencil.face_means(a, WALLS, "harmonic"), a.shape, (1 / n, 1 / n), WALLS)
 
 
-@pytest.mark.parametrize("method", [CG(Multigrid(), rtol=1e-11), MINRES(rtol=1e-11)], ids=["CG", "MINRES"])
+@pytest.mark.parametrize(
+    "method",
+    [CG(Multigrid(), rtol=1e-11), pytest.param(MINRES(rtol=1e-11), marks=pytest.mark.nightly)],
+    ids=["CG", "MINRES"],
+)
 def test_a_null_space_gives_the_pseudo_inverse_and_its_derivatives(x64, method):
     """The functional sees the constants, and the right-hand side has a part in them."""
     rng = np.random.default_rng(2)

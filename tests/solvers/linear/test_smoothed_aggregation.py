@@ -58,6 +58,7 @@ def test_iterations_do_not_grow_with_the_mesh():
         assert steps(jumping(4000), CG(Jacobi(), rtol=1e-8, max_steps=5000)) > 6 * many
 
 
+@pytest.mark.nightly
 def test_rigid_motions_make_elasticity_easy():
     """About 20 iterations, with constants alone about twice as many."""
     with jax.enable_x64(True):
@@ -67,7 +68,7 @@ def test_rigid_motions_make_elasticity_easy():
         assert steps(matrix, CG(SmoothedAggregation(unknowns_per_node=2), rtol=1e-8)) > 1.2 * rigid
 
 
-@pytest.mark.parametrize("diffusivity", [0.02, 1e-6])
+@pytest.mark.parametrize("diffusivity", [pytest.param(0.02, marks=pytest.mark.nightly), 1e-6])
 def test_convection(diffusivity):
     """Upwind differences; about 15 iterations."""
     n = 40
@@ -81,6 +82,7 @@ def test_convection(diffusivity):
         assert steps(matrix, method(SmoothedAggregation(), rtol=1e-8)) <= 25
 
 
+@pytest.mark.nightly
 def test_anisotropy():
     """ε u_xx + u_yy: aggregates follow the strong direction."""
     n = 70
@@ -103,6 +105,7 @@ def test_any_scale(factor):
         assert steps(factor * jumping(900), CG(SmoothedAggregation(), rtol=1e-8), b) <= 24
 
 
+@pytest.mark.nightly
 def test_single_precision():
     """A mesh with all sides fixed, whose residual float32 can lower to 1e-5."""
     mesh = meshes.irregular(1500)
@@ -148,6 +151,7 @@ def test_a_diagonal_matrix():
         assert steps(matrix, CG(SmoothedAggregation(), rtol=1e-8)) <= 2
 
 
+@pytest.mark.nightly
 def test_positive_couplings_and_rows_of_zero_sum():
     """A biharmonic-like matrix: positive entries beside the diagonal, row sums that cancel inside."""
     n = 30
@@ -162,7 +166,9 @@ def test_positive_couplings_and_rows_of_zero_sum():
 # The map --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize(
+    "degree", [1, pytest.param(2, marks=pytest.mark.nightly), pytest.param(3, marks=pytest.mark.nightly)]
+)
 def test_the_map_is_symmetric_positive_definite_and_linear(degree):
     with jax.enable_x64(True):
         bound = SmoothedAggregation(degree=degree).bind(Sparse.from_scipy(jumping(600)))
@@ -174,6 +180,7 @@ def test_the_map_is_symmetric_positive_definite_and_linear(degree):
         assert values.min() > 0
 
 
+@pytest.mark.nightly
 def test_bound_once_for_many_solves_under_jit_and_vmap():
     with jax.enable_x64(True):
         matrix = jumping(900)
@@ -194,7 +201,7 @@ def test_bound_once_for_many_solves_under_jit_and_vmap():
         np.testing.assert_allclose(1.1 * solution.value[0], inside, atol=1e-6 * abs(exact).max())
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("symmetric", [True, pytest.param(False, marks=pytest.mark.nightly)])
 def test_derivative_by_values_against_differences(symmetric):
     with jax.enable_x64(True):
         mesh = meshes.irregular(700)
@@ -216,6 +223,7 @@ def test_derivative_by_values_against_differences(symmetric):
         np.testing.assert_allclose(slope, difference, rtol=1e-6)
 
 
+@pytest.mark.nightly
 def test_inside_other_methods():
     with jax.enable_x64(True):
         matrix = jumping(800)

@@ -214,6 +214,7 @@ def test_singular_systems_ignore_the_mean_of_a_right_hand_side(x64, scaling):
     np.testing.assert_allclose(shifted.value, x.value, atol=1e-10)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scaled", [False, True])
 def test_transforms_in_single_precision_leave_a_solution_in_double_precision(x64, scaled):
     shape, spacing = (24, 20), (1 / 25, 1 / 20)
@@ -296,6 +297,7 @@ def test_derivatives_against_finite_differences(x64):
             np.testing.assert_allclose(ours, reference, rtol=1e-6, atol=1e-7 * abs(reference).max() + 1e-12)
 
 
+@pytest.mark.nightly
 def test_every_composition_of_forward_and_reverse_agrees(x64):
     a, b, direction = jnp.asarray(A), jnp.asarray(B), jnp.asarray(np.random.default_rng(4).normal(size=A.shape))
 
@@ -315,7 +317,9 @@ def test_every_composition_of_forward_and_reverse_agrees(x64):
     np.testing.assert_allclose(reverse_reverse, forward_reverse, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [1e-25, 1e-13, 1e13])
+@pytest.mark.parametrize(
+    "size", [pytest.param(1e-25, marks=pytest.mark.nightly), pytest.param(1e-13, marks=pytest.mark.nightly), 1e13]
+)
 def test_size_of_a_cotangent_does_not_matter(size):
     @jax.jit
     def gradient(a, b, w):

@@ -85,6 +85,7 @@ def test_the_radius_of_jacobi_gives_the_optimal_omega(x64):
     np.testing.assert_allclose(optimal_omega(jacobi_radius(operator)), 2 / (1 + np.sin(np.pi / 13)), rtol=1e-5)
 
 
+@pytest.mark.nightly
 def test_iteration_counts_are_those_of_the_literature(x64):
     """Exactly the textbook counts for a few right-hand sides, whose means over many are the published ones."""
     b, many = draws(8), draws(60).reshape(-1, 100)

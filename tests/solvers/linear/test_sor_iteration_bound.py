@@ -17,6 +17,7 @@ def bound(omega, tau=0.2):
         return jax.tree.map(np.asarray, near_asymptotic_bound(jnp.asarray(omega), BETA, tau, 1e-8))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("order", ["red_black", "natural"])
 def test_iterations_of_sor_lie_below(order):
     """10×10 points: below for τ = 0.2 at every ω, and above for τ = 0 near ω*, so the bound is not idle."""

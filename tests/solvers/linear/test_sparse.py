@@ -39,6 +39,7 @@ MATRICES = {
 }
 
 
+@pytest.mark.quick("float32-uneven", "float64-convection", "float64-uneven")
 @pytest.mark.parametrize("name", MATRICES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_import_against_the_dense_matrix(name, dtype):
@@ -92,6 +93,7 @@ def test_every_format_gives_the_same_operator(kind):
     np.testing.assert_allclose(operator.mv(jnp.asarray(x)).ravel(), matrix @ x.ravel(), atol=2e-4)
 
 
+@pytest.mark.quick("uneven")
 @pytest.mark.parametrize("name", MATRICES)
 def test_derivatives_of_solves_by_values_per_lane(name):
     """b̄ = A⁻ᵀ w and Ā_ij = −λ_i x_j on the pattern, for a batch of right-hand sides and values."""

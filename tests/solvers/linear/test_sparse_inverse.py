@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from surrogax.solvers.kernels import stencil
 from surrogax.solvers.linear import CG, Diffusion, Jacobi, Status, solve
@@ -61,6 +62,7 @@ def test_polynomial_form_is_the_polynomial_of_the_normalised_matrix():
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.nightly
 def test_iterations_fall_below_half_of_jacobi():
     with jax.enable_x64(True):
         b = jnp.asarray(np.random.default_rng(2).normal(size=(24, 23)))

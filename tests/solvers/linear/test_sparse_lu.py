@@ -28,6 +28,7 @@ def factorisations(monkeypatch):
     return found
 
 
+@pytest.mark.quick("float32-saddle", "float64-general")
 @pytest.mark.parametrize("name", MATRICES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_against_the_dense_solve(name, dtype):
@@ -109,6 +110,7 @@ def test_other_operators_are_named():
         SparseLU(max_steps=-1)
 
 
+@pytest.mark.nightly
 def test_agrees_with_an_iterative_method():
     with jax.enable_x64(True):
         spd = sp.csr_array(GENERAL @ GENERAL.T)

@@ -40,7 +40,7 @@ def test_neighbours_have_different_colours(name):
     assert colours.max() < (2 if name == "upwind" else 9)
 
 
-@pytest.mark.parametrize("omega", [1.0, 1.4])
+@pytest.mark.parametrize("omega", [pytest.param(1.0, marks=pytest.mark.nightly), 1.4])
 @pytest.mark.parametrize("name", MATRICES)
 def test_sweeps_against_the_dense_iteration_matrix(name, omega):
     matrix = MATRICES[name]
@@ -67,6 +67,7 @@ def test_sweeps_against_the_dense_iteration_matrix(name, omega):
         np.testing.assert_allclose((history[-1] / history[-11]) ** 0.1, radius, rtol=0.05)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("omega", [1.0, 1.6])
 def test_the_five_point_matrix_is_swept_in_red_black_order(omega):
     with jax.enable_x64(True):

@@ -98,6 +98,7 @@ def test_wrong_use_is_named():
         JacobiIteration(max_steps=-1)
 
 
+@pytest.mark.nightly
 def test_methods_are_bound_before_they_are_called():
     operator, b = Laplacian((4, 5), (0.2, 0.2), ("dirichlet",) * 2), jnp.ones((4, 5))
     for method, name in (

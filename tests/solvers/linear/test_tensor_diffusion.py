@@ -52,7 +52,12 @@ def errors(boundaries) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    "boundaries", [("dirichlet", "dirichlet"), ("periodic", "dirichlet"), ("periodic", "periodic")]
+    "boundaries",
+    [
+        pytest.param(("dirichlet", "dirichlet"), marks=pytest.mark.nightly),
+        pytest.param(("periodic", "dirichlet"), marks=pytest.mark.nightly),
+        ("periodic", "periodic"),
+    ],
 )
 def test_second_order(boundaries):
     with jax.enable_x64(True):
@@ -60,6 +65,7 @@ def test_second_order(boundaries):
     assert 1.8 < np.log2(coarse / fine) < 2.2
 
 
+@pytest.mark.nightly
 def test_without_rotation_it_is_the_sum_of_both_directions():
     """K = diag(1, 2), and in space; constants and linear functions have no divergence inside."""
     with jax.enable_x64(True):
@@ -81,6 +87,7 @@ def test_positive_definite_for_strong_rotated_anisotropy():
         assert np.linalg.eigvalsh(dense).min() > 0 and operator.symmetric
 
 
+@pytest.mark.nightly
 def test_smoothed_aggregation_follows_the_rotated_direction():
     with jax.enable_x64(True):
         n = 48

@@ -163,6 +163,7 @@ def test_incomplete_factor_is_that_of_the_textbook(modified):
     np.testing.assert_allclose(dense(pattern, factor.values[: len(a)], factor.values[len(a) :]), expected, rtol=1e-12)
 
 
+@pytest.mark.nightly
 def test_modified_factor_keeps_row_sums_and_needs_fewest_iterations():
     with jax.enable_x64(True):
         operators = [diffusion((24, 24), ("dirichlet", "neumann"), shift) for shift in (0.0, 0.1)]

@@ -69,6 +69,7 @@ def test_failed_solves_are_charged_with_the_step_limit(key):
     assert np.mean(np.asarray(found.arm)[20:] == 1) > 0.6
 
 
+@pytest.mark.nightly
 def test_own_cost_starting_point_and_gradient(key):
     tuner = TunedSolver(SOR(rtol=1e-4), TsallisINF(), cost=lambda stats: 2.0 * stats.iterations, omega=OMEGAS)
     system = System(OPERATOR, jnp.asarray(B[0]))
@@ -84,6 +85,7 @@ def test_own_cost_starting_point_and_gradient(key):
     np.testing.assert_allclose(jax.grad(energy)(system.b), ones, rtol=2e-3)
 
 
+@pytest.mark.nightly
 def test_parameters_inside_of_the_method(key):
     system = System(OPERATOR, jnp.asarray(B[0]))
     for method, grid in ((CG(SSOR(1.2)), {"omega": OMEGAS}), (CG(Pair(SSOR(1.1), len)), {"omega": OMEGAS})):

@@ -86,6 +86,7 @@ def manufactured(box, u, a):
     return at
 
 
+@pytest.mark.quick("1D Neumann", "2D mixed", "3D")
 @pytest.mark.parametrize("case", CASES)
 def test_order_of_manufactured_solutions(x64, case):
     box, u, a, sizes = CASES[case]
@@ -112,6 +113,7 @@ def test_order_of_manufactured_solutions(x64, case):
     assert (np.array(errors[-1]) < 0.02).all()
 
 
+@pytest.mark.nightly
 def test_poisson_is_darcy_with_a_unit_coefficient_and_direct(x64):
     box = Box(x=(0, 1), y=(0, 2, "neumann"))
     grid = box.grid((9, 8))
@@ -128,6 +130,7 @@ def test_poisson_is_darcy_with_a_unit_coefficient_and_direct(x64):
     np.testing.assert_allclose(ours["u"], other["u"], rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.nightly
 def test_numbers_stand_for_constant_fields():
     grid = SQUARE.grid(9)
     fields = {name: jnp.full(grid.shape, v) for name, v in {"a": 2.0, "f": 3.0, "g": 0.5}.items()}
@@ -152,6 +155,7 @@ def stack(*samples):
     return {name: jnp.stack([jnp.asarray(s[name]) for s in samples]) for name in "afg"}
 
 
+@pytest.mark.nightly
 def test_maximum_principle(x64):
     fields = inputs((13, 13))
     zero = {**fields, "g": np.zeros((13, 13))}
@@ -168,7 +172,7 @@ def test_maximum_principle(x64):
     assert g[edge].min() < between[1:-1, 1:-1].min() and between[1:-1, 1:-1].max() < g[edge].max()
 
 
-@pytest.mark.parametrize("boundary", ["dirichlet", "periodic"])
+@pytest.mark.parametrize("boundary", ["dirichlet", pytest.param("periodic", marks=pytest.mark.nightly)])
 def test_symmetries_and_scaling(x64, boundary):
     box, group = Box.unit(2, boundary), Dihedral()
     layout = box.grid(12).layouts[0]
@@ -191,6 +195,7 @@ def test_symmetry_is_declared_for_squares_only():
     assert darcy(Box.unit(1)).symmetry is darcy(Box.unit(3)).symmetry is None
 
 
+@pytest.mark.nightly
 def test_operator_and_solve_are_one_system(x64):
     box = Box(x=(0, 1), y=(0, 1, "neumann"), z=(0, 1, "periodic"))
     grid = box.grid((6, 4, 5))
@@ -205,6 +210,7 @@ def test_operator_and_solve_are_one_system(x64):
     np.testing.assert_array_equal(solved[::5], fields["g"][::5])
 
 
+@pytest.mark.nightly
 def test_precisions_agree():
     grid = SQUARE.grid(33)
     fields = inputs(grid.shape, dtype=np.float32)
@@ -229,6 +235,7 @@ def test_iterations_are_bounded_as_the_grid_is_refined(key):
     assert max(steps) <= 14 and max(steps) - min(steps) <= 3, steps
 
 
+@pytest.mark.nightly
 def test_scaled_preconditioner_is_chosen_for_smooth_fields(key):
     law, grid = random.Lognormal(scale=2.0), SQUARE.grid(33)
 
@@ -245,7 +252,9 @@ def test_scaled_preconditioner_is_chosen_for_smooth_fields(key):
 # Derivatives ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("boundary", "choice"), [("dirichlet", "plain"), ("neumann", "scaled")])
+@pytest.mark.parametrize(
+    ("boundary", "choice"), [pytest.param("dirichlet", "plain", marks=pytest.mark.nightly), ("neumann", "scaled")]
+)
 def test_gradients_against_finite_differences(x64, boundary, choice):
     box = Box(x=(0, 1, boundary), y=(0, 1, "neumann"))
     grid = box.grid((7, 6))
@@ -290,6 +299,7 @@ def shifted(box=SQUARE):
     return problems.shifted_laplacian.shifted_laplacian(random.Uniform(0, 40), FIELDS["f"], box=box)
 
 
+@pytest.mark.nightly
 def test_shifted_laplacian_on_an_eigenfunction(x64):
     """sin πx sin πy is an eigenvector of the discrete Laplacian too, with eigenvalue 8 sin²(πh/2)/h²."""
     shifts, errors = jnp.array([-19.0, -3.0, 0.0, 40.0]), []
@@ -321,7 +331,7 @@ def test_shifted_laplacian_against_dense_algebra_and_its_derivative(x64):
     np.testing.assert_allclose(np.ravel(slope[1:-1]), -np.linalg.solve(matrix, expected), atol=1e-9)
 
 
-@pytest.mark.parametrize("boundary", ["neumann", "periodic"])
+@pytest.mark.parametrize("boundary", ["neumann", pytest.param("periodic", marks=pytest.mark.nightly)])
 def test_shift_reaches_the_mean_where_there_is_no_dirichlet_side(x64, boundary):
     box = Box.unit(2, boundary)
     grid = box.grid(8)
@@ -348,6 +358,7 @@ CONTRASTS = {
 }
 
 
+@pytest.mark.quick("blocks", "ring")
 @pytest.mark.parametrize("name", CONTRASTS)
 def test_a_contrast_of_a_million_is_solved(x64, name):
     """As by dense algebra, by the default and by multigrid."""

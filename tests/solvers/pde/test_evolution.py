@@ -250,7 +250,7 @@ def test_derivatives_are_those_of_finite_differences(x64):
 # Generated data -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["heat", "burgers", "kuramoto_sivashinsky"])
+@pytest.mark.parametrize("name", [pytest.param("heat", marks=pytest.mark.nightly), "burgers", "kuramoto_sivashinsky"])
 def test_generated_trajectories(key, name):
     laws = {} if name == "kuramoto_sivashinsky" else {"nu": random.Uniform(0.01, 0.02)}
     problem = getattr(getattr(problems, name), name)(u0=random.GaussianField(3, 1, 1, "periodic"), **laws)

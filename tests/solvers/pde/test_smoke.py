@@ -81,6 +81,7 @@ def test_uniform_density_stays_at_rest(x64, flow):
     np.testing.assert_allclose(pressure - pressure.mean(), 2 * (height - height.mean()), atol=1e-9)
 
 
+@pytest.mark.nightly
 def test_parts_and_pockets_and_the_default_method():
     """A wall that cuts the box in two and a cell shut in on all sides: every part has its own pressure constant."""
     solid = np.zeros((N, N), bool)
@@ -94,6 +95,7 @@ def test_parts_and_pockets_and_the_default_method():
     assert not np.asarray(sol["velocity"])[:, :, 8:].any() and np.isfinite(np.asarray(sol["density"])).all()
 
 
+@pytest.mark.nightly
 def test_open_top_and_periodic_side():
     """Through the top what comes out is what is displaced; on a periodic axis the solution may be shifted round."""
     box = Box(x=(0, 1, "periodic"), y=(0, 1, "neumann"))
@@ -115,6 +117,7 @@ def test_open_top_and_periodic_side():
     np.testing.assert_allclose(run(5)["density"], np.roll(sol["density"], 5, 1), atol=1e-4)
 
 
+@pytest.mark.nightly
 def test_decay_of_a_vortex_is_of_first_order(x64):
     """The steady vortex sin πx cos πy in a box without friction: all loss of energy is the method's."""
 

@@ -61,6 +61,7 @@ def layers(n, a):
     return np.abs(u["u"] - exact).max()
 
 
+@pytest.mark.nightly
 def test_layers_are_exact_with_interfaces_on_nodes_and_of_first_order_without(x64):
     a = (0.2, 5.0)
     assert layers(9, a) < 1e-12

@@ -41,6 +41,7 @@ def test_the_papers_networks_have_their_numbers_of_parameters(key):
     assert sx.count_parameters(DirectionNetwork.paper(128, key=key)) == 152881
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("shape", [(9, 6), (5, 4, 7)])
 def test_networks_map_fields_of_any_shape_to_fields(key, shape):
     r = jax.random.normal(key, shape)
@@ -48,7 +49,7 @@ def test_networks_map_fields_of_any_shape_to_fields(key, shape):
     assert q.shape == shape and jnp.isfinite(q).all() and jnp.abs(q).max() > 0
 
 
-@pytest.mark.parametrize("shape", [(9, 6), (5, 4, 6)])
+@pytest.mark.parametrize("shape", [pytest.param((9, 6), marks=pytest.mark.nightly), (5, 4, 6)])
 def test_the_multilevel_direction_is_linear_in_the_residual_and_free_of_units(key, shape):
     dim = len(shape)
     direction = MultilevelDirection(dim, hidden=4, coarsest=8, key=key)
@@ -75,6 +76,7 @@ def test_directions_compute_in_their_own_precision(key):
         assert q.dtype == jnp.float64 and (q == q.astype(jnp.float32)).all()
 
 
+@pytest.mark.nightly
 def test_the_direction_does_not_depend_on_how_the_operator_is_written(key):
     """Dirichlet sides as faces or as shift; a box as `Laplacian`, as `Diffusion`, or cut out of a larger one by solid points; a
     channel as a box or as a ring with closed faces."""
@@ -95,7 +97,7 @@ def test_the_direction_does_not_depend_on_how_the_operator_is_written(key):
     np.testing.assert_allclose(cut[:6, :5] / jnp.linalg.norm(cut), direct / jnp.linalg.norm(direct), atol=1e-3)
 
 
-@pytest.mark.parametrize("boundaries", [DIRICHLET, ("periodic", "neumann")])
+@pytest.mark.parametrize("boundaries", [pytest.param(DIRICHLET, marks=pytest.mark.nightly), ("periodic", "neumann")])
 def test_the_direction_is_symmetric_and_positive_and_solves_what_is_small(key, boundaries):
     operator = box(9, 7, boundaries)
     apply = jax.jit(lambda d, r: d.bind(operator)(r))
@@ -149,6 +151,7 @@ def test_ritz_vectors_of_all_steps_are_the_eigenvectors(key):
         np.testing.assert_allclose(jnp.linalg.norm(ritz_mix(vectors, key)), 1, rtol=1e-10)
 
 
+@pytest.mark.nightly
 def test_the_sine_mix_is_heavy_in_the_lower_half_of_the_spectrum(key):
     """Mean square of the coefficients: 81 to 1, over the lower 55 % and the rest."""
     n = 12
@@ -161,6 +164,7 @@ def test_the_sine_mix_is_heavy_in_the_lower_half_of_the_spectrum(key):
     assert 70 < squares[: border - 4].mean() / squares[border + 4 :].mean() < 92
 
 
+@pytest.mark.nightly
 def test_random_domains_are_symmetric_positive_systems_with_their_solution():
     side, dim = 5, 3
     systems = RandomDomains(side, dim, steps=5)
@@ -220,6 +224,7 @@ def test_the_exact_direction_has_the_least_loss(key):
         assert float(value) == pytest.approx(least, abs=2e-3 if kind == "rate" else 1e-4)
 
 
+@pytest.mark.nightly
 def test_training_lowers_the_loss_and_keeps_the_best_by_the_measure(key):
     direction = MultilevelDirection(2, 4, coarsest=8, key=key)
     objective = DirectionObjective(RandomDomains(8, steps=5), domains=4, lanes=1)
@@ -271,6 +276,7 @@ def test_directions_need_systems_and_a_measure_for_validation(key):
 # Shipped weights ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_the_shipped_weights_on_obstacles_and_sizes_they_have_not_seen():
     direction = sx.load("deepcg-poisson-64")
     assert sx.count_parameters(direction.members[0]) < 300
@@ -304,6 +310,7 @@ def test_the_shipped_weights_keep_the_two_sides_of_thin_walls_apart():
     assert int(stats.status) == Status.converged and int(plain.iterations) >= 20 * int(stats.iterations)
 
 
+@pytest.mark.nightly
 def test_the_shipped_weights_see_periodic_axes():
     n, boundaries = 32, ("periodic", "dirichlet")
     operator = Diffusion(stencil.unit_faces((n + 1, n), boundaries), (n + 1, n), (1.0, 1.0), boundaries)
@@ -312,6 +319,7 @@ def test_the_shipped_weights_see_periodic_axes():
     assert int(stats.status) == Status.converged and int(plain.iterations) >= 10 * int(stats.iterations)
 
 
+@pytest.mark.nightly
 def test_mixed_domains_are_symmetric_positive_systems_with_their_solution():
     systems = MixedDomains(6, steps=5)
     sample = jax.jit(lambda k: systems.sample(k, 2))

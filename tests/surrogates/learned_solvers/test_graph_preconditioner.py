@@ -81,6 +81,7 @@ def test_numbering_of_the_unknowns_does_not_matter():
 # The preconditioner ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("form", FORMS)
 def test_definite_and_equivariant_under_scaling(form):
     model = random_weights(make(**FORMS[form]))

@@ -49,6 +49,7 @@ def inputs_of(x, dtype) -> sx.Inputs:
     return inputs_at(fields, jnp.broadcast_to(jnp.asarray(query, dtype), (len(x), *query.shape)))
 
 
+@pytest.mark.quick("fno1d", "fno2d", "fno2d_nyquist", "fno2d_padding", "fno3d_even")
 @pytest.mark.parametrize("case", CASES)
 def test_equals_neuraloperator_with_ported_weights(case):
     # neuraloperator 2.0.0 shifts odd leading axes by one frequency; its later fix is what we must agree with there.
@@ -140,6 +141,7 @@ def test_batch_norm_state():
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(unchanged), strict=True))
 
 
+@pytest.mark.nightly
 def test_remat_changes_nothing():
     x = inputs_at(None, jnp.linspace(0, 1, 16)[None, :, None])
     grads = []

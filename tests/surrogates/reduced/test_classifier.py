@@ -27,7 +27,7 @@ def setting(k: int, rank: int):
     return bases.labels, bases.projection_errors(train), bases.projection_errors(unseen), z, z_unseen
 
 
-@pytest.mark.parametrize("kind", ["network", "nearest", "logistic"])
+@pytest.mark.parametrize("kind", [pytest.param("network", marks=pytest.mark.nightly), "nearest", "logistic"])
 @pytest.mark.parametrize("k, rank, oracle", [(5, 3, 0.0886), (10, 8, 0.00094)])
 def test_unseen_gaussians_by_their_parameters(kind, k, rank, oracle):
     """At most 1.5 times what assignment by the solution itself reaches; linear logits are too poor for many clusters."""

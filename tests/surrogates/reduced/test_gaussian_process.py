@@ -143,6 +143,7 @@ def test_float32_programs_predict_as_float64_ones(inputs, process):
     assert np.abs(np.float32(k) @ np.float32(weights) - k @ weights).max() > 1e-4 * scale
 
 
+@pytest.mark.nightly
 def test_more_data_of_a_smooth_curve_give_smaller_errors_and_honest_intervals():
     rng, x = np.random.default_rng(0), np.linspace(0, 1, 6)
     new = rng.uniform(0.1, 2.9, (200, 1))
@@ -196,6 +197,7 @@ def test_units_and_offsets_do_not_matter(inputs):
             np.testing.assert_allclose((moved(new * factor + shift) - 1e6) * 1e2, plain(new), atol=1e-4)
 
 
+@pytest.mark.nightly
 def test_inputs_over_decades_enter_by_their_logarithm():
     rng = np.random.default_rng(0)
     k, new = 10 ** rng.uniform(-2, 2, (2, 60, 1))

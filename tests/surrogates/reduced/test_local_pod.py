@@ -31,6 +31,7 @@ def error(surrogate, data) -> float:
     return float(np.mean(np.linalg.norm(difference, axis=1) / np.linalg.norm(u, axis=1)))
 
 
+@pytest.mark.nightly
 def test_local_bases_beat_a_global_one_of_the_same_rank_where_things_move(gaussians, fitted):
     train, val, test, task = gaussians
     whole = sx.fit(sx.PODRegression(task, rank=4, regressor="rbf"), train, val=val).best
@@ -86,6 +87,7 @@ def test_one_cluster_and_wrong_use(gaussians):
             make()
 
 
+@pytest.mark.nightly
 def test_large_offsets_of_parameters_and_fields_do_not_matter(gaussians):
     """A date for the centre, and a pressure about a large mean: errors over the spread stay."""
     train, _, test, task = gaussians

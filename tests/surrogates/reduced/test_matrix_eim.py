@@ -210,6 +210,7 @@ def test_log_determinant(rank, bound):
     assert np.abs(errors).max() < bound
 
 
+@pytest.mark.nightly
 def test_powers_of_terms_that_do_not_commute():
     rng = np.random.default_rng(3)
     terms = rng.normal(size=(3, 8, 8)) * np.array([1, 1, 0.01])[:, None, None]

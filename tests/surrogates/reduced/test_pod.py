@@ -122,6 +122,7 @@ def test_more_snapshots_than_points_down_to_the_floor(monkeypatch):
     assert projection < 1.5 * basis.tail and orthogonality < 1e-13
 
 
+@pytest.mark.nightly
 def test_randomized_and_its_automatic_choice():
     basis = pod(ROWS, rank=5, method="randomized")
     np.testing.assert_allclose(basis.singular_values, SIGMA[:5], rtol=1e-9)  # 5 + 20 of 30 decaying ones
@@ -132,6 +133,7 @@ def test_randomized_and_its_automatic_choice():
     assert low.rank == 4 and np.linalg.norm(many - low.coefficients @ low.modes.T) < 1e-9 * np.linalg.norm(many)
 
 
+@pytest.mark.nightly
 def test_randomized_keeps_small_modes_and_slow_decay():
     rng = np.random.default_rng(0)
     u, v = (np.linalg.qr(rng.standard_normal((size, 60)))[0] for size in (1300, 1400))
@@ -326,7 +328,12 @@ def test_weights_over_eight_decades_and_columns_of_rounding():
 
 
 @pytest.mark.parametrize(
-    "method", ["gram", "auto", *(pytest.param(m, marks=pytest.mark.nightly) for m in ("two_grams", "randomized"))]
+    "method",
+    [
+        pytest.param("gram", marks=pytest.mark.nightly),
+        "auto",
+        *(pytest.param(m, marks=pytest.mark.nightly) for m in ("two_grams", "randomized")),
+    ],
 )
 def test_gradients_are_finite_and_right_where_snapshots_depend_on_each_other(method):
     rows = jax.random.normal(jax.random.key(0), (50, 3)) @ jax.random.normal(jax.random.key(1), (3, 400))
@@ -337,6 +344,7 @@ def test_gradients_are_finite_and_right_where_snapshots_depend_on_each_other(met
     assert np.isfinite(jax.grad(lambda s: pod(s, rank=2, method=method).modes[0, 0])(still)).all()
 
 
+@pytest.mark.nightly
 def test_a_rank_above_that_of_the_snapshots_under_jit_gives_zero_modes():
     rows = jnp.tile(jax.random.normal(jax.random.key(3), (3, 40)), (10, 1))
     basis = jax.jit(lambda s: pod(s, rank=6))(rows)

@@ -50,6 +50,7 @@ def energies(full, theta, errors):
 # Offline --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_full_solves_and_riesz_representers_are_exact(basis):
     full = basis.space.full
     matrices = [np.asarray(a.as_matrix(), np.float64) for a in SYSTEM.operators]

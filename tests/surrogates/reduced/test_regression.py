@@ -70,6 +70,7 @@ def test_radial_functions_are_those_of_scipy():
         assert (smoothing > 1e-3) == (noise > 0)
 
 
+@pytest.mark.quick("gp", "rbf", "linear")
 @pytest.mark.parametrize("kind", KINDS)
 def test_units_and_offsets_of_inputs_do_not_matter(kind):
     plain = fit_regressor(kind, TRAIN, bowl(TRAIN))
@@ -211,6 +212,7 @@ def over_spread(model, test) -> float:
     return float(np.sqrt(((model.predict(test)["u"] - u) ** 2).mean()) / u.std())
 
 
+@pytest.mark.quick("gp", "rbf", "linear")
 @pytest.mark.parametrize("regressor", KINDS)
 def test_large_offsets_of_parameters_and_fields_do_not_matter(regressor):
     found = []
@@ -311,6 +313,7 @@ def test_wrong_use_is_refused():
         sx.MeanField(task).predict_std(train)
 
 
+@pytest.mark.nightly
 def test_the_unit_of_length_does_not_matter():
     p, shape = np.linspace(1, 2, 12), np.sin(np.linspace(0, 3, 5))[:, None, None] * np.ones((5, 5, 5))
     found = []

@@ -27,7 +27,7 @@ MESH = sx.Mesh.from_cells(
 )
 
 
-@pytest.mark.parametrize("place", [CLOUD, MESH], ids=["cloud", "mesh"])
+@pytest.mark.parametrize("place", [CLOUD, pytest.param(MESH, marks=pytest.mark.nightly)], ids=["cloud", "mesh"])
 @pytest.mark.parametrize(
     "make", [lambda t: sx.PODRegression(t, rank=4), lambda t: sx.LocalPOD(t, clusters=2, rank=2)], ids=["POD", "local"]
 )
@@ -47,6 +47,7 @@ def test_fields_on_shared_points_are_predicted(place, make, tmp_path):
     assert not fitted.capabilities.resolution_free
 
 
+@pytest.mark.nightly
 def test_modes_are_orthonormal_in_the_weights_of_the_cloud_and_padding_does_not_count():
     """The same cloud padded by points whose values are rubbish gives the same prediction."""
     task = sx.Task.fit(data(CLOUD), "p", "u")

@@ -67,8 +67,8 @@ BOTH = dict(data=2, space=4)
 @pytest.mark.parametrize(
     "mesh, options",
     [
-        (dict(data=8), dict(norm="batch")),
-        (dict(space=4), dict(norm="group", padding=0.25)),
+        pytest.param(dict(data=8), dict(norm="batch"), marks=pytest.mark.nightly),
+        pytest.param(dict(space=4), dict(norm="group", padding=0.25), marks=pytest.mark.nightly),
         (BOTH, dict(norm="batch", padding=0.25)),
     ],
     ids=["data", "space", "both"],
@@ -79,14 +79,17 @@ def test_any_mesh_gives_the_losses_of_one_device(task, mesh, options):
     assert_same(fitted(**options, mesh=mesh_of(**mesh)), fitted(**options))
 
 
+@pytest.mark.nightly
 def test_seeds_are_divided_among_devices(task):
     assert_same(fitted(network(task), mesh_of(seed=2, data=4), seeds=2), fitted(network(task), seeds=2))
 
 
+@pytest.mark.nightly
 def test_a_network_that_knows_nothing_of_meshes_is_divided_by_samples(task):
     assert_same(fitted(pointwise(task), mesh_of(data=8)), fitted(pointwise(task)))
 
 
+@pytest.mark.nightly
 def test_streamed_batches_lie_where_resident_ones_do(task):
     mesh = mesh_of(**BOTH)
     assert_same(fitted(network(task), mesh, stream=True), fitted(network(task), mesh, stream=False))
@@ -117,6 +120,7 @@ def test_a_step_divided_by_samples_has_one_reduction(task):
     assert collectives(compiled_step(task, mesh_of(data=8))) == {"all-reduce": 1}
 
 
+@pytest.mark.nightly
 def test_seeds_on_their_own_devices_exchange_nothing(task):
     assert collectives(compiled_step(task, mesh_of(seed=4), seeds=4)) == {}
 
@@ -126,6 +130,7 @@ def test_a_step_divided_in_space_exchanges_frequencies_four_times_per_convolutio
     assert collectives(compiled_step(task, mesh_of(space=4))) == {"all-to-all": 8, "all-reduce": 2}
 
 
+@pytest.mark.nightly
 def test_bfloat16_computes_in_it_and_keeps_the_states_in_float32(task):
     rounded, exact = fitted(network(task), dtype="bfloat16"), fitted(network(task))
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(eqx.filter(rounded.last.network, eqx.is_inexact_array)))

@@ -172,6 +172,7 @@ def test_patience_stops_early_and_a_stopped_run_stays_stopped(fit, tmp_path):
         assert len(result.history.loss) == 3, "the first epoch is the best, two more without a better one"
 
 
+@pytest.mark.nightly
 def test_history_draws_one_line_per_curve_and_a_band_over_seeds(trained, finished):
     figure = trained.history.plot()
     assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [40, 40]
@@ -189,7 +190,7 @@ def test_seeds_of_a_function_of_a_key_start_and_stay_different(finished):
 # Run folders ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["plain", "averaged"])
+@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.nightly), "averaged"])
 def test_two_calls_of_n_epochs_are_one_of_2n_bit_for_bit(fit, finished, tmp_path, name):
     reference, result = finished[name]
     options = {"plain": {}, "averaged": {"seeds": 2, "ema": 0.8}}[name]
@@ -264,6 +265,7 @@ def test_damaged_checkpoints_alone_are_an_error_in_one_sentence(fit, finished, t
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )
+@pytest.mark.quick("data-0", "optimizer-1", "loss-")
 def test_the_folder_of_another_configuration_is_refused_and_left_alone(fit, finished, change, named):
     folder = finished["plain"][0]
     before = contents(folder)
@@ -332,7 +334,7 @@ def stop(run, epochs, sign, new):
 def wait(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-for kind, epochs, kills in (("", 24, 5), ("streamed ", 5, 3)):
+for kind, epochs, kills in (("", 24, 3), ("streamed ", 5, 2)):
     assert wait(start(kind + "reference", epochs)) == 0
     for kill in range(kills):
         assert stop(kind + "killed", epochs, signal.SIGKILL, new=2) == signal.SIGKILL

@@ -99,6 +99,7 @@ def test_the_first_process_alone_logs_and_prints(runs):
     assert "3/3, loss" in together[0][1] and "3/3, loss" not in together[1][1]
 
 
+@pytest.mark.nightly
 def test_one_process_goes_on_where_two_stopped(runs):
     """A finished run of two processes gives one process its result."""
     folder, _, alone = runs

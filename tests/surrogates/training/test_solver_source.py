@@ -27,6 +27,7 @@ def numbers_of(chunk, done, count):
     return np.asarray(chunk.rows(jax.random.key(9), jnp.asarray(done), count)).ravel()
 
 
+@pytest.mark.nightly
 def test_a_sample_depends_on_its_number_alone_not_on_the_batch(poisson):
     source = sx.SolverSource(poisson, 17, KEY)
     task = sx.Task.of(poisson, 17)
@@ -43,6 +44,7 @@ def test_a_sample_depends_on_its_number_alone_not_on_the_batch(poisson):
         assert len(np.unique(first.round(5), axis=0)) == 6, "all samples differ"
 
 
+@pytest.mark.nightly
 def test_samples_are_those_of_generate_with_the_same_key(poisson):
     """Drawn from the same laws by the same numbers, and solved."""
     data = sx.generate(poisson, 3, 17, KEY, cache=False, progress=False)

@@ -71,10 +71,12 @@ def assert_same(a: sx.FitResult, b: sx.FitResult):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.quick("windows")
 def test_streamed_batches_are_those_of_data_on_the_device(case, single_steps):
     assert_same(fitted(case, stream=True, seeds=2), fitted(case, stream=False, seeds=2))
 
 
+@pytest.mark.quick("windows")
 def test_a_file_is_streamed_like_memory(case, tmp_path):
     task, train, val, options = case
     stored = {}
@@ -85,6 +87,7 @@ def test_a_file_is_streamed_like_memory(case, tmp_path):
     assert_same(fitted(from_file, stream=True), fitted(case))
 
 
+@pytest.mark.quick("windows")
 def test_a_run_goes_on_from_the_middle_of_an_epoch_bit_for_bit(case, single_steps, tmp_path):
     run = dict(run=tmp_path / "run", epochs=None, stream=True, checkpoint_every=0)
     for steps in (1, 4, 5):
