@@ -206,7 +206,7 @@ def measure(case: Case, method: str, size: Size) -> dict:
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
     exact = case.exact(points)
     asked = points if case.problem.time is None else points[:, [1, 0]]
-    errors, seconds = [], []
+    errors, seconds, steps, parameters = [], [], 0, 0
     for seed in range(size.seeds):
         model, step, steps, sampler = trained(case, method, size, jax.random.key(seed))
         start = time.perf_counter()
@@ -222,13 +222,14 @@ def measure(case: Case, method: str, size: Size) -> dict:
         seconds.append(time.perf_counter() - start)
         values = in_double(jax.jit(lambda m, p: m.at_points({}, p)))(found.last, asked)[:, 0]
         errors.append(float(np.linalg.norm(values - exact) / np.linalg.norm(exact)))
-        print(f"  seed {seed}: {errors[-1]:.2e} in {seconds[-1]:.0f} s, {found.last.parameters} parameters", flush=True)
+        parameters = found.last.parameters
+        print(f"  seed {seed}: {errors[-1]:.2e} in {seconds[-1]:.0f} s, {parameters} parameters", flush=True)
     return {
         "error": float(np.mean(errors)),
         "spread": float(np.std(errors)),
         "errors": errors,
         "seconds": float(np.median(seconds)),
-        "parameters": found.last.parameters,
+        "parameters": parameters,
         "steps": steps,
         "points": size.points,
     }

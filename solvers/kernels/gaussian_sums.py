@@ -39,7 +39,8 @@ def gaussian_sums(
             slopes = [s * x, s, *[jnp.zeros(())] * order][:order]
         h = [jnp.ones(())]
         for n in range(order):
-            h.append(-sum(comb(n, k) * slopes[k] * h[n - k] for k in range(n + 1)))
+            terms = [comb(n, k) * slopes[k] * h[n - k] for k in range(n + 1)]
+            h.append(-sum(terms[1:], terms[0]))
         polynomials.append(h)
     weighted = amplitudes * jnp.exp(exponent)
     found = {}

@@ -101,7 +101,7 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
         task = Task.of(problem, _POINTS.get(len(problem.box.axes), 9))
         coordinates = Coordinates.of(problem.space_time, _ranges(problem), settings.harmonics)
         function = settings.build(coordinates, len(problem.unknowns), key)
-        return cls(function, task, settings, Split.of(settings))
+        return cls(function=function, task=task, settings=settings, split=Split.of(settings))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -147,7 +147,7 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
 
         if data is not None:
             raise ValueError("fit: this model is trained on the residual of its problem alone; leave out data")
-        return Residual(self.settings.problem, **{"sampler": UniformSampler(2000), **options})
+        return Residual(problem=self.settings.problem, **{"sampler": UniformSampler(2000), **options})
 
     def renewed(self, key: Array) -> "TrialSurrogate":
         return TrialSurrogate.build(self.settings, key)

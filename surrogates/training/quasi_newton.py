@@ -209,6 +209,7 @@ class LBFGS(AbstractDoubleStep):
         moved, new, (loss, outcome), gradient = optimizer_step(
             self._optimizer, lambda v: value(unravel(v)), start, state
         )
+        moved = cast(Array, moved)
         largest = jnp.abs(gradient).max()
         flat = largest <= 10 * jnp.finfo(start.dtype).eps * jnp.maximum(1, jnp.abs(loss))
         after = value(unravel(moved))[0]
