@@ -22,7 +22,7 @@ compilation.
 Every row is recorded when it ends, and a full run takes up the rows that are missing: rows that were measured before stay. --only
 measures the named rows again.
 
---quick: random features on all problems, one seed; --smoke: two steps of every method.
+--quick: random features on all problems, one seed; --smoke: two steps of every method on one problem.
 
 Last line: JSON: per problem the lowest mean error of any method, "rows" with all errors and seconds, "seconds" of the best row.
 """
@@ -30,7 +30,7 @@ Last line: JSON: per problem the lowest mean error of any method, "rows" with al
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -176,9 +176,10 @@ class Size:
     points: int
     steps: int
     methods: tuple[str, ...] = METHODS
+    cases: tuple[str, ...] = tuple(CASES)
 
 
-FULL, QUICK, SMOKE = Size(3, 3000, 300), Size(1, 2000, 300, ("features",)), Size(1, 50, 2)
+FULL, QUICK, SMOKE = Size(3, 3000, 300), Size(1, 2000, 300, ("features",)), Size(1, 50, 2, cases=("burgers",))
 
 
 def trained(case: Case, method: str, size: Size, key):
@@ -243,9 +244,9 @@ def main():
     )  # fmt: skip
     size, file = arguments.size, arguments.folder / "pinn_accuracy.json"
     if arguments.seeds:
-        size = Size(arguments.seeds, size.points, size.steps, size.methods)
+        size = replace(size, seeds=arguments.seeds)
     rows = json.loads(file.read_text())["values"]["rows"] if file.exists() else {}
-    names = [f"{case}:{method}" for method in size.methods for case in CASES]
+    names = [f"{case}:{method}" for method in size.methods for case in size.cases]
     wanted = arguments.only.split(",") if arguments.only else [name for name in names if name not in rows]
     if unknown := set(wanted) - {f"{case}:{method}" for method in METHODS for case in CASES}:
         raise SystemExit(f"unknown rows {sorted(unknown)}; problems {list(CASES)}, methods {list(METHODS)}")
