@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import CubicSpline
+from scipy import interpolate
 
 from ...core.arguments import check_fields
 from .exponential_adams import polynomial_weights
@@ -87,7 +87,7 @@ class DPMSolverV3(AbstractMultistep):
         return assemble(rows, levels[0], solver="DPMSolverV3", record=record)
 
     def _l(self, at: float) -> np.ndarray:
-        return CubicSpline(self.statistics.log_snrs, self.statistics.l)(at)
+        return interpolate.CubicSpline(self.statistics.log_snrs, self.statistics.l)(at)
 
     def _step(self, nodes, start: float, stop: float):
         """e^(L_s − L_t), the weights of f at the nodes and the constant term."""

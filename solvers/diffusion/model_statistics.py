@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline, CubicSpline
+from scipy import interpolate
 
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
@@ -54,9 +54,9 @@ class ModelStatistics:
                 raise ValueError(
                     f"ModelStatistics({name}=…): expected finite values ({len(nodes)}, *shape), got {values.shape}"
                 )
-        integral_l = CubicSpline(nodes, self.l).antiderivative()
-        integral_s = CubicSpline(nodes, self.s).antiderivative()
-        b = CubicSpline(nodes, self.b)
+        integral_l = interpolate.CubicSpline(nodes, self.l).antiderivative()
+        integral_s = interpolate.CubicSpline(nodes, self.s).antiderivative()
+        b = interpolate.CubicSpline(nodes, self.b)
         points, weights = _QUADRATURE
         pieces = []
         for low, high in itertools.pairwise(nodes):
@@ -65,7 +65,7 @@ class ModelStatistics:
         total = np.concatenate([np.zeros((1, *np.shape(self.l)[1:])), np.cumsum(pieces, 0)])
         object.__setattr__(self, "integral_l", integral_l)
         object.__setattr__(self, "integral_s", integral_s)
-        b_line = CubicHermiteSpline(nodes, total, np.exp(-integral_s(nodes)) * self.b)
+        b_line = interpolate.CubicHermiteSpline(nodes, total, np.exp(-integral_s(nodes)) * self.b)
         object.__setattr__(self, "integral_b", b_line)
 
     def __repr__(self) -> str:
@@ -115,7 +115,7 @@ class ModelStatistics:
         axes = tuple(range(1, data.ndim))
         chosen = tuple(axes[a] for a in average)
         share = _averaged(diagonals, chosen)  # 1 − l, small where noise is large
-        slope = CubicSpline(grid, share).derivative()(grid)
+        slope = interpolate.CubicSpline(grid, share).derivative()(grid)
         rest = (jnp.asarray(grid), (jnp.asarray(share, data.dtype), jnp.asarray(slope, data.dtype)))
         moments = [_averaged(m, chosen) for m in _over_nodes(_slopes, denoise, data, key, condition, *rest)]
         f, df, ff, fdf, dd = moments
