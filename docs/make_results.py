@@ -160,6 +160,20 @@ def diffusion_samplers(values: dict) -> list[str]:
     ]
 
 
+def operators_compared(values: dict) -> list[str]:
+    lines = []
+    for problem, rows in values.items():
+        found = [[name, percent(row["rel_l2"]), row["parameters"], round(row["seconds"])] for name, row in rows.items()]
+        lines += ["", f"{problem}:", *table(["", "relative L2", "parameters", "s"], found)]
+    return lines
+
+
+def neural_spectral(values: dict) -> list[str]:
+    rows = [[name, *(row[k] for k in ("rel_l2", "steps", "seconds", "ms"))] for name, row in values["rows"].items()]
+    rows = [["FFT, float32", values["fft"]["rel_l2"], None, None, values["fft"]["ms"]], *rows]
+    return table(["", "relative L2", "steps", "training, s", "ms per source"], rows)
+
+
 def rows_of(values: dict) -> list[str]:
     names = list(dict.fromkeys(key for row in values["cases"] for key in row))
     return [*numbers_of(values), *table(names, [[row.get(name) for name in names] for row in values["cases"]])]

@@ -89,6 +89,10 @@ CASES = {
     "gradient of diffusion sampling": (jax.grad(sampling_gradient), 0.5),
     "relative H1": (lambda u: norms.relative_h1(u, u + 1, SQUARE, (0.1, 0.1), (True, False)), jnp.ones((9, 9, 2))),
     "interpolation": (lambda u: interpolate.apply_along_axes(u, [np.ones((5, 9)), np.ones((4, 9))]), SQUARE),
+    "interpolation at points": (
+        lambda x: interpolate.interpolate_at(jnp.ones((9, 8, 2)), x, (False, True)),
+        jnp.ones((5, 2)),
+    ),
     "gradient of Burgers": (functools.partial(evolution_gradient, "burgers"), 0.05, jnp.ones(16)),
     "gradient of heat": (functools.partial(evolution_gradient, "heat"), 0.05, jnp.ones(16)),
     "ETDRK2 with dispersion": (

@@ -35,6 +35,8 @@ from .surrogates.baselines import MeanField as MeanField
 from .surrogates.baselines import Persistence as Persistence
 from .surrogates.baselines import SolverSurrogate as SolverSurrogate
 from .surrogates.batching import Batch as Batch
+from .surrogates.conformal import ConformalBand as ConformalBand
+from .surrogates.conformal import conformal as conformal
 from .surrogates.contract import check_surrogate as check_surrogate
 from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics
@@ -47,7 +49,10 @@ from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNet
 from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig
 from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSurrogate
 from .surrogates.networks.wrap import wrap as wrap
+from .surrogates.operators.deeponet import DeepONet as DeepONet
 from .surrogates.operators.fno import FNO as FNO
+from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
+from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
 from .surrogates.physics.models import PIG as PIG
 from .surrogates.physics.models import PINN as PINN
 from .surrogates.physics.models import RandomFeatures as RandomFeatures
