@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import checked
 from ..core.domains import AbstractDomain
 from .dataset import Dataset
 from .source import FieldSpec, Source, sample_positions
@@ -61,6 +62,7 @@ class ConcatSource:
         return np.concatenate(blocks)[np.argsort(np.argsort(owner, kind="stable"))]
 
 
+@checked
 def concat(datasets: Sequence[Dataset]) -> Dataset:
     """The samples of several datasets, one after the other, such as files of one problem with different parameters. Nothing is
     read.

@@ -6,7 +6,6 @@ from typing import Any
 
 from ..core.arguments import checked
 from .dataset import Dataset
-from .formats import known  # noqa: F401 (it registers the formats)
 from .formats.registry import format_of
 from .remote_files import is_address, local_copy
 

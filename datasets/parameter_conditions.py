@@ -11,14 +11,14 @@ def meets(name: str, values: np.ndarray, condition: Any) -> np.ndarray:
     **Raises:** `TypeError` for anything else; `ValueError` for a parameter of several components and for a function that does not
     return a boolean per sample.
     """
-    if callable(condition):
+    if callable(condition) and not isinstance(condition, type):
         found = np.asarray(condition(values))
         if found.shape != (len(values),) or found.dtype != bool:
             raise ValueError(
                 f"where({name}=…): the function gave {found.dtype}{list(found.shape)}, expected a boolean per sample"
             )
         return found
-    ends = condition if isinstance(condition, tuple | list) else (condition,)
+    ends: Any = condition if isinstance(condition, tuple | list) else (condition,)
     numbers = [isinstance(end, int | float | np.number) and not isinstance(end, bool) for end in ends]
     if len(ends) not in (1, 2) or not all(numbers):
         raise TypeError(

@@ -256,6 +256,7 @@ def _check_saved(surrogate, samples, predicted):
 def _check_all_parts_are_used(surrogate, batch):
     """Every trained array changes the prediction; an array of zeros may hide another one, so the arrays are moved off zero."""
     trained, rest = eqx.partition(surrogate, trainable(surrogate))
+    trained = jax.tree.map(jnp.asarray, trained)  # float64 parameters are rounded while x64 is off
     moved = jax.tree.map(
         lambda x: x + 0.05 * jnp.cos(jnp.arange(x.size, dtype=jnp.float32)).reshape(x.shape).astype(x.dtype), trained
     )

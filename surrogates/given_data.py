@@ -20,8 +20,8 @@ def given_data(task: Task, data: Any) -> Dataset:
 
     **Arguments:** `data`: a dataset, which is returned unchanged; the path of a file; arrays by name with a leading sample axis,
     `(sample, [time], *space, [component])` for fields and `(sample, [component])` for parameters; or the only input as an array.
-    Fields may have another resolution than the training data. Time-dependent fields have the frames that the task is given, or
-    more.
+    A task without inputs takes `{}`, which is one sample. Fields may have another resolution than the training data.
+    Time-dependent fields have the frames that the task is given, or more.
 
     **Raises:** `ValueError` or `KeyError` for arrays that do not suit the task; `TypeError` for anything else.
     """
@@ -30,6 +30,8 @@ def given_data(task: Task, data: Any) -> Dataset:
     if isinstance(data, str | os.PathLike):
         return open_dataset(data)
     names = task.inputs + task.parameters
+    if not names and isinstance(data, Mapping) and not data:
+        return from_arrays(grid=task.domain.as_grid("predict({})"), parameters={"sample": np.zeros(1)})
     if not isinstance(data, Mapping):
         if not isinstance(data, np.ndarray | jax.Array | list | tuple):
             raise TypeError(f"expected a dataset, arrays by name or a file, got {type(data).__name__}")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from ..core import storage
 from ..core.arguments import checked, kind
+from ..core.precision import in_double
 
 if TYPE_CHECKING:
     from .surrogate import AbstractSurrogate
@@ -68,12 +70,21 @@ def _like(path: str | os.PathLike, like: Any, loaded: Any) -> Any:
         eqx.Module,
         "pass a surrogate built like the saved one, such as wrap(TheSameNetwork(…), task)",
     )
+    own, stored = storage.values_by_path(like), loaded["values"]
+    if any(name in own and _is_wider(stored[name], own[name]) for name in stored):  # it was trained in float64
+        like = in_double(lambda model: model)(like)
     # Normalisers and origins come from the file; the roles, the domains and the mode must be those of `like`.
     task = replace(like.task, origins=loaded["task"].origins)
     first, second = (jax.tree.structure(each) for each in (task, loaded["task"]))
     if first != second:
         raise storage.StorageError(f"{path}: was saved for {loaded['task']!r}; `like` has {like.task!r}")
     return eqx.tree_at(lambda s: s.task, storage.with_values(like, loaded["values"], path), loaded["task"])
+
+
+def _is_wider(stored: Any, own: Any) -> bool:
+    """Whether an array is float64 in a file and float32 in a model."""
+    kinds = [np.asarray(x).dtype for x in (stored, own)]
+    return kinds == [np.float64, np.float32]
 
 
 def _file(path: str | os.PathLike) -> str | os.PathLike:

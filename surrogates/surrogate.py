@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..core.arguments import checked, count, random_key
+from ..core.precision import in_double
 from ..datasets.dataset import Dataset
 from . import saving
 from .batching import Batch, over_batches
@@ -21,7 +22,7 @@ from .parameter_range import ParameterRange
 from .rollout import rolled_out
 from .shared_points import check_points
 from .task.task import Fields, Place, Task
-from .trainable import AbstractTrainable, count_parameters
+from .trainable import AbstractTrainable, count_parameters, is_double
 
 
 @dataclass(frozen=True)
@@ -320,6 +321,9 @@ def _over(
     frames = task.mode.history if task.mode.ahead else None
     model = about_origin(surrogate)
     moved = model.task.origins != task.origins
+
+    # What was trained in float64 predicts in it; the points of grids are not rounded then.
+    run = in_double(run) if isinstance(model, AbstractTrainable) and is_double(model) else run
 
     def one(batch: Batch):
         return run(model, Batch(task.relative(batch.fields), batch.numbers) if moved else batch, at)

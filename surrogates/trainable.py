@@ -71,6 +71,11 @@ def trainable(model: PyTree) -> PyTree:
     return marks
 
 
+def is_double(model: PyTree) -> bool:
+    """Whether a model was trained in float64."""
+    return any(x.dtype == jnp.float64 for x in jax.tree.leaves(eqx.filter(model, trainable(model))))
+
+
 def count_parameters(model: PyTree) -> int:
     """Number of trainable real parameters (a complex entry counts 2).
 

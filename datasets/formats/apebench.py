@@ -16,7 +16,7 @@ from ...core.files import StorageError
 from ..source import Source
 from ..stored import StoredSource, foreign, place
 from .npy import NpyArray, is_npy
-from .registry import AbstractFormat, register_format, without_options
+from .registry import AbstractFormat, without_options
 
 _LAYOUT = "APEBench's layout"
 _SPLITS = ("train", "test")
@@ -88,7 +88,3 @@ def _source(path: Path) -> StoredSource:
         times = dt * np.arange(stored.shape[1])
         kept = {k: v for k, v in info.items() if isinstance(v, int | float | str) and not isinstance(v, bool)}
         return StoredSource(path, _LAYOUT, arrays, {"": grid}, times, {"file": path.name, **kept}, stored.shape[0])
-
-
-register_format(ApebenchFormat())
-register_format(ApebenchFolder())

@@ -22,7 +22,7 @@ from ..dataset import Dataset
 from ..source import FieldSpec, Source, sample_positions
 from ..stored import ascending, foreign
 from .hdf5_file import Handle, check_count, new_hdf5, open_hdf5, read_rows, root_of, stored_values
-from .registry import AbstractFormat, register_format, without_options
+from .registry import AbstractFormat, without_options
 
 _ENTRY, _VERSION = "surrogax_dataset", 1
 
@@ -158,6 +158,3 @@ class ArraysFormat(AbstractFormat):
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         without_options(self, path, options)
         return {"": ArraysSource(path)}
-
-
-register_format(ArraysFormat())

@@ -20,7 +20,7 @@ from ...core.files import StorageError
 from ..source import Source
 from ..stored import InMemory, Stack, StoredSource, foreign, place
 from .npy import NpyArray
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 _LAYOUT = "CFDBench's layout"
 
@@ -122,6 +122,3 @@ def _size(case: dict[str, float]) -> tuple[float, float]:
     width = case.get("width", case.get("x_max", 1.0) - case.get("x_min", 0.0))
     height = case.get("height", case.get("y_max", 1.0) - case.get("y_min", 0.0))
     return (width, height) if width > 0 and height > 0 else (1.0, 1.0)
-
-
-register_format(CfdBenchFormat())

@@ -22,7 +22,7 @@ from ..checked_arrays import instants
 from ..source import Source
 from ..stored import InMemory, Placed, Stored, StoredSource, foreign, place
 from .hdf5_file import Handle, Hdf5Array, open_hdf5, root_of, stored_values
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 _LAYOUT = "the layout of ETH's NetCDF sets"
 _ON_GRIDS = ("velocity", "data", "solution")
@@ -123,6 +123,3 @@ def _on_grid(path: Path, stored: Mapping[str, Stored], grid: Grid | None, times:
     if "time" in words and found is None:
         arrays[name] = place(main, words.replace("time", "1"), "xy")
     return StoredSource(path, _LAYOUT, arrays, {"": grid}, found, {"file": path.name, "notes": notes}, main.shape[0])
-
-
-register_format(EthFormat())

@@ -1,18 +1,24 @@
-"""The formats of this library. Each module registers its own when it is imported; the last registered is tried first."""
+"""The formats of this library, in the order in which files are tried: special ones before general ones."""
 
-# ruff: noqa: I001 (general formats before special ones)
-from . import unknown_hdf5 as unknown_hdf5
-from . import numpy_files as numpy_files
-from . import labelled as labelled
-from . import vtk as vtk
-from . import well_format as well_format
-from . import cfdbench as cfdbench
-from . import realpdebench as realpdebench
-from . import eth as eth
-from . import plaid as plaid
-from . import pdearena as pdearena
-from . import pdebench as pdebench
-from . import mat as mat
-from . import apebench as apebench
-from . import pt_format as pt_format
-from . import arrays_hdf5 as arrays_hdf5
+from .apebench import ApebenchFolder, ApebenchFormat
+from .arrays_hdf5 import ArraysFormat
+from .cfdbench import CfdBenchFormat
+from .eth import EthFormat
+from .labelled import NetcdfFormat, ZarrFormat
+from .mat import MatFormat
+from .numpy_files import NpyFormat, NpzFormat
+from .pdearena import PDEArenaFormat
+from .pdebench import PDEBenchFormat
+from .plaid import CgnsFormat, PlaidFolder
+from .pt_format import PtFormat
+from .realpdebench import RealPDEBenchFolder, RealPDEBenchFormat
+from .registry import AbstractFormat
+from .unknown_hdf5 import UnknownHdf5
+from .vtk import VtkFolder, VtkFormat
+from .well_format import WellFolder, WellFormat
+
+FORMATS: tuple[AbstractFormat, ...] = (
+    ArraysFormat(), PtFormat(), ApebenchFormat(), ApebenchFolder(), MatFormat(), PDEBenchFormat(), PDEArenaFormat(),
+    PlaidFolder(), CgnsFormat(), EthFormat(), RealPDEBenchFolder(), RealPDEBenchFormat(), CfdBenchFormat(), WellFolder(),
+    WellFormat(), VtkFolder(), VtkFormat(), ZarrFormat(), NetcdfFormat(), NpzFormat(), NpyFormat(), UnknownHdf5(),
+)  # fmt: skip

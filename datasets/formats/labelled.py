@@ -25,7 +25,7 @@ from ..stored import Placed, Stored, StoredSource, foreign, place
 from .coordinates import grid_of
 from .hdf5_file import member, open_hdf5, root_of, stored_values
 from .named_arrays import count_of, in_order
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 _SAMPLE = (
     "sample",
@@ -218,7 +218,3 @@ def _check_claims(path: Path) -> None:
         for name in names:
             if isinstance(member(file, name), h5py.Dataset):
                 stored_values(file, name)
-
-
-register_format(NetcdfFormat())
-register_format(ZarrFormat())

@@ -25,7 +25,7 @@ from ..stored import Stored, StoredSource, foreign, place
 from .hdf5_file import Handle, Hdf5Array, member, open_hdf5, stored_values
 from .mat5 import mat5_variables
 from .named_arrays import named_source, whole
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 _LAYOUT = "MATLAB's format"
 _NUMBERS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "logical")
@@ -121,6 +121,3 @@ def _of_fno(path: Path, stored: dict[str, Stored]) -> StoredSource:
     notes = ["the file stores no coordinates; the points are those of the FNO paper"]
     notes += [f"not read: {', '.join(unread)}"] * bool(unread)
     return StoredSource(path, _LAYOUT, arrays, {"": grid}, times, {"file": path.name, "notes": notes}, steady[0])
-
-
-register_format(MatFormat())

@@ -11,7 +11,7 @@ from ..source import Source
 from ..stored import InMemory, Stored, foreign
 from .named_arrays import named_source
 from .npy import NpyArray, is_npy
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 _LAYOUT = "NumPy's format"
 
@@ -60,7 +60,3 @@ def _check_size(path: Path) -> None:
         claimed = sum(info.file_size for info in archive.infolist())
     if claimed > 1100 * path.stat().st_size:
         raise StorageError(f"claims {claimed} bytes, more than this file can hold")
-
-
-register_format(NpyFormat())
-register_format(NpzFormat())

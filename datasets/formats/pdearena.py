@@ -18,7 +18,7 @@ from ..source import Source
 from ..stored import StoredSource, foreign, place
 from .coordinates import axis_of
 from .hdf5_file import Handle, Hdf5Array, open_hdf5, root_of, stored_group, stored_values
-from .registry import AbstractFormat, register_format, without_options
+from .registry import AbstractFormat, without_options
 
 _LAYOUT = "PDEArena's layout"
 _SPLITS = {"train", "valid", "test"}
@@ -92,6 +92,3 @@ def _same(file: Any, path: str) -> np.ndarray:
     if values.ndim != 1 or len(values) < 2:
         raise StorageError(f"{path} has shape {values.shape}, expected the same points for every sample")
     return values
-
-
-register_format(PDEArenaFormat())

@@ -28,7 +28,7 @@ from ..stored import InMemory, Pick, Placed, Stack, Stored, StoredSource, foreig
 from .coordinates import grid_of
 from .hdf5_file import Handle, Hdf5Array, open_hdf5, root_of, stored_group, stored_values
 from .named_arrays import count_of
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 _LAYOUT = "PDEBench's layout"
 _FLUID = ("density", "pressure", "Vx", "Vy", "Vz")
@@ -184,6 +184,3 @@ def _incompressible(path: Path, boundary: Boundary | None) -> StoredSource:
     return StoredSource(
         path, _LAYOUT, arrays, {"": grid}, instants(times), {**attributes, "notes": notes}, count_of(arrays)
     )
-
-
-register_format(PDEBenchFormat())

@@ -21,7 +21,7 @@ from ..stored import foreign
 from .cells import domain_of
 from .hdf5_file import open_hdf5, root_of, stored_values
 from .point_samples import PointSample, source_of
-from .registry import AbstractFormat, register_format, without_options
+from .registry import AbstractFormat, without_options
 
 _LAYOUT = "CGNS"
 # The kinds of elements by CGNS's numbers: meshio's name and the number of vertices.
@@ -176,7 +176,3 @@ def _location(file: h5py.File, node: h5py.Group) -> str:
     """Where a solution has values; at vertices if that is not told."""
     found = [_data(file, each) for _, each in _nodes(node) if _label(each) == "GridLocation_t"]
     return found[0].tobytes().decode().strip("\0 ") if found else "Vertex"
-
-
-register_format(CgnsFormat())
-register_format(PlaidFolder())

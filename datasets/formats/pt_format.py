@@ -6,7 +6,7 @@ from typing import Any
 
 from ..source import Source
 from .pt import open_pt
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 
 class PtFormat(AbstractFormat):
@@ -25,6 +25,3 @@ class PtFormat(AbstractFormat):
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         return {"": open_pt(path, **options)}
-
-
-register_format(PtFormat())

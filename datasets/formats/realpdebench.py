@@ -21,7 +21,7 @@ from ..checked_arrays import instants
 from ..source import Source
 from ..stored import Placed, Stack, Stored, StoredSource, foreign, place
 from .hdf5_file import Handle, Hdf5Array, open_hdf5, root_of, stored_values
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 _LAYOUT = "RealPDEBench's layout"
 _SPLITS = ("real", "numerical")
@@ -115,7 +115,3 @@ def _files(path: Path) -> dict[str, list[Path]]:
     splits = [split for split in _SPLITS if (path / split).is_dir()]
     folders = {split: path / split for split in splits} if splits else {"": path}
     return {split: sorted(f for p in ("*.h5", "*.hdf5") for f in folder.glob(p)) for split, folder in folders.items()}
-
-
-register_format(RealPDEBenchFormat())
-register_format(RealPDEBenchFolder())

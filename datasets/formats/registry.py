@@ -37,7 +37,7 @@ def without_options(form: AbstractFormat, path: Path, options: dict[str, Any]) -
         raise TypeError(f"open: {path} is of the format {form.name}, which takes no options, got {sorted(options)}")
 
 
-_FORMATS: list[AbstractFormat] = []
+_REGISTERED: list[AbstractFormat] = []
 
 
 def register_format(form: AbstractFormat) -> AbstractFormat:
@@ -48,13 +48,19 @@ def register_format(form: AbstractFormat) -> AbstractFormat:
     """
     if form.name in known_formats():
         raise ValueError(f"the format {form.name!r} exists already; choose another name")
-    _FORMATS.insert(0, form)
+    _REGISTERED.insert(0, form)
     return form
 
 
 def known_formats() -> list[str]:
-    """Names of all registered formats, in the order in which they are tried."""
-    return [form.name for form in _FORMATS]
+    """Names of all formats, in the order in which they are tried."""
+    return [form.name for form in _all()]
+
+
+def _all() -> list[AbstractFormat]:
+    from .known import FORMATS  # at the first use: it takes a tenth of the time of importing this library
+
+    return [*_REGISTERED, *FORMATS]
 
 
 def format_of(path: Path) -> AbstractFormat:
@@ -62,7 +68,7 @@ def format_of(path: Path) -> AbstractFormat:
 
     **Raises:** `StorageError` if none does; the message shows the first bytes of the file.
     """
-    for form in _FORMATS:
+    for form in _all():
         if form.recognises(path):
             return form
     if path.is_dir():

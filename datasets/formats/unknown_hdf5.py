@@ -9,7 +9,7 @@ from ..source import Source
 from ..stored import Stored, foreign
 from .hdf5_file import Handle, Hdf5Array, open_hdf5
 from .named_arrays import named_source
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 _LAYOUT = "this HDF5 file, whose layout is unknown,"
 _DEPTH, _MOST = 8, 1000
@@ -46,6 +46,3 @@ def _arrays(group: h5py.Group, prefix: str, depth: int):
                 yield f"{prefix}{name}"
             elif isinstance(here, h5py.Group) and depth:
                 yield from _arrays(here, f"{prefix}{name}/", depth - 1)
-
-
-register_format(UnknownHdf5())

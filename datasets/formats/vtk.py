@@ -18,7 +18,7 @@ from ..source import MemorySource, Source
 from ..stored import foreign
 from .cells import domain_of
 from .point_samples import PointSample, source_of
-from .registry import AbstractFormat, register_format, without_options
+from .registry import AbstractFormat, without_options
 
 _LAYOUT = "VTK's format"
 
@@ -110,7 +110,3 @@ def _check_claims(path: Path) -> None:
     claimed = re.findall(rb'(?:NumberOf(?:Points|Cells)="|\b(?:POINTS|CELLS|POINT_DATA|CELL_TYPES)\s+)(\d+)', text)
     if too_many := [int(number[:30]) for number in claimed if int(number[:30]) > 1100 * size]:
         raise StorageError(f"claims {too_many[0]} points or cells, more than a file of {size} bytes can hold")
-
-
-register_format(VtkFormat())
-register_format(VtkFolder())

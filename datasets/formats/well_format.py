@@ -6,7 +6,7 @@ from typing import Any
 from ..concatenation import ConcatSource
 from ..source import Source
 from .hdf5_file import root_of
-from .registry import AbstractFormat, register_format, without_options
+from .registry import AbstractFormat, without_options
 from .statistics import published_statistics
 from .well import WellSource
 
@@ -55,7 +55,3 @@ def _files(path: Path) -> dict[str, list[Path]]:
         split: sorted(file for pattern in ("*.hdf5", "*.h5") for file in (folder / split).glob(pattern))
         for split in _SPLITS
     }
-
-
-register_format(WellFormat())
-register_format(WellFolder())

@@ -20,6 +20,7 @@ from .datasets.generation import generate as generate
 from .datasets.opening import open_dataset as open  # noqa: F401
 from .datasets.opening import open_splits as open_splits
 from .datasets.source import FieldSpec as FieldSpec
+from .solvers import diffusion as diffusion
 from .solvers import linear as linear
 from .solvers import pde as pde
 from .solvers import random as random
@@ -52,8 +53,13 @@ from .surrogates.operators.deeponet import DeepONet as DeepONet
 from .surrogates.operators.fno import FNO as FNO
 from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
 from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
+from .surrogates.physics.models import PIG as PIG
+from .surrogates.physics.models import PINN as PINN
+from .surrogates.physics.models import RandomFeatures as RandomFeatures
 from .surrogates.physics.residual import Residual as Residual
 from .surrogates.physics.sampling import R3 as R3
+from .surrogates.physics.sampling import RAD as RAD
+from .surrogates.physics.sampling import RAR as RAR
 from .surrogates.physics.sampling import UniformSampler as UniformSampler
 from .surrogates.reduced import GalerkinRB as GalerkinRB
 from .surrogates.reduced import LocalPOD as LocalPOD
@@ -78,9 +84,13 @@ from .surrogates.trainable import count_parameters as count_parameters
 from .surrogates.trainable import trainable as trainable
 from .surrogates.training import losses as losses
 from .surrogates.training.fit import fit as fit
+from .surrogates.training.gauss_newton import GaussNewton as GaussNewton
+from .surrogates.training.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from .surrogates.training.objective import AbstractLeastSquares as AbstractLeastSquares
 from .surrogates.training.objective import AbstractObjective as AbstractObjective
 from .surrogates.training.objective import Outcome as Outcome
+from .surrogates.training.quasi_newton import LBFGS as LBFGS
+from .surrogates.training.quasi_newton import SSBroyden as SSBroyden
 from .surrogates.training.result import AbstractDirectFit as AbstractDirectFit
 from .surrogates.training.result import FitResult as FitResult
 from .surrogates.training.solver_source import SolverSource as SolverSource

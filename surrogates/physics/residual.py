@@ -1,50 +1,71 @@
 """Training without data, on the strong residual of a problem at collocation points."""
 
-from typing import NoReturn
+from typing import Any, Literal, NoReturn
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
+from ...core.arguments import check_fields, count, kind, number
 from ...core.domains import Box
-from ...solvers.pde.conditions import Side
+from ...solvers.pde.conditions import BoundaryCondition, Side
 from ...solvers.pde.declaration import Problem
 from ...solvers.pde.pointwise_derivatives import Jet, Jets
 from ..networks.network_surrogate import NetworkSurrogate
 from ..task.task import Fields
-from ..training.objective import AbstractLeastSquares, Outcome
+from ..training.objective import AbstractByRows, Outcome, Rows
 from .sampling import Sampler, uniform_points
+from .trial_surrogate import TrialSurrogate
+
+Model = NetworkSurrogate | TrialSurrogate
 
 
 class Collocation(eqx.Module):
     """Points of space and time, each with its own random parameters.
 
     **Fields:** `points` `(n, d)`, in the order of `Problem.coordinates` (time last); `numbers`, the problem's random numbers by
-    name, `(n,)` each.
+    name, `(n,)` each. A row of it is one point.
     """
 
-    points: Float[Array, "n d"]
-    numbers: dict[str, Float[Array, " n"]]
+    points: Float[Array, "*n d"]
+    numbers: dict[str, Float[Array, "*n"]]
 
 
-class Residual(AbstractLeastSquares):
-    """Objective that trains a network on a PDE instead of data: `fit(model, objective=Residual(problem, R3(1000)), …)`.
+class Points(eqx.Module):
+    """The points of a step: inside, on the sides of every condition, at the start (None for a steady problem), and independent
+    ones, on which the model is not trained."""
+
+    inside: Collocation
+    sides: list[list[Collocation]]
+    start: Collocation | None
+    independent: Collocation
+
+
+class Residual(AbstractByRows):
+    """Objective that trains a model on a PDE instead of data: `fit(model, objective=Residual(problem, R3(1000)), …)`.
 
     The loss is Σ mean r² over the equations of the problem, plus λ Σ mean c² over its boundary and initial conditions. r is the
     residual of an equation at the sampled points. c is the residual of a condition at random points of its side or at the
     initial time: values on Dirichlet sides, fluxes on Neumann sides, equal values and slopes on periodic sides, initial values.
+    Conditions that the model fulfils by construction (`PINN`) are left out.
 
     If the problem has random numbers as inputs, every point gets new ones in every step, so that one network learns the whole
-    family. The network must predict at any points (ability `any_points`).
+    family. The model is a `PINN`, `PIG` or `RandomFeatures`, or a network that predicts at any points (ability `any_points`).
 
     **Arguments:**
 
     - `problem`: a problem that declares `residual`.
-    - `sampler`: chooses the points inside: `R3` or `UniformSampler`. It sees the residuals at the points of a step when it
+    - `sampler`: chooses the points inside: `UniformSampler`, `R3`, `RAD` or `RAR`. It sees the residuals of a step when it
       chooses the points of the next one.
     - `penalty`: the weight λ of the conditions, 1 to 1000.
     - `boundary_points`: number of points per condition, and at the initial time.
+    - `independent`: number of points on which the residual is measured beside the training.
+    - `dtype`: "float32" or "float64"; by default float64 with optimisers of second order, float32 with others.
+
+    **Metrics:** "residual", Σ mean r² at the points of the step; "independent_residual", the same at uniform points on which the
+    model is not trained. A model may fulfil the equation at its points alone: if the second number exceeds the first one much,
+    take more points. R3, RAD and RAR raise the first one on purpose.
 
     **Raises:** `ValueError` for a problem without residual or with random fields among its inputs.
     """
@@ -53,8 +74,15 @@ class Residual(AbstractLeastSquares):
     sampler: Sampler
     penalty: float = eqx.field(static=True, default=100.0)
     boundary_points: int = eqx.field(static=True, default=64)
+    independent: int = eqx.field(static=True, default=256)
+    dtype: Literal["float32", "float64"] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
+        check_fields(self)
+        kind("Residual", "sampler", self.sampler, Sampler, "pass for example UniformSampler(2000)")
+        number("Residual", "penalty", self.penalty, least=0)
+        count("Residual", "boundary_points", self.boundary_points)
+        count("Residual", "independent", self.independent)
         self.problem.needs("residual", "Residual")
         if fields := [name for name, law in self.problem.laws.items() if law.is_field]:
             raise ValueError(f"Residual draws numbers; the inputs {fields} of {self.problem!r} are random fields")
@@ -66,8 +94,7 @@ class Residual(AbstractLeastSquares):
     def init(self, key: Array) -> Float[Array, "n d"]:
         return self.sampler.init(key, self.problem.space_time)
 
-    def draw(self, state: Float[Array, "n d"], batch: Fields | None, key: Array) -> PyTree:
-        """Points inside, points on every side, and points at the initial time (None for a steady problem)."""
+    def draw(self, state: Float[Array, "n d"], batch: Fields | None, key: Array) -> Points:
         problem, box = self.problem, self.problem.space_time
         k_inside, k_sides, k_start = jax.random.split(key, 3)
         sides = [
@@ -78,35 +105,68 @@ class Residual(AbstractLeastSquares):
         if problem.time is not None:
             points = uniform_points(k_start, box, self.boundary_points).at[:, -1].set(problem.time.start)
             start = self._with_numbers(points, k_start)
-        return self._with_numbers(state, k_inside), sides, start
+        k_independent = jax.random.fold_in(k_inside, 1)
+        others = uniform_points(k_independent, box, max(self.independent, self.sampler.pool))
+        return Points(self._with_numbers(state, k_inside), sides, start, self._with_numbers(others, k_independent))
 
-    def residuals(self, model: NetworkSurrogate, points: PyTree) -> tuple[PyTree, Outcome]:
-        problem, (inside, sides, start) = self.problem, points
+    def terms(self, model: Model, points: Points) -> tuple[Rows, ...]:
+        problem = self.problem
         self._check(model)
-        equations = jax.tree.leaves(problem.residual(*self._jets(model, inside)))
-        conditions = [
-            jax.tree.leaves(condition.residual([self._jets(model, c)[0] for c in held], self._inputs(held[0])))
-            for condition, held in zip(problem.boundary, sides, strict=True)
-        ]
-        if start is not None:
-            conditions.append(jax.tree.leaves(problem.initial_residual(*self._jets(model, start))))
+        boundary, initial = problem.boundary, problem.initial
+        if isinstance(model, TrialSurrogate):
+            boundary, initial = model.split.boundary, {u: problem.initial[u] for u in model.split.initial}
         # ½‖r‖² is then the mean of squares, with the penalty on the conditions.
-        roots = [jnp.sqrt(2 / r.size) * r for r in equations]
-        roots += [jnp.sqrt(2 * self.penalty / r.size) * r for residuals in conditions for r in residuals]
-        interior = jnp.asarray(sum((r**2 for r in equations[1:]), equations[0] ** 2))
-        metrics = {"residual": interior.mean()}
-        return roots, Outcome(model.state, jax.lax.stop_gradient(jnp.sqrt(interior)), metrics)
+        terms = [Rows(_scaled(self._equations, 2 / len(points.inside.points)), points.inside)]
+        weight = 2 * self.penalty / self.boundary_points
+        for condition, held in zip(problem.boundary, points.sides, strict=True):
+            if condition in boundary:
+                terms.append(Rows(_scaled(self._condition(condition), weight), held))
+        if points.start is not None and initial:
+            terms.append(Rows(_scaled(self._start(tuple(initial)), weight), points.start))
+        return tuple(term for term in terms if eqx.filter_eval_shape(term.values, model).size)
 
-    def update(self, state: Float[Array, "n d"], points: PyTree, outcome: Outcome, key: Array) -> Float[Array, "n d"]:
-        return self.sampler.update(key, state, outcome.memory, self.problem.space_time)
+    def outcome(self, model: Model, points: Points, values: list[Array]) -> Outcome:
+        inside = (values[0] ** 2).sum(-1) * (len(values[0]) / 2)
+        outside = (Rows(self._equations, points.independent).values(_fixed(model)) ** 2).sum(-1)
+        metrics = {"residual": inside.mean(), "independent_residual": outside.mean()}
+        sizes = jax.lax.stop_gradient((jnp.sqrt(inside), jnp.sqrt(outside)))
+        return Outcome(model.state, sizes, metrics)
 
-    def validate(self, model: NetworkSurrogate, batch: Fields) -> NoReturn:
+    def update(self, state: Float[Array, "n d"], points: Points, outcome: Outcome, key: Array) -> Float[Array, "n d"]:
+        inside, outside = outcome.memory
+        others = points.independent.points
+        return self.sampler.update(key, state, inside, others, outside, self.problem.space_time)
+
+    def validate(self, model: Model, batch: Fields) -> NoReturn:
         raise TypeError("Residual has no use for validation data; give fit(…, val=measure), a function of the model")
 
-    def _check(self, model: NetworkSurrogate) -> None:
+    def _equations(self, model: Model, row: Collocation) -> Float[Array, " m"]:
+        """The residuals of all equations at one point."""
+        found = jax.tree.leaves(self.problem.residual(self._jets(model, row), self._inputs(row)))
+        if wrong := [r.shape for r in map(jnp.asarray, found) if r.shape]:
+            raise ValueError(
+                f"the residual of {self.problem!r} has the shape {wrong[0]} at one point, expected one number per equation"
+            )
+        return jnp.stack([jnp.asarray(r, row.points.dtype) for r in found])
+
+    def _condition(self, condition: BoundaryCondition):
+        def residual(model: Model, rows: list[Collocation]) -> Array:
+            found = condition.residual([self._jets(model, row) for row in rows], self._inputs(rows[0]))
+            return _stacked(jax.tree.leaves(found))
+
+        return residual
+
+    def _start(self, names: tuple[str, ...]):
+        def residual(model: Model, row: Collocation) -> Array:
+            found = self.problem.initial_residual(self._jets(model, row), self._inputs(row))
+            return _stacked([found[name] for name in names])
+
+        return residual
+
+    def _check(self, model: Any) -> None:
         """`ValueError` for a model that cannot be asked for the problem's unknowns at single points of its box."""
         task = model.task
-        if not model.network.abilities.any_points:
+        if isinstance(model, NetworkSurrogate) and not model.network.abilities.any_points:
             raise ValueError(
                 f"Residual asks at single points, where {type(model.network).__name__} cannot answer (any_points)"
             )
@@ -126,26 +186,42 @@ class Residual(AbstractLeastSquares):
             },
         )
 
-    def _inputs(self, collocation: Collocation) -> Jets:
-        return self.problem.input_jets(collocation.numbers)
+    def _inputs(self, row: Collocation) -> Jets:
+        return self.problem.input_jets(row.numbers)
 
-    def _jets(self, model: NetworkSurrogate, collocation: Collocation) -> tuple[Jets, Jets]:
-        """The jets (values and derivatives) of the unknowns and of the inputs at some points."""
-        problem, numbers = self.problem, collocation.numbers
+    def _jets(self, model: Model, row: Collocation) -> Jets:
+        """The jets (values and derivatives) of the unknowns at one point."""
+        if isinstance(model, TrialSurrogate):
+            return model.jets(row.points, row.numbers)
+        problem, labels = self.problem, model.task.labels
 
         def unknown(channel: int):
-            def values(points):
+            def value(point):
                 # In a task time is the first coordinate and is counted from the start of the interval.
-                at = points
+                at = point
                 if problem.time is not None:
-                    at = jnp.concatenate([points[:, -1:] - problem.time.start, points[:, :-1]], -1)
-                return jax.vmap(lambda p, own: model.at_points(own, p[None])[0, channel])(at, numbers)
+                    at = jnp.concatenate([point[-1:] - problem.time.start, point[:-1]])
+                return model.at_points(row.numbers, at[None])[0, channel]
 
-            return values
+            return value
 
         names = problem.coordinates
-        jets = {u: Jet.of(unknown(model.task.labels.index(u)), collocation.points, names) for u in problem.unknowns}
-        return Jets(jets), self._inputs(collocation)
+        return Jets({u: Jet.of(unknown(labels.index(u)), row.points, names) for u in problem.unknowns})
+
+
+def _fixed(model: Model) -> Model:
+    """The model, of which nothing is differentiated."""
+    arrays, rest = eqx.partition(model, eqx.is_inexact_array)
+    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+
+
+def _scaled(function, weight: float):
+    """Residuals times the root of a weight."""
+    return lambda model, row: jnp.sqrt(weight) * function(model, row)
+
+
+def _stacked(residuals: list[Array]) -> Array:
+    return jnp.stack([jnp.asarray(r) for r in residuals]) if residuals else jnp.zeros(0)
 
 
 def _moved(sides: tuple[Side, ...], box: Box, key: Array, n: int) -> list[Float[Array, "n d"]]:

@@ -5,24 +5,31 @@ from typing import Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.arguments import check_fields, count, number
 from ...core.domains import Box
 
 Points = Float[Array, "n d"]
+Sizes = Float[Array, " n"]
 
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Chooses the points `(n, d)` of every training step in a box; their number n is fixed."""
+    """Chooses the points `(n, d)` of every training step in a box; their number n is fixed.
+
+    **Fields:** `pool`: number of further uniform points at which it wants to know the residual; 0 if it wants none.
+    """
+
+    @property
+    def pool(self) -> int: ...
 
     def init(self, key: Array, box: Box) -> Points:
         """The points of the first step."""
         ...
 
-    def update(self, key: Array, points: Points, residual: Float[Array, " n"], box: Box) -> Points:
-        """The points of the next step, from those of this step and the size of the `residual` there."""
+    def update(self, key: Array, points: Points, residual: Sizes, pool: Points, at_pool: Sizes, box: Box) -> Points:
+        """The points of the next step, from those of this step and uniform ones, and the size of the residual at both."""
         ...
 
 
@@ -30,11 +37,16 @@ class UniformSampler(eqx.Module):
     """Draws new uniform points in every step. **Arguments:** `n`, the number of points; 1000 to 10000."""
 
     n: int = eqx.field(static=True)
+    pool = 0
+
+    def __check_init__(self):
+        check_fields(self)
+        count("UniformSampler", "n", self.n)
 
     def init(self, key, box):
         return uniform_points(key, box, self.n)
 
-    def update(self, key, points, residual, box):
+    def update(self, key, points, residual, pool, at_pool, box):
         return uniform_points(key, box, self.n)
 
 
@@ -48,17 +60,94 @@ class R3(eqx.Module):
     """
 
     n: int = eqx.field(static=True)
+    pool = 0
+
+    def __check_init__(self):
+        check_fields(self)
+        count("R3", "n", self.n)
 
     def init(self, key, box):
         return uniform_points(key, box, self.n)
 
-    def update(self, key, points, residual, box):
+    def update(self, key, points, residual, pool, at_pool, box):
         fitness = jnp.abs(residual)
         retained = fitness > fitness.mean()
         return jnp.where(retained[:, None], points, uniform_points(key, box, self.n))
 
 
+class RAD(eqx.Module):
+    """Residual-based adaptive distribution (Wu et al., CMAME 403, 2023).
+
+    Every time all points are drawn anew from uniform ones, with probabilities in proportion to |r|^k / mean |r|^k + c and without
+    repetition.
+
+    **Arguments:** `n`, the number of points, 1000 to 10000; `k`, `c`: the published setting is 1 and 1; `ratio`: the number of
+    candidates is `ratio` times n, 2 to 10.
+    """
+
+    n: int = eqx.field(static=True)
+    k: float = eqx.field(static=True, default=1.0)
+    c: float = eqx.field(static=True, default=1.0)
+    ratio: int = eqx.field(static=True, default=3)
+
+    def __check_init__(self):
+        check_fields(self)
+        count("RAD", "n", self.n)
+        count("RAD", "ratio", self.ratio, least=2)
+        number("RAD", "k", self.k, least=0)
+        number("RAD", "c", self.c, least=0)
+
+    @property
+    def pool(self) -> int:
+        return self.ratio * self.n
+
+    def init(self, key, box):
+        return uniform_points(key, box, self.n)
+
+    def update(self, key, points, residual, pool, at_pool, box):
+        powers = at_pool**self.k
+        density = powers / jnp.maximum(powers.mean(), jnp.finfo(powers.dtype).tiny) + self.c
+        # The largest n of log p + Gumbel noise are a draw without repetition.
+        chance = jnp.log(density) + jax.random.gumbel(key, density.shape, density.dtype)
+        return pool[jax.lax.top_k(chance, self.n)[1]]
+
+
+class RAR(eqx.Module):
+    """Residual-based adaptive refinement (Lu et al., SIAM Rev. 63, 2021) with a fixed number of points.
+
+    Every time the `moved` points with the smallest |residual| are replaced by those with the largest one out of uniform
+    candidates.
+
+    **Arguments:** `n`, the number of points, 1000 to 10000; `moved`, 1 % of n by default; `ratio`: the number of candidates is
+    `ratio` times n.
+    """
+
+    n: int = eqx.field(static=True)
+    moved: int | None = eqx.field(static=True, default=None)
+    ratio: int = eqx.field(static=True, default=2)
+
+    def __check_init__(self):
+        check_fields(self)
+        count("RAR", "n", self.n)
+        count("RAR", "ratio", self.ratio)
+        if self.moved is not None and not 0 < self.moved <= self.n:
+            raise ValueError(f"RAR(n={self.n}, moved={self.moved}): expected a number from 1 to n")
+
+    @property
+    def pool(self) -> int:
+        return self.ratio * self.n
+
+    def init(self, key, box):
+        return uniform_points(key, box, self.n)
+
+    def update(self, key, points, residual, pool, at_pool, box):
+        moved = max(1, self.n // 100) if self.moved is None else self.moved
+        smallest = jax.lax.top_k(-residual, moved)[1]
+        largest = jax.lax.top_k(at_pool, moved)[1]
+        return points.at[smallest].set(pool[largest])
+
+
 def uniform_points(key: Array, box: Box, n: int) -> Points:
     """`n` uniform random points in a box, `(n, d)`."""
-    lower, extent = np.array(box.lower), np.array(box.extent)
-    return jnp.asarray(lower, jnp.float32) + jax.random.uniform(key, (n, len(lower))) * jnp.asarray(extent, jnp.float32)
+    lower, extent = jnp.asarray(box.lower, jnp.result_type(float)), jnp.asarray(box.extent, jnp.result_type(float))
+    return lower + jax.random.uniform(key, (n, len(box.lower))) * extent

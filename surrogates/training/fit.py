@@ -9,12 +9,14 @@ from typing import Any, cast
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
 from ...core.arguments import checked, count, kind, number, random_key
+from ...core.precision import in_double
 from ...datasets.dataset import Dataset
 from ..surrogate import AbstractSurrogate, about_origin
 from ..task.task import Task
@@ -23,7 +25,7 @@ from .batches import AbstractBatches, NoData, Resident, Stream, Whole
 from .devices import Devices, assert_same_everywhere, is_first_process
 from .history import History
 from .losses import AbstractFieldLoss
-from .objective import AbstractObjective
+from .objective import AbstractByRows, AbstractObjective
 from .plan import Plan
 from .result import AbstractDirectFit, FitResult
 from .run_identity import run_identity
@@ -31,8 +33,10 @@ from .runner import Runner, Validation
 from .samples import Samples
 from .session import Log, Measure, Session
 from .solver_source import SolverSource
-from .steps import AbstractStep, as_step
+from .steps import AbstractDoubleStep, AbstractStep, as_step
 from .supervised import Supervised
+
+_GAP = 30.0  # of mean squares
 
 
 @checked
@@ -139,6 +143,18 @@ def fit(
     if optimizer is None:
         raise ValueError("fit needs an optimizer, for example optimizer=optax.adam(1e-3)")
     step = as_step(optimizer)
+    if in_float64(objective, step):
+        models = in_double(lambda models: models)(models)
+        if jnp.result_type(float) != jnp.float64:
+            result = in_double(fit, promote=False)(
+                models[0] if isinstance(model, AbstractTrainable) else model, data, val=val, optimizer=step,
+                objective=objective, epochs=epochs, steps=steps, batch_size=batch_size, seeds=seeds, ema=ema, patience=patience,
+                run=run, key=key, progress=progress, checkpoint_every=checkpoint_every, check_every=check_every, mesh=mesh,
+                stream=stream, log=log,
+            )  # fmt: skip
+            # While x64 is off float64 arrays are NumPy's.
+            members, lasts = in_double(lambda *models: models)(result.members, result.lasts)
+            return FitResult(members, lasts, result.history)
     if isinstance(data, SolverSource) and (stream is not None or check_every != 500):
         raise ValueError(
             "fit: stream=… and check_every=… mean nothing with a SolverSource; SolverSource(round=…) sets the steps of a round"
@@ -198,6 +214,12 @@ def fit(
     if run is not None:
         session.open(run, identity)
     session.train()
+    if session.history.metrics and (gap := session.history.gap) is not None and gap[1] > _GAP:
+        warnings.warn(
+            f"fit: on points that it is not trained on the mean squared {gap[0]} is {gap[1]:.3g} times that of the training; the "
+            "model meets the equation at its points alone: take more points, or a smaller model",
+            stacklevel=3,
+        )
     lasts = tuple(_physical(m, physical[0]) for m in runner.models(runner.loop.result(session.state)))
     members = lasts if validation is None else tuple(_physical(m, physical[0]) for m in runner.models(session.best))
     result = FitResult(members, lasts, session.history)
@@ -205,6 +227,12 @@ def fit(
     if session.folder is not None and is_first_process() and savable:
         result.save(session.folder.path / "best.sgx")
     return result
+
+
+def in_float64(objective: AbstractObjective, step: AbstractStep) -> bool:
+    """Whether a training computes in float64: if its objective says so, or says nothing and the optimiser is of second order."""
+    wanted = objective.dtype if isinstance(objective, AbstractByRows) else None
+    return wanted == "float64" or (wanted is None and isinstance(step, AbstractDoubleStep))
 
 
 def _check_data(data: Any, val: Any) -> None:

@@ -81,8 +81,19 @@ class History:
         """Validation errors `(rounds, seeds)` with infinity for NaN."""
         return np.nan_to_num(self.val, nan=np.inf, posinf=np.inf)
 
+    @property
+    def gap(self) -> tuple[str, float] | None:
+        """A metric that was also measured on points which are not trained on ("residual" as "independent_residual"), and how many
+        times larger it is there in the last epoch, for the seed where that is most; None without such a metric."""
+        for name in self.metrics:
+            if f"independent_{name}" in self.metrics:
+                seen, other = (np.asarray(self.metrics[n][-1]) for n in (name, f"independent_{name}"))
+                return name, float(np.max(other / np.maximum(seen, np.finfo(float).tiny)))
+        return None
+
     def plot(self):
-        """A matplotlib figure of training loss and validation error per epoch: the mean over seeds, and their range as a band.
+        """A matplotlib figure of training loss and validation error per epoch, and of a metric that was also measured on
+        independent points: the mean over seeds, and their range as a band.
 
         **Raises:** `ValueError` without epochs, as after a fit by linear algebra.
         """
@@ -91,7 +102,11 @@ class History:
         if not self.loss:
             raise ValueError("plot: no epoch was recorded; a model that is fitted by linear algebra has no history")
         figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
-        for label, values in (("training loss", self.loss), ("validation error", self.val)):
+        lines = [("training loss", self.loss), ("validation error", self.val)]
+        if self.gap is not None:
+            name = self.gap[0]
+            lines += [(name, self.metrics[name]), (f"independent {name}", self.metrics[f"independent_{name}"])]
+        for label, values in lines:
             if values:
                 values = np.asarray(values)
                 epochs = np.arange(1, len(values) + 1)

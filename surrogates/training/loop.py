@@ -1,7 +1,6 @@
 """The training loop: one `lax.scan` over optimiser steps, which all training of this library uses."""
 
 from collections.abc import Callable
-from typing import NoReturn
 
 import equinox as eqx
 import jax
@@ -12,7 +11,8 @@ from jaxtyping import Array, Float, Int, PyTree
 from ...core.minimize import select
 from ..task.task import Fields
 from ..trainable import AbstractTrainable, trainable, with_state
-from .objective import AbstractLeastSquares, AbstractObjective, update_key
+from .objective import AbstractObjective, update_key
+from .residual_vector import ResidualVector
 from .steps import AbstractStep
 
 
@@ -119,11 +119,7 @@ class Loop(eqx.Module):
         def value(params):
             return objective.value(self._combined(params, state.model_state), points)
 
-        def residuals(params):
-            if not isinstance(objective, AbstractLeastSquares):
-                _no_residuals(objective)
-            return objective.residuals(self._combined(params, state.model_state), points)
-
+        residuals = ResidualVector(objective, lambda p: self._combined(p, state.model_state), points)
         taken = self.optimizer(state.model, opt_state, value, residuals)
         moves = taken.accepted if hold == 1 else taken.accepted & ((state.step + 1) % hold == 0)
         objective_state = objective.update(state.objective_state, points, taken.outcome, update_key(key))
@@ -142,7 +138,3 @@ def _split(model: AbstractTrainable) -> tuple[PyTree, PyTree]:
     """The model's trained arrays, and everything else except its state."""
     model = with_state(model, None)
     return eqx.partition(model, trainable(model))
-
-
-def _no_residuals(objective: AbstractObjective) -> NoReturn:
-    raise TypeError(f"this optimiser needs a sum of squares, which {type(objective).__name__} is not")

@@ -1,7 +1,8 @@
 """`AbstractObjective`, the interface of everything that training minimises: with data, without data, for parts of solvers."""
 
 import abc
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -90,6 +91,44 @@ class AbstractLeastSquares(AbstractObjective):
     def value(self, model: Any, points: PyTree) -> tuple[Float[Array, ""], Outcome]:
         residuals, outcome = self.residuals(model, points)
         return jnp.asarray(0.5 * sum(jnp.sum(r**2) for r in jax.tree.leaves(residuals))), outcome
+
+
+class Rows(eqx.Module):
+    """Residuals of one kind: `function(model, row)`, an array of any shape, for every row of `rows`.
+
+    **Fields:** `function`; `rows`, a pytree of arrays with a leading axis, such as collocation points.
+    """
+
+    function: Callable[[Any, PyTree], Array] = eqx.field(static=True)
+    rows: PyTree
+
+    def values(self, model: Any) -> Array:
+        """The residuals of all rows, with a leading axis."""
+        return jax.vmap(lambda row: self.function(model, row))(self.rows)
+
+
+class AbstractByRows(AbstractLeastSquares):
+    """A sum of squares each of whose residuals depends on one row of the points of the step alone.
+
+    The derivative of all residuals by all parameters is then made row by row, by reverse differentiation of one row, which costs
+    about as much as a few gradients of the loss.
+
+    **Fields:** `dtype`: "float32", "float64", or None for float64 with optimisers of second order and float32 with others.
+    """
+
+    dtype: eqx.AbstractVar[Literal["float32", "float64"] | None]
+
+    @abc.abstractmethod
+    def terms(self, model: Any, points: PyTree) -> tuple[Rows, ...]:
+        """The residuals, kind by kind."""
+
+    @abc.abstractmethod
+    def outcome(self, model: Any, points: PyTree, values: list[Array]) -> Outcome:
+        """What else an evaluation found; `values` are the residuals of every kind."""
+
+    def residuals(self, model: Any, points: PyTree) -> tuple[PyTree, Outcome]:
+        values = [term.values(model) for term in self.terms(model, points)]
+        return values, self.outcome(model, points, values)
 
 
 def update_key(key: Array) -> Array:

@@ -10,9 +10,10 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from ...core.minimize import optimizer_step
 from .objective import Outcome
+from .residual_vector import ResidualVector
 
 Value = Callable[[PyTree], tuple[Float[Array, ""], Outcome]]
-Residuals = Callable[[PyTree], tuple[PyTree, Outcome]]
+Residuals = ResidualVector
 
 
 class Taken(eqx.Module):
@@ -58,13 +59,17 @@ class AbstractStep(eqx.Module):
         - `params`: the parameters, a pytree of arrays.
         - `memory`: the optimiser's memory.
         - `value`: a deterministic function `params -> (loss, outcome)`.
-        - `residuals`: a deterministic function `params -> (residuals, outcome)`. It raises `TypeError` if the objective is no
-          `AbstractLeastSquares`.
+        - `residuals`: a deterministic function `params -> (residuals, outcome)`, with the Jacobian `residuals.jacobian(params)`.
+          It raises `TypeError` if the objective is no `AbstractLeastSquares`.
         """
 
     @abc.abstractmethod
     def reset(self, memory: PyTree) -> PyTree:
         """The memory to continue with after the points of the objective have changed."""
+
+
+class AbstractDoubleStep(AbstractStep):
+    """An optimiser of second order, which `fit` runs in float64 unless the objective asks for another precision."""
 
 
 class OptaxStep(AbstractStep):
@@ -83,6 +88,12 @@ class OptaxStep(AbstractStep):
 
     def reset(self, memory: PyTree) -> PyTree:
         return memory
+
+
+def with_metrics(outcome: Outcome, **metrics: Array) -> Outcome:
+    """An outcome with further metrics, which become floating-point numbers."""
+    added = {name: jnp.asarray(x, jnp.result_type(float)) for name, x in metrics.items()}
+    return Outcome(outcome.state, outcome.memory, outcome.metrics | added)
 
 
 def as_step(optimizer: optax.GradientTransformation | AbstractStep) -> AbstractStep:

@@ -1,0 +1,142 @@
+"""Training on residuals: samplers, accuracy of what is found, contract, files, histories, refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import surrogax as sx
+from surrogax.surrogates.physics.sampling import Sampler
+
+BOX = sx.Box(x=(0, 1), y=(-1, 3))
+
+
+def test_points_of_all_samplers_stay_in_the_box_and_keep_their_number(key):
+    for sampler in (sx.UniformSampler(40), sx.R3(40), sx.RAD(40), sx.RAR(40, moved=5)):
+        assert isinstance(sampler, Sampler)
+        points = sampler.init(key, BOX)
+        pool = jax.random.uniform(key, (max(sampler.pool, 8), 2)) * jnp.array([1.0, 4.0]) - jnp.array([0.0, 1.0])
+        points = sampler.update(key, points, points[:, 0] ** 2, pool, pool[:, 0] ** 2, BOX)
+        assert points.shape == (40, 2)
+        assert (points >= jnp.array([0, -1])).all() and (points <= jnp.array([1, 3])).all()
+
+
+def test_rad_draws_without_repetition_and_more_often_where_the_residual_is_large(key):
+    sampler = sx.RAD(500, c=0.0, ratio=4)
+    pool = jax.random.uniform(key, (sampler.pool, 2))
+    found = sampler.update(key, pool[:500], jnp.ones(500), pool, jnp.where(pool[:, 0] > 0.9, 1.0, 0.0), BOX)
+    hits = int((found[:, 0] > 0.9).sum())
+    assert hits == int((pool[:, 0] > 0.9).sum()), "the others have no chance before these are used up"
+    assert len(np.unique(np.asarray(found), axis=0)) == 500
+    even = sampler.update(key, pool[:500], jnp.ones(500), pool, jnp.ones(2000), BOX)
+    assert 0.05 < float((even[:, 0] > 0.9).mean()) < 0.16
+
+
+def test_rar_replaces_the_smallest_by_the_largest(key):
+    points = jnp.stack([jnp.arange(6.0), jnp.zeros(6)], 1)
+    pool = jnp.stack([jnp.arange(12.0), jnp.ones(12)], 1)
+    found = sx.RAR(6, moved=2).update(key, points, points[:, 0], pool, pool[:, 0], BOX)
+    np.testing.assert_array_equal(found[2:], points[2:])
+    np.testing.assert_array_equal(np.sort(found[:2, 0]), [10, 11])
+
+
+def poisson(**changes):
+    """−u″ = π² sin πx + 2 with the solution sin πx + x (1 − x)."""
+    residual = lambda u, p: u.xx + jnp.pi**2 * jnp.sin(jnp.pi * u.at["x"]) + 2  # noqa: E731
+    return sx.Problem("u", sx.Box(x=(0, 1)), **{"residual": residual, **changes})
+
+
+def exact(x):
+    return np.sin(np.pi * x) + x * (1 - x)
+
+
+GRID = sx.Grid.unit_interval(33)
+
+
+def error(model) -> float:
+    found = model.predict({}, at=GRID)["u"][0]
+    return float(np.linalg.norm(found - exact(GRID.coordinates[0])) / np.linalg.norm(exact(GRID.coordinates[0])))
+
+
+def train(model, step, steps, **options):
+    options = {"sampler": sx.UniformSampler(60), "check_every": steps, "progress": False, **options}
+    return sx.fit(model, optimizer=step, steps=steps, **options)
+
+
+def test_a_network_reaches_what_single_precision_does_not_hold(key, tmp_path):
+    model = sx.PINN(poisson(), width=10, depth=1, key=key)
+    found = train(model, sx.LevenbergMarquardt(), 100, sampler=sx.RAD(60))
+    assert found.predict({}, at=GRID)["u"].dtype == np.float64
+    assert error(found) < 3e-7, "about the rounding of float32, from second derivatives"
+    metrics = found.history.metrics
+    assert metrics["independent_residual"][-1][0] > 0 and metrics["residual"][-1][0] > 0
+    sx.check_surrogate(found)
+    found.save(tmp_path / "u.sgx")
+    again = sx.load(tmp_path / "u.sgx", like=sx.PINN(poisson(), width=10, depth=1, key=jax.random.key(1)))
+    np.testing.assert_allclose(again.predict({}, at=GRID)["u"], found.predict({}, at=GRID)["u"], rtol=1e-6)
+
+
+def test_random_features_solve_a_linear_equation_in_one_step(key):
+    model = sx.RandomFeatures(poisson(), features=40, scale=6.0, key=key)
+    assert error(train(model, sx.GaussNewton(), 1)) < 1e-9
+
+
+def test_gaussians_with_conditions_left_to_the_loss(key):
+    model = sx.PIG(poisson(), gaussians=6, spread=0.5, exact_boundary=False, key=key)
+    assert len(model.split.boundary) == 2
+    found = train(model, sx.LevenbergMarquardt(), 60, penalty=100.0, boundary_points=4)
+    assert error(found) < 1e-4
+    sx.check_surrogate(found)
+
+
+def test_broyden_and_adam_on_the_same_objective(key):
+    model = sx.PINN(poisson(), width=8, depth=1, key=key)
+    assert error(train(model, sx.SSBroyden(), 150)) < 1e-4
+    adam = train(model, optax.adam(1e-2), 300)
+    assert jax.tree.leaves(adam.last.function)[0].dtype == jnp.float32 and error(adam) < 0.2
+
+
+def test_a_family_with_a_random_number_in_time(key):
+    """u_t = −ν u, u(0) = 1 + x: the number is an input of the network."""
+    problem = sx.Problem(
+        "u", sx.Box(x=(0, 1, "neumann")), time=(0, 1), inputs={"nu": sx.random.Uniform(0.5, 1.5)}, initial=lambda x: 1 + x,
+        residual=lambda u, p: u.t + p.nu * u.value, boundary=sx.pde.Sides(x=sx.pde.Free()),
+    )  # fmt: skip
+    found = train(sx.PINN(problem, width=10, depth=1, key=key), sx.LevenbergMarquardt(), 50, sampler=sx.R3(150))
+    nu = np.array([0.6, 1.3])
+    u = found.predict({"nu": nu}, at=problem.box.grid(5))["u"]
+    t, x = np.linspace(0, 1, u.shape[1])[:, None], problem.box.grid(5).coordinates[0]
+    np.testing.assert_allclose(u, (1 + x) * np.exp(-nu[:, None, None] * t), rtol=1e-3)
+    points = jnp.array([[0.2, 0.5]])  # t, x
+    np.testing.assert_allclose(found.best.at_points({"nu": 0.6}, points)[0, 0], 1.5 * np.exp(-0.12), rtol=1e-3)
+
+
+def test_a_run_in_double_precision_goes_on_where_it_was(key, tmp_path):
+    model = sx.PINN(poisson(), width=4, depth=1, key=key)
+    whole = train(model, sx.LevenbergMarquardt(hold=2), 6, check_every=2, run=tmp_path / "a")
+    train(model, sx.LevenbergMarquardt(hold=2), 4, check_every=2, run=tmp_path / "b")
+    resumed = train(model, sx.LevenbergMarquardt(hold=2), 6, check_every=2, run=tmp_path / "b")
+    assert resumed.history.loss == whole.history.loss
+
+
+def test_several_seeds(key):
+    found = train(sx.PINN(poisson(), width=4, depth=1, key=key), sx.LevenbergMarquardt(), 3, seeds=2)
+    assert len(found.members) == 2 and len({loss for loss in found.history.loss[0]}) == 2
+
+
+def test_objectives_and_data_that_do_not_fit_are_named(key):
+    model = sx.PINN(poisson(), width=4, depth=1, key=key)
+    with pytest.raises(TypeError, match="sampler"):
+        train(model, sx.LevenbergMarquardt(), 1, sampler=100)
+    with pytest.raises(TypeError, match="does not know colour"):
+        train(model, sx.LevenbergMarquardt(), 1, colour=1)
+    data = sx.from_arrays({}, {"u": exact(GRID.coordinates[0])[None]}, grid=GRID)
+    with pytest.raises(ValueError, match="residual of its problem alone"):
+        sx.fit(model, data, optimizer=sx.LevenbergMarquardt(), epochs=1, progress=False)
+    with pytest.raises(ValueError, match=r"has the shape \(1,\) at one point"):
+        wrong = poisson(residual=lambda u, p: u.xx + jnp.ones(1))
+        train(sx.PINN(wrong, width=4, depth=1, key=key), sx.LevenbergMarquardt(), 1)
+    with pytest.raises(FloatingPointError, match="not finite at step 0"):
+        wrong = poisson(residual=lambda u, p: u.xx + jnp.log(-1 - u.at["x"]))
+        train(sx.PINN(wrong, width=4, depth=1, key=key), sx.LevenbergMarquardt(), 1)
