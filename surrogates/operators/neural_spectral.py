@@ -225,9 +225,9 @@ class NeuralSpectral:
         û_k = s (N(â)_k + L_k â_k),   v_{l+1} = σ(K_l v_l + W_l v_l + b_l),
 
     where s is a size found from the equation, K_l multiplies every coefficient of every channel of v_l by a trained number, and
-    W_l and σ act at as many collocation points as there are modes. `fit` minimises Σ_k |r̂_k|² of the residual r of the equation, by Parseval's identity its square
-    integral, for new random inputs in every step (`SpectralResidual`, whose option `samples` is the batch). Derivatives are
-    exact. The cost of training and of a prediction's coefficients does not depend on the grid of evaluation.
+    W_l and σ act at as many collocation points as there are modes. `fit` minimises Σ_k |r̂_k|² of the residual r of the equation,
+    by Parseval's identity its square integral, for new random inputs in every step (`SpectralResidual`, whose option `samples` is
+    the batch). Derivatives are exact. The cost of training and of a prediction's coefficients does not depend on the grid of evaluation.
 
     **Arguments:**
 
