@@ -227,7 +227,8 @@ class NeuralSpectral:
     where s is a size found from the equation, K_l multiplies every coefficient of every channel of v_l by a trained number, and
     W_l and σ act at as many collocation points as there are modes. `fit` minimises Σ_k |r̂_k|² of the residual r of the equation,
     by Parseval's identity its square integral, for new random inputs in every step (`SpectralResidual`, whose option `samples` is
-    the batch). Derivatives are exact. The cost of training and of a prediction's coefficients does not depend on the grid of evaluation.
+    the batch). Derivatives are exact. The cost of training and of a prediction's coefficients does not depend on the grid of
+    evaluation.
 
     **Arguments:**
 
