@@ -36,8 +36,10 @@ class LevenbergMarquardt(AbstractDoubleStep):
     - `trials`: number of dampings per step, each ten times the one before; 3 to 6.
     - `accelerated`: whether steps follow the curvature of r (geodesic acceleration).
 
-    A step on n residuals of d parameters costs about n d² operations and one factorisation of d³/3 per trial. The memory is that of J, 8 n d bytes. JᵀJ resolves directions whose singular value is 1e-8 of the
-    largest one or more; `GaussNewton`, on a QR factorisation of J, resolves 1e-13 for models that are linear in their parameters.
+    A step on n residuals of d parameters costs about n d² operations and one factorisation of d³/3 per trial. The memory is that
+    of J, 8 n d bytes. JᵀJ resolves directions whose singular value is 1e-8 of the largest one or more; `GaussNewton`, on a QR
+    factorisation of J, resolves 1e-13, for models that are linear in their parameters. A small residual is no small error next
+    to a shock: compare with a reference.
 
     **Metrics:** "damping", λ over the largest diagonal entry of JᵀJ; "accepted", the share of steps that improved the loss.
 
