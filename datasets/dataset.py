@@ -14,9 +14,14 @@ from ..core.arrays import AnyArray
 from ..core.domains import AbstractDomain, Grid, PointCloud
 from ..core.domains.grid import per_axis
 from ..solvers.pde.declaration import Problem
+from .description import described
 from .frame_source import FrameSource
+from .parameter_conditions import meets, values_of
 from .source import FieldSpec, MemorySource, Source, sample_positions
+from .spectral_restriction import SpectralSource, restriction_matrix
 from .systems import Systems
+from .verification import Verification, verified
+from .view_source import ViewSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,11 +153,11 @@ class Dataset:
 
     @checked
     def blocks(
-        self, names: str | Iterable[str] | None = None, nbytes: int = 2**26
+        self, names: str | Iterable[str] | None = None, nbytes: int = 2**25
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Yield `(positions, arrays)` for consecutive blocks of samples.
 
-        `names` are the arrays to read, all by default. A block has at most `nbytes` bytes (64 MiB by default), or one sample.
+        `names` are the arrays to read, all by default. A block has at most `nbytes` bytes (32 MiB by default), or one sample.
         """
         if not len(self):
             return
@@ -225,6 +230,56 @@ class Dataset:
             steps = tuple(a * b for a, b in zip(self.space or (1,) * grid.ndim, more, strict=True))
         start, stop, step = self.time.start, self.time.stop, self.time.step
         return replace(self, space=steps, time=slice(start, stop, (step or 1) * time))
+
+    @checked
+    def coarsen(self, shape: int | tuple[int, ...]) -> "Dataset":
+        """A view on a coarser grid of `shape` points (one number, or one per axis) that keeps the frequencies this grid can hold.
+
+        Unlike a stride it folds no high frequencies onto low ones. It is for periodic axes and axes of cells; read values are
+        computed from all points of the fine grid.
+
+        **Raises:** `ValueError` for axes with nodes, for more points than there are, and for data that are not on a grid.
+        """
+        fine = self.domain.as_grid("coarsen")
+        wanted = per_axis(shape, fine.ndim, "coarsen")
+        if len(wanted) != fine.ndim or not all(1 <= m <= n for m, n in zip(wanted, fine.shape, strict=True)):
+            raise ValueError(f"coarsen({wanted}): expected 1 to {fine.shape} points along the axes {fine.names}")
+        source = SpectralSource(ViewSource(self), fine.at_shape(wanted))
+        for n, m, layout in zip(fine.shape, wanted, fine.layouts, strict=True):
+            restriction_matrix(n, m, layout)
+        return Dataset.of(source, self.problem)
+
+    @checked
+    def restrict(self, trajectories: int, key: AnyArray | None = None) -> "Dataset":
+        """A view of exactly `trajectories` samples, for curves of error over data: the first ones, or with `key` random ones.
+
+        Windows are cut from the trajectories later, so that all windows of these trajectories remain and no others.
+
+        **Raises:** `ValueError` for more than there are, or none.
+        """
+        if not 1 <= trajectories <= len(self):
+            raise ValueError(f"restrict(trajectories={trajectories}): the dataset has {len(self)}")
+        return self.split(key, kept=trajectories)[0]
+
+    @checked
+    def where(self, **conditions: Any) -> "Dataset":
+        """A view of the samples whose parameters meet all conditions, such as `data.where(nu=0.01)` or `data.where(nu=(0.01,
+        0.1))`.
+
+        A condition is a number (met to a relative 1e-6), a pair of ends, both included, or a function that takes the values
+        `(sample, [component])` and returns a boolean per sample.
+
+        **Raises:** `KeyError` for an unknown name; `ValueError` for one that is no parameter, and if no sample is left.
+        """
+        kept = np.ones(len(self), bool)
+        for name, condition in conditions.items():
+            if self.spec(name).role != "parameter":
+                raise ValueError(f"where({name}=…): {name} is a {self.spec(name).role}, expected a parameter")
+            kept &= meets(name, self.read([name])[name], condition)
+        if conditions and not kept.any():
+            held = "; ".join(f"{name}: {values_of(self.read([name])[name])}" for name in conditions)
+            raise ValueError(f"where({', '.join(conditions)}): no sample meets the conditions; {held}")
+        return self.select(kept)
 
     @checked
     def frame(self, index: int) -> "Dataset":
@@ -309,27 +364,22 @@ class Dataset:
 
     @checked
     def describe(self, samples: int = 64) -> str:
-        """A text that lists the domain, the instants and, per field, role, shape, dtype, range of values and what is suspicious
-        (constant or non-finite values). Ranges are found from up to `samples` samples."""
-        lines = [f"{len(self)} samples on {self.domain!r}"]
-        if self.times is not None:
-            lines.append(f"{len(self.times)} instants, t = {self.times[0]:g} … {self.times[-1]:g}")
-        positions = np.linspace(0, len(self) - 1, min(count("describe", "samples", samples, 0), len(self))).astype(int)
-        for name, spec in self.fields.items():
-            values = self.read([name], positions)[name]
-            shape = ", ".join(map(str, values.shape[1:]))
-            line = f"  {name:<12} {spec.role:<9} ({shape}) {values.dtype}"
-            if values.size and spec.role != "domain":
-                numbers = values[np.isfinite(values)].astype(np.float64)
-                if numbers.size:
-                    line += f"  min {numbers.min():.4g}  mean {numbers.mean():.4g}  max {numbers.max():.4g}"
-                    line += "  (constant)" if np.ptp(numbers) == 0 else ""
-                bad = values.size - numbers.size
-                line += f"  !! {bad} values are not finite" if bad else ""
-            lines.append(line)
-        shown = {k: v for k, v in self.attributes.items() if k != "ids"}
-        lines += [f"  {key}: {value}" for key, value in shown.items()]
-        return "\n".join(lines)
+        """A text that lists the domain, the instants and, per field, role, shape, dtype, unit, range of values and what is
+        suspicious: values that are not finite, constant fields, samples that are all zero or constant. It ends with what the
+        reader of the file assumed, and a call of `Task.fit` that may suit. Ranges are found from up to `samples` samples."""
+        return str(described(self, count("describe", "samples", samples, 0)))
+
+    @checked
+    def verify(self, samples: int = 8) -> Verification:
+        """Look for contradictions in up to `samples` samples, and return the findings; `.ok` tells whether there are none.
+
+        - Values that are not finite, samples that are zero everywhere.
+        - Instants and coordinates, what the reader of the file assumed, a periodic axis that holds its end twice.
+        - A stored advection speed (`beta`, `c`, `speed`, …) against the speed of mode 1, from its phase; a stored diffusivity
+          (`nu`, `Nu`, …) against the decay of the lowest mode. Both are compared only where two modes obey that equation.
+        - Published statistics that lack a field.
+        """
+        return verified(self, count("verify", "samples", samples))
 
     @checked
     def save(self, path: str | os.PathLike) -> None:
@@ -376,4 +426,4 @@ class Dataset:
         return plot_samples(self, names, n)
 
     def __repr__(self) -> str:
-        return f"Dataset({self.describe(samples=0)})"
+        return f"Dataset({described(self, 0)})"

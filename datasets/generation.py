@@ -22,7 +22,7 @@ from ..solvers.linear.linear_solve import status_message
 from ..solvers.linear.solution import Status
 from ..solvers.pde.declaration import Problem
 from .checked_arrays import instants
-from .concat import ConcatSource
+from .concatenation import ConcatSource
 from .dataset import Dataset
 from .formats.well import WellSource
 from .formats.well_writer import write_well

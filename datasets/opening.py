@@ -6,20 +6,30 @@ from typing import Any
 
 from ..core.arguments import checked
 from .dataset import Dataset
-from .formats import arrays_hdf5, pt_format, well_format  # noqa: F401 (they register themselves, in this order)
 from .formats.registry import format_of
+from .remote_files import is_address, local_copy
 
 
 @checked
 def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
     """Open the dataset in a file. The format is recognised by the content, and values are read when they are asked for.
 
-    Known formats are the files of `Dataset.save`, HDF5 in The Well's layout, and neuraloperator's `.pt` archives, which are
-    read at once. `register_format` adds others. `options` are passed to the reader of the format; for `.pt` they are `names=`,
-    `grid=`, `times=` and `channels=` (see `datasets.formats.pt.open_pt`).
+    Known formats:
 
-    **Raises:** `FileNotFoundError` for a missing file; `ValueError` for a folder of several splits (use `open_splits`), and for a
-    file of an unknown format or a damaged one, saying what was found; `TypeError` for options that the format does not have.
+    - HDF5: files of `Dataset.save`, The Well, PDEBench (all three families), PDEArena, RealPDEBench, ETH's sets, MATLAB 7.3,
+      NetCDF 4, CGNS.
+    - MATLAB 5, `.npy` and `.npz`, neuraloperator's `.pt`, NetCDF 3, zarr, VTK (`.vtk`, `.vtu`).
+    - Folders: The Well's and RealPDEBench's splits, PLAID's samples, CFDBench's cases, APEBench's exports, VTK files.
+
+    `register_format` adds others. `options` are passed to the reader of the format. For arrays whose axes the file does not
+    tell, `axes={"u": "sample time x y"}` does, with `grid=`, `times=`, `boundary=` where the file has none (see
+    `datasets.formats.named_arrays`); for `.pt` they are `names=`, `grid=`, `times=`, `channels=`.
+
+    What a reader assumed is in `attributes["notes"]`, which `describe` and `verify` show. `path` may be an address such as
+    `s3://bucket/file`, which is copied to this machine once (`pip install surrogax[remote]`).
+
+    **Raises:** `FileNotFoundError` for a missing file; `ValueError` for a folder of several splits (use `open_splits`), and for
+    a file of an unknown format or a damaged one, saying what was found; `TypeError` for options that the format does not have.
     """
     splits = open_splits(path, **options)
     if len(splits) != 1:
@@ -33,7 +43,7 @@ def open_splits(path: str | os.PathLike, **options: Any) -> dict[str, Dataset]:
 
     A single file is returned as the one split "". `options` and errors are those of `open`.
     """
-    path = Path(path)
+    path = local_copy(str(path)) if is_address(path) else Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     return {name: Dataset.of(source) for name, source in format_of(path).read(path, **options).items()}

@@ -140,6 +140,40 @@ def learned_preconditioner(values: dict) -> list[str]:
     return ["Mean iterations to 1e-8:", *table(["preconditioner", "unseen", *others], rows)]
 
 
+def diffusion_samplers(values: dict) -> list[str]:
+    lines = numbers_of(values)
+    for bed, found in values["beds"].items():
+        names = ["median error", *map(str, found["evaluations"])]
+        for kind in ("free", "fitted"):
+            for grid, solvers in found.get(kind, {}).items():
+                fitted = f", fitted with {found['offline_evaluations']} evaluations" if kind == "fitted" else ""
+                rows = [[name, *("–" if e is None else f"{e:.1e}" for e in errors)] for name, errors in solvers.items()]
+                lines += ["", f"{bed}, {grid}{fitted}:", "", *table(names, rows)]
+    best = sorted(values["peer"].items(), key=lambda pair: pair[1])[:12]
+    rows = [[*name.split("|"), f"{error:.1e}"] for name, error in best]
+    return [
+        *lines,
+        "",
+        "The best of diffusers:",
+        "",
+        *table(["scheduler and grid", "evaluations", "median error"], rows),
+    ]
+
+
+def operators_compared(values: dict) -> list[str]:
+    lines = []
+    for problem, rows in values.items():
+        found = [[name, percent(row["rel_l2"]), row["parameters"], round(row["seconds"])] for name, row in rows.items()]
+        lines += ["", f"{problem}:", *table(["", "relative L2", "parameters", "s"], found)]
+    return lines
+
+
+def neural_spectral(values: dict) -> list[str]:
+    rows = [[name, *(row[k] for k in ("rel_l2", "steps", "seconds", "ms"))] for name, row in values["rows"].items()]
+    rows = [["FFT, float32", values["fft"]["rel_l2"], None, None, values["fft"]["ms"]], *rows]
+    return table(["", "relative L2", "steps", "training, s", "ms per source"], rows)
+
+
 def rows_of(values: dict) -> list[str]:
     names = list(dict.fromkeys(key for row in values["cases"] for key in row))
     return [*numbers_of(values), *table(names, [[row.get(name) for name in names] for row in values["cases"]])]

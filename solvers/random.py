@@ -12,8 +12,10 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from jaxtyping import Array, Float
 
+from ..core.arguments import count, number
 from ..core.domains import Boundary, Grid
 from .kernels import gaussian_field
 
@@ -111,6 +113,35 @@ class GaussianField(Distribution):
             return s if self.mean_mode else np.where(eigenvalue == 0, 0.0, s)
 
         return gaussian_field.sample(key, grid, self.boundary, std)
+
+
+@dataclass(frozen=True)
+class PeriodicGP(Distribution):
+    """A periodic Gaussian process with the covariance ∏_i exp(−2 sin²(π d_i)/length²), d_i the distance along axis i over the
+    length of the box, without its mean unless `mean_mode` (the sources of the neural spectral methods: length 0.2).
+
+    The variance of the waves with k periods along an axis is the Bessel function e^(−1/length²) I_k(1/length²). `modes` keeps
+    that many functions per axis, 1, cos, sin, …: a field that every grid of `modes` points or more resolves.
+    """
+
+    length: float = 0.2
+    modes: int | None = None
+    mean_mode: bool = False
+    is_field, isotropic, smooth = True, True, True
+
+    def __post_init__(self):
+        number("PeriodicGP", "length", self.length, above=0)
+        if self.modes is not None:
+            count("PeriodicGP", "modes", self.modes)
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        def kept(eigenvalue):
+            return np.where((eigenvalue == 0) & (not self.mean_mode), 0.0, 1.0)
+
+        def std(half_waves):
+            return np.sqrt(scipy.special.ive(half_waves / 2, self.length**-2))
+
+        return gaussian_field.sample(key, grid, "periodic", kept, modes=self.modes, per_axis=std)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def export(surrogate: "AbstractSurrogate", path: str | os.PathLike, at: Place | 
         )
     if task.origins:
         raise ValueError(
-            f"export: values of {', '.join(name for name, _ in task.origins)} vary little about a large mean, which arrays in single "
-            "precision do not resolve; subtract that mean from the data before training"
+            f"export: values of {', '.join(name for name, _ in task.origins)} vary little about a large mean, which arrays in "
+            "single precision do not resolve; subtract that mean from the data before training"
         )
     examples = synthetic_dataset(task, 1).read(
         list(names), frames=range(task.mode.history) if task.mode.history else None

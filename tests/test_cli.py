@@ -204,14 +204,14 @@ def test_a_command_line_that_is_none_ends_with_status_2(home, capsys, args):
     assert stop.value.code == 2
     if args == ["simulate"]:
         assert capsys.readouterr().err == (
-            "surrogax: unknown command 'simulate'; use one of train, generate, describe, convert, evaluate\n"
+            "surrogax: unknown command 'simulate'; use one of train, generate, describe, verify, convert, evaluate\n"
         )
 
 
 def test_help_lists_the_commands_and_the_defaults(capsys):
     cli.main(["--help"])
     said = capsys.readouterr().out
-    assert all(f"\n  {name} " in said for name in ("generate", "describe", "convert", "train", "evaluate"))
+    assert all(f"\n  {name} " in said for name in ("generate", "describe", "verify", "convert", "train", "evaluate"))
     with pytest.raises(SystemExit) as stop:
         cli.main(["train", "darcy-fno", "--help"])
     assert stop.value.code == 0 and "(default: 0.004)" in capsys.readouterr().out

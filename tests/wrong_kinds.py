@@ -32,6 +32,7 @@ A = RNG.normal(size=(6, 8)).astype(np.float32)
 P = RNG.uniform(1, 2, 6).astype(np.float32)
 GRID = sx.Grid.unit_interval(8)
 DATA = sx.from_arrays({"a": A}, {"u": 2 * A}, grid=GRID, parameters={"p": P})
+PERIODIC = sx.from_arrays({"a": A}, grid=sx.Grid.unit(8, 1, "periodic"))
 TIMED = sx.from_arrays({"w": RNG.normal(size=(4, 6, 8)).astype(np.float32)}, grid=GRID, times=np.arange(6.0))
 TASK = sx.Task.fit(DATA, ("a", "p"), "u")
 STEP = sx.Task.fit(TIMED, "w", "w", mode=sx.Autoregressive(1))
@@ -59,6 +60,15 @@ CALLS = [
     ("SpaceTime", sx.SpaceTime, {"frames": 2, "history": 1}, "frames history"),
     ("Unroll", sx.Unroll, {"steps": 2, "gradient": "full"}, "steps gradient"),
     ("FNO", sx.FNO, {"task": TASK, "width": 4, "modes": 2, "depth": 1, "key": KEY}, "task width modes depth key"),
+    ("DeepONet", sx.DeepONet, {"task": TASK, "basis": 3, "branch": (4,), "trunk": (4,), "key": KEY}, "task basis key"),
+    ("PODDeepONet", sx.PODDeepONet, {"task": TASK, "train": DATA, "basis": 3, "branch": (4,), "key": KEY},
+     "task train basis key"),
+    ("conformal", sx.conformal, {"surrogate": FNO, "calibration": DATA, "level": 0.5, "simultaneous": True},
+     "surrogate calibration level"),
+    ("NeuralSpectral", sx.NeuralSpectral,
+     {"problem": sx.problem("poisson", f=sx.random.Uniform(), box=sx.Box.unit(1)), "modes": 3, "width": 2, "depth": 1,
+      "key": KEY},
+     "problem modes width depth key"),
     ("predict", FNO.predict, {"data": DATA, "at": GRID, "batch_size": 4}, "data at batch_size"),
     ("rollout", FORECASTER.rollout, {"data": TIMED, "steps": 2}, "data steps"),
     ("evaluate", lambda **k: sx.evaluate(timing=False, **k),
@@ -119,6 +129,11 @@ CALLS = [
     ("snapshots", lambda **k: list(DATA.snapshots(**k)), {"name": "a", "block": 2}, "name block"),
     ("blocks", lambda **k: list(DATA.blocks(**k)), {"names": ["a"], "nbytes": 100}, "nbytes"),
     ("describe", DATA.describe, {"samples": 3}, "samples"),
+    ("verify", DATA.verify, {"samples": 3}, "samples"),
+    ("restrict", DATA.restrict, {"trajectories": 2, "key": KEY}, "trajectories"),
+    ("coarsen", PERIODIC.coarsen, {"shape": 4}, "shape"),
+    ("where", DATA.where, {"p": (0, 5)}, ""),
+    ("concat", sx.concat, {"datasets": [DATA, DATA]}, "datasets"),
     ("plot", lambda **k: DATA.plot(k["name"], n=k["n"]), {"name": "a", "n": 1}, "name n"),
     ("save", DATA.save, {"path": "x.hdf5"}, "path"),
     ("open", sx.open, {"path": "nonsense.hdf5"}, "path"),
@@ -133,6 +148,18 @@ CALLS = [
     ("Laplacian", sx.linear.Laplacian, {"shape": (9, 9), "spacing": (0.1, 0.1), "boundaries": ("dirichlet",) * 2},
      "shape spacing boundaries"),
     ("from_scipy", sx.linear.Sparse.from_scipy, {"matrix": MATRIX}, "matrix"),
+    ("sample", lambda **k: sx.diffusion.sample(lambda x, sigma, condition: 0 * x, **k),
+     {"solver": sx.diffusion.UniPC(3), "schedule": sx.diffusion.EDM(), "times": 3, "shape": (2,), "n": 2, "key": KEY,
+      "noise": None, "teleport": None, "dtype": "float32", "trajectory": False},
+     "solver schedule times shape n key trajectory"),
+    ("sample from states", lambda **k: sx.diffusion.sample(
+        lambda x, sigma, condition: 0 * x, sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=3, **k),
+     {"initial": np.ones((2, 3))}, ""),
+    ("Rho", sx.diffusion.Rho, {"evaluations": 5, "rho": 7.0, "start": None, "to_zero": True}, "evaluations to_zero"),
+    ("VPDiscrete", sx.diffusion.VPDiscrete.from_betas, {"betas": np.linspace(1e-4, 0.02, 10)}, "betas"),
+    ("Gaussian.fit", sx.diffusion.Gaussian.fit, {"data": A, "rank": 2}, "data"),
+    ("Gaussian", sx.diffusion.Gaussian, {"mean": np.ones(2), "variances": np.ones(2), "modes": None}, "mean variances"),
+    ("NoisePrediction", sx.diffusion.NoisePrediction, {"network": abs, "schedule": sx.diffusion.EDM()}, "network schedule"),
     ("pod", sx.reduced.pod, {"snapshots": A, "rank": 2}, "snapshots"),
     ("sine", sx.reduced.sine, {"snapshots": A}, "snapshots"),
     ("kmedoids", sx.reduced.kmedoids, {"dissimilarity": DISTANCES, "k": 2}, "dissimilarity k"),

@@ -13,6 +13,10 @@ REDUCED = PEERS / ".venv-reduced" / "bin" / "python"
 LINEAR = PEERS / ".venv-linear" / "bin" / "python"
 
 
+# diffusers and PyTorch, `peers/requirements-diffusion.txt`.
+DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
+
+
 class PeerProcess:
     """A running script of `peers/`, which is asked and answers by lines. Its messages of errors stay visible.
 

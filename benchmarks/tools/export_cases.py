@@ -67,6 +67,18 @@ def bandit_step(c):
 
 SQUARE = jnp.ones((9, 9))
 OBLONG = jnp.ones((12, 10))
+
+
+def sampling_gradient(gain):
+    def denoise(x, sigma, condition):
+        return jnp.tanh(gain * x / (1 + sigma**2))
+
+    drawn = sx.diffusion.sample(
+        denoise, sx.diffusion.UniPC(3), schedule=sx.diffusion.EDM(), times=5, shape=(4,), n=2, key=jax.random.key(0)
+    )
+    return (drawn**2).sum()
+
+
 CASES = {
     "gradient of a Darcy solve": (solve_gradient, SQUARE),
     "gradient of an FNO": (network_gradient, jnp.ones((2, 8, 7, 1))),
@@ -74,8 +86,13 @@ CASES = {
         lambda k: gaussian_field.sample(k, sx.Grid.unit_square(9), "neumann", lambda e: 1 / (1 + e)),
         jax.random.key(0),
     ),
+    "gradient of diffusion sampling": (jax.grad(sampling_gradient), 0.5),
     "relative H1": (lambda u: norms.relative_h1(u, u + 1, SQUARE, (0.1, 0.1), (True, False)), jnp.ones((9, 9, 2))),
     "interpolation": (lambda u: interpolate.apply_along_axes(u, [np.ones((5, 9)), np.ones((4, 9))]), SQUARE),
+    "interpolation at points": (
+        lambda x: interpolate.interpolate_at(jnp.ones((9, 8, 2)), x, (False, True)),
+        jnp.ones((5, 2)),
+    ),
     "gradient of Burgers": (functools.partial(evolution_gradient, "burgers"), 0.05, jnp.ones(16)),
     "gradient of heat": (functools.partial(evolution_gradient, "heat"), 0.05, jnp.ones(16)),
     "ETDRK2 with dispersion": (

@@ -20,8 +20,9 @@ from ...core.storage import from_json, to_json
 from ..checked_arrays import instants
 from ..dataset import Dataset
 from ..source import FieldSpec, Source, sample_positions
-from .hdf5_file import Handle, ascending, check_count, explained, new_hdf5, open_hdf5, read_rows, stored_values
-from .registry import AbstractFormat, register_format, without_options
+from ..stored import ascending, foreign
+from .hdf5_file import Handle, check_count, new_hdf5, open_hdf5, read_rows, root_of, stored_values
+from .registry import AbstractFormat, without_options
 
 _ENTRY, _VERSION = "surrogax_dataset", 1
 
@@ -93,7 +94,7 @@ class ArraysSource:
         self._check_points()
 
     def _explained(self):
-        return explained(self.path, "the layout of surrogax's datasets")
+        return foreign(self.path, "the layout of surrogax's datasets")
 
     def _check(self, name: str, data: h5py.Dataset) -> None:
         spec = self.fields[name]
@@ -152,17 +153,8 @@ class ArraysFormat(AbstractFormat):
     name = "surrogax's HDF5 of points"
 
     def recognises(self, path: Path) -> bool:
-        if not (path.is_file() and h5py.is_hdf5(path)):
-            return False
-        try:
-            with open_hdf5(path) as file:
-                return _ENTRY in file.attrs
-        except (OSError, StorageError):
-            return False
+        return _ENTRY in root_of(path)[1]
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         without_options(self, path, options)
         return {"": ArraysSource(path)}
-
-
-register_format(ArraysFormat())

@@ -1,10 +1,13 @@
 """HDF5 files as this library reads and writes them: values of the file itself, bounded by its size, replaced in one step."""
 
+import math
 import os
 import posixpath
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +52,6 @@ def open_hdf5(path: Path) -> h5py.File:
         raise StorageError(f"{path}: is no intact HDF5 file: {error}") from error
 
 
-@contextmanager
-def explained(path: Path, layout: str) -> Iterator[None]:
-    """Turn whatever reading a damaged file raises into a `StorageError` that names the file and the expected layout."""
-    try:
-        yield
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error
-        raise StorageError(f"{path}: is not in {layout}, or damaged: {reason}") from error
-
-
 def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
     """The HDF5 dataset at `path`.
 
@@ -72,6 +65,18 @@ def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
         raise StorageError(f"the values of {path} lie in another file, expected a file that holds its own values")
     if found.nbytes > _LARGEST * found.file.id.get_filesize() + 2**26:
         raise StorageError(f"{path} claims {found.nbytes} bytes, more than this file can hold; it was never written")
+    if found.chunks and (count := math.prod(-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True))) > (
+        found.file.id.get_filesize() + 10**5
+    ):
+        raise StorageError(f"{path} claims {count} chunks, more than this file can hold; it was never written")
+    return found
+
+
+def stored_group(file: h5py.Group, path: str) -> h5py.Group:
+    """The HDF5 group at `path`. **Raises:** `StorageError` if there is something else; `KeyError` if there is nothing."""
+    found = member(file, path)
+    if not isinstance(found, h5py.Group):
+        raise StorageError(f"{path} is a {type(found).__name__.lower()}, expected a group")
     return found
 
 
@@ -97,6 +102,42 @@ def member(file: h5py.Group, path: str, links: int = 16) -> h5py.Group | h5py.Da
     return here
 
 
+@dataclass(frozen=True)
+class Hdf5Array:
+    """The HDF5 dataset at `path` of a file, read in parts."""
+
+    handle: Handle
+    path: str
+
+    @cached_property
+    def _form(self) -> tuple[tuple[int, ...], np.dtype]:
+        data = stored_values(self.handle.file(), self.path)
+        return data.shape, data.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._form[0]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._form[1]
+
+    def read(self, cuts: tuple[slice, ...]) -> np.ndarray:
+        return stored_values(self.handle.file(), self.path)[cuts]
+
+
+def root_of(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """The names in the root of an HDF5 file, and those of its attributes; both empty if it is no intact HDF5 file."""
+    try:
+        if path.is_file() and h5py.is_hdf5(path):
+            with open_hdf5(path) as file:
+                names = frozenset(name for name in file if isinstance(name, str))  # damaged ones are bytes
+                return names, frozenset(file.attrs)
+    except Exception:  # HDF5 raises anything for damaged files
+        return frozenset(), frozenset()
+    return frozenset(), frozenset()
+
+
 def check_count(path: Path, samples: int) -> None:
     """Refuse a number of samples that a file of its size cannot hold."""
     if not 0 <= samples <= _LARGEST * path.stat().st_size:
@@ -113,12 +154,6 @@ def read_rows(data: h5py.Dataset, rows: np.ndarray, varies: bool, cuts: tuple[sl
     runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
     blocks = [data[(slice(run[0], run[-1] + 1), *cuts)] for run in runs]
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def ascending(r: range) -> slice:
-    """The slice that reads the entries of `r` in ascending order."""
-    r = r if r.step > 0 else r[::-1]
-    return slice(r.start, max(r.start, r.stop), r.step)
 
 
 @contextmanager

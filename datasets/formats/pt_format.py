@@ -6,7 +6,7 @@ from typing import Any
 
 from ..source import Source
 from .pt import open_pt
-from .registry import AbstractFormat, register_format
+from .registry import AbstractFormat
 
 
 class PtFormat(AbstractFormat):
@@ -15,13 +15,13 @@ class PtFormat(AbstractFormat):
     name = "PyTorch's .pt archives"
 
     def recognises(self, path: Path) -> bool:
-        if not (path.is_file() and zipfile.is_zipfile(path)):
+        try:
+            if not (path.is_file() and zipfile.is_zipfile(path)):
+                return False
+            with zipfile.ZipFile(path) as archive:
+                return any(name.rsplit("/", 1)[-1] == "data.pkl" for name in archive.namelist())
+        except Exception:  # a damaged archive
             return False
-        with zipfile.ZipFile(path) as archive:
-            return any(name.rsplit("/", 1)[-1] == "data.pkl" for name in archive.namelist())
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         return {"": open_pt(path, **options)}
-
-
-register_format(PtFormat())

@@ -17,11 +17,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid, Layout
+from ...core.domains import AbstractDomain, Axis, Boundary, Box, Grid
 from ...core.files import StorageError
 from ..checked_arrays import instants
 from ..source import FieldSpec, sample_positions
-from .hdf5_file import Handle, ascending, check_count, explained, member, open_hdf5, read_rows, stored_values
+from ..stored import ascending, foreign
+from .coordinates import axis_of
+from .hdf5_file import Handle, check_count, member, open_hdf5, read_rows, stored_values
 
 ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2, "scalars": 0}  # groups of a file and their tensor orders
 
@@ -47,16 +49,17 @@ class _Stored:
 
 
 class WellSource:
-    """The samples of one file, read when they are asked for. It may be pickled, forked and shared by threads.
+    """The samples of one file, read when they are asked for. It may be pickled, forked and shared by threads. `statistics` are
+    the published ones of its folder, which become an attribute.
 
-    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout, that refers to other files, or that claims
-    more than a file of its size can hold.
+    **Raises:** `StorageError` for a file that is damaged or not in The Well's layout, that refers to other files, or that
+    claims more than a file of its size can hold.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, statistics: Mapping | str | None = None):
+        self.path, self._statistics = Path(path), statistics
         self._handle = Handle(self.path)
-        with open_hdf5(self.path) as file, explained(self.path, "The Well's layout"):
+        with open_hdf5(self.path) as file, foreign(self.path, "The Well's layout"):
             check_count(self.path, _integer(file.attrs, "n_trajectories"))
             own = json.loads(str(file.attrs.get("surrogax", "{}")))
             self._count = _integer(file.attrs, "n_trajectories")
@@ -64,7 +67,8 @@ class WellSource:
             times = instants(_coordinates(file, "time"))
             stored = _table(file, self._count, len(times), grid.shape)
             self._stored = _own_fields(stored, own["fields"]) if own else _fields(stored)
-            self.attributes: Mapping = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
+            attributes = own["attributes"] if own else {"name": str(file.attrs["dataset_name"])}
+            self.attributes: Mapping = {**attributes, **({} if statistics is None else {"statistics": statistics})}
         self.grid: Grid = grid
         self.domains: Mapping[str, AbstractDomain] = {"": grid}
         self.fields: Mapping[str, FieldSpec] = {name: entry.spec for name, entry in self._stored.items()}
@@ -92,21 +96,24 @@ class WellSource:
 
         cuts = tuple(ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
         file = self._file()
-        with explained(self.path, "The Well's layout"):
+        with foreign(self.path, "The Well's layout"):
             parts = [read_rows(stored_values(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
         axes = parts[0].shape[: 1 + len(cuts)]
         values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
         values = np.expand_dims(values, [k for k, varies in enumerate(stored.varying) if k and not varies])
         values = values[(slice(None), *(slice(None, None, -1 if r.step < 0 else 1) for r in ranges))]
-        values = np.broadcast_to(values, (len(wanted), *map(len, ranges), *spec.components))
+        shape = (len(wanted), *map(len, ranges), *spec.components)
+        values = values if values.shape == shape else np.array(np.broadcast_to(values, shape))
         values = values[(..., *window[len(sizes) :])] if len(window) > len(sizes) else values
-        return values[position].astype(spec.dtype, copy=False)
+        if not np.array_equal(position, np.arange(len(values))):  # else as asked for: no copy
+            values = values[position]
+        return values.astype(spec.dtype, copy=False)
 
     def _file(self) -> h5py.File:
         return self._handle.file()
 
     def __reduce__(self):
-        return WellSource, (self.path,)
+        return WellSource, (self.path, self._statistics)
 
     def __repr__(self) -> str:
         return f"WellSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.fields)} on {self.grid})"
@@ -138,18 +145,11 @@ def _grid(file: h5py.File) -> Grid:
     ends = _ends(file, names)
     axes, shape, layouts = [], [], []
     for name in names:
-        x = _coordinates(file, name).astype(np.float64)
-        n = len(x)
-        h = (x[-1] - x[0]) / max(n - 1, 1)
-        rounding = 4 * np.finfo(np.float32).eps * np.abs(x).max()
-        if not h > 0 or np.abs(x - np.linspace(x[0], x[-1], n)).max() > 1e-3 * h + rounding:
-            raise StorageError(f"dimensions/{name} is not uniformly increasing, expected two or more points of a grid")
         boundary: Boundary = _BOUNDARIES.get(tuple(ends[name]), "neumann")
-        cells = abs(x[0] - h / 2) <= 1e-3 * h
-        layout: Layout = "periodic" if boundary == "periodic" else "cells" if cells else "nodes"
-        start, stop = {"periodic": (x[0], x[0] + n * h), "cells": (0, n * h), "nodes": (x[0], x[-1])}[layout]
-        axes.append(Axis(name, float(start), float(stop), boundary))
-        shape.append(n)
+        x = _coordinates(file, name)
+        axis, layout = axis_of(name, x, boundary, where=f"dimensions/{name}")
+        axes.append(axis)
+        shape.append(len(x))
         layouts.append(layout)
     return Grid(Box(tuple(axes)), tuple(shape), tuple(layouts))
 

@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import h5py
-
-from ..concat import ConcatSource
+from ..concatenation import ConcatSource
 from ..source import Source
-from .registry import AbstractFormat, register_format, without_options
+from .hdf5_file import root_of
+from .registry import AbstractFormat, without_options
+from .statistics import published_statistics
 from .well import WellSource
 
 _SPLITS = ("train", "valid", "test")
+# Any of these tells the layout.
+_PARTS = {"n_trajectories", "t0_fields", "t1_fields", "t2_fields", "boundary_conditions"}
 
 
 class WellFormat(AbstractFormat):
@@ -19,8 +21,8 @@ class WellFormat(AbstractFormat):
     name = "The Well's HDF5"
 
     def recognises(self, path: Path) -> bool:
-        # Any HDF5 file is accepted here, so that `read` can say what is wrong with a damaged one.
-        return path.is_file() and h5py.is_hdf5(path)
+        names, attributes = root_of(path)
+        return bool(_PARTS & (names | attributes))
 
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         without_options(self, path, options)
@@ -38,8 +40,9 @@ class WellFolder(AbstractFormat):
     def read(self, path: Path, **options: Any) -> dict[str, Source]:
         without_options(self, path, options)
         splits: dict[str, Source] = {}
+        statistics = published_statistics(path)
         for split, files in _files(path).items():
-            sources = tuple(WellSource(file) for file in files)
+            sources = tuple(WellSource(file, statistics) for file in files)
             if sources:
                 splits[split] = sources[0] if len(sources) == 1 else ConcatSource(sources)
         return splits
@@ -52,7 +55,3 @@ def _files(path: Path) -> dict[str, list[Path]]:
         split: sorted(file for pattern in ("*.hdf5", "*.h5") for file in (folder / split).glob(pattern))
         for split in _SPLITS
     }
-
-
-register_format(WellFormat())
-register_format(WellFolder())

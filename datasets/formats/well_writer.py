@@ -10,12 +10,13 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import h5py
 import numpy as np
 
+from ...core.progress import ProgressPrinter
 from ..dataset import Dataset
 from ..source import Source
 from .hdf5_file import new_hdf5, stored_values
@@ -24,7 +25,9 @@ from .well import ORDERS
 _BC_TYPES = {"dirichlet": "WALL", "neumann": "OPEN", "periodic": "PERIODIC"}
 
 
-def write_well(path: str | os.PathLike, samples: Source | Dataset, *, name: str, chunk: int = 16) -> None:
+def write_well(
+    path: str | os.PathLike, samples: Source | Dataset, *, name: str, chunk: int = 16, progress: bool = False
+) -> None:
     """Write all samples of a source or dataset to one HDF5 file in The Well's layout.
 
     An existing file is replaced only when the new one is complete.
@@ -34,7 +37,8 @@ def write_well(path: str | os.PathLike, samples: Source | Dataset, *, name: str,
     - `path`: the file.
     - `samples`: data on a grid.
     - `name`: name of the dataset, which all files of one folder share.
-    - `chunk`: number of samples in memory at a time.
+    - `chunk`: largest number of samples in memory at a time; fewer, or a few frames of one, where these exceed 64 MiB.
+    - `progress`: whether progress is shown on standard error.
 
     **Raises:** `ValueError` for data that the layout cannot hold (point clouds, no samples, colliding names); `OSError` for a
     full disk.
@@ -43,12 +47,34 @@ def write_well(path: str | os.PathLike, samples: Source | Dataset, *, name: str,
     layout = _layout(dataset)
     with new_hdf5(path) as (file, disk):
         _write_header(file, dataset, layout, name)
-        for start in range(0, len(dataset), chunk):
-            rows = np.arange(start, min(start + chunk, len(dataset)))
-            for field, values in dataset.read(positions=rows).items():
-                _write_rows(file, field, layout[field], rows, values)
+        blocks = list(blocks_of(dataset, chunk))
+        printer = ProgressPrinter(len(blocks), str(path), enabled=progress)
+        for done, (rows, frames) in enumerate(blocks, 1):
+            later = frames is not None and frames.start > 0
+            names = [field for field, spec in dataset.fields.items() if spec.time or not later]
+            for field, values in dataset.read(names, rows, frames=frames).items():
+                _write_rows(file, field, layout[field], rows, frames if dataset.fields[field].time else None, values)
             if disk.failure is not None:
                 break
+            printer.update(done, f"{path}: {rows[-1] + 1} of {len(dataset)} samples")
+        printer.close(len(blocks), f"{path}: {len(dataset)} samples")
+
+
+def blocks_of(dataset: Dataset, chunk: int, nbytes: int = 2**26) -> Iterator[tuple[np.ndarray, range | None]]:
+    """Positions of up to `chunk` samples, and their frames if not all are read at once: parts of a dataset of at most `nbytes`
+    bytes, or one frame."""
+    forms = {name: values[:0] for name, values in dataset.read(positions=[]).items()}
+    size = {name: form.itemsize * int(np.prod(form.shape[1:])) for name, form in forms.items()}
+    one, frames = max(1, sum(size.values())), dataset.instants
+    timed = sum(size[name] for name, spec in dataset.fields.items() if spec.time)
+    count = max(1, min(chunk, nbytes // one))
+    step = max(1, nbytes * frames // timed) if one > nbytes and timed else max(frames, 1)
+    for start in range(0, len(dataset), count):
+        rows = np.arange(start, min(start + count, len(dataset)))
+        if step >= frames:
+            yield rows, None
+        else:
+            yield from ((rows, range(first, min(first + step, frames))) for first in range(0, frames, step))
 
 
 def _layout(dataset: Dataset) -> dict[str, list[str]]:
@@ -115,17 +141,20 @@ def _write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[s
                 data.attrs["dim_varying"] = [True] * grid.ndim
 
 
-def _write_rows(file: h5py.File, field: str, paths: list[str], rows: np.ndarray, values: np.ndarray) -> None:
+def _write_rows(
+    file: h5py.File, field: str, paths: list[str], rows: np.ndarray, frames: range | None, values: np.ndarray
+) -> None:
     parts = np.moveaxis(values, -1, 0) if not paths[0].endswith(f"/{field}") else [values]
     for path, part in zip(paths, parts, strict=True):
         data = stored_values(file, path)
-        expected = (len(rows), *data.shape[1:])
+        time = () if frames is None else (slice(frames.start, frames.stop),)
+        expected = (len(rows), *([] if frames is None else [len(frames)]), *data.shape[1 + len(time) :])
         if part.shape != expected or part.dtype != data.dtype:
             raise ValueError(
                 f"field {field!r} gave {part.dtype}{list(part.shape)}, expected {data.dtype}{list(expected)} by its "
                 "FieldSpec, the grid and the times"
             )
-        data[rows[0] : rows[-1] + 1] = part
+        data[(slice(rows[0], rows[-1] + 1), *time)] = part
 
 
 def _names(names) -> np.ndarray:

@@ -17,31 +17,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from ...core.domains import Boundary, Grid
+from .laplacian_eigenbasis import eigenfunctions, eigenvalues
 
 _STRIDE = 1 << 10  # largest index of a mode along one axis; three of them fill the 30 bits of a fold_in counter
-
-
-def basis(n_modes: int, coordinates: np.ndarray, length: float, boundary: Boundary) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal eigenfunctions of −d²/dx² on (0, length), evaluated at `coordinates`, and their eigenvalues.
-
-    Returns `(len(coordinates), n_modes)` and `(n_modes,)`. Order: neumann cos(kπx/L), k = 0, 1, …; dirichlet
-    sin(kπx/L), k = 1, 2, …; periodic 1, cos, sin, cos, sin, … of growing frequency.
-    """
-    x = coordinates[:, None] / length
-    j = np.arange(n_modes)
-    if boundary == "neumann":
-        values, frequency = np.cos(np.pi * j * x), np.pi * j
-        scale = np.where(j == 0, 1.0, np.sqrt(2))
-    elif boundary == "dirichlet":
-        values, frequency = np.sin(np.pi * (j + 1) * x), np.pi * (j + 1)
-        scale = np.full(n_modes, np.sqrt(2))
-    else:
-        k = (j + 1) // 2
-        frequency = 2 * np.pi * k
-        values = np.where(j % 2 == 1, np.cos(frequency * x), np.sin(frequency * x))
-        values[:, :1] = 1.0
-        scale = np.where(j == 0, 1.0, np.sqrt(2))
-    return values * scale / np.sqrt(length), (frequency / length) ** 2
 
 
 def sample(
@@ -51,6 +29,7 @@ def sample(
     std: Callable[[np.ndarray], np.ndarray],
     *,
     modes: int | None = None,
+    per_axis: Callable[[np.ndarray], np.ndarray] | None = None,
     dtype: DTypeLike | None = None,
 ) -> Float[Array, "*space"]:
     """One Gaussian field at the points of `grid`, `(*grid.shape)`.
@@ -58,6 +37,8 @@ def sample(
     **Arguments:**
 
     - `std`: s(λ), the standard deviation of the coefficient of a mode with eigenvalue λ = |k|² of −Δ.
+    - `per_axis`: a factor of the standard deviation per axis, a function of the frequency in half waves along the axis, times the
+      root of its length.
     - `boundary`: conditions of the eigenfunctions, the same on all sides; independent of the layout of `grid`.
     - `modes`: modes per axis; by default as many as the axis has points (at most 1024). Fixing it below that makes
       grids of different resolution agree exactly.
@@ -65,19 +46,22 @@ def sample(
       is one field in every precision.
     """
     dtype = jnp.result_type(float) if dtype is None else dtype
-    matrices, eigenvalues, counter = [], np.zeros(()), np.zeros((), np.int64)
+    matrices, total, factors, counter = [], np.zeros(()), np.ones(()), np.zeros((), np.int64)
     axes = zip(grid.box.axes, grid.shape, grid.coordinates, strict=True)
     for axis, n, x in axes:
         # An even number of periodic modes would hold a cosine without its sine.
         count = min(n if modes is None else modes, _STRIDE)
         count -= boundary == "periodic" and count % 2 == 0
-        values, lam = basis(count, x - axis.start, axis.length, boundary)
-        matrices.append(jnp.asarray(values, dtype))
-        eigenvalues = eigenvalues[..., None] + lam
+        lam = eigenvalues(count, axis.length, boundary)
+        matrices.append(jnp.asarray(eigenfunctions(count, x - axis.start, axis.length, boundary), dtype))
+        total = total[..., None] + lam
+        half_waves = np.round(np.sqrt(lam) * axis.length / np.pi)
+        own = np.ones(count) if per_axis is None else np.sqrt(axis.length) * per_axis(half_waves)
+        factors = factors[..., None] * own
         counter = counter[..., None] * _STRIDE + np.arange(count)
     draw = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), dtype=jnp.float32))
     noise = draw(jnp.asarray(counter.ravel(), jnp.uint32)).reshape(counter.shape)
-    field = noise.astype(dtype) * jnp.asarray(std(eigenvalues), dtype)
+    field = noise.astype(dtype) * jnp.asarray(factors * std(total), dtype)
     for axis, matrix in enumerate(matrices):
         field = jnp.moveaxis(jnp.tensordot(matrix, field, axes=(1, axis), precision="highest"), 0, axis)
     return field

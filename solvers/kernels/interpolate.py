@@ -1,4 +1,6 @@
-"""Multilinear interpolation between uniform grids, as one small dense matrix per axis."""
+"""Multilinear interpolation: between uniform grids, as one small dense matrix per axis, and at single points."""
+
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,9 +28,35 @@ def linear_matrix(source: np.ndarray, target: np.ndarray, period: float | None =
     return matrix
 
 
-def apply_along_axes(u: Float[Array, "..."], matrices: list[np.ndarray], first: int = 0) -> Float[Array, "..."]:
+def apply_along_axes(
+    u: Float[Array, "..."], matrices: Sequence[Array | np.ndarray], first: int = 0
+) -> Float[Array, "..."]:
     """Multiply axis `first + i` of `u` by `matrices[i]` (out × in), in turn."""
     for axis, matrix in enumerate(matrices, start=first):
         m = jnp.asarray(matrix, u.dtype)
         u = jnp.moveaxis(jnp.tensordot(m, u, axes=(1, axis), precision="highest"), 0, axis)
     return u
+
+
+def interpolate_at(
+    values: Float[Array, "*n c"], positions: Float[Array, "*p d"], periodic: Sequence[bool]
+) -> Float[Array, "*p c"]:
+    """Multilinear interpolation of `values` at single points.
+
+    `positions` count grid points along every axis: 0 is the first point, n − 1 the last. A `periodic` axis repeats after n;
+    beyond the ends of another axis the last piece is continued linearly. An axis with one point is constant.
+    """
+    shape, channels = values.shape[:-1], values.shape[-1]
+    lead = positions.shape[:-1]
+    index, share = jnp.zeros((1, *lead), jnp.int32), jnp.ones((1, *lead), positions.dtype)
+    for axis, (n, wrap) in enumerate(zip(shape, periodic, strict=True)):
+        x = positions[..., axis]
+        left = jnp.floor(x)
+        left = left if wrap else jnp.clip(left, 0, max(n - 2, 0))
+        t = x - left
+        left = left.astype(jnp.int32)
+        ends = jnp.stack([left % n, (left + 1) % n] if wrap else [left, jnp.minimum(left + 1, n - 1)])
+        index = (index[:, None] * n + ends).reshape(-1, *lead)
+        share = (share[:, None] * jnp.stack([1 - t, t])).reshape(-1, *lead)
+    corners = values.reshape(-1, channels).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    return (share[..., None].astype(values.dtype) * corners).sum(0)

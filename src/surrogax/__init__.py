@@ -12,6 +12,7 @@ from .core.domains import Mesh as Mesh
 from .core.domains import PointCloud as PointCloud
 from .core.storage import register as register
 from .datasets.arrays import from_arrays as from_arrays
+from .datasets.concatenation import concat as concat
 from .datasets.dataset import Dataset as Dataset
 from .datasets.formats.registry import AbstractFormat as AbstractFormat
 from .datasets.formats.registry import register_format as register_format
@@ -19,6 +20,7 @@ from .datasets.generation import generate as generate
 from .datasets.opening import open_dataset as open  # noqa: F401
 from .datasets.opening import open_splits as open_splits
 from .datasets.source import FieldSpec as FieldSpec
+from .solvers import diffusion as diffusion
 from .solvers import linear as linear
 from .solvers import pde as pde
 from .solvers import random as random
@@ -33,6 +35,8 @@ from .surrogates.baselines import MeanField as MeanField
 from .surrogates.baselines import Persistence as Persistence
 from .surrogates.baselines import SolverSurrogate as SolverSurrogate
 from .surrogates.batching import Batch as Batch
+from .surrogates.conformal import ConformalBand as ConformalBand
+from .surrogates.conformal import conformal as conformal
 from .surrogates.contract import check_surrogate as check_surrogate
 from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics
@@ -45,7 +49,10 @@ from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNet
 from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig
 from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSurrogate
 from .surrogates.networks.wrap import wrap as wrap
+from .surrogates.operators.deeponet import DeepONet as DeepONet
 from .surrogates.operators.fno import FNO as FNO
+from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
+from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
 from .surrogates.physics.models import PIG as PIG
 from .surrogates.physics.models import PINN as PINN
 from .surrogates.physics.models import RandomFeatures as RandomFeatures

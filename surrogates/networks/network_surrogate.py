@@ -12,7 +12,7 @@ from ..batching import Batch
 from ..resampling import resample
 from ..surrogate import AbstractBatchFirst, AbstractRelative, Capabilities
 from ..task.task import Fields, Place, Task
-from ..trainable import AbstractTrainable
+from ..trainable import AbstractTrainable, Buffer
 from .abstract_network import AbstractNetwork, AbstractNetworkConfig
 
 
@@ -133,7 +133,15 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractRelative, AbstractTrainable):
         return NetworkSurrogate(self.network, self.task.about_origin(), self.state)
 
     def renewed(self, key: Array) -> "NetworkSurrogate":
-        return NetworkSurrogate.build(self.network.config, self.task, key)
+        """A surrogate of the same form with new weights. What the network holds in a `Buffer`, such as a basis, stays."""
+        new = NetworkSurrogate.build(self.network.config, self.task, key)
+        kept = jax.tree.map(
+            lambda own, fresh: own if isinstance(own, Buffer) else fresh,
+            self.network,
+            new.network,
+            is_leaf=lambda node: isinstance(node, Buffer),
+        )
+        return NetworkSurrogate(kept, new.task, new.state)
 
 
 def _cast(tree: PyTree, dtype: str | None) -> PyTree:

@@ -9,10 +9,15 @@ from ...core.storage import register
 @register("SourceSignature")
 @dataclass(frozen=True)
 class SourceSignature:
-    """The form of input fields that share a domain: `channels`, the sum over the fields, and their `domain`."""
+    """The form of input fields that share a domain.
+
+    **Fields:** `channels`, the sum over the fields; `domain`, where they live; `repeated`, whether the values are the same at
+    every index of the first axis, as in space-time tasks, where the inputs are given at every instant.
+    """
 
     channels: int
     domain: AbstractDomain
+    repeated: bool = False
 
 
 @register("Signature")

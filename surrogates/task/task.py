@@ -186,8 +186,8 @@ class Task(eqx.Module):
     def signature(self) -> Signature:
         """Sizes and domains of inputs and outputs, from which networks are built."""
         sources = tuple(
-            SourceSignature(sum(self._in_channels(n) for n in names), self._asked(domain, name))
-            for name, domain, names in self._sources()
+            SourceSignature(sum(self._in_channels(n) for n in names), asked, asked.space_axes > domain.space_axes)
+            for asked, domain, names in ((self._asked(d, name), d, names) for name, d, names in self._sources())
         )
         return Signature(
             sources,

@@ -13,7 +13,7 @@ import pytest
 
 from surrogax.core.domains import Box, Grid, PointCloudLayout
 from surrogax.core.files import StorageError
-from surrogax.datasets.concat import ConcatSource
+from surrogax.datasets.concatenation import ConcatSource
 from surrogax.datasets.dataset import Dataset
 from surrogax.datasets.formats.well import WellSource
 from surrogax.datasets.formats.well_writer import write_well

@@ -1,6 +1,7 @@
 """The commands that write, describe and convert data files."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,9 +9,10 @@ import jax
 import numpy as np
 import tyro
 
+from ..datasets.description import described
 from ..datasets.formats.well_writer import write_well
 from ..datasets.generation import generate
-from ..datasets.opening import open_dataset, open_splits
+from ..datasets.opening import open_splits
 from ..solvers import random
 from ..solvers.pde import problem, registered_problems
 
@@ -64,24 +66,75 @@ class Describe:
     """Data file, or a folder with the folders train, valid and test."""
     samples: int = 64
     """Number of samples read to find the ranges of values."""
+    json: bool = False
+    """Print one JSON object, by split, instead of a text."""
 
     def run(self) -> None:
         """Print the description of every split."""
-        for name, data in open_splits(self.file).items():
-            print((f"{name}: " if name else "") + data.describe(self.samples))
+        found = {name: described(data, self.samples) for name, data in open_splits(self.file).items()}
+        if self.json:
+            print(json.dumps({name: each.to_dict() for name, each in found.items()}, ensure_ascii=False))
+            return
+        for name, each in found.items():
+            print((f"{name}: " if name else "") + str(each))
+
+
+@dataclass
+class Verify:
+    """Look for contradictions in a data file: stored parameters against measured ones, coordinates, instants, missing samples.
+
+    The process exits with status 1 if there are any.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Data file, or a folder with the folders train, valid and test."""
+    samples: int = 8
+    """Number of samples to look at."""
+    json: bool = False
+    """Print one JSON object, by split, instead of a text."""
+
+    def run(self) -> None:
+        """Print the findings about every split.
+
+        **Raises:** `SystemExit` with status 1 for contradictions.
+        """
+        found = {name: data.verify(self.samples) for name, data in open_splits(self.file).items()}
+        if self.json:
+            print(json.dumps({name: each.to_dict() for name, each in found.items()}, ensure_ascii=False))
+        else:
+            for name, each in found.items():
+                print((f"{name}: " if name else "") + str(each))
+        if not all(each.ok for each in found.values()):
+            raise SystemExit(1)
 
 
 @dataclass
 class Convert:
-    """Write any readable data file as HDF5 in The Well's layout."""
+    """Write any readable data file as HDF5 in The Well's layout, few samples at a time.
+
+    A file with several splits becomes a folder of The Well: OUT/data/SPLIT/NAME.hdf5. An existing file is replaced when the new
+    one is complete.
+    """
 
     file: Annotated[Path, tyro.conf.Positional]
-    """Data file to read."""
+    """Data file or folder to read."""
     out: Path
-    """File to write."""
+    """File to write, or the folder of several splits."""
+    axes: dict[str, str] = field(default_factory=dict)
+    """For files that do not tell what their axes mean: for every array a word per axis, such as u "sample time x y"."""
+    boundary: Literal["", "periodic", "dirichlet", "neumann"] = ""
+    """For formats that do not tell the boundary condition: the one on all sides."""
 
     def run(self) -> None:
-        """Convert the file and print what the new one holds."""
-        data = open_dataset(self.file)
-        write_well(self.out, data, name=self.file.stem)
-        print(f"{self.out}: {data.describe()}")
+        """Convert every split and print what the new files hold."""
+        options = {
+            **({"axes": self.axes} if self.axes else {}),
+            **({"boundary": self.boundary} if self.boundary else {}),
+        }
+        splits = open_splits(self.file, **options)
+        for split, data in splits.items():
+            out = self.out if len(splits) == 1 else self.out / "data" / split / f"{self.file.stem}.hdf5"
+            if len(splits) > 1:
+                out.parent.mkdir(parents=True, exist_ok=True)
+            write_well(out, data, name=self.file.stem, progress=True)
+            print(f"{out}: {data.describe()}")

@@ -4,15 +4,22 @@ import sys
 
 import tyro
 
-from .data import Convert, Describe, Generate
+from .data import Convert, Describe, Generate, Verify
 from .evaluate import Evaluate
 from .train import PRESETS
 
-COMMANDS = {"generate": Generate, "describe": Describe, "convert": Convert, "evaluate": Evaluate}
+COMMANDS = {
+    "generate": Generate,
+    "describe": Describe,
+    "verify": Verify,
+    "convert": Convert,
+    "evaluate": Evaluate,
+}
 _HELP = """usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for its options)
 
   generate   solve a problem for random parameters and write a data file
   describe   say what is in a data file
+  verify     look for contradictions in a data file
   convert    write any readable data file as HDF5 in The Well's layout
   train      train a surrogate, compare it with others and the solver, write a report
   evaluate   evaluate saved surrogates on a data file

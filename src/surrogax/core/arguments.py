@@ -119,6 +119,20 @@ def kind(call: str, name: str, value: Any, expected: type | tuple[type, ...], ad
         raise TypeError(f"{call}({name}=…) is {_kind_of(value)}; {advice}")
 
 
+def real_array(call: str, name: str, value: Any) -> np.ndarray | jax.Array:
+    """An array of real numbers: a JAX array as it is, anything else as a NumPy array.
+
+    **Raises:** `TypeError` for anything but real numbers, such as text, None or rows of different lengths.
+    """
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiu" and not jax.numpy.issubdtype(array.dtype, jax.numpy.floating):
+        raise TypeError(f"{call}({name}={_short(value)}): expected an array of real numbers")
+    return array
+
+
 def random_key(call: str, key: Any) -> jax.Array:
     """One random key; an old key of two uint32 becomes a new one.
 

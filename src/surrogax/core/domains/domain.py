@@ -77,6 +77,11 @@ class AbstractDomain(abc.ABC):
     def fixed(self) -> bool:
         """Whether every sample has the same points. Fields can then be averaged over samples point by point."""
 
+    @property
+    @abc.abstractmethod
+    def periodic(self) -> tuple[bool, ...]:
+        """Whether the domain repeats along each coordinate. Where it does, `scaled` coordinates have the period 1."""
+
     @abc.abstractmethod
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
         """Points (in physical coordinates), quadrature weights, mask and edges of one sample.

@@ -223,6 +223,10 @@ class Grid(AbstractDomain):
         return True
 
     @property
+    def periodic(self) -> tuple[bool, ...]:
+        return tuple(layout == "periodic" for layout in self.layouts)
+
+    @property
     def names(self) -> tuple[str, ...]:
         return self.box.names
 

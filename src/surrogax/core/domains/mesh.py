@@ -162,6 +162,10 @@ class Mesh(eqx.Module, AbstractDomain):
     def fixed(self) -> bool:
         return True
 
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        return (False,) * self.ndim
+
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
         return Sites(self.points, self.weights, self.mask, (Edges(self.edges, self.edge_mask),))
 
@@ -225,6 +229,10 @@ class MeshLayout(AbstractDomain):
     @property
     def fixed(self) -> bool:
         return False
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        return (False,) * self.ndim
 
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
         points, weights, mask, edges, edge_mask = stored_in(sample, self.arrays)

@@ -93,6 +93,10 @@ class PointCloud(eqx.Module, AbstractDomain):
     def fixed(self) -> bool:
         return True
 
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        return (False,) * self.ndim
+
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
         return Sites(self.points, self.weights, self.mask)
 
@@ -152,6 +156,10 @@ class PointCloudLayout(AbstractDomain):
     @property
     def fixed(self) -> bool:
         return False
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        return (False,) * self.ndim
 
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
         points, weights, mask = stored_in(sample, self.arrays)
@@ -220,6 +228,10 @@ class OverTime(AbstractDomain):
     @property
     def fixed(self) -> bool:
         return self.space.fixed
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        return (False, *self.space.periodic)
 
     def sites(self, sample: Mapping[str, Any] | None = None) -> Sites:
         space = self.space.sites(sample)

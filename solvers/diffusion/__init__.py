@@ -1,0 +1,57 @@
+"""Samplers of diffusion and flow models: any solver, schedule, time grid and kind of network in one compiled scan.
+
+- `sample(denoiser, solver, schedule=, times=, shape=, n=, key=)` draws; `plan` gives the coefficient table that it runs.
+- Solvers: `UniPC`, `DPMSolverPP`, `ExponentialAdams`, `DDIM`, `DEIS`, `IPNDM`, `Heun`, `DPMSolver`;
+  `DPMSolverV3` with `ModelStatistics` of a denoiser.
+- Schedules: `EDM`, `VE`, `VPLinear`, `VPCosine`, `VPDiscrete`, `FlowMatching`.
+- Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`.
+- Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
+  `Preconditioned`.
+- `Gaussian`: the jump over the noisy end. `log_likelihood`: densities by the ODE.
+"""
+
+from .denoiser import AbstractDenoiser as AbstractDenoiser
+from .denoiser import AbstractPrediction as AbstractPrediction
+from .denoiser import DataPrediction as DataPrediction
+from .denoiser import FlowPrediction as FlowPrediction
+from .denoiser import Level as Level
+from .denoiser import NoisePrediction as NoisePrediction
+from .denoiser import Preconditioned as Preconditioned
+from .denoiser import ScorePrediction as ScorePrediction
+from .denoiser import VelocityPrediction as VelocityPrediction
+from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
+from .likelihood import log_likelihood as log_likelihood
+from .model_statistics import ModelStatistics as ModelStatistics
+from .multistep import DDIM as DDIM
+from .multistep import DPMSolverPP as DPMSolverPP
+from .multistep import ExponentialAdams as ExponentialAdams
+from .noise_multistep import DEIS as DEIS
+from .noise_multistep import IPNDM as IPNDM
+from .sampling import Trajectory as Trajectory
+from .sampling import plan as plan
+from .sampling import sample as sample
+from .schedule import EDM as EDM
+from .schedule import VE as VE
+from .schedule import AbstractSchedule as AbstractSchedule
+from .schedule import FlowMatching as FlowMatching
+from .schedule import VPCosine as VPCosine
+from .schedule import VPDiscrete as VPDiscrete
+from .schedule import VPLinear as VPLinear
+from .single_step import DPMSolver as DPMSolver
+from .single_step import Heun as Heun
+from .solver import AbstractMultistep as AbstractMultistep
+from .solver import AbstractSolver as AbstractSolver
+from .table import Row as Row
+from .table import Table as Table
+from .table import Update as Update
+from .table import assemble as assemble
+from .table import noise_record as noise_record
+from .teleportation import Gaussian as Gaussian
+from .times import AbstractGrid as AbstractGrid
+from .times import LogSNR as LogSNR
+from .times import Quadratic as Quadratic
+from .times import Rho as Rho
+from .times import Shifted as Shifted
+from .times import UniformTime as UniformTime
+from .times import VPQuadratic as VPQuadratic
+from .unipc import UniPC as UniPC

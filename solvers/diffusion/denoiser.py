@@ -1,0 +1,188 @@
+"""Denoisers D(y, s) = E[x₀ | y = x₀ + s ε], and networks that predict something else as denoisers.
+
+Whatever a network predicts, samplers see one form: `denoise(x, sigma, condition)` for one sample x = y at the noise level
+sigma = s, any function. The classes here make it from networks that were trained to predict the noise, the data, a velocity
+or the score in the variables of a schedule.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...core.arguments import check_fields, number
+from .schedule import AbstractSchedule, FlowMatching, library
+from .table import noise_share, unit_scale
+
+
+class Level(NamedTuple):
+    """What is known of a noise level: s, the scale 1/√(1 + s²) of v = y · scale, the share s/√(1 + s²) of noise in v, and the
+    time t, α and σ of a schedule (not numbers where that does not matter)."""
+
+    sigma: Any
+    scale: Any
+    share: Any
+    time: Any
+    alpha: Any
+    std: Any
+
+    @classmethod
+    def of(cls, sigma: Any, schedule: AbstractSchedule) -> "Level":
+        """Every entry from s and the schedule, in float64 for NumPy arrays, which may hold ∞."""
+        xp: Any = library(sigma)
+        if xp is jnp:
+            scale = 1 / jnp.sqrt(1 + sigma**2)
+            share = sigma * scale
+        else:
+            sigma = np.asarray(sigma, np.float64)
+            scale, share = unit_scale(sigma), noise_share(sigma)
+        log_snr = -xp.log(sigma)
+        time = schedule.time(log_snr)
+        # α from s and the share, so that they fit each other to the last digit; from the schedule where the scale is zero.
+        alpha = schedule.alpha(time)
+        std = xp.where(scale > 0, alpha * xp.where(xp.isinf(sigma), 0.0, sigma), 1.0)
+        return cls(sigma, scale, share, time, alpha, std)
+
+
+class AbstractDenoiser(eqx.Module):
+    """A denoiser that also knows the state of infinite noise: write `at`."""
+
+    @abc.abstractmethod
+    def at(self, v: Float[Array, "*shape"], level: Level, condition: Any) -> Float[Array, "*shape"]:
+        """D from v = y/√(1 + s²)."""
+
+    @abc.abstractmethod
+    def __call__(self, x: Float[Array, "*shape"], sigma: Any, condition: Any = None) -> Float[Array, "*shape"]:
+        """D(x, sigma) from the normalised state x = x₀ + sigma ε."""
+
+
+class FunctionDenoiser(AbstractDenoiser):
+    """Any function `denoise(x, sigma, condition)`. `sample` makes it of what it is given."""
+
+    denoise: Callable
+
+    def at(self, v, level, condition):
+        return self.denoise(v / level.scale, level.sigma, condition)
+
+    def __call__(self, x, sigma, condition=None):
+        return self.denoise(x, sigma, condition)
+
+
+class AbstractPrediction(AbstractDenoiser):
+    """A network that predicts another quantity in the variables of a schedule, as a denoiser.
+
+    **Arguments:**
+
+    - `network`: `network(x, t, condition)` of one sample x = α x₀ + σ ε of the schedule and its time t, a real number.
+    - `schedule`: the schedule of its training. Samples may be drawn with another one.
+    """
+
+    network: Callable
+    schedule: AbstractSchedule = eqx.field(static=True)
+
+    def __check_init__(self):
+        check_fields(self)
+
+    @abc.abstractmethod
+    def denoised(self, x: Any, predicted: Any, level: Level) -> Any:
+        """x₀ from the prediction."""
+
+    @abc.abstractmethod
+    def predicted(self, x: Any, denoised: Any, level: Level) -> Any:
+        """The prediction from x₀, the inverse of `denoised`."""
+
+    def at(self, v, level, condition):
+        x = (v * jnp.hypot(level.alpha, level.std)).astype(v.dtype)
+        out = self.network(x, level.time, condition)
+        return self.denoised(x, out.astype(v.dtype), level)
+
+    def __call__(self, x, sigma, condition=None):
+        level = Level.of(jnp.asarray(sigma, x.dtype), self.schedule)
+        return self.at(x * level.scale, level, condition)
+
+
+class NoisePrediction(AbstractPrediction):
+    """The network predicts ε: x₀ = (x − σ ε)/α. It says nothing at infinite noise (α = 0)."""
+
+    def denoised(self, x, predicted, level):
+        return (x - level.std * predicted) / level.alpha
+
+    def predicted(self, x, denoised, level):
+        return (x - level.alpha * denoised) / level.std
+
+
+class DataPrediction(AbstractPrediction):
+    """The network predicts x₀ itself."""
+
+    def denoised(self, x, predicted, level):
+        return predicted
+
+    def predicted(self, x, denoised, level):
+        return denoised
+
+
+class VelocityPrediction(AbstractPrediction):
+    """The network predicts v = α ε − σ x₀ (Salimans and Ho 2022): x₀ = (α x − σ v)/(α² + σ²)."""
+
+    def denoised(self, x, predicted, level):
+        return (level.alpha * x - level.std * predicted) / (level.alpha**2 + level.std**2)
+
+    def predicted(self, x, denoised, level):
+        return (level.alpha * x - (level.alpha**2 + level.std**2) * denoised) / level.std
+
+
+class ScorePrediction(AbstractPrediction):
+    """The network predicts the score ∇ₓ log p_t(x) = −ε/σ: x₀ = (x + σ² score)/α."""
+
+    def denoised(self, x, predicted, level):
+        return (x + level.std**2 * predicted) / level.alpha
+
+    def predicted(self, x, denoised, level):
+        return (level.alpha * denoised - x) / level.std**2
+
+
+class FlowPrediction(AbstractPrediction):
+    """The network predicts the velocity u = ε − x₀ of straight paths: x₀ = x − t u. Its schedule is `FlowMatching`."""
+
+    def __check_init__(self):
+        if not isinstance(self.schedule, FlowMatching):
+            raise TypeError(
+                f"FlowPrediction(schedule=…) is {type(self.schedule).__name__}: velocities of straight paths belong to "
+                "FlowMatching; use VelocityPrediction for v = α ε − σ x₀"
+            )
+
+    def denoised(self, x, predicted, level):
+        return x - level.std * predicted
+
+    def predicted(self, x, denoised, level):
+        return (x - denoised) / level.std
+
+
+class Preconditioned(AbstractDenoiser):
+    """D = c_skip y + c_out F(c_in y, ¼ log s), the network F of Karras et al. (2022, table 1) with unit variances in and out:
+    c_skip = d²/(s² + d²), c_out = s d/√(s² + d²), c_in = 1/√(s² + d²).
+
+    **Arguments:**
+
+    - `network`: F, `network(x, c_noise, condition)` of one sample.
+    - `data_std`: d, the standard deviation of the data.
+    """
+
+    network: Callable
+    data_std: float = eqx.field(static=True, default=0.5)
+
+    def __check_init__(self):
+        check_fields(self)
+        number("Preconditioned", "data_std", self.data_std, above=0)
+
+    def at(self, v, level, condition):
+        return self(v / level.scale, level.sigma, condition)
+
+    def __call__(self, x, sigma, condition=None):
+        norm = jnp.sqrt(sigma**2 + self.data_std**2)
+        out = self.network((x / norm).astype(x.dtype), jnp.log(sigma) / 4, condition).astype(x.dtype)
+        return (self.data_std / norm) ** 2 * x + sigma * self.data_std / norm * out

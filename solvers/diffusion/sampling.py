@@ -1,0 +1,288 @@
+"""`sample`: draw from a denoiser with any solver, schedule and time grid, as one compiled scan over a coefficient table."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from ...core.arguments import checked, count, random_key, real_array
+from ...core.arrays import AnyArray
+from .automatic import automatic_grid, automatic_solver
+from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned
+from .schedule import AbstractSchedule
+from .solver import AbstractSolver
+from .table import Table
+from .teleportation import Gaussian
+from .times import AbstractGrid, check_levels, given_levels, usual_grid
+
+
+class Trajectory(NamedTuple):
+    """Samples with all that was computed on the way, in the normalised frame y = x/α.
+
+    **Fields:** `samples` `(n, *shape)`; `levels` `(evaluations,)`, the noise levels; `points` and `denoised`
+    `(n, evaluations, *shape)`, where the network was evaluated and D there.
+    """
+
+    samples: Float[Array, "n *shape"]
+    levels: np.ndarray
+    points: Float[Array, "n evaluations *shape"]
+    denoised: Float[Array, "n evaluations *shape"]
+
+
+@checked
+def plan(
+    solver: AbstractSolver | Literal["auto"],
+    *,
+    schedule: AbstractSchedule,
+    times: int | AbstractGrid | AnyArray | list | tuple,
+) -> Table:
+    """The coefficient table that `sample` runs: its number of evaluations, its noise levels and weights.
+
+    **Arguments:**
+
+    - `solver`: a solver, or "auto": `IPNDM(3)` up to 12 evaluations, else `UniPC(3)`, with `times=10` on the grid `VPQuadratic`.
+    - `times`: how many network evaluations (on `Rho(7)` for EDM, uniform times for flow matching, `LogSNR` otherwise), a time
+      grid, or the times of the schedule themselves, noisy first.
+
+    **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered,
+    or without a noise level.
+    """
+    given = times
+    if isinstance(times, int):
+        times = (automatic_grid if solver == "auto" else usual_grid)(schedule, count("sample", "times", times))
+    if isinstance(solver, str):
+        solver = automatic_solver(times.evaluations if isinstance(times, AbstractGrid) else np.size(times) - 1)
+    if isinstance(times, AbstractGrid):
+        split = solver.split(times.evaluations, times.ends_clean(schedule))
+        nodes, levels = times.levels(schedule, len(split))
+    else:
+        nodes, levels = given_levels(schedule, given)
+        split = solver.whole(len(levels) - 1, bool(levels[-1] == 0))
+    check_levels(nodes, levels, schedule)
+    return solver.table(levels, split, schedule)
+
+
+@checked
+def sample(
+    denoiser: Any,
+    solver: AbstractSolver | Literal["auto"],
+    *,
+    schedule: AbstractSchedule,
+    times: int | AbstractGrid | AnyArray | list | tuple,
+    shape: tuple[int, ...] | None = None,
+    n: int | None = None,
+    key: Any = None,
+    initial: AnyArray | None = None,
+    condition: Any = None,
+    noise: Callable | None = None,
+    teleport: Gaussian | None = None,
+    dtype: Literal["float32", "float64"] | None = None,
+    trajectory: bool = False,
+) -> Float[Array, "n *shape"] | Trajectory:
+    """Samples `(n, *shape)` from p(x₀), by the ODE dy/dλ = D(y, s) − y or the SDE of the same marginals.
+
+    The state starts as noise at the first time and moves to the last by the weights that `solver` computes on the host in
+    float64; one compiled scan runs them. Its programs are shared by all solvers with the same memory. It is differentiable in
+    reverse mode by the parameters of the denoiser, the condition and the initial state, and works under `jit` and `vmap`.
+
+    Noise of sample i depends on `fold_in(key, i)` alone, so that samples do not change with n.
+
+    **Arguments:**
+
+    - `denoiser`: `denoise(x, sigma, condition)`, a function of ONE sample x = x₀ + sigma ε `(*shape)` that returns E[x₀ | x]; an
+      `equinox.Module` if it has parameters. Or a network that predicts noise, velocity, … (`NoisePrediction`).
+    - `solver`: "auto", `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`, `Heun(churn=…)`, …
+    - `schedule`, `times`: as in `plan`; 10 to 20 evaluations suffice for most uses.
+    - `shape`, `n`, `key`: of the samples. Or
+    - `initial`: the states `(n, *shape)` at the first time, in the units of the schedule, α x₀ + σ ε.
+    - `condition`: handed to the denoiser, the same for all samples. Map `sample` over conditions for others.
+    - `noise`: `noise(key, shape)` draws the noise ε; white by default. With coloured noise of covariance C the denoiser must
+      be that of x₀ + s C^½ ε: the solvers stay as they are, for all modes share the ratios of levels.
+    - `teleport`: a `Gaussian` over which to jump from the start of the schedule to the first of `times`.
+    - `dtype`: of the state, float32 (float64 while x64 is on). A network in bfloat16 keeps its own.
+    - `trajectory`: return a `Trajectory` with every evaluation.
+
+    **Returns:** x₀ where the last time has no noise, else the state α x₀ + σ ε there.
+
+    **Raises:** `ValueError` as `plan`, and for shapes that do not fit; `FloatingPointError` if the denoiser returns values
+    that are not finite (inside of `jit` these samples are NaN).
+    """
+    table = plan(solver, schedule=schedule, times=times)
+    denoiser = denoiser if isinstance(denoiser, AbstractDenoiser) else _function(denoiser)
+    if dtype == "float64" and jnp.result_type(float) != jnp.float64:
+        raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
+    precision = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+    states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, precision)
+    if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned):
+        raise ValueError(
+            f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
+            "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
+        )
+    own, one = table.advance.shape[2:], states.shape[1:]
+    if len(own) > len(one) or any(a not in (1, b) for a, b in zip(own[::-1], one[::-1], strict=False)):
+        raise ValueError(f"sample: the solver has weights of shape {own}, samples have {one}")
+    if table.stochastic and keys is None:
+        raise ValueError("sample: this solver draws noise, which needs key=…")
+    level = Level.of(table.levels, schedule)
+    weights = _weights(table, level, precision)
+    size = (
+        float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
+    )
+    run = _Run(table.corrects, table.stochastic, table.memory, noise)
+    arguments = run, denoiser, weights, jnp.asarray(table.entry, precision), states, keys, condition
+    samples, on_the_way = _integrate(*arguments, trajectory)
+    samples = samples * jnp.asarray(size, precision)
+    if not isinstance(samples, Tracer) and not bool(jnp.isfinite(samples).all()):
+        _explain(table, on_the_way or _integrate(*arguments, True)[1])
+    if not trajectory:
+        return samples
+    points, denoised = on_the_way
+    return Trajectory(
+        samples, table.levels, points / level.scale.astype(precision).reshape(-1, *(1,) * (points.ndim - 2)), denoised
+    )
+
+
+class _Weights(NamedTuple):
+    """Rows of the scan."""
+
+    level: Level
+    accept: Any
+    advance: Any
+    noise: Any
+    record: Any
+    number: Any
+
+
+class _Run(NamedTuple):
+    """What is static in the scan."""
+
+    corrects: bool
+    stochastic: bool
+    memory: int
+    noise: Callable | None
+
+
+def _weights(table: Table, level: Level, dtype) -> _Weights:
+    numbers = (level, table.accept, table.advance, table.noise, table.record)
+    rounded = jax.tree.map(lambda a: jnp.asarray(a, dtype), numbers)
+    return _Weights(*rounded, number=jnp.arange(1, table.evaluations + 1))
+
+
+def _function(denoiser: Any) -> FunctionDenoiser:
+    if isinstance(denoiser, type) or not callable(denoiser):
+        raise TypeError(f"sample(denoiser=…) is {denoiser!r}; pass a function denoise(x, sigma, condition)")
+    return FunctionDenoiser(denoiser)
+
+
+def _white(key, shape, dtype) -> Array:
+    return jax.random.normal(key, shape, dtype)
+
+
+def _drawn(noise: Callable | None, key, shape, dtype) -> Array:
+    if noise is None:
+        return _white(key, shape, dtype)
+    drawn = jnp.asarray(noise(key, shape))
+    if drawn.shape != shape:
+        raise ValueError(f"sample: noise(key, {shape}) returned the shape {drawn.shape}")
+    return drawn.astype(dtype)
+
+
+def _start(table, schedule, shape, n, key, initial, noise, teleport, dtype):
+    """The states v `(n, *shape)` at the start of the table, and the keys of the samples (None without a key)."""
+    key = None if key is None else random_key("sample", key)
+    begin = table.start if teleport is None else float(schedule.level(np.float64(schedule.start)))
+    if teleport is not None and not begin > table.start:
+        raise ValueError(
+            f"sample(teleport=…): the jump goes from the start of the schedule, noise level {begin:g}, to the first of `times`, "
+            f"{table.start:g}, which must be lower; give the grid a later start"
+        )
+    if initial is not None:
+        if shape is not None or n is not None:
+            raise ValueError("sample: `initial` has the shape and number of the samples; leave out shape and n")
+        initial = jnp.asarray(real_array("sample", "initial", initial), dtype)
+        if initial.ndim < 1 or not len(initial):
+            raise ValueError(f"sample(initial=…): expected states (n, *shape), got the shape {initial.shape}")
+        t = schedule.time(-np.log(begin)) if np.isfinite(begin) else schedule.start
+        level = schedule.alpha(t) * np.sqrt(1 + begin**2) if np.isfinite(begin) else 1.0
+        states, n = initial / jnp.asarray(level, dtype), len(initial)
+        keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+    else:
+        if shape is None or key is None:
+            raise ValueError("sample: give shape=…, n=… and key=…, or the states initial=…")
+        shape = tuple(count("sample", "shape", side) for side in shape)
+        n = count("sample", "n", 1 if n is None else n)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+        # v of pure noise: of the data itself, √(1 − share²) ≪ 1 of v, nothing is known yet.
+        share = begin / np.sqrt(1 + begin**2) if np.isfinite(begin) else 1.0
+        states = jax.vmap(lambda k: _drawn(noise, jax.random.fold_in(k, 0), shape, dtype))(keys)
+        states = states * jnp.asarray(share, dtype)
+    if teleport is not None:
+        if teleport.mean.shape != states.shape[1:]:
+            raise ValueError(f"sample: teleport has the shape {teleport.mean.shape}, samples {states.shape[1:]}")
+        states = jax.vmap(lambda v: teleport.jump(v, begin, table.start))(states)
+    return states, keys
+
+
+@eqx.filter_jit
+def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, condition, trajectory: bool):
+    """v at the end of the table for every sample; with `trajectory` all points and denoised values, else None."""
+
+    def one(state, key):
+        shape, dtype = state.shape, state.dtype
+
+        def step(carry, row: _Weights):
+            solution, point, history = carry
+            denoised = jnp.asarray(denoiser.at(point, row.level, condition))
+            if denoised.shape != shape:
+                raise ValueError(
+                    f"sample: the denoiser returned the shape {denoised.shape} for a sample of shape {shape}"
+                )
+            denoised = denoised.astype(dtype)
+            new = point
+            if run.corrects:
+                new = _combined(row.accept, solution, point, denoised, history)
+            moved = _combined(row.advance, new, point, denoised, history)
+            if run.stochastic:
+                moved += row.noise * _drawn(run.noise, jax.random.fold_in(key, row.number), shape, dtype)
+            kept = denoised if row.record is None else row.record[0] * point + row.record[1] * denoised
+            history = (kept, *history[:-1]) if run.memory else ()
+            seen = (point, denoised) if trajectory else None
+            return (new if run.corrects else None, moved, history), seen
+
+        point = entry[0] * state
+        if run.stochastic:
+            point += entry[1] * _drawn(run.noise, jax.random.fold_in(key, weights.number.shape[0] + 1), shape, dtype)
+        carry = state if run.corrects else None, point, (jnp.zeros_like(state),) * run.memory
+        (_, end, _), seen = lax.scan(jax.checkpoint(step), carry, weights)
+        return end, seen
+
+    return jax.vmap(one)(states, keys)
+
+
+def _combined(weights, solution, point, denoised, history):
+    total = weights[0] * solution + weights[1] * point + weights[2] * denoised + weights[3]
+    for weight, old in zip(weights[4:], history, strict=True):
+        total += weight * old
+    return total
+
+
+def _explain(table: Table, on_the_way) -> None:
+    """**Raises:** `FloatingPointError` that names the first evaluation whose denoised values are not finite."""
+    _, denoised = on_the_way
+    finite = np.asarray(jnp.isfinite(denoised).reshape(*denoised.shape[:2], -1).all(-1))
+    if finite.all():
+        raise FloatingPointError(
+            "sample: the samples are not finite although the denoiser is; its values overflow the dtype"
+        )
+    first = int(np.flatnonzero(~finite.all(0))[0])
+    wrong = np.flatnonzero(~finite[:, first])
+    raise FloatingPointError(
+        f"sample: the denoiser returned values that are not finite at evaluation {first + 1} of {table.evaluations}, noise level "
+        f"{table.levels[first]:.4g}, for {len(wrong)} of {len(finite)} samples (the first is {wrong[0]})"
+    )

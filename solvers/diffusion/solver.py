@@ -1,0 +1,51 @@
+"""What a sampler is: it divides a number of network evaluations into steps and writes their rows."""
+
+import abc
+
+import numpy as np
+
+from .schedule import AbstractSchedule
+from .table import Table
+
+
+class AbstractSolver(abc.ABC):
+    """A sampler of the diffusion ODE or SDE. Derive from it as a frozen dataclass."""
+
+    @abc.abstractmethod
+    def split(self, evaluations: int, ends_clean: bool) -> tuple[int, ...]:
+        """The evaluations of every step if the network is called `evaluations` times in all.
+
+        **Raises:** `ValueError` if no number of steps has that many.
+        """
+
+    @abc.abstractmethod
+    def whole(self, intervals: int, ends_clean: bool) -> tuple[int, ...]:
+        """The evaluations of every step if the times are given, `intervals` of them."""
+
+    @abc.abstractmethod
+    def table(self, levels: np.ndarray, split: tuple[int, ...], schedule: AbstractSchedule) -> Table:
+        """The table of the steps between the noise levels `(steps + 1,)`, which fall; the first may be ∞, the last 0."""
+
+
+class AbstractMultistep(AbstractSolver):
+    """A solver with one evaluation per step."""
+
+    def split(self, evaluations, ends_clean):
+        return (1,) * evaluations
+
+    def whole(self, intervals, ends_clean):
+        return (1,) * intervals
+
+
+def log_snr(levels: np.ndarray) -> np.ndarray:
+    """λ = −log s; −∞ and ∞ at the levels ∞ and 0."""
+    with np.errstate(divide="ignore"):
+        return -np.log(levels)
+
+
+def ramped_order(order: int, step: int, steps: int, lower_final: bool, levels: np.ndarray) -> int:
+    """The order of a multistep method in one step: as many evaluations as there are, fewer in the last steps if `lower_final`,
+    one in a step to no noise."""
+    if levels[step + 1] == 0:
+        return 1
+    return min(order, step + 1, steps - step if lower_final else order)

@@ -1,0 +1,283 @@
+"""Neural spectral methods (Du, Chalapathi, Krishnapriyan, ICLR 2024): operators in coefficient space, trained without data."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...core.arguments import check_fields, checked, count, random_key
+from ...core.domains import Grid
+from ...core.storage import register
+from ...solvers.pde.declaration import Problem
+from ..networks.layers import ACTIVATIONS, Pointwise, PointwiseMLP
+from ..surrogate import AbstractSurrogate, Capabilities
+from ..task.task import Fields, Place, Task
+from ..trainable import AbstractTrainable, Buffer
+from .spectral_residual import SpectralResidual, residual_coefficients
+from .spectral_space import SpectralSpace
+
+_DRAWS = 64  # of the random inputs, by which inputs and outputs are scaled
+_FREE = 1e-5  # change of a residual by a constant, relative to that by any function, that is rounding
+
+
+@dataclass(frozen=True)
+class SpectralSettings:
+    """From what a `NeuralSpectralSurrogate` is built; the fields are the arguments of `NeuralSpectral`."""
+
+    problem: Problem
+    modes: tuple[int, ...]
+    width: int
+    depth: int
+    activation: Literal["gelu", "relu", "tanh"]
+    linear: bool
+
+    def __post_init__(self):
+        check_fields(self)
+        for name in ("width", "depth"):
+            count("NeuralSpectral", name, vars(self)[name])
+        for modes in self.modes:
+            count("NeuralSpectral", "modes", modes)
+
+    @property
+    def space(self) -> SpectralSpace:
+        return SpectralSpace(self.problem.box, self.modes)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """The random inputs that are fields."""
+        return tuple(name for name, law in self.problem.laws.items() if law.is_field)
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The random inputs that are numbers."""
+        return tuple(name for name, law in self.problem.laws.items() if not law.is_field)
+
+
+class SpectralBlock(eqx.Module):
+    """v ↦ σ(K v + W v + b) at the collocation points: K multiplies every coefficient of every channel by a trained number."""
+
+    multiplier: Float[Array, "*modes c"]
+    pointwise: Pointwise
+
+    def __init__(self, modes: tuple[int, ...], width: int, *, key: Array):
+        k1, k2 = jax.random.split(key)
+        self.multiplier = jax.random.normal(k1, (*modes, width)) / math.sqrt(2)
+        self.pointwise = Pointwise(width, width, key=k2)
+
+    def __call__(self, v, space: SpectralSpace, grid: Grid):
+        filtered = space.values(space.coefficients(v, grid) * self.multiplier, grid)
+        return filtered + self.pointwise(v)
+
+
+@register("NeuralSpectralSurrogate")
+class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
+    """The solution operator of a problem in coefficient space; see `NeuralSpectral`.
+
+    **Fields:** `blocks`, `lifting`, `projection` and `linear`, the trained parts; `scales`, of the inputs and the output, from
+    draws of the laws; `task`; `settings`, from which it was built. Files hold its arrays; to load one, pass
+    `load(path, like=NeuralSpectral(problem, …))` with the same arguments.
+    """
+
+    lifting: PointwiseMLP
+    blocks: tuple[SpectralBlock, ...]
+    projection: PointwiseMLP
+    linear: Float[Array, "*modes i o"] | None
+    scales: Buffer
+    task: Task
+    settings: SpectralSettings = eqx.field(static=True)
+    state: None = None
+
+    @classmethod
+    def build(cls, settings: SpectralSettings, key: Array) -> "NeuralSpectralSurrogate":
+        """A surrogate with new random weights."""
+        space, width = settings.space, settings.width
+        given = len(settings.field_names) + len(settings.number_names)
+        seen = given + sum(2 if b == "periodic" else 1 for b in space.box.conditions)
+        unknowns = len(settings.problem.unknowns)
+        keys = jax.random.split(key, settings.depth + 2)
+        linear = None
+        if settings.linear and settings.field_names:
+            linear = jnp.zeros((*space.modes, len(settings.field_names), unknowns))
+        return cls(
+            lifting=PointwiseMLP(seen, width, activation=settings.activation, key=keys[0]),
+            blocks=tuple(SpectralBlock(space.modes, width, key=k) for k in keys[2:]),
+            projection=PointwiseMLP(width, 2 * width, unknowns, activation=settings.activation, key=keys[1]),
+            linear=linear,
+            scales=Buffer(_scales(settings)),
+            task=Task.of(settings.problem, space.grid()),
+            settings=settings,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(resolution_free=True, any_points=True, self_contained=False)
+
+    def coefficients(self, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
+        """The solution's coefficients for one sample, from its random inputs with fields at the points of `grid`."""
+        settings, space = self.settings, self.settings.space
+        shifts, factors, out = (jax.lax.stop_gradient(scale) for scale in self.scales.value)
+        given, collocation = len(settings.field_names), space.grid()
+        channels, direct = [], 0.0
+        if given:
+            values = jnp.stack([jnp.asarray(fields[name], jnp.float32) for name in settings.field_names], -1)
+            hat = space.coefficients((values - shifts[:given]) * factors[:given], grid)
+            channels.append(space.values(hat, collocation))
+            direct = 0.0 if self.linear is None else jnp.einsum("...i,...io->...o", hat, self.linear)
+        if settings.number_names:
+            numbers = jnp.stack([jnp.asarray(fields[name], jnp.float32).reshape(()) for name in settings.number_names])
+            numbers = (numbers - shifts[given:]) * factors[given:]
+            channels.append(jnp.broadcast_to(numbers, (*collocation.shape, len(numbers))))
+        v = self.lifting(jnp.concatenate([*channels, _features(collocation)], -1))
+        for block in self.blocks:
+            v = ACTIVATIONS[settings.activation](block(v, space, collocation))
+        u = space.coefficients(self.projection(v), collocation)
+        return (u + direct) * out
+
+    def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
+        own = self.task.domain_of(fields)
+        hat = self.coefficients(fields, own.as_grid("NeuralSpectral"))
+        return self.task.split(self.settings.space.at(hat, own if at is None else at)[None])
+
+    def objective(self, data: Any, **options: Any):
+        """The default objective of `fit`: `SpectralResidual` with these options."""
+        if data is not None:
+            raise ValueError("fit: NeuralSpectral is trained on the residual of its problem alone; leave out data")
+        return SpectralResidual(self.settings.problem, self.settings.space, **options)
+
+    def renewed(self, key: Array) -> "NeuralSpectralSurrogate":
+        return NeuralSpectralSurrogate.build(self.settings, key)
+
+
+def _features(grid: Grid) -> Float[np.ndarray, "*space f"]:
+    """Periodic coordinates as sine and cosine, others in [−1, 1]."""
+    points, features = grid.scaled(grid.points), []
+    for axis, wrap in enumerate(grid.periodic):
+        x = points[..., axis]
+        features += [np.sin(2 * np.pi * x), np.cos(2 * np.pi * x)] if wrap else [2 * x - 1]
+    return np.stack(features, -1).astype(np.float32)
+
+
+def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
+    """Shifts and factors of the random inputs, and the factor of every coefficient of the output.
+
+    The latter is such that white noise of size 1 changes the residual by as much as the inputs do. It is zero for a mean that the
+    equation leaves free.
+    """
+    problem, space = settings.problem, settings.space
+    grid, keys = space.grid(), jax.random.split(jax.random.key(0), _DRAWS)
+    drawn = jax.jit(jax.vmap(lambda key: problem.sample_inputs(key, grid)))(keys)
+    names = (*settings.field_names, *settings.number_names)
+    shifts = np.array([float(drawn[name].mean()) for name in names], np.float32)
+    factors = np.array([1 / (float(drawn[name].std()) or 1.0) for name in names], np.float32)
+    first = {name: values[0] for name, values in drawn.items()}
+    unknowns = len(problem.unknowns)
+    # White noise with the norm of a function of size 1.
+    random = jax.random.normal(jax.random.key(1), (*space.modes, unknowns))
+    random *= math.sqrt(math.prod(space.box.extent)) / jnp.linalg.norm(random.ravel())
+
+    @jax.jit
+    def sizes(hat, along):
+        """The norms of the residual and of its derivative."""
+        parts = jax.jvp(lambda h: residual_coefficients(problem, space, h, first, grid), (hat,), (along,))
+        return [jnp.sqrt(sum(jnp.sum(r**2) for r in jax.tree.leaves(part))) for part in parts]
+
+    at_zero, slope = map(float, sizes(0 * random, random))
+    size = at_zero / slope if at_zero and slope else 1.0
+    out, random = np.full((*space.modes, unknowns), size), size * random
+    if "dirichlet" not in space.box.conditions:
+        for unknown in range(unknowns):
+            constant = (*(0,) * len(space.modes), unknown)
+            along = jnp.zeros_like(random).at[constant].set(jnp.linalg.norm(random.ravel()))
+            if sizes(random, along)[1] <= _FREE * sizes(random, random)[1]:
+                out[constant] = 0.0
+    return jnp.asarray(shifts), jnp.asarray(factors), jnp.asarray(out, jnp.float32)
+
+
+def _check(problem: Problem) -> None:
+    """**Raises:** `ValueError` for a problem whose solutions the basis does not hold, or that has no residual."""
+    problem.needs("residual", "NeuralSpectral")
+    if problem.time is not None:
+        raise ValueError(f"NeuralSpectral: {problem!r} is in time; it serves steady problems")
+    for condition in problem.boundary:
+        for value in condition.condition.prescribes:
+            value = problem.constants.get(value, value) if isinstance(value, str) else value
+            if callable(value) or isinstance(value, str) or np.any(np.asarray(value)):
+                raise ValueError(
+                    f"NeuralSpectral: {problem!r} prescribes {value!r} on a side; its sines and cosines fulfil homogeneous "
+                    "conditions alone, so subtract a function with these values"
+                )
+
+
+class NeuralSpectral:
+    """The solution operator of a steady problem in coefficient space, trained without data.
+
+        nsm = sx.fit(sx.NeuralSpectral(problem, modes=31, key=key), optimizer=optax.adam(1e-3, b2=0.95), steps=10_000)
+
+    The solution is u = Σ_k û_k φ_k with the products φ_k of sines and cosines that suit the box (Fourier series along periodic,
+    sines along Dirichlet, cosines along Neumann axes), so that homogeneous conditions hold exactly. A network maps the
+    coefficients of the random inputs, fields and numbers, to
+
+        û_k = s (N(â)_k + L_k â_k),   v_{l+1} = σ(K_l v_l + W_l v_l + b_l),
+
+    where s is a size found from the equation, K_l multiplies every coefficient of every channel of v_l by a trained number, and
+    W_l and σ act at as many collocation points as there are modes. `fit` minimises Σ_k |r̂_k|² of the residual r of the
+    equation, by Parseval's identity its square integral, for new random inputs in every step (`SpectralResidual`, whose option
+    `samples` is the batch). Derivatives are exact. The cost of training and of a prediction's coefficients does not depend on
+    the grid of evaluation.
+
+    **Arguments:**
+
+    - `problem`: a steady problem with a `residual`, homogeneous conditions and random inputs. A mean of u on which the equation
+      does not depend is zero.
+    - `modes`: functions per axis, one number or one per axis; an odd number on periodic axes, where 31 means 15 waves.
+    - `width`, `depth`: channels, 16 to 64, and number of blocks, 2 to 10.
+    - `activation`: "gelu", "relu" or "tanh".
+    - `linear`: whether there is the term L, trained per coefficient; it alone solves a linear equation with constant
+      coefficients and one random source. False is the network of the paper.
+    - `key`: random key of the initial weights.
+
+    Give Adam `b2=0.95`: with 0.999 the large first gradients starve the low waves, and errors are 10 to 100 times larger.
+
+    Sines represent a source that does not vanish on Dirichlet sides slowly, so that there the error falls like a power of
+    `modes` only.
+
+    **Raises:** `ValueError` for problems in time, without residual, without random inputs, or with other conditions; and for an
+    even number of modes on a periodic axis.
+
+    **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we
+    use sines, and have 1e-3 for s and no L.
+    """
+
+    @checked
+    def __new__(
+        cls,
+        problem: Problem,
+        *,
+        modes: int | tuple[int, ...],
+        width: int = 32,
+        depth: int = 4,
+        activation: Literal["gelu", "relu", "tanh"] = "gelu",
+        linear: bool = True,
+        key: Array,
+    ) -> NeuralSpectralSurrogate:
+        key = random_key("NeuralSpectral", key)
+        _check(problem)
+        axes = problem.box.axes
+        modes = (modes,) * len(axes) if isinstance(modes, int) else tuple(modes)
+        if len(modes) != len(axes):
+            raise ValueError(f"NeuralSpectral: modes={modes} for a box of {len(axes)} axes")
+        if even := [a.name for a, m in zip(axes, modes, strict=True) if a.boundary == "periodic" and m % 2 == 0]:
+            raise ValueError(
+                f"NeuralSpectral: modes={modes} are even along {even}; a cosine would lack its sine, take one more"
+            )
+        settings = SpectralSettings(problem, modes, width, depth, activation, linear)
+        if not problem.laws:
+            raise ValueError(
+                f"NeuralSpectral: {problem!r} has no random input, so that there is one solution to find; use PINN"
+            )
+        return NeuralSpectralSurrogate.build(settings, key)
