@@ -164,8 +164,8 @@ class LBFGS(AbstractDoubleStep):
     """Limited-memory BFGS of optax with a strong Wolfe search, in float64, which says why it stopped.
 
     It stops, and keeps the parameters until the points change, when the largest entry of the gradient falls below 10 ε
-    max(1, |loss|) for rounding ε of the type in which it computes, or when the search finds no lower value. Fixed tolerances,
-    as 1e-7 or 1e-9 in other libraries, end it orders of magnitude earlier.
+    max(1, |loss|) for rounding ε of the type in which it computes, or when the search finds no lower value. Fixed tolerances
+    can end it early where losses are small.
 
     **Arguments:**
 
