@@ -83,8 +83,8 @@ def _like(path: str | os.PathLike, like: Any, loaded: Any) -> Any:
 
 def _is_wider(stored: Any, own: Any) -> bool:
     """Whether an array is float64 in a file and float32 in a model."""
-    kinds = [np.asarray(x).dtype for x in (stored, own)]
-    return kinds == [np.float64, np.float32]
+    arrays = isinstance(stored, np.ndarray | jax.Array) and isinstance(own, np.ndarray | jax.Array)
+    return arrays and stored.dtype == np.float64 and own.dtype == np.float32
 
 
 def _file(path: str | os.PathLike) -> str | os.PathLike:

@@ -60,6 +60,7 @@ def install(python: Path, *what: str, cwd: Path):
     run(*pip, "--no-deps", "--no-build-isolation", "--force-reinstall", *what, cwd=cwd)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "options", [["."], pytest.param(["--editable", "."], marks=pytest.mark.nightly)], ids=["wheel", "editable"]
 )

@@ -208,6 +208,7 @@ def test_space_time(key):
     assert fit.predict(test)["u"].shape == (6, 5, 16)
 
 
+@pytest.mark.nightly
 def test_a_network_asked_at_arbitrary_points(key):
     problem = sx.problem("poisson", f=sx.random.GaussianField(alpha=3.0), box=sx.Box.unit(1))
     data = sx.generate(problem, 80, 33, key, cache=False, progress=False)
@@ -258,6 +259,7 @@ class BranchTrunk(sx.AbstractNetwork):
         return (trunk @ branch).reshape(*points.shape[:-1], -1), state
 
 
+@pytest.mark.nightly
 def test_two_sets_of_sensors_and_other_points(key):
     """u(x) = (mean of p) x + Σ_j q_j sin πy_j: p and q are given at places of their own, u is asked for elsewhere."""
     rng = np.random.default_rng(0)
@@ -607,6 +609,7 @@ def test_a_search_direction_is_trained_killed_and_resumed(tmp_path):
     assert whole.stdout == cut.stdout and len(cut.stdout) > 200
 
 
+@pytest.mark.nightly
 def test_a_second_order_optimiser(key):
     """Gauss-Newton steps on the residuals of a data-free problem reach in 40 what Adam does not reach in 500."""
     problem = sine()

@@ -196,6 +196,7 @@ def test_label_error_of_vectors(toy, times):
     np.testing.assert_allclose(error["v"], np.sqrt(squares(ours - finer) / squares(finer)).mean(), rtol=1e-5)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scale", [pytest.param(1e-25, marks=pytest.mark.nightly), 1e25])
 def test_the_label_error_does_not_depend_on_units(scale):
     """Squares of 1e-25 and 1e25 do not exist in float32; a solution that is zero everywhere has no relative error."""

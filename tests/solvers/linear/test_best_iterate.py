@@ -66,6 +66,7 @@ def test_looks_do_not_change_the_iteration(x64):
     assert (batch.status == Status.converged).all() and batch.iterations.tolist() == [int(k) for k in alone]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.nightly)])
 def test_exact_starts_zero_right_hand_sides_and_vanishing_residuals(x64, dtype):
     matrix = np.diag([2.0] * 5) - np.eye(5, k=1) - np.eye(5, k=-1)

@@ -80,6 +80,7 @@ def test_the_five_point_matrix_is_swept_in_red_black_order(omega):
         np.testing.assert_allclose(ours.value, grid.value, atol=1e-6 * abs(grid.value).max())
 
 
+@pytest.mark.nightly
 def test_ssor_against_the_dense_factors():
     d, lower, upper, order = parts(SYMMETRIC)
     omega, n = 1.3, len(d)

@@ -153,6 +153,7 @@ def test_derivatives(x64, flow):
         np.testing.assert_allclose((gradient[name] * direction).sum(), (ends[0] - ends[1]) / 2e-6, rtol=2e-5)
 
 
+@pytest.mark.nightly
 def test_times_and_generated_data(plain, key):
     """Frames at instants are those of the steps between them; `generate` draws buoyancies and stores trajectories."""
     steps = plain.solve(steps=4, pressure_solver=METHOD, dt=0.05)

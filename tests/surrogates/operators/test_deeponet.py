@@ -197,6 +197,7 @@ def test_what_it_cannot_do_is_said(key):
         model.predict({"a": RNG.normal(size=(2, 17)).astype(np.float32)}, at=GRID)
 
 
+@pytest.mark.nightly
 def test_synthetic_samples_of_parameters_alone(key):
     task = sx.Task.fit(DATA, "p", "u")
     for model in (sx.DeepONet(task, key=key, **SMALL), sx.PODDeepONet(task, DATA, basis=2, branch=(3,), key=key)):

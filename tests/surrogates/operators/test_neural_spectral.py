@@ -70,6 +70,7 @@ def losses(problem, modes, key, **options):
     return [jax.jit(lambda m, p, o=o: o.value(m, p)[0])(model, points) for o in objectives]
 
 
+@pytest.mark.nightly
 def test_spectral_and_grid_loss_agree_up_to_aliasing(key):
     """A linear equation and a source in the basis: to rounding. With a quadratic term what differs falls with the modes."""
     law = sx.random.PeriodicGP(0.4, modes=7)

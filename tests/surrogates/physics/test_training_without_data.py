@@ -82,6 +82,7 @@ def test_random_features_solve_a_linear_equation_in_one_step(key):
     assert error(train(model, sx.GaussNewton(), 1)) < 1e-9
 
 
+@pytest.mark.nightly
 def test_gaussians_with_conditions_left_to_the_loss(key):
     model = sx.PIG(poisson(), gaussians=6, spread=0.5, exact_boundary=False, key=key)
     assert len(model.split.boundary) == 2
@@ -90,6 +91,7 @@ def test_gaussians_with_conditions_left_to_the_loss(key):
     sx.check_surrogate(found)
 
 
+@pytest.mark.nightly
 def test_broyden_and_adam_on_the_same_objective(key):
     model = sx.PINN(poisson(), width=8, depth=1, key=key)
     assert error(train(model, sx.SSBroyden(), 150)) < 1e-4
@@ -97,6 +99,7 @@ def test_broyden_and_adam_on_the_same_objective(key):
     assert jax.tree.leaves(adam.last.function)[0].dtype == jnp.float32 and error(adam) < 0.2
 
 
+@pytest.mark.nightly
 def test_a_family_with_a_random_number_in_time(key):
     """u_t = −ν u, u(0) = 1 + x: the number is an input of the network."""
     problem = sx.Problem(

@@ -327,6 +327,7 @@ def test_weights_over_eight_decades_and_columns_of_rounding():
     assert error(rows, basis, np.diag(weights))[1] < 1e-10
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "method",
     [

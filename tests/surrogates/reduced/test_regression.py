@@ -253,6 +253,7 @@ def test_the_law_of_a_parameter_says_whether_it_enters_by_its_logarithm():
         assert fitted.reduction.parameters.value.logarithmic == (expected,)
 
 
+@pytest.mark.nightly
 def test_constant_targets_and_input_fields_and_few_samples():
     grid, one = sx.Grid.unit_interval(20), np.ones((30, 20))
     p = np.linspace(0, 1, 30)

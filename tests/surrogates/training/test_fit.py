@@ -146,6 +146,7 @@ def test_without_validation_best_is_last(fit):
     assert result.history.val == [] and result.best is result.last
 
 
+@pytest.mark.nightly
 def test_lbfgs_on_the_full_batch_lowers_the_loss_faster_than_gradient_descent(fit):
     start = dict(epochs=8, batch_size=99, val=None, key=jax.random.key(3))
     lbfgs = fit(optimizer=optax.lbfgs(), **start).history.loss
