@@ -196,6 +196,7 @@ def test_seeds_train_at_once_and_differ(key):
 # What arrives next, each as a toy -------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_space_time(key):
     """Time as one more coordinate: all frames at once from the initial field."""
     data = sx.generate(heat(), 30, 16, key, times=np.linspace(0, 1, 5), cache=False, progress=False)
@@ -385,6 +386,7 @@ class Messages(sx.AbstractNetwork):
         return jax.vmap(self.decode)(jnp.concatenate([sums / jnp.maximum(counts, 1), counts / 8], -1)), state
 
 
+@pytest.mark.nightly
 def test_two_unknowns_from_their_residual_alone(key):
     """u_t + q_x = 0, q = −ν u_x: no flux through the sides, u given at the start, ν a random number."""
     problem = sx.Problem(
@@ -555,6 +557,7 @@ def test_an_ensemble_with_its_spread(key):
     np.testing.assert_allclose(ensemble.predict_std(test)["u"], expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.nightly
 def test_batches_made_by_a_solver_inside_the_loop(key):
     problem = sx.problem("poisson", f=sx.random.GaussianField(alpha=3.0), box=sx.Box.unit(1))
     test = sx.generate(problem, 10, 17, jax.random.key(9), cache=False, progress=False)
@@ -588,6 +591,7 @@ print(fit.history.loss, fit.history.val, [x.tolist() for x in jax.tree.leaves(fi
 """
 
 
+@pytest.mark.nightly
 def test_a_search_direction_is_trained_killed_and_resumed(tmp_path):
     """The run that is killed in a process of its own, and taken up again, ends with the numbers of an uninterrupted one."""
     # The second and third process find the programs of the first.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import surrogax as sx
 
@@ -86,6 +87,7 @@ def test_block_solve_is_differentiable_from_the_face():
     assert gradient.shape == grid.shape and float(gradient.sum()) < 0  # more permeable, less pressure
 
 
+@pytest.mark.nightly
 def test_block_solver_that_learns_over_a_sequence(key):
     c = sx.random.Beta(2, 6, scale=0.6, shift=-0.15)
     seq = sx.generate(

@@ -83,6 +83,7 @@ def test_the_stored_diffusivity_is_measured(boundary, ndim):
     assert wrong.ok is False and wrong.measured == pytest.approx(0.3, rel=1e-6)
 
 
+@pytest.mark.nightly
 def test_other_equations_are_not_compared(key):
     """Burgers' modes decay by another law, dispersive waves have no common speed, standing waves do not travel."""
     burgers = sx.generate(sx.problem("burgers"), 2, 64, key, times=np.linspace(0, 1, 9), cache=False)

@@ -116,6 +116,7 @@ def test_the_solver_as_a_surrogate_is_the_solver_and_converges_with_its_grid():
         same.save("never")
 
 
+@pytest.mark.nightly
 def test_the_solver_steps_in_time(key):
     """From the last of two given frames, with a viscosity per sample: on its own grid exactly, on a coarser one about."""
     problem = sx.problem("burgers", nu=sx.random.Uniform(0.02, 0.05))

@@ -78,6 +78,7 @@ def test_a_standard_deviation_shapes_the_band(model):
     assert band.coverage(drawn(200)) > 0.8
 
 
+@pytest.mark.nightly
 def test_other_resolutions_and_files(key, tmp_path):
     data = sx.generate(
         sx.problem("poisson", f=sx.random.GaussianField(), box=sx.Box.unit(1)), 40, 33, key, cache=False, progress=False

@@ -92,6 +92,7 @@ def test_a_direct_call_reads_physical_values():
     np.testing.assert_allclose(direct, model.predict(ds)["u"][0], atol=0.05)  # single precision: 0.008
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scale", [1e19, 1e-20])
 @pytest.mark.parametrize(
     "loss",

@@ -39,6 +39,7 @@ def test_one_step_is_exact_for_gaussian_data(key, x64):
     assert abs(ends(gaussian, diffusion.DDIM(), jnp.asarray(y), 3) - exact).max() > 0.3
 
 
+@pytest.mark.nightly
 def test_order_and_accuracy_on_a_mixture(key, x64):
     """The reference promises 1.2e-2 at 10 evaluations and order 3.2."""
     mixture, rng = Mixture.random(0, SMOOTH), np.random.default_rng(5)

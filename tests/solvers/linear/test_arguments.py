@@ -127,6 +127,7 @@ def test_zeros_on_the_diagonal(x64):
     assert solve(graph, np.array([1.0, 0, -1, 0]), CG(Jacobi())).status == Status.converged
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "shape",
     [

@@ -69,6 +69,7 @@ def test_obstacles_and_batches():
         assert abs(np.asarray(solutions.value)[solids]).max() < 1e-12
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "boundaries", [pytest.param(("neumann", "neumann"), marks=pytest.mark.nightly), ("periodic", "periodic")]
 )

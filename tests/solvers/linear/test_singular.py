@@ -103,6 +103,7 @@ def test_a_null_space_gives_the_pseudo_inverse_and_its_derivatives(x64, method):
     np.testing.assert_allclose(batch[1], 2 * batch[0], atol=1e-9)
 
 
+@pytest.mark.nightly
 def test_null_spaces_of_any_basis(x64):
     """Two chains that are not connected, with vectors that are not orthogonal."""
     matrix = scipy.sparse.block_diag([CHAIN, CHAIN]).tocsr()

@@ -197,6 +197,7 @@ def test_a_wrong_preconditioner_ends_the_iteration(sign):
     assert (solution.value == 0).all()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scaling", [None, A[1:-1]])
 def test_singular_systems_ignore_the_mean_of_a_right_hand_side(x64, scaling):
     """All sides Neumann: a consistent part, a constant and their sum have solutions that differ by rounding."""
@@ -330,6 +331,7 @@ def test_size_of_a_cotangent_does_not_matter(size):
     np.testing.assert_allclose(ours, expected, atol=1e-4 * abs(expected).max())
 
 
+@pytest.mark.nightly
 def test_gradients_at_the_step_limit():
     """An adjoint that misses its tolerance 100 times over is NaN, unless it is asked for as it is."""
     a, b, w = float32(A, B, W)

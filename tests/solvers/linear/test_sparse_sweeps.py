@@ -93,6 +93,7 @@ def test_ssor_against_the_dense_factors():
         assert ssor.status == Status.converged and ssor.iterations < 0.75 * jacobi.iterations
 
 
+@pytest.mark.quick("upwind")
 @pytest.mark.parametrize("name", MATRICES)
 def test_derivatives_per_lane_under_jit(name):
     matrix = MATRICES[name]

@@ -172,6 +172,7 @@ def test_maximum_principle(x64):
     assert g[edge].min() < between[1:-1, 1:-1].min() and between[1:-1, 1:-1].max() < g[edge].max()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("boundary", ["dirichlet", pytest.param("periodic", marks=pytest.mark.nightly)])
 def test_symmetries_and_scaling(x64, boundary):
     box, group = Box.unit(2, boundary), Dihedral()

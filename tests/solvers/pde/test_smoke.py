@@ -32,6 +32,7 @@ def outflow(faces, boundaries, spacing=(1 / N, 1 / N)):
     return np.asarray(staggered.divergence(faces, spacing, boundaries))
 
 
+@pytest.mark.nightly
 def test_block_of_the_user_experience():
     """Three dimensions, an obstacle, a method of the caller's, and the derivative with respect to the buoyancy."""
     mask = np.zeros((6, 5, 8), bool)

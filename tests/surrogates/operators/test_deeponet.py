@@ -67,6 +67,7 @@ def test_it_is_the_sum_of_coefficients_times_functions(outputs, kind, key):
     ],
     ids=["bundled", "increments", "space-time"],
 )
+@pytest.mark.quick("POD-bundled", "trunk-increments", "trunk-space-time")
 @pytest.mark.parametrize("pod", [False, True], ids=["trunk", "POD"])
 @pytest.mark.quick("POD-bundled", "trunk-increments", "trunk-space-time", "POD-space-time")
 def test_in_time(mode, pod, key):
@@ -124,6 +125,7 @@ def test_points_in_any_unit_on_a_cloud(key):
     np.testing.assert_allclose(*predictions, atol=1e-4)
 
 
+@pytest.mark.nightly
 def test_sensors_elsewhere_and_a_product_of_them(key):
     first, second = (sx.PointCloud(RNG.uniform(size=(n, 1)).astype(np.float32)) for n in (7, 5))
     p, q = (RNG.normal(size=(40, n)).astype(np.float32) for n in (7, 5))

@@ -123,6 +123,7 @@ def test_a_run_in_double_precision_goes_on_where_it_was(key, tmp_path):
     assert resumed.history.loss == whole.history.loss
 
 
+@pytest.mark.nightly
 def test_several_seeds(key):
     found = train(sx.PINN(poisson(), width=4, depth=1, key=key), sx.LevenbergMarquardt(), 3, seeds=2)
     assert len(found.members) == 2 and len({loss for loss in found.history.loss[0]}) == 2

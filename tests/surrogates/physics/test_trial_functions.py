@@ -70,6 +70,7 @@ def filled(model, key):
     )
 
 
+@pytest.mark.quick("PIG", "features", "factorised")
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_conditions_hold_exactly_and_derivatives_are_those_of_the_values(make, key, x64):
     model = filled(make(heat(), key), key)

@@ -79,6 +79,7 @@ def error_of(reduced, basis, test, truth):
     return (np.linalg.norm(c @ basis.T - truth, axis=1) / np.linalg.norm(truth, axis=1)).max()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("n_modes, bound", [(4, 6e-2), pytest.param(10, 4e-4, marks=pytest.mark.nightly)])
 def test_hyper_reduction_keeps_the_error_of_galerkin(diffusion, n_modes, bound):
     dofs, data, solutions, steps, test, truth = diffusion

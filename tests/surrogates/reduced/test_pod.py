@@ -197,6 +197,7 @@ def test_jit_vmap_and_gradient():
         np.testing.assert_allclose(slope, (left_out(s + h * d) - left_out(s - h * d)) / (2 * h), rtol=1e-4)
 
 
+@pytest.mark.nightly
 def test_snapshots_distributed_over_devices(tmp_path):
     """Eight simulated devices hold the points; the modes stay distributed until they are read, the numbers are the same."""
     code = (

@@ -146,6 +146,7 @@ def test_a_linear_map_of_fields_and_parameters_is_recovered(regressor):
     assert fitted.modes.value.shape == (30, 4) and fitted.errors.total < 1e-5
 
 
+@pytest.mark.nightly
 def test_gaussian_processes_bend_where_the_map_does_and_keep_the_contract(bent):
     fitted, _, test = bent
     train, val, _, task = split(amplitudes(nonlinear=True))

@@ -104,6 +104,7 @@ def test_a_step_without_improvement_keeps_the_parameters_and_says_so():
     assert np.asarray(found.last.x) == [0] and found.history.metrics["accepted"] == [[0.0]]
 
 
+@pytest.mark.nightly
 def test_a_search_that_ended_says_why():
     at_rest = fit(lambda x: x - 3.0, [0.0], sx.LBFGS(hold=100), 10)
     assert at_rest.history.metrics["stopped_gradient"][0][0] > 0.5
