@@ -66,7 +66,8 @@ USERS_FLAGS := --xla_force_host_platform_device_count=8
 test-default-flags: $(ENV)  ## a selection under XLA's default flags
 	XLA_FLAGS="$(USERS_FLAGS)" $(PYTEST) tests/solvers/kernels/test_stencil.py tests/solvers/kernels/test_stencil_matrix.py \
 		tests/solvers/kernels/test_fourier.py tests/solvers/kernels/test_spectral_product.py \
-		tests/solvers/linear/test_multigrid.py tests/solvers/linear/test_refinement.py tests/surrogates/operators
+		tests/solvers/linear/test_multigrid.py tests/solvers/linear/test_refinement.py \
+		tests/surrogates/operators/test_fno.py tests/surrogates/operators/test_layers.py
 
 test-newest:  ## a selection with the newest packages on Python 3.13: solvers, training on meshes and in processes, files
 	@if [ -z "$(call find_python,3.13)" ]; then echo "test-newest: skipped, there is no Python 3.13"; else \
