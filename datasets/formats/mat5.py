@@ -28,7 +28,7 @@ _COMPLEX = 0x800
 
 
 class _Place(NamedTuple):
-    """Where the values of a variable are.
+    """The place of a variable's values in the file.
 
     **Fields:** `start`, `size`: the element's content in the file; `packed`: whether it is compressed; `offset`: of the values
     in the content; `stored`: their type.

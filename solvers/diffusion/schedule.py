@@ -191,7 +191,8 @@ class VPDiscrete(AbstractSchedule):
 class EDM(AbstractSchedule):
     """Variance exploding with the noise level itself as time: α = 1, σ = t (Karras et al. 2022, Elucidating the design space).
 
-    **Arguments:** `sigma_min`, `sigma_max`: 0.002 and 80 for data with a standard deviation of about 0.5.
+    **Arguments:** `sigma_min`, `sigma_max`: 0.002 and 80 for data with a standard deviation of about 0.5. Samples of data
+      whose deviation is not well between the two are wrong: divide the data by theirs.
     """
 
     sigma_min: float = 0.002

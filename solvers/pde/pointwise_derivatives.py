@@ -182,7 +182,10 @@ class Jets(Mapping[str, Jet]):
 
     def __getattr__(self, name: str) -> Jet:
         if name.startswith("_") or name not in self._jets:
-            raise AttributeError(f"nothing is called {name!r} here; there is {sorted(self._jets)}")
+            there = f"there is {', '.join(sorted(self._jets))}" if self._jets else "there are no inputs"
+            raise AttributeError(
+                f"nothing is called {name!r} here; {there}. Of an unknown u a coordinate x is u.at['x']"
+            )
         return self._jets[name]
 
     def __iter__(self) -> Iterator[str]:

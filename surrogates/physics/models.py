@@ -30,7 +30,8 @@ def PINN(
 
     **Arguments:**
 
-    - `problem`: a problem that declares `residual`; its random inputs are numbers.
+    - `problem`: a problem that declares `residual`; its random inputs are numbers. State its unknowns in units in which they are
+      near 1; the box may have any size.
     - `width`, `depth`: size of the hidden layers and their number; 20 to 40 and 3 to 5 with `LevenbergMarquardt`.
     - `harmonics`: number M of waves cos(2πmx/L), sin(2πmx/L), m ≤ M, along periodic axes; 1 to 10.
     - `factorised`: whether rows of the weights are a trained length times a vector (random weight factorisation).
@@ -38,7 +39,7 @@ def PINN(
       values contradict each other in a corner.
 
     **Raises:** `ValueError` for a problem without residual or with random fields, and for exact conditions that contradict each
-    other.
+    other. **Warns**, in `fit`, of solutions that are far from 1.
 
     Source: Raissi, Perdikaris & Karniadakis, J. Comput. Phys. 378 (2019); exact conditions: Lagaris, Likas & Fotiadis, IEEE
     Trans. Neural Netw. 9 (1998); periodic inputs: Dong & Ni, J. Comput. Phys. 435 (2021).

@@ -5,6 +5,7 @@ from typing import Any, Literal, NoReturn
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ...core.arguments import check_fields, count, kind, number
@@ -16,6 +17,7 @@ from ..networks.network_surrogate import NetworkSurrogate
 from ..task.task import Fields
 from ..training.objective import AbstractByRows, Outcome, Rows
 from .sampling import Sampler, uniform_points
+from .trial_functions import Multiple
 from .trial_surrogate import TrialSurrogate
 
 Model = NetworkSurrogate | TrialSurrogate
@@ -174,6 +176,21 @@ class Residual(AbstractByRows):
             raise ValueError(f"Residual: the task predicts {task.labels}, the unknowns of {self.problem!r} are others")
         if task.domain.as_grid("Residual").box != self.problem.box:
             raise ValueError(f"Residual: the task lives on {task.domain!r}, {self.problem!r} on {self.problem.box}")
+
+    def size(self, model: TrialSurrogate) -> float:
+        """About how large the trial function N must be: its size when it changes the residual by as much as the residual is at
+        N = 0. Waves that N does not have at first make this too large, by a factor of their number to the order of the equation.
+        0 if the residual vanishes there, infinite if N does not change it."""
+        key = jax.random.key(0)
+        rows = self._with_numbers(uniform_points(key, self.problem.space_time, 64), key)
+
+        def residual(factor):
+            scaled = eqx.tree_at(lambda m: m.function, model, Multiple(model.function, factor))
+            return jax.vmap(lambda row: self._equations(scaled, row))(rows)
+
+        start, slope = jax.jit(lambda: jax.jvp(residual, (jnp.zeros(()),), (jnp.ones(()),)))()
+        at_zero, along = (float(np.linalg.norm(np.asarray(x, np.float64))) for x in (start, slope))
+        return at_zero / along if along else float("inf")
 
     def _with_numbers(self, points: Float[Array, "n d"], key: Array) -> Collocation:
         grid, names = self.problem.box.grid(2), enumerate(self.problem.laws.items())

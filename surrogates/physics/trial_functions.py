@@ -61,6 +61,17 @@ class AbstractTrialFunction(eqx.Module):
         """
 
 
+class Multiple(AbstractTrialFunction):
+    """A trial function times a number."""
+
+    function: AbstractTrialFunction
+    factor: Float[Array, ""]
+
+    def near(self, point: Float[Array, " d"], orders: Orders) -> Callable[[Array], Array]:
+        near = self.function.near(point, orders)
+        return lambda z: self.factor * near(z)
+
+
 class MLP(AbstractTrialFunction):
     """A perceptron with tanh, z ↦ W z + b in every layer, after the `coordinates`.
 

@@ -1,5 +1,6 @@
 """`TrialSurrogate`: a trial function that fulfils conditions of a problem exactly. `PINN(…)` and `PIG(…)` return one."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from .trial_functions import AbstractTrialFunction, Coordinates
 
 Builder = Callable[[Coordinates, int, Array], AbstractTrialFunction]
 _POINTS = {1: 257, 2: 65, 3: 17}  # per axis of the grid on which a surrogate predicts by default
+_SIZES = 1e-4, 3e3  # of solutions that training reaches from a start near 1
 _INCOMPATIBLE = 1e-3  # difference of prescribed values where faces meet, relative to the largest
 
 
@@ -147,7 +149,16 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
 
         if data is not None:
             raise ValueError("fit: this model is trained on the residual of its problem alone; leave out data")
-        return Residual(problem=self.settings.problem, **{"sampler": UniformSampler(2000), **options})
+        problem = self.settings.problem
+        residual = Residual(problem=problem, **{"sampler": UniformSampler(2000), **options})
+        size = residual.size(self)
+        if 0 < size < _SIZES[0] or _SIZES[1] < size < np.inf:
+            warnings.warn(
+                f"the solution of {problem!r} seems to have a size of about {size:.0e}, while trial functions start at about 1: "
+                "training may end far from it; state the unknowns in other units",
+                stacklevel=2,
+            )
+        return residual
 
     def renewed(self, key: Array) -> "TrialSurrogate":
         return TrialSurrogate.build(self.settings, key)

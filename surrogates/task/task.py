@@ -269,7 +269,8 @@ class Task(eqx.Module):
     def check_place(self, at: Any) -> None:
         """Check the argument `at` of a prediction.
 
-        **Raises:** `TypeError` or `ValueError` for anything but a grid or a cloud in the dimension of the task.
+        **Raises:** `TypeError` or `ValueError` for anything but a grid or a cloud in the dimension of the task; `ValueError` for
+        points outside of the box of the training data.
         """
         kind(
             "predict",
@@ -280,6 +281,13 @@ class Task(eqx.Module):
         )
         if at is not None and (at.ndim != self.domain.ndim or at.sites().points.ndim != at.space_axes + 1):
             raise ValueError(f"at={at!r}: expected one set of points in {self.domain.ndim} dimensions for all samples")
+        if at is not None:
+            sites = at.sites()
+            outside = self.domain.outside(sites.points) & (True if sites.mask is None else np.asarray(sites.mask))
+            if outside.any():
+                raise ValueError(
+                    f"at={at!r} is not on the box of {self.domain!r}: {outside.sum()} of {outside.size} points lie outside"
+                )
 
     # Large values that vary little ------------------------------------------------------------------------------------
 

@@ -140,6 +140,11 @@ def fit(
     key = jax.random.key(0) if key is None else random_key("fit", key)
     models = _seeded(model, seeds, jax.random.fold_in(key, 1))
     objective = _objective(models[0], data, objective, options)
+    if data is None and batch_size != 20:
+        raise ValueError(
+            f"fit(batch_size={batch_size}) has no meaning without data: the objective draws what a step sees, for example "
+            "sampler=UniformSampler(2000) or samples=8"
+        )
     if optimizer is None:
         raise ValueError("fit needs an optimizer, for example optimizer=optax.adam(1e-3)")
     step = as_step(optimizer)

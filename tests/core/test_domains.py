@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import surrogax as sx
 from surrogax.core import storage
 from surrogax.core.domains import Axis, Box, Grid, Mesh, PointCloud
 from surrogax.core.files import StorageError
@@ -332,3 +333,11 @@ def test_files_of_point_clouds(tmp_path):
     back = storage.load(tmp_path / "f")
     assert isinstance(back, PointCloud)
     jax.tree.map(np.testing.assert_array_equal, back, cloud)
+
+
+def test_points_outside_of_the_box_are_known_along_axes_that_are_not_periodic():
+    grid = sx.Box(x=(1e6, 1e6 + 1, "periodic"), y=(-1e-9, 1e-9)).grid(8)
+    points = np.array([[1e6 + 5, 0.0], [1e6, 1.0000001e-9], [1e6, 1.1e-9], [1e6, -2e-9]])
+    assert grid.outside(points).tolist() == [False, False, True, True]
+    assert not grid.outside(grid.points).any() and not grid.outside(np.float32(grid.points)).any()
+    assert not sx.PointCloud(points).outside(points).any()

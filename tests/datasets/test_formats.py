@@ -200,7 +200,7 @@ GRIDS = ["PDEBench", "PDEBench groups", "mat vorticity", "APEBench", "PDEArena",
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_everything_on_a_grid_is_converted_without_loss(tmp_path, files, name, monkeypatch, capsys):
-    """In blocks of a few frames, so that large samples are never in memory as a whole."""
+    """Conversion reads blocks of a few frames, so that no large sample is in memory as a whole."""
     if name in files.WITHOUT_LIBRARY:
         pytest.skip("its library is missing")
     from surrogax.cli import main

@@ -144,3 +144,26 @@ def test_objectives_and_data_that_do_not_fit_are_named(key):
     with pytest.raises(FloatingPointError, match="not finite at step 0"):
         wrong = poisson(residual=lambda u, p: u.xx + jnp.log(-1 - u.at["x"]))
         train(sx.PINN(wrong, width=4, depth=1, key=key), sx.LevenbergMarquardt(), 1)
+
+
+@pytest.mark.parametrize("unit, told", [(1e5, True), (1e-7, True), (3.0, False)])
+def test_units_far_from_the_solution_are_told(unit, told, key, recwarn):
+    problem = sx.Problem(
+        "u", sx.Box(x=(0, 1e-6)), residual=lambda u, p: u.xx + 1e12 * unit * jnp.sin(jnp.pi * 1e6 * u.at["x"])
+    )
+    model = sx.PINN(problem, width=4, depth=1, key=key)
+    model.objective(None, sampler=sx.UniformSampler(8))
+    assert [str(w.message)[:16] for w in recwarn] == ["the solution of "] * told
+    sx.RandomFeatures(problem, features=4, key=key).objective(None)  # linear: any unit
+    assert len(recwarn) == told
+
+
+def test_points_outside_and_arguments_without_meaning_are_refused(key):
+    problem = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx + p.nu)
+    model = sx.PINN(problem, width=4, depth=1, key=key)
+    with pytest.raises(ValueError, match=r"is not on the box of Grid.*: 1 of 2 points lie outside"):
+        model.predict({}, at=sx.PointCloud(np.array([[0.5], [1.5]])))
+    with pytest.raises(ValueError, match=r"fit\(batch_size=3\) has no meaning without data"):
+        sx.fit(sx.PINN(poisson(), width=4, depth=1, key=key), optimizer=optax.adam(1e-3), steps=1, batch_size=3)
+    with pytest.raises(AttributeError, match=r"nothing is called 'nu' here; there are no inputs. .* u.at\['x'\]"):
+        sx.fit(model, sampler=sx.UniformSampler(8), optimizer=optax.adam(1e-3), steps=1, progress=False)

@@ -465,7 +465,7 @@ class Parabola(sx.AbstractObjective):
 
 
 def test_training_without_data_counts_steps_and_goes_on_for_as_many_as_are_missing(fit, tmp_path):
-    options = dict(data=None, val=None, objective=Parabola(), optimizer=optax.sgd(0.1), epochs=None)
+    options = dict(data=None, val=None, objective=Parabola(), optimizer=optax.sgd(0.1), epochs=None, batch_size=20)
     fit(steps=3, run=tmp_path / "run", **options)
     result = fit(steps=5, run=tmp_path / "run", **options)
     step, arrays, _ = checkpoint(tmp_path / "run")

@@ -95,6 +95,11 @@ class AbstractDomain(abc.ABC):
         clouds and meshes, which have no box."""
 
     @abc.abstractmethod
+    def outside(self, points) -> Bool[np.ndarray, "*batch"]:
+        """Which of the points `(…, d)`, in physical coordinates, lie outside of the box along an axis that is not periodic. None
+        do on clouds and meshes, which have no box."""
+
+    @abc.abstractmethod
     def at_shape(self, shape: tuple[int, ...]) -> "AbstractDomain":
         """This domain with `shape` points per space axis: another resolution of a grid. Clouds and meshes return themselves."""
 

@@ -339,6 +339,11 @@ class Grid(AbstractDomain):
         """Coordinates `(…, d)` scaled to [0, 1] per axis of the box."""
         return (points - np.array(self.box.lower)) / np.array(self.box.extent)
 
+    def outside(self, points) -> Bool[np.ndarray, "*batch"]:
+        """Which of the points `(…, d)` lie outside of the box by more than rounding, along an axis that is not periodic."""
+        shares = self.scaled(np.asarray(points, np.float64))[..., ~np.array(self.periodic)]
+        return np.any(abs(shares - 0.5) > 0.5 + 1e-6, axis=-1)
+
     def at_shape(self, shape: tuple[int, ...]) -> "Grid":
         """The grid with another number of points per axis, on the same box with the same layouts."""
         return self if shape == self.shape else replace(self, shape=tuple(shape))

@@ -173,6 +173,9 @@ class Mesh(eqx.Module, AbstractDomain):
         """The coordinates as they are: a mesh knows no box."""
         return points
 
+    def outside(self, points) -> Bool[np.ndarray, "*batch"]:
+        return np.zeros(points.shape[:-1], bool)
+
     def at_shape(self, shape: tuple[int, ...]) -> "Mesh":
         return self
 
@@ -241,6 +244,9 @@ class MeshLayout(AbstractDomain):
     def scaled(self, points):
         """The coordinates as they are: a mesh knows no box."""
         return points
+
+    def outside(self, points) -> Bool[np.ndarray, "*batch"]:
+        return np.zeros(points.shape[:-1], bool)
 
     def at_shape(self, shape: tuple[int, ...]) -> "MeshLayout":
         return self

@@ -104,6 +104,9 @@ class PointCloud(eqx.Module, AbstractDomain):
         """The coordinates as they are: a cloud knows no box."""
         return points
 
+    def outside(self, points) -> Bool[np.ndarray, "*batch"]:
+        return np.zeros(points.shape[:-1], bool)
+
     def at_shape(self, shape: tuple[int, ...]) -> "PointCloud":
         return self
 
@@ -168,6 +171,9 @@ class PointCloudLayout(AbstractDomain):
     def scaled(self, points):
         """The coordinates as they are: a cloud knows no box."""
         return points
+
+    def outside(self, points) -> Bool[np.ndarray, "*batch"]:
+        return np.zeros(points.shape[:-1], bool)
 
     def at_shape(self, shape: tuple[int, ...]) -> "PointCloudLayout":
         return self
@@ -248,6 +254,9 @@ class OverTime(AbstractDomain):
     def scaled(self, points):
         t = points[..., :1] / max((self.frames - 1) * self.dt, self.dt)
         return jnp.concatenate([t, self.space.scaled(points[..., 1:])], -1)
+
+    def outside(self, points) -> Bool[np.ndarray, "*batch"]:
+        return self.space.outside(points[..., 1:])
 
     def at_shape(self, shape: tuple[int, ...]) -> "OverTime":
         return OverTime(self.space.at_shape(shape[1:]), shape[0], self.dt)
