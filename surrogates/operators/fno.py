@@ -10,11 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, checked, random_key
+from ...core.domains import Grid
 from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
 from ..networks.abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
+from ..networks.basis_convolution import BasisConv
+from ..networks.factorized import Factorization, FactorizedSpectralConv, Rank, SeparableSpectralConv
 from ..networks.layers import ACTIVATIONS, BatchNorm, GroupNorm, Pointwise, PointwiseMLP, SpectralConv
+from ..networks.local_layers import DifferentialStencil, IntegralStencil
 from ..networks.network_surrogate import NetworkSurrogate
 from ..task.inputs import Inputs
 from ..task.signature import Signature
@@ -34,30 +38,39 @@ NEURALOPERATOR: Mapping[str, Any] = dict(
 
 _CHOICES: Mapping[str, tuple] = dict(
     norm=("batch", "group", None), activation=tuple(ACTIVATIONS), init=("normal", "uniform"),
-    padding_side=("end", "both"), method=get_args(Method),
+    padding_side=("end", "both"), method=get_args(Method), factorization=(*get_args(Factorization), None),
+    boundary=("periodic", "dirichlet", "neumann", "chebyshev"),
 )  # fmt: skip
 
 
-class Block(eqx.Module):
-    """One Fourier block: v ↦ σ(norm(K v + W v)), or with channel MLP v ↦ σ(MLP(σ(norm(K v + W v))) + g ⊙ v).
+Boundary = Literal["periodic", "dirichlet", "neumann", "chebyshev"]
+Local = Literal["differential", "integral"]
+Spectral = SpectralConv | FactorizedSpectralConv | SeparableSpectralConv | BasisConv
 
-    K is a spectral convolution, W a pointwise linear map, g a trained gate per channel and σ the activation. The last block has
-    no σ outside the MLP.
+
+class Block(eqx.Module):
+    """One Fourier block: v ↦ σ(norm(K v + W v + L v)), or with channel MLP v ↦ σ(MLP(σ(norm(K v + W v + L v))) + g ⊙ v).
+
+    K is a spectral convolution, W a pointwise linear map, L the sum of the local layers, g a trained gate per channel and σ the
+    activation. The last block has no σ outside the MLP.
     """
 
-    spectral: SpectralConv
+    spectral: Spectral
     skip: Pointwise
+    local: tuple[DifferentialStencil | IntegralStencil, ...]
     norm: BatchNorm | GroupNorm | None
     channel_mlp: PointwiseMLP | None
     gate: Float[Array, " c"] | None
 
-    def __init__(self, config: "FNOConfig", kept: tuple[int, ...], *, key: Array):
+    def __init__(self, config: "FNOConfig", kept: tuple[int, ...], grid: Grid | None = None, *, key: Array):
         k1, k2, k3 = jax.random.split(key, 3)
         width = config.width
-        self.spectral = SpectralConv(
-            width, width, kept, bias=config.spectral_bias, init=config.init, method=config.method, key=k1
-        )
+        self.spectral = _spectral(config, kept, key=k1)
         self.skip = Pointwise(width, width, bias=config.skip_bias, key=k2)
+        kinds = {"differential": DifferentialStencil, "integral": IntegralStencil}
+        self.local = tuple(
+            kinds[kind](width, width, grid, key=jax.random.fold_in(k2, i)) for i, kind in enumerate(config.local)
+        )
         self.norm = {"batch": BatchNorm, "group": GroupNorm, None: lambda _: None}[config.norm](width)
         self.channel_mlp = self.gate = None
         if config.channel_mlp is not None:
@@ -65,8 +78,12 @@ class Block(eqx.Module):
             self.channel_mlp = PointwiseMLP(width, hidden, width, activation=config.activation, key=k3)
             self.gate = jnp.ones(width)
 
-    def __call__(self, v, activate, last: bool, state, train: bool):
-        y = self.spectral(v) + self.skip(v)
+    def __call__(self, v, activate, last: bool, state, train: bool, grid: Grid | None = None):
+        """`grid` is that of the inputs, without padding; layers in real bases and local ones read it."""
+        own = self.spectral
+        y = (own(v, grid) if isinstance(own, BasisConv) else own(v)) + self.skip(v)
+        for layer in self.local:
+            y = y + layer(v, grid)
         if isinstance(self.norm, BatchNorm):
             y, state = self.norm(y, state, train)
         elif self.norm is not None:
@@ -76,6 +93,20 @@ class Block(eqx.Module):
             y = self.channel_mlp(y) + self.gate * v
             y = y if last else activate(y)
         return y, state
+
+
+def _spectral(config: "FNOConfig", kept: tuple[int, ...], *, key: Array) -> Spectral:
+    """The spectral layer of a block, from `width` to `width` channels."""
+    width, bias = config.width, config.spectral_bias
+    if config.boundary != "periodic":
+        return BasisConv(width, width, kept, basis=config.boundary, bias=bias, key=key)
+    if config.separable:
+        return SeparableSpectralConv(width, kept, bias=bias, method=config.method, key=key)
+    if config.factorization is not None:
+        return FactorizedSpectralConv(
+            width, width, kept, factorization=config.factorization, rank=config.rank, bias=bias, method=config.method, key=key
+        )  # fmt: skip
+    return SpectralConv(width, width, kept, bias=bias, init=config.init, method=config.method, key=key)
 
 
 @register("FNO.Config")
@@ -100,6 +131,12 @@ class FNOConfig(AbstractNetworkConfig):
     - `init`: how spectral weights are initialised, "normal" or "uniform"; see `SpectralConv`.
     - `method`: how truncated transforms are computed; see `kernels.fourier`.
     - `remat`: recompute the blocks in the backward pass, which needs less memory and a third more time.
+    - `boundary`: the basis of the spectral layers: "periodic" is Fourier's; "dirichlet" sines, "neumann" cosines and "chebyshev"
+      polynomials, `modes` of them per axis, see `BasisConv`.
+    - `factorization`: "tucker", "cp" or "tt" for spectral weights of low rank (TFNO), see `FactorizedSpectralConv`; `rank` is the
+      share of the parameters of dense weights that they have, or whole numbers, the ranks themselves.
+    - `separable`: whether a spectral layer multiplies every channel by itself; the pointwise maps alone mix channels.
+    - `local`: further layers of every block, "differential" and "integral" stencils.
     - `kept`: for networks ported from elsewhere: the number of frequencies per axis, counting both signs on all axes but the
       last. It replaces `modes`.
 
@@ -121,6 +158,11 @@ class FNOConfig(AbstractNetworkConfig):
     padding_side: Literal["end", "both"] = "end"
     method: Method = "auto"
     remat: bool = False
+    boundary: Boundary = "periodic"
+    factorization: Factorization | None = None
+    rank: Rank = 0.1
+    separable: bool = False
+    local: tuple[Local, ...] = ()
     kept: tuple[int, ...] | None = None
 
     def __post_init__(self):
@@ -136,14 +178,25 @@ class FNOConfig(AbstractNetworkConfig):
             raise ValueError(
                 f"FNO: width, depth and modes must be positive, got {self.width}, {self.depth}, {self.kept or modes}"
             )
+        chosen = {"factorization": self.factorization is not None, "separable": self.separable}
+        chosen["boundary"] = self.boundary != "periodic"
+        if sum(chosen.values()) > 1:
+            several = [name for name, given in chosen.items() if given]
+            raise ValueError(f"FNO: {' and '.join(several)} exclude each other; each is a form of the spectral weights")
+        if chosen["boundary"] and self.padding:
+            raise ValueError(
+                f"FNO: boundary={self.boundary!r} needs no padding, got {self.padding}; padding is for the periodic basis"
+            )
 
     def kept_modes(self, ndim: int) -> tuple[int, ...]:
-        """Number of frequencies kept per axis in `ndim` dimensions, counting both signs on all axes but the last.
+        """Number of frequencies kept per axis in `ndim` dimensions, counting both signs on all axes but the last; in real bases
+        the number of functions.
 
         **Raises:** `ValueError` if `modes` or `kept` has another number of axes.
         """
         modes = (self.modes,) * ndim if isinstance(self.modes, int) else tuple(self.modes)
-        kept = self.kept or (*(2 * m for m in modes[:-1]), modes[-1])
+        kept = modes if self.boundary != "periodic" else (*(2 * m for m in modes[:-1]), modes[-1])
+        kept = self.kept or kept
         if len(kept) != ndim:
             raise ValueError(f"FNO: modes={self.kept or self.modes} for a task with {ndim} dimensions")
         return kept
@@ -181,6 +234,8 @@ class FourierNetwork(AbstractNetwork):
                 raise ValueError(
                     f"FNO: the inputs live on {source.domain!r}, the targets on {grid!r}; FNO needs all fields on one grid"
                 )
+        if config.boundary != "periodic" and any(grid.periodic):
+            raise ValueError(f"FNO: boundary={config.boundary!r} on {grid!r}, which is periodic")
         kept = config.kept_modes(grid.ndim)
         keys = jax.random.split(key, config.depth + 2)
 
@@ -191,7 +246,7 @@ class FourierNetwork(AbstractNetwork):
         n_in = signature.in_channels + signature.params + grid.ndim
         self.lifting = mlp(n_in, config.lifting, width, keys[0])
         self.projection = mlp(width, config.projection, signature.out_channels, keys[1])
-        self.blocks = tuple(Block(config, kept, key=k) for k in keys[2:])
+        self.blocks = tuple(Block(config, kept, grid, key=k) for k in keys[2:])
         self.config, self.signature = config, signature
 
     @property
@@ -249,11 +304,11 @@ class FourierNetwork(AbstractNetwork):
         else:
             v = jnp.pad(self.lifting(x), [*widths[::-1], (0, 0), (0, 0)])
         states = state if state is not None else (None,) * len(self.blocks)
-        new_states = []
+        new_states, grid = [], self.signature.domain.as_grid("FNO").at_shape(tuple(space))
         for i, (block, block_state) in enumerate(zip(self.blocks, states, strict=True)):
 
             def run(block, v, block_state, last=i == len(self.blocks) - 1):
-                return block(v, ACTIVATIONS[self.config.activation], last, block_state, train)
+                return block(v, ACTIVATIONS[self.config.activation], last, block_state, train, grid)
 
             v, new = (jax.checkpoint(run) if self.config.remat else run)(block, v, block_state)
             new_states.append(new)
@@ -307,7 +362,9 @@ class FNO:
     - `padding`: width of the zero padding, as a fraction of the domain: 0.1 to 0.3 for problems that are not periodic, 0 for
       periodic ones. Choose it so that padding · (n − 1) is an integer on every grid used.
     - `key`: random key of the initial weights.
-    - `details`: the other fields of `FNOConfig`. `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`)
+    - `details`: the other fields of `FNOConfig`: `boundary="dirichlet"`, `"neumann"` or `"chebyshev"` for sines, cosines or
+      polynomials instead of waves on domains that are not periodic; `factorization="tucker"`, `rank=0.1` for spectral weights of low
+      rank (TFNO); `separable`; `local=("differential", "integral")` for stencils beside the spectral layers. `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`)
       reproduce the published networks.
 
     A network that was trained on one grid also predicts on other resolutions. On a grid with fewer frequencies than `modes` the
@@ -317,7 +374,8 @@ class FNO:
 
     **Raises:** `ValueError` for point clouds and meshes, and for wrong settings.
 
-    **Source:** Li et al., arXiv:2010.08895, equations 2 to 5. The channel MLP with soft gating is from neuraloperator 2.0
+    **Source:** Li et al., arXiv:2010.08895, equations 2 to 5; Kossaifi et al. 2023 (factorised weights); Liu-Schiaffini et al.,
+    ICML 2024 (local layers). The channel MLP with soft gating is from neuraloperator 2.0
     (Kossaifi et al.).
     """
 
