@@ -50,12 +50,14 @@ from .surrogates.networks.abstract_network import AbstractNetworkConfig as Abstr
 from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSurrogate
 from .surrogates.networks.wrap import wrap as wrap
 from .surrogates.operators.deeponet import DeepONet as DeepONet
+from .surrogates.operators.ffno import FFNO as FFNO
 from .surrogates.operators.fno import FNO as FNO
 from .surrogates.operators.gino import GINO as GINO
 from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
 from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
 from .surrogates.operators.point_net import PointNet as PointNet
 from .surrogates.operators.transolver import Transolver as Transolver
+from .surrogates.operators.uno import UNO as UNO
 from .surrogates.physics.models import PIG as PIG
 from .surrogates.physics.models import PINN as PINN
 from .surrogates.physics.models import RandomFeatures as RandomFeatures

@@ -2,6 +2,8 @@
 
 from .deeponet import DeepONet as DeepONet
 from .deeponet import DeepONetConfig as DeepONetConfig
+from .ffno import FFNO as FFNO
+from .ffno import FFNOConfig as FFNOConfig
 from .fno import FNO as FNO
 from .fno import NEURALOPERATOR as NEURALOPERATOR
 from .fno import ORIGINAL as ORIGINAL
@@ -16,6 +18,9 @@ from .pod_deeponet import PODDeepONetConfig as PODDeepONetConfig
 from .point_net import PointNet as PointNet
 from .point_net import PointNetConfig as PointNetConfig
 from .ported import from_neuraloperator as from_neuraloperator
+from .ported import to_neuraloperator as to_neuraloperator
 from .spectral_residual import SpectralResidual as SpectralResidual
 from .transolver import Transolver as Transolver
 from .transolver import TransolverConfig as TransolverConfig
+from .uno import UNO as UNO
+from .uno import UNOConfig as UNOConfig
