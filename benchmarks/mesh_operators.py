@@ -85,7 +85,9 @@ def on_grid(data: sx.Dataset) -> sx.Dataset:
         # Triangles between two arms of the star are outside: no mesh edge is that long.
         for name, field in zip("fdu", np.moveaxis(fields, -1, 0), strict=True):
             found[name].append(field.astype(np.float32))
-    return sx.from_arrays({"f": np.stack(found["f"]), "d": np.stack(found["d"])}, {"u": np.stack(found["u"])}, grid=grid)
+    return sx.from_arrays(
+        {"f": np.stack(found["f"]), "d": np.stack(found["d"])}, {"u": np.stack(found["u"])}, grid=grid
+    )
 
 
 def back(fields: np.ndarray, data: sx.Dataset) -> float:
@@ -105,7 +107,9 @@ def main():
     size, start = arguments.size, time.perf_counter()
     data, label_error = samples(size.train + size.val + size.test, size.points, seed=0)
     train, val, test = data.split(train=size.train, val=size.val, test=size.test)
-    print(f"{len(data)} samples in {time.perf_counter() - start:.0f} s, error of the labels {100 * label_error:.2f} %\n")
+    print(
+        f"{len(data)} samples in {time.perf_counter() - start:.0f} s, error of the labels {100 * label_error:.2f} %\n"
+    )
     task = sx.Task.fit(train, ("f", "d"), "u")
     rows = {}
     for name, model in networks(task, size.width).items():

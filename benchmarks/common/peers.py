@@ -15,6 +15,8 @@ LINEAR = PEERS / ".venv-linear" / "bin" / "python"
 
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
+# crepes and MAPIE, `peers/requirements-conformal.txt`.
+CONFORMAL = PEERS / ".venv-conformal" / "bin" / "python"
 
 
 class PeerProcess:

@@ -54,7 +54,9 @@ def spectral_convolution(
         if shape is not None and shape != v.shape[:-2]:
             raise ValueError("a spectral convolution to another grid cannot be divided along space")
         return _divided(v, weight, precision)
-    return spectral_map(v, kept, lambda z: frequency_product(z, weight), shape=shape, method=method, precision=precision)
+    return spectral_map(
+        v, kept, lambda z: frequency_product(z, weight), shape=shape, method=method, precision=precision
+    )
 
 
 def spectral_map(
@@ -188,7 +190,9 @@ def _from_left(matrix: np.ndarray, z: Float[Array, "p q r"], precision) -> Float
     return product.astype(z.dtype)
 
 
-def frequency_product(z: Float[Array, "*kept 2 b i"], weight: Float[Array, "*kept i 2 o"]) -> Float[Array, "*kept 2 b o"]:
+def frequency_product(
+    z: Float[Array, "*kept 2 b i"], weight: Float[Array, "*kept i 2 o"]
+) -> Float[Array, "*kept 2 b o"]:
     """R_k v̂_k by one real product per frequency, of (parts · batch, i) and (i, parts · o)."""
     *kept, _, batch, n_in = z.shape
     n_out = weight.shape[-1]

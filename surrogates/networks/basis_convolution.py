@@ -39,9 +39,7 @@ class BasisConv(eqx.Module):
     bias: Float[Array, " o"] | None
     basis: Basis = eqx.field(static=True)
 
-    def __init__(
-        self, n_in: int, n_out: int, kept: tuple[int, ...], *, basis: Basis, bias: bool = False, key: Array
-    ):
+    def __init__(self, n_in: int, n_out: int, kept: tuple[int, ...], *, basis: Basis, bias: bool = False, key: Array):
         k1, k2 = jax.random.split(key)
         # As large as a Fourier weight, whose functions have conjugates.
         self.weight = jax.random.normal(k1, (*kept[::-1], n_in, n_out)) * np.sqrt(2 / (n_in + n_out))
@@ -52,16 +50,16 @@ class BasisConv(eqx.Module):
         if devices_along(SPACE) > 1:
             raise ValueError(f"boundary={self.basis!r}: this spectral layer cannot be divided along space")
         kept = self.weight.shape[:-2]
-        pairs = [
-            transforms(self.basis, grid, axis, m) for axis, m in zip(range(grid.ndim)[::-1], kept, strict=True)
-        ]
+        pairs = [transforms(self.basis, grid, axis, m) for axis, m in zip(range(grid.ndim)[::-1], kept, strict=True)]
         z = apply_along_axes(x, [forward for forward, _ in pairs])
         z = jnp.matmul(z, self.weight)
         y = apply_along_axes(z, [inverse for _, inverse in pairs])
         return y if self.bias is None else y + self.bias
 
 
-def transforms(basis: Basis, grid: Grid, axis: int, kept: int) -> tuple[Float[np.ndarray, "m n"], Float[np.ndarray, "n m"]]:
+def transforms(
+    basis: Basis, grid: Grid, axis: int, kept: int
+) -> tuple[Float[np.ndarray, "m n"], Float[np.ndarray, "n m"]]:
     """Matrices from the values along an axis to the first `kept` coefficients, and back. Functions that the points do not tell
     apart have zero rows.
 

@@ -71,7 +71,9 @@ class FactorizedSpectralConv(eqx.Module):
 
     def dense(self) -> Float[Array, "*kept i 2 o"]:
         """The weight of the `SpectralConv` that computes the same."""
-        n_in = (self.factors[0] if self.factorization == "tt" else self.factors[1]).shape[-3 if self.factorization == "tt" else 0]
+        n_in = (self.factors[0] if self.factorization == "tt" else self.factors[1]).shape[
+            -3 if self.factorization == "tt" else 0
+        ]
         unit = jnp.broadcast_to(jnp.eye(n_in), (*self.kept[::-1], n_in, n_in))
         multiply = {"tucker": self._tucker, "cp": self._cp, "tt": self._train}[self.factorization]
         return jnp.swapaxes(multiply(jnp.stack([unit, jnp.zeros_like(unit)], -3)), -3, -2)
@@ -149,9 +151,7 @@ def ranks_of(dims: tuple[int, ...], factorization: Factorization, rank: Rank) ->
         if factorization == "tucker":
             ranks = tuple(max(round(step / max(dims) * n), 1) for n in dims)
         else:
-            ranks = tuple(
-                min(step, math.prod(dims[: i + 1]), math.prod(dims[i + 1 :])) for i in range(len(dims) - 1)
-            )
+            ranks = tuple(min(step, math.prod(dims[: i + 1]), math.prod(dims[i + 1 :])) for i in range(len(dims) - 1))
         if sum(math.prod(shape) for shape in factor_shapes(dims, factorization, ranks)) > allowed:
             break
         best = ranks
