@@ -1,13 +1,14 @@
-"""Coverage of simultaneous conformal bands on Burgers (1D) and Darcy (2D): in distribution, at another resolution, out of distribution.
+"""Coverage of simultaneous conformal bands on Burgers (1D) and Darcy (2D): in distribution, at another resolution, out of
+distribution.
 
     python benchmarks/conformal.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
-Burgers: from u(0) to u(1) on (0, 2π), ν = 0.1, trained and calibrated at 128 points, also asked at 256; out of distribution ν = 0.03.
-Darcy: from a coefficient of values 12 and 3 to the solution, trained and calibrated on 29² nodes of a solve on 57², also asked
-there; out of distribution the values are 20 and 3. An ensemble of three FNOs is trained on 300 samples; bands at 90 % hold whole fields
-and are calibrated on 500 samples, tested on 500 others. "fixed" is the band of one radius around the mean of the ensemble, "scaled" has
-the ensemble's standard deviation as its shape. The share of fields inside has a standard deviation of √(2 · 0.09/500) = 0.019.
-Widths are means over points and samples, in standard deviations of the target.
+Burgers: from u(0) to u(1) on (0, 2π), ν = 0.1, trained and calibrated at 128 points, also asked at 256; out of distribution ν
+= 0.03. Darcy: from a coefficient of values 12 and 3 to the solution, trained and calibrated on 29² nodes of a solve on 57²,
+also asked there; out of distribution the values are 20 and 3. An ensemble of three FNOs is trained on 300 samples; bands at 90
+% hold whole fields and are calibrated on 500 samples, tested on 500 others. "fixed" is the band of one radius around the mean
+of the ensemble, "scaled" has the ensemble's standard deviation as its shape. The share of fields inside has a standard
+deviation of √(2 · 0.09/500) = 0.019. Widths are means over points and samples, in standard deviations of the target.
 
 The scalar quantile (of one point of the Darcy fields) stands beside crepes and MAPIE, in an environment of their own
 (`peers/requirements-conformal.txt`): the largest difference of half widths over six levels, in units of the smallest half width.

@@ -2,16 +2,17 @@
 
     python benchmarks/mesh_operators.py [--quick | --smoke]
 
-−Δu = f with u = 0 on the boundary. Every sample has its own domain, mesh and f; the solution is that of linear triangles on the mesh
-with cells divided into four, by our conjugate gradients in float64, at the nodes of the mesh itself. All rows see f and the distance to
-the boundary at the nodes. `Transolver` and `GINO` stand beside `PointNet` (one mean over all points) and beside POD regression by
-Gaussian processes on a background grid of 33² nodes, to which the inputs are interpolated (zero outside) and from which the
-prediction is interpolated back; "background grid" is the error of that alone, with the true solution.
+−Δu = f with u = 0 on the boundary. Every sample has its own domain, mesh and f; the solution is that of linear triangles on
+the mesh with cells divided into four, by our conjugate gradients in float64, at the nodes of the mesh itself. All rows see f
+and the distance to the boundary at the nodes. `Transolver` and `GINO` stand beside `PointNet` (one mean over all points) and
+beside POD regression by Gaussian processes on a background grid of 33² nodes, to which the inputs are interpolated (zero
+outside) and from which the prediction is interpolated back; "background grid" is the error of that alone, with the true solution.
 
-Networks are trained by Adam on the relative L2 loss in the quadrature of the mesh, batch 10, a cosine schedule, one seed. Learning
-rates (one of two per network) are chosen by the validation samples after the full training; errors are of the last parameters, means
-over the test samples of the relative L2 error. Seconds are those of the fit that was chosen, with compilation, on a machine that may
-be busy. --quick: 60 training samples, few epochs, one learning rate; --smoke: two epochs of tiny networks on ten samples.
+Networks are trained by Adam on the relative L2 loss in the quadrature of the mesh, batch 10, a cosine schedule, one seed.
+Learning rates (one of two per network) are chosen by the validation samples after the full training; errors are of the last
+parameters, means over the test samples of the relative L2 error. Seconds are those of the fit that was chosen, with
+compilation, on a machine that may be busy. --quick: 60 training samples, few epochs, one learning rate; --smoke: two epochs of
+tiny networks on ten samples.
 
 Last line: JSON, the errors `transolver`, `gino`, `pooling`, `pod_gp`, and beside them `label_error`, the largest `ratio` of
 pooling to both operators' errors, details by row.

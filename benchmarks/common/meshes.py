@@ -53,8 +53,8 @@ def patches(mesh: Triangles, contrast: float) -> np.ndarray:
 
 
 def diffusion(mesh: Triangles, coefficient, fixed, velocity=(0.0, 0.0), keep_zeros: bool = False) -> sp.csr_array:
-    """−∇·(a∇u) + v·∇u with a per triangle; the rows and columns of the points `fixed` are those of the identity. With `keep_zeros`
-    the pattern is that of the cells, whatever the values."""
+    """−∇·(a∇u) + v·∇u with a per triangle; the rows and columns of the points `fixed` are those of the identity. With
+    `keep_zeros` the pattern is that of the cells, whatever the values."""
     stiffness = np.einsum("eid,ejd->eij", mesh.gradients, mesh.gradients)
     local = stiffness * (np.broadcast_to(coefficient, mesh.areas.shape) * mesh.areas)[:, None, None]
     transport = np.einsum("d,ejd->ej", np.asarray(velocity), mesh.gradients) * mesh.areas[:, None] / 3

@@ -1,7 +1,7 @@
 """−Δu = f with u = 0 on the boundary of random star-shaped domains, solved by linear triangles on meshes that differ per sample.
 
-A mesh of the unit disc, turned by a random angle, is mapped to the domain r ≤ R(θ). It is solved on the mesh whose cells are divided
-into four once, and the solution is kept at the nodes of the mesh itself.
+A mesh of the unit disc, turned by a random angle, is mapped to the domain r ≤ R(θ). It is solved on the mesh whose cells are
+divided into four once, and the solution is kept at the nodes of the mesh itself.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Integrals over neighbourhoods between scattered points and the nodes of a uniform grid, in chunks of points.
 
-The neighbours of a point are the nodes in a ball around it. They lie in a window of nodes whose place follows from the coordinates
-of the point, so that nothing is searched, no neighbour is lost and all shapes are static.
+The neighbours of a point are the nodes in a ball around it. They lie in a window of nodes whose place follows from the
+coordinates of the point, so that nothing is searched, no neighbour is lost and all shapes are static.
 """
 
 from collections.abc import Callable
@@ -77,8 +77,8 @@ def to_grid(
 
     v(x) = Σ_y w(x, y) κ(y, x) ⊙ v(y) / Σ_y w(x, y),   ρ(x) = Σ_y w(x, y) / r^d
 
-    with w = ω_y (1 − |x − y|²/r²)², the quadrature weights ω and the radius r. Where no point is near both are zero. `chunk` points
-    at a time are in memory with their neighbours, also in the derivative.
+    with w = ω_y (1 − |x − y|²/r²)², the quadrature weights ω and the radius r. Where no point is near both are zero. `chunk`
+    points at a time are in memory with their neighbours, also in the derivative.
     """
     shape, channels = (lattice.n,) * lattice.ndim, values.shape[-1]
 

@@ -34,6 +34,7 @@ from .surrogates.baselines import LinearSpectral as LinearSpectral
 from .surrogates.baselines import MeanField as MeanField
 from .surrogates.baselines import Persistence as Persistence
 from .surrogates.baselines import SolverSurrogate as SolverSurrogate
+from .surrogates.baselines import UNet as UNet
 from .surrogates.batching import Batch as Batch
 from .surrogates.conformal import ConformalBand as ConformalBand
 from .surrogates.conformal import conformal as conformal
@@ -48,6 +49,7 @@ from .surrogates.networks.abstract_network import Abilities as Abilities
 from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNetwork
 from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig
 from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSurrogate
+from .surrogates.networks.warm_start import warm_start as warm_start
 from .surrogates.networks.wrap import wrap as wrap
 from .surrogates.operators.deeponet import DeepONet as DeepONet
 from .surrogates.operators.ffno import FFNO as FFNO

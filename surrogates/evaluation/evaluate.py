@@ -61,8 +61,9 @@ def evaluate(
     - `surrogates`: surrogates or results of `fit`, by name, or a single one. A result of `fit` gets rows for all its seeds.
     - `datasets`: datasets by name, for example one per resolution, or a single one.
     - `metrics`: names of metrics. "rel_l2" (the default), "rel_h1", "rmse", "max_error", "vrmse", "rel_l2_unweighted",
-      "correlation" and "blow_up" serve every surrogate; "crps" and "spread" need one with `std` or `samples`; "coverage_90", "simultaneous_90" (whole fields) and
-      "width_90" need these or the calibrated intervals of `conformal`. `metrics.register_metric` adds others.
+      "correlation" and "blow_up" serve every surrogate; "crps" and "spread" need one with `std` or `samples`; "coverage_90",
+      "simultaneous_90" (whole fields) and "width_90" need these or the calibrated intervals of `conformal`.
+      `metrics.register_metric` adds others.
     - `rollout`: number of frames to predict from the start of every trajectory, feeding predictions back, with one row per frame.
       It needs autoregressive surrogates. By default single predictions are measured.
     - `samples`: number of draws per test sample, for surrogates that draw samples and metrics that need them; `key` is the random
@@ -161,7 +162,8 @@ def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) ->
 def _measurable(
     surrogate: AbstractSurrogate, metrics: tuple[str, ...], rollout: int | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The metrics that can be computed for a surrogate, and those that need a `std`, `samples` or intervals that it does not have."""
+    """The metrics that can be computed for a surrogate, and those that need a `std`, `samples` or intervals that it does not
+    have."""
     knows = (surrogate.capabilities.has_std or surrogate.capabilities.has_samples) and not rollout
     bands = isinstance(surrogate, AbstractInterval) and not rollout
     can = tuple(m for m in metrics if knows or not find_metric(m).probabilistic or (bands and find_metric(m).interval))

@@ -27,8 +27,8 @@ Function = Callable[[AbstractForecast, Array, Array, AbstractDomain], Float[Arra
 class Metric(NamedTuple):
     """A registered metric.
 
-    **Fields:** `function`, the metric itself; `probabilistic`, whether it needs the uncertainty of the forecast; `interval`, whether
-    the central interval at 90 % is all that it needs of it, which conformal bands have too.
+    **Fields:** `function`, the metric itself; `probabilistic`, whether it needs the uncertainty of the forecast; `interval`,
+    whether the central interval at 90 % is all that it needs of it, which conformal bands have too.
     """
 
     function: Function
@@ -46,8 +46,8 @@ def register_metric(
     """Decorator that makes a function available as `evaluate(…, metrics=(name,))`.
 
     **Arguments:** `name`: the name of the metric. `probabilistic`: True if the metric calls `forecast.crps`, `forecast.interval`
-    or `forecast.spread`; it is then left out for surrogates without `std` or `samples`, which the table notes. `interval`: True if
-    it calls `forecast.interval(0.9)` alone; it then serves surrogates with calibrated intervals (`conformal`) as well.
+    or `forecast.spread`; it is then left out for surrogates without `std` or `samples`, which the table notes. `interval`:
+    True if it calls `forecast.interval(0.9)` alone; it then serves surrogates with calibrated intervals (`conformal`) as well.
 
     A function that is defined again, as in a notebook cell that is run again, replaces its former self.
 
@@ -133,8 +133,8 @@ def vrmse(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("correlation")
 def correlation(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """∫ (u − ū)(v − v̄) / √(∫ (u − ū)² ∫ (v − v̄)²), with means ū and v̄ over the points; 0 where a field is constant or not finite.
-    See `Table.correlation_time`."""
+    """∫ (u − ū)(v − v̄) / √(∫ (u − ū)² ∫ (v − v̄)²), with means ū and v̄ over the points; 0 where a field is constant or not
+    finite. See `Table.correlation_time`."""
     u, v = (x - _mean(x, weights) for x in (forecast.value, reference))
     size = jnp.sqrt(_mean(u**2, weights) * _mean(v**2, weights))
     found = _mean(u * v, weights) / jnp.where(size > 0, size, 1)

@@ -27,16 +27,16 @@ class FactorizedSpectralConv(eqx.Module):
     - "cp": R = Σ_r λ_r U_ir V_or W¹_{k₁r} …;
     - "tt": R = Σ G⁰_{ia} G¹_{aob} G²_{bk₁c} …, a chain of cores.
 
-    Coefficients are first brought to the ranks of the channels, multiplied per frequency there, and brought back. Of the weights no
-    more is formed than one array per frequency of the size of these ranks (for "tt" rank times output channels).
+    Coefficients are first brought to the ranks of the channels, multiplied per frequency there, and brought back. Of the
+    weights no more is formed than one array per frequency of the size of these ranks (for "tt" rank times output channels).
 
     Factors are stored as real arrays, with real and imaginary part along the last axis, in the order of neuraloperator: for
     "tucker" the core `(a, b, c, …, 2)` first, for "cp" the numbers λ `(r, 2)`, then a factor per axis `(size, rank, 2)`, for "tt"
     `(rank, size, rank, 2)`. Frequencies are those of `SpectralConv`, in the order of the space axes.
 
-    **Arguments:** `n_in`, `n_out`, `kept`, `bias`, `method` are those of `SpectralConv`; `factorization`; `rank`, the share of the
-    parameters of a dense weight (0.05 to 0.5), or the ranks themselves, see `ranks_of`. Entries of R have at the start the deviation
-    of a dense weight.
+    **Arguments:** `n_in`, `n_out`, `kept`, `bias`, `method` are those of `SpectralConv`; `factorization`; `rank`, the share of
+    the parameters of a dense weight (0.05 to 0.5), or the ranks themselves, see `ranks_of`. Entries of R have at the start the
+    deviation of a dense weight.
     """
 
     factors: tuple[Float[Array, "..."], ...]
@@ -129,8 +129,8 @@ class SeparableSpectralConv(eqx.Module):
 
 
 def ranks_of(dims: tuple[int, ...], factorization: Factorization, rank: Rank) -> tuple[int, ...]:
-    """The ranks of a tensor with these sizes: of the core for "tucker" (one per axis), one number for "cp", those between the cores
-    for "tt" (one less than axes). A fraction gives the largest ranks, alike for all axes, with at most that share of the
+    """The ranks of a tensor with these sizes: of the core for "tucker" (one per axis), one number for "cp", those between the
+    cores for "tt" (one less than axes). A fraction gives the largest ranks, alike for all axes, with at most that share of the
     parameters of the full tensor; at least 1.
 
     **Raises:** `ValueError` for a rank that is not positive, or another number of ranks.

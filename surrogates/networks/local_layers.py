@@ -14,11 +14,12 @@ from ...solvers.kernels.mesh_axes import SPACE, devices_along
 
 @register("DifferentialStencil")
 class DifferentialStencil(eqx.Module):
-    """(L v)(x) = Σ_j (κ_j − κ̄) v(x + j h) · h₀/h over the 3^d neighbours j ∈ {−1, 0, 1}^d, where κ̄ is the mean of the matrices κ_j.
+    """(L v)(x) = Σ_j (κ_j − κ̄) v(x + j h) · h₀/h over the 3^d neighbours j ∈ {−1, 0, 1}^d, where κ̄ is the mean of the
+    matrices κ_j.
 
     As the matrices sum to zero, L v tends to the first derivative h₀ Σ_j κ_j (j·∇)v as h → 0. h₀ is the distance of the training
-    points along the axis with the fewest; lengths are those of the scaled box. Beyond an end that is not periodic v is continued by
-    its nearest value. `weight` is `(3^d, in, out)`.
+    points along the axis with the fewest; lengths are those of the scaled box. Beyond an end that is not periodic v is
+    continued by its nearest value. `weight` is `(3^d, in, out)`.
     """
 
     weight: Float[Array, "s i o"]
@@ -37,12 +38,12 @@ class DifferentialStencil(eqx.Module):
 
 @register("IntegralStencil")
 class IntegralStencil(eqx.Module):
-    """(L v)(x) = ∫ κ((y − x)/r) v(y) dy / (2r)^d over the box |y_a − x_a| ≤ r_a: κ is multilinear between the 3^d matrices `weight`
-    `(3^d, in, out)` at the corners, middles of sides and centre of [−1, 1]^d.
+    """(L v)(x) = ∫ κ((y − x)/r) v(y) dy / (2r)^d over the box |y_a − x_a| ≤ r_a: κ is multilinear between the 3^d matrices
+    `weight` `(3^d, in, out)` at the corners, middles of sides and centre of [−1, 1]^d.
 
-    The radius r is `reach` distances of the training points. The integral is the trapezoidal sum over the points of the grid, so that
-    it converges as the grid is refined; on a finer grid the stencil has more points. Beyond an end that is not periodic v is continued
-    by its nearest value.
+    The radius r is `reach` distances of the training points. The integral is the trapezoidal sum over the points of the grid,
+    so that it converges as the grid is refined; on a finer grid the stencil has more points. Beyond an end that is not
+    periodic v is continued by its nearest value.
     """
 
     weight: Float[Array, "s i o"]

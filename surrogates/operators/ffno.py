@@ -121,8 +121,8 @@ class AxisNetwork(AbstractNetwork):
 class FFNO:
     """Factorised Fourier neural operator for a task on a uniform grid. `FFNO(task, key=key)` returns a `NetworkSurrogate`.
 
-    v_{l+1} = v_l + MLP(Σ_a K_a v_l), where K_a convolves along the axis a alone: its weights grow with the sum of the modes per axis
-    and not with their product, so that many modes and blocks are affordable.
+    v_{l+1} = v_l + MLP(Σ_a K_a v_l), where K_a convolves along the axis a alone: its weights grow with the sum of the modes
+    per axis and not with their product, so that many modes and blocks are affordable.
 
     **Arguments:**
 
@@ -138,8 +138,8 @@ class FFNO:
 
     **Raises:** `ValueError` for point clouds and meshes, inputs elsewhere than the targets, and wrong settings.
 
-    **Source:** Tran, Mathews, Xie and Ong, "Factorized Fourier neural operators", ICLR 2023, equations 7 and 8. Ours does not share
-    weights between blocks.
+    **Source:** Tran, Mathews, Xie and Ong, "Factorized Fourier neural operators", ICLR 2023, equations 7 and 8. Ours does not
+    share weights between blocks.
     """
 
     config = FFNOConfig

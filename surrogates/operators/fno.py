@@ -363,9 +363,9 @@ class FNO:
       periodic ones. Choose it so that padding · (n − 1) is an integer on every grid used.
     - `key`: random key of the initial weights.
     - `details`: the other fields of `FNOConfig`: `boundary="dirichlet"`, `"neumann"` or `"chebyshev"` for sines, cosines or
-      polynomials instead of waves on domains that are not periodic; `factorization="tucker"`, `rank=0.1` for spectral weights of low
-      rank (TFNO); `separable`; `local=("differential", "integral")` for stencils beside the spectral layers. `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`)
-      reproduce the published networks.
+      polynomials instead of waves on domains that are not periodic; `factorization="tucker"`, `rank=0.1` for spectral weights
+      of low rank (TFNO); `separable`; `local=("differential", "integral")` for stencils beside the spectral layers.
+      `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`) reproduce the published networks.
 
     A network that was trained on one grid also predicts on other resolutions. On a grid with fewer frequencies than `modes` the
     highest are dropped.

@@ -139,11 +139,11 @@ class GINO:
     """Geometry-informed neural operator for point clouds and meshes that differ per sample, and for grids. `GINO(task, key=key)`
     returns a `NetworkSurrogate` to train by `fit`.
 
-    The features of the points (input values, parameters, coordinates) are lifted, v(y), and brought to the nodes x of a uniform grid
-    by a graph kernel, the mean of κ(y, x) ⊙ v(y) over the points in a ball with their quadrature weights. The blocks of an `FNO` act
-    on the grid, which also sees the density of points and so the shape of the domain. A second graph kernel brings the result
-    to every point, where an MLP joins it with the point's own features. The order of the points does not matter and padded
-    points have no influence.
+    The features of the points (input values, parameters, coordinates) are lifted, v(y), and brought to the nodes x of a
+    uniform grid by a graph kernel, the mean of κ(y, x) ⊙ v(y) over the points in a ball with their quadrature weights. The
+    blocks of an `FNO` act on the grid, which also sees the density of points and so the shape of the domain. A second graph
+    kernel brings the result to every point, where an MLP joins it with the point's own features. The order of the points does
+    not matter and padded points have no influence.
 
     Neighbours are found by the coordinates of a point alone: nothing is searched, none is lost, and shapes are static. Integrals
     over neighbourhoods are computed for `chunk` points at a time, also in the derivative, so that memory grows with

@@ -88,8 +88,8 @@ class PointNet:
     point learns of the others is one mean. This is the baseline that operators on meshes have to beat.
 
     **Arguments:** `task`, the learning problem, with all fields at the same points; `width`, channels of the hidden layers, 64 to
-    256; `depth`, layers before and after the pooling, 2 to 4; `activation`, "gelu", "relu" or "tanh"; `key`, the random key of the
-    initial weights. `PointNet.config(width=…)` makes the frozen config only.
+    256; `depth`, layers before and after the pooling, 2 to 4; `activation`, "gelu", "relu" or "tanh"; `key`, the random key of
+    the initial weights. `PointNet.config(width=…)` makes the frozen config only.
 
     **Raises:** `ValueError` for inputs at other points than the targets, and for wrong settings.
 

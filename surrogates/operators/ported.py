@@ -17,11 +17,13 @@ from .fno import NEURALOPERATOR, FNOConfig, FourierNetwork
 
 
 def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float = 0.0) -> FourierNetwork:
-    """Build the network that computes the same function, up to rounding, as a trained `neuralop.models.FNO` or `TFNO` (version 2.0).
+    """Build the network that computes the same function, up to rounding, as a trained `neuralop.models.FNO` or `TFNO` (version
+    2.0).
 
-    The model must have neuraloperator's default graph (linear skips, channel MLPs with soft gating, no norm), with weights that are
-    dense or factorised by "tucker", "cp" or "tt". Sizes and ranks are read off the parameters. Use the network on "periodic" grids
-    of the unit box, whose points j/n are those of neuraloperator's grid embedding. `to_neuraloperator` is the inverse.
+    The model must have neuraloperator's default graph (linear skips, channel MLPs with soft gating, no norm), with weights
+    that are dense or factorised by "tucker", "cp" or "tt". Sizes and ranks are read off the parameters. Use the network on
+    "periodic" grids of the unit box, whose points j/n are those of neuraloperator's grid embedding. `to_neuraloperator` is the
+    inverse.
 
     **Arguments:**
 
@@ -29,8 +31,8 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
     - `padding`: the model's `domain_padding`.
 
     **Raises:** `KeyError` for a model of another graph, if the names of its parameters differ; `ValueError` for parameters whose
-    shapes do not fit together, such as separable weights. A missing grid embedding and norms without parameters do not change names
-    or shapes and are not noticed.
+    shapes do not fit together, such as separable weights. A missing grid embedding and norms without parameters do not change
+    names or shapes and are not noticed.
     """
     p = parameters
     form = _form(p)
@@ -83,12 +85,12 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
 
 
 def to_neuraloperator(network: FourierNetwork) -> dict[str, np.ndarray]:
-    """The parameters of the `neuralop.models.FNO` or `TFNO` (version 2.0) that computes the same function as a network of its form,
-    by name: `model.load_state_dict({name: torch.from_numpy(p) for name, p in parameters.items()}, strict=False)`.
+    """The parameters of the `neuralop.models.FNO` or `TFNO` (version 2.0) that computes the same function as a network of its
+    form, by name: `model.load_state_dict({name: torch.from_numpy(p) for name, p in parameters.items()}, strict=False)`.
 
-    The network was made by `from_neuraloperator`, or by `FNO(task, **NEURALOPERATOR, …)` with lifting and projection of one hidden
-    layer, on a periodic grid, trained or not. The model is built with `n_modes` = `network.config.kept`, with 2 (m − 1) in place of
-    the last number m, with the same width, depth, ratios and, for a TFNO, ranks.
+    The network was made by `from_neuraloperator`, or by `FNO(task, **NEURALOPERATOR, …)` with lifting and projection of one
+    hidden layer, on a periodic grid, trained or not. The model is built with `n_modes` = `network.config.kept`, with 2 (m − 1)
+    in place of the last number m, with the same width, depth, ratios and, for a TFNO, ranks.
 
     **Raises:** `TypeError` for another network; `ValueError` for a network of another form, and one that reads parameters or sees
     coordinates of another kind.
@@ -106,8 +108,8 @@ def to_neuraloperator(network: FourierNetwork) -> dict[str, np.ndarray]:
         )
     if signature.params or set(signature.domain.as_grid("to_neuraloperator").layouts) != {"periodic"}:
         raise ValueError(
-            "to_neuraloperator: neuraloperator reads fields alone, at the points j/n; this network needs a task without parameters "
-            "on a grid of the layout 'periodic'"
+            "to_neuraloperator: neuraloperator reads fields alone, at the points j/n; this network needs a task without "
+            "parameters on a grid of the layout 'periodic'"
         )
     return {entry.name: entry.theirs(np.asarray(entry.get(network))) for entry in _entries(network)}
 

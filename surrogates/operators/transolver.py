@@ -181,8 +181,8 @@ class Transolver:
 
     **Raises:** `ValueError` for inputs at other points than the targets, and for wrong settings.
 
-    **Source:** Wu et al., "Transolver: a fast transformer solver for PDEs on general geometries", ICML 2024, equations 1 to 5. The
-    quadrature weights in the means are ours: the paper counts points.
+    **Source:** Wu et al., "Transolver: a fast transformer solver for PDEs on general geometries", ICML 2024, equations 1 to 5.
+    The quadrature weights in the means are ours: the paper counts points.
     """
 
     config = TransolverConfig

@@ -1,4 +1,5 @@
-"""U-shaped neural operator (Rahman, Ross and Azizzadenesheli, TMLR 2023): Fourier blocks on coarser and coarser grids and back."""
+"""U-shaped neural operator (Rahman, Ross and Azizzadenesheli, TMLR 2023): Fourier blocks on coarser and coarser grids and
+back."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -53,9 +54,9 @@ def resampled(v: Float[Array, "*reversed b c"], shape: tuple[int, ...], method: 
 class UNOConfig(AbstractNetworkConfig):
     """Sizes of a `UNO`.
 
-    **Arguments:** `width`, channels on the finest grid, doubled per level; `modes`, frequencies kept per axis and sign on the finest
-    grid, halved per level; `levels`, how often the grid is halved; `padding`, zero padding after the domain as a fraction of it;
-    `activation`, "gelu", "relu" or "tanh"; `method`, see `kernels.fourier`.
+    **Arguments:** `width`, channels on the finest grid, doubled per level; `modes`, frequencies kept per axis and sign on the
+    finest grid, halved per level; `levels`, how often the grid is halved; `padding`, zero padding after the domain as a
+    fraction of it; `activation`, "gelu", "relu" or "tanh"; `method`, see `kernels.fourier`.
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1 or a negative padding.
     """
@@ -150,8 +151,8 @@ class UNO:
     """U-shaped neural operator for a task on a uniform grid. `UNO(task, key=key)` returns a `NetworkSurrogate` to train by `fit`.
 
     Fourier blocks bring the field to grids of half the points with twice the channels, `levels` times, and back; on the way up
-    every level sees what came down to it. Blocks change grids by evaluating their Fourier series there, so that the network stays a
-    map between functions: on a finer grid every level is finer.
+    every level sees what came down to it. Blocks change grids by evaluating their Fourier series there, so that the network
+    stays a map between functions: on a finer grid every level is finer.
 
     **Arguments:**
 
@@ -163,8 +164,8 @@ class UNO:
     - `key`: random key of the initial weights.
     - `details`: the other fields of `UNO.config`.
 
-    It fails where fine structure is to be made that the input does not show: what is finer than the modes passes the pointwise maps
-    alone.
+    It fails where fine structure is to be made that the input does not show: what is finer than the modes passes the pointwise
+    maps alone.
 
     **Raises:** `ValueError` for point clouds and meshes, inputs elsewhere than the targets, and wrong settings.
 

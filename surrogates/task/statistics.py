@@ -51,8 +51,9 @@ def statistics(
     - `averaged`: fields whose mean over the samples is computed.
 
     **Returns:** normalisers and mean fields by name, both of the values minus their origin; the points of clouds and meshes have
-    a normaliser too, under the name of their array, which maps the box of all training points into [0, 1]; and origins `(c,)` by name, for those
-    fields and parameters whose mean is much larger than their deviations (`Moments.origin`); and the range of the parameters.
+    a normaliser too, under the name of their array, which maps the box of all training points into [0, 1]; and origins `(c,)`
+    by name, for those fields and parameters whose mean is much larger than their deviations (`Moments.origin`); and the range
+    of the parameters.
 
     **Raises:** `ValueError` for values that are not finite.
     """

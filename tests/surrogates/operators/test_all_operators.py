@@ -1,5 +1,6 @@
 """One table of all operators: contract, parameters, gradients, types, export, other resolutions; meshes: order and padding."""
 
+import itertools
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -19,7 +20,7 @@ WIDTH = 4
 
 def mlp(*sizes: int) -> int:
     """Parameters of a pointwise MLP."""
-    return sum(a * b + b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return sum(a * b + b for a, b in itertools.pairwise(sizes))
 
 
 FNO = mlp(4, WIDTH) + mlp(WIDTH, 8, 1) + mlp(WIDTH, WIDTH)  # lifting of a field, a parameter and two coordinates
@@ -171,15 +172,15 @@ def test_refinement_tends_to_one_function(name):
         u = predict(model, batch_of(grid_data(n), 2))
         stride = (n - 1) // 8
         values.append(np.asarray(u)[:, ::stride, ::stride])
-    steps = [np.abs(a - b).max() for a, b in zip(values[:-1], values[1:], strict=True)]
+    steps = [np.abs(a - b).max() for a, b in itertools.pairwise(values)]
     floor = 1e-5 * np.abs(values[-1]).max()
     assert steps[2] < 0.7 * steps[1] + floor and steps[1] < 1.2 * steps[0] + floor, steps
 
 
 @pytest.mark.parametrize("name", MESHES)
 def test_order_of_points_padding_and_what_is_stored_there(name, x64):
-    """In float64: points in another order give the same values in that order, to rounding; further padded points change nothing but
-    rounding; what is stored at padded points changes not one bit, not even if it is not a number."""
+    """In float64: points in another order give the same values in that order, to rounding; further padded points change
+    nothing but rounding; what is stored at padded points changes not one bit, not even if it is not a number."""
     data = mesh_data()
     model = surrogate(name, data)
     model = jax.tree.map(lambda x: x.astype(jnp.float64) if eqx.is_inexact_array(x) else x, model)
