@@ -124,7 +124,8 @@ def test_contract_on_grids_and_on_synthetic_clouds(name):
 @pytest.mark.parametrize("name", ROWS)
 def test_parameters(name):
     data = data_of(name)
-    shapes = eqx.filter_eval_shape(lambda: surrogate(name, data).network)
+    task = sx.Task.fit(data, ("a", "p"), "u")
+    shapes = eqx.filter_eval_shape(lambda key: ROWS[name].config.build(task.signature, key), KEY)
     arrays = [x for x in jax.tree.leaves(shapes) if isinstance(x, jax.ShapeDtypeStruct)]
     assert sum(x.size for x in arrays) == ROWS[name].parameters
 
