@@ -51,6 +51,7 @@ from .surrogates.networks.abstract_network import AbstractNetworkConfig as Abstr
 from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSurrogate
 from .surrogates.networks.warm_start import warm_start as warm_start
 from .surrogates.networks.wrap import wrap as wrap
+from .surrogates.operators.cape import CAPE as CAPE
 from .surrogates.operators.deeponet import DeepONet as DeepONet
 from .surrogates.operators.ffno import FFNO as FFNO
 from .surrogates.operators.fno import FNO as FNO

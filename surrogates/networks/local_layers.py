@@ -72,9 +72,10 @@ class IntegralStencil(eqx.Module):
 
 
 def convolved(
-    x: Float[Array, "*reversed b i"], stencil: Float[Array, "*sizes i o"], grid: Grid
+    x: Float[Array, "*reversed b i"], stencil: Float[Array, "*sizes j o"], grid: Grid, groups: int = 1
 ) -> Float[Array, "*reversed b o"]:
-    """Σ_j stencil_j v(x + j h) with an odd number of points per axis, `stencil` in the order of the axes of space.
+    """Σ_j stencil_j v(x + j h) with an odd number of points per axis, `stencil` in the order of the axes of space. The channels
+    are divided into `groups` that do not see each other.
 
     **Raises:** `ValueError` for a stencil that is wider than the grid, and on several devices along space.
     """
@@ -92,8 +93,9 @@ def convolved(
     field, kernel = f"{letters}NC", f"{letters}IO"
     stencil = jnp.transpose(stencil, (*range(d)[::-1], d, d + 1))
     return lax.conv_general_dilated(
-        x, stencil, (1,) * d, "VALID", dimension_numbers=(field, kernel, field), precision="highest"
-    )
+        x, stencil, (1,) * d, "VALID", dimension_numbers=(field, kernel, field), feature_group_count=groups,
+        precision="highest",
+    )  # fmt: skip
 
 
 def _steps(grid: Grid) -> tuple[float, ...]:

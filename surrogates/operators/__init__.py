@@ -1,5 +1,7 @@
 """Neural operators."""
 
+from .cape import CAPE as CAPE
+from .cape import CAPEConfig as CAPEConfig
 from .deeponet import DeepONet as DeepONet
 from .deeponet import DeepONetConfig as DeepONetConfig
 from .ffno import FFNO as FFNO

@@ -75,7 +75,7 @@ class FFNOConfig(AbstractNetworkConfig):
         for m in (self.modes,) if isinstance(self.modes, int) else self.modes:
             count("FFNO", "modes", m)
         number("FFNO", "padding", self.padding, least=0)
-        if round(self.expansion * self.width) < 1:
+        if round(number("FFNO", "expansion", self.expansion, above=0) * self.width) < 1:
             raise ValueError(f"FFNO: expansion={self.expansion} of width {self.width} leaves no hidden channel")
 
     def build(self, signature: Signature, key: Array) -> "AxisNetwork":

@@ -170,8 +170,9 @@ class FNOConfig(AbstractNetworkConfig):
 
     def __check_init__(self):
         for name, known in _CHOICES.items():
-            if vars(self)[name] not in known:
-                raise ValueError(f"FNO: unknown {name} {vars(self)[name]!r}; use one of {list(known)}")
+            value = vars(self)[name]
+            if isinstance(value, str | None) and value not in known:
+                raise ValueError(f"FNO: unknown {name} {value!r}; use one of {list(known)}")
         check_fields(self)
         modes = (self.modes,) if isinstance(self.modes, int) else tuple(self.modes)
         if min((*modes, *(self.kept or ()), self.width, self.depth)) < 1:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ...core.arguments import check_fields, checked, count, random_key
+from ...core.arguments import check_fields, checked, count, number, random_key
 from ...core.storage import register
 from ..networks.abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
 from ..networks.layers import LayerNorm, Pointwise, PointwiseMLP
@@ -113,7 +113,7 @@ class TransolverConfig(AbstractNetworkConfig):
             count("Transolver", name, vars(self)[name])
         if self.width % self.heads:
             raise ValueError(f"Transolver: width={self.width} is no multiple of heads={self.heads}")
-        if round(self.mlp * self.width) < 1:
+        if round(number("Transolver", "mlp", self.mlp, above=0) * self.width) < 1:
             raise ValueError(f"Transolver: mlp={self.mlp} of width {self.width} leaves no hidden channel")
 
     def build(self, signature: Signature, key: Array) -> "SliceNetwork":

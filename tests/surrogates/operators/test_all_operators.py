@@ -57,6 +57,11 @@ ROWS = {
         sx.UNO.config(width=WIDTH, modes=4, levels=1),
         mlp(4, 4) + mlp(8, 8, 1) + 8 * 2 * (4 * 8 + 8 * 8 + 16 * 4) + mlp(4, 8) + mlp(8, 8) + mlp(16, 4),
     ),
+    "CAPE": Row(
+        sx.CAPE.config(sx.FNO.config(modes=3, projection=(8,), **DEEP), width=4, channels=2, modes=2),
+        mlp(6, 4) + mlp(4, 8, 1) + mlp(4, 4) + 6 * 3 * 4 * 4 * 2
+        + mlp(1, 4) + mlp(4, 4) * 3 + 25 * 4 + 4 * 2 * 4 * 4 * 2 + 3 * mlp(1, 4, 4) + 2 * 4 + mlp(4, 2),
+    ),
     "Transolver": Row(
         sx.Transolver.config(width=4, depth=1, slices=3, heads=2),
         mlp(4, 8, 4) + mlp(4, 4) * 3 + mlp(2, 3) + 2 * 6 + 2 + mlp(4, 8, 4) + 3 * 8 + mlp(4, 1), meshes=True,
@@ -162,7 +167,7 @@ def test_gradients_types_and_export(name):
 
 
 @pytest.mark.quick("UNO", "FNO, cosines")
-@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("DeepONet", "FNO", "FNO, CP", "FNO, Tucker")])
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in ("DeepONet", "CAPE", "FNO", "FNO, CP")])
 def test_refinement_tends_to_one_function(name):
     """The predictions on 9², 17², 33², 65² nodes come closer and closer to each other."""
     values = []
