@@ -18,7 +18,8 @@ from ..networks.network_surrogate import NetworkSurrogate
 from ..task.inputs import Inputs
 from ..task.signature import Signature
 from ..task.task import Task
-from .fno import Block, FNOConfig
+from .fno import FNOConfig
+from .fourier_block import Block
 from .point_features import feature_channels, point_features
 
 

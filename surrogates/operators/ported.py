@@ -50,7 +50,8 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
     else:
         shapes = [factor.shape for factor in _factors(p)]
         sizes = [shape[1 if form == "tt" else 0] for shape in shapes]
-        ranks = {"tucker": [s[1] for s in shapes], "cp": [shapes[0][1]], "tt": [s[2] for s in shapes[:-1]]}[form]
+        ranks = [shape[-1] for shape in shapes]
+        ranks = ranks[:1] if form == "cp" else ranks[:-1] if form == "tt" else ranks
         kept, weights = tuple(sizes[2:]), {"factorization": form, "rank": tuple(ranks)}
     width, hidden = p["lifting.fcs.1.weight"].shape[:2]
     config = FNOConfig(
