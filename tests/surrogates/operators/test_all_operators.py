@@ -111,7 +111,7 @@ def batch_of(data: sx.Dataset, n: int = 3) -> sx.Batch:
     return sx.Batch({k: jnp.asarray(v[:n]) for k, v in data.read().items() if k != "u"}, jnp.arange(n))
 
 
-@pytest.mark.quick("PointNet")
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ROWS)
 def test_contract(name):
     data = data_of(name)
@@ -135,7 +135,7 @@ def test_parameters(name):
     assert sum(x.size for x in arrays) == ROWS[name].parameters
 
 
-@pytest.mark.quick("Transolver", "GINO", "FNO, TT")
+@pytest.mark.quick("Transolver")
 @pytest.mark.parametrize("name", ROWS)
 def test_gradients_types_and_export(name):
     """Every parameter has a gradient; float64 parameters give float64 predictions that agree; it lowers for all platforms."""
@@ -166,7 +166,7 @@ def test_gradients_types_and_export(name):
         np.testing.assert_allclose(single, double, atol=2e-5 * np.abs(double).max())
 
 
-@pytest.mark.quick("UNO", "FNO, cosines")
+@pytest.mark.quick("FNO, cosines")
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ("DeepONet", "CAPE", "FNO", "FNO, CP")])
 def test_refinement_tends_to_one_function(name):
     """The predictions on 9², 17², 33², 65² nodes come closer and closer to each other."""
@@ -217,6 +217,7 @@ def test_order_of_points_padding_and_what_is_stored_there(name, x64):
     assert np.array_equal(predict(a, junk)[:n], u[:n])
 
 
+@pytest.mark.quick("PointNet")
 @pytest.mark.parametrize("name", ["Transolver", "PointNet"])
 def test_a_divided_point_counts_once(name):
     """Means are integrals: a point that is stored twice, with half its weight each, changes no value."""
@@ -249,6 +250,7 @@ def test_points_in_any_unit_are_seen_alike():
     np.testing.assert_allclose(seen[1], (np.asarray(data["points"])[1] - real.min(0)) / extent, atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_points_beyond_the_latent_grid_have_no_prediction():
     domain = sx.PointCloud(np.zeros((3, 2))).layout()
     network = ROWS["GINO"].config.build(Signature((SourceSignature(1, domain),), 0, 1, domain), KEY)
@@ -258,6 +260,7 @@ def test_points_beyond_the_latent_grid_have_no_prediction():
     assert np.isfinite(y[:2]).all() and np.isnan(y[2])
 
 
+@pytest.mark.nightly
 def test_the_memory_of_neighbourhoods_is_that_of_a_chunk():
     """Twice the points take hardly more temporary memory, also in the derivative."""
     domain = sx.PointCloud(np.zeros((3, 3))).layout()
