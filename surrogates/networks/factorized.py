@@ -71,9 +71,8 @@ class FactorizedSpectralConv(eqx.Module):
 
     def dense(self) -> Float[Array, "*kept i 2 o"]:
         """The weight of the `SpectralConv` that computes the same."""
-        n_in = (self.factors[0] if self.factorization == "tt" else self.factors[1]).shape[
-            -3 if self.factorization == "tt" else 0
-        ]
+        chain = self.factorization == "tt"
+        n_in = self.factors[0].shape[1] if chain else self.factors[1].shape[0]
         unit = jnp.broadcast_to(jnp.eye(n_in), (*self.kept[::-1], n_in, n_in))
         multiply = {"tucker": self._tucker, "cp": self._cp, "tt": self._train}[self.factorization]
         return jnp.swapaxes(multiply(jnp.stack([unit, jnp.zeros_like(unit)], -3)), -3, -2)

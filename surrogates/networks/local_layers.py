@@ -31,6 +31,7 @@ class DifferentialStencil(eqx.Module):
         self.reference = max(_steps(grid))
 
     def __call__(self, x: Float[Array, "*reversed b i"], grid: Grid) -> Float[Array, "*reversed b o"]:
+        _check_undivided()
         stencil = self.weight - self.weight.mean(0)
         stencil = stencil.reshape(*(3,) * grid.ndim, *stencil.shape[1:])
         return convolved(x, stencil, grid) * (self.reference / max(_steps(grid)))
@@ -55,6 +56,7 @@ class IntegralStencil(eqx.Module):
         self.radius = tuple(reach * h for h in _steps(grid))
 
     def __call__(self, x: Float[Array, "*reversed b i"], grid: Grid) -> Float[Array, "*reversed b o"]:
+        _check_undivided()
         matrices = []
         for radius, h in zip(self.radius, _steps(grid), strict=True):
             reach = max(1, round(radius / h))
@@ -79,8 +81,7 @@ def convolved(
 
     **Raises:** `ValueError` for a stencil that is wider than the grid, and on several devices along space.
     """
-    if devices_along(SPACE) > 1:
-        raise ValueError("local layers cannot be divided along space; use a mesh with the axis 'data' alone")
+    _check_undivided()
     d = grid.ndim
     sizes = stencil.shape[:d]
     if any(s // 2 > n - 1 for s, n in zip(sizes, grid.shape, strict=True)):
@@ -96,6 +97,11 @@ def convolved(
         x, stencil, (1,) * d, "VALID", dimension_numbers=(field, kernel, field), feature_group_count=groups,
         precision="highest",
     )  # fmt: skip
+
+
+def _check_undivided() -> None:
+    if devices_along(SPACE) > 1:
+        raise ValueError("local layers cannot be divided along space; use a mesh with the axis 'data' alone")
 
 
 def _steps(grid: Grid) -> tuple[float, ...]:

@@ -237,7 +237,9 @@ class FourierNetwork(AbstractNetwork):
         else:
             v = jnp.pad(self.lifting(x), [*widths[::-1], (0, 0), (0, 0)])
         states = state if state is not None else (None,) * len(self.blocks)
-        new_states, grid = [], self.signature.domain.as_grid("FNO").at_shape(tuple(space))
+        # A device with a part of space does not know the whole grid; layers that read it refuse to be divided along space.
+        grid = self.signature.domain.as_grid("FNO")
+        grid, new_states = grid if widths is None else grid.at_shape(tuple(space)), []
         for i, (block, block_state) in enumerate(zip(self.blocks, states, strict=True)):
 
             def run(block, v, block_state, last=i == len(self.blocks) - 1):

@@ -35,7 +35,7 @@ class Block(eqx.Module):
     channel_mlp: PointwiseMLP | None
     gate: Float[Array, " c"] | None
 
-    def __init__(self, config: "FNOConfig", kept: tuple[int, ...], grid: Grid | None = None, *, key: Array):
+    def __init__(self, config: "FNOConfig", kept: tuple[int, ...], grid: Grid, *, key: Array):
         k1, k2, k3 = jax.random.split(key, 3)
         width = config.width
         self.spectral = _spectral(config, kept, key=k1)
@@ -51,7 +51,7 @@ class Block(eqx.Module):
             self.channel_mlp = PointwiseMLP(width, hidden, width, activation=config.activation, key=k3)
             self.gate = jnp.ones(width)
 
-    def __call__(self, v, activate, last: bool, state, train: bool, grid: Grid | None = None):
+    def __call__(self, v, activate, last: bool, state, train: bool, grid: Grid):
         """`grid` is that of the inputs, without padding; layers in real bases and local ones read it."""
         own = self.spectral
         y = (own(v, grid) if isinstance(own, BasisConv) else own(v)) + self.skip(v)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, checked, count, number, random_key
+from ...core.domains import Grid
 from ...core.storage import register
 from ...solvers.kernels.point_grid import Lattice, covered, to_grid, to_points
 from ..networks.abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
@@ -87,6 +88,7 @@ class LatentGridNetwork(AbstractNetwork):
     signature: Signature = eqx.field(static=True)
 
     def __init__(self, config: GINOConfig, signature: Signature, *, key: Array):
+        self.config, self.signature = config, signature
         ndim, width, act = signature.ndim, config.width, config.activation
         if not 1 <= ndim <= 3:
             raise ValueError(f"GINO: points with 1 to 3 coordinates, the task has {ndim}")
@@ -96,9 +98,8 @@ class LatentGridNetwork(AbstractNetwork):
         self.entry = Pointwise(width + 1 + ndim, width, key=keys[3])
         fourier = FNOConfig(width=width, modes=config.modes, depth=config.depth, activation=act)
         kept = fourier.kept_modes(ndim)
-        self.blocks = tuple(Block(fourier, kept, key=k) for k in keys[5:])
+        self.blocks = tuple(Block(fourier, kept, self._grid(ndim), key=k) for k in keys[5:])
         self.projection = PointwiseMLP(2 * width, 2 * width, signature.out_channels, activation=act, key=keys[4])
-        self.config, self.signature = config, signature
 
     @property
     def abilities(self) -> Abilities:
@@ -106,6 +107,9 @@ class LatentGridNetwork(AbstractNetwork):
 
     def initial_state(self) -> None:
         return None
+
+    def _grid(self, ndim: int) -> Grid:
+        return Grid.unit((self.config.grid,) * ndim)
 
     @property
     def lattice(self) -> Lattice:
@@ -124,8 +128,9 @@ class LatentGridNetwork(AbstractNetwork):
 
         local, points, v = jax.vmap(encoded)(inputs)
         v = jnp.transpose(v, (*range(1, ndim + 1)[::-1], 0, ndim + 1))
+        grid = self._grid(ndim)
         for i, block in enumerate(self.blocks):
-            v, _ = block(v, ACTIVATIONS[self.config.activation], i == len(self.blocks) - 1, None, train)
+            v, _ = block(v, ACTIVATIONS[self.config.activation], i == len(self.blocks) - 1, None, train, grid)
         v = jnp.transpose(v, (ndim, *range(ndim)[::-1], ndim + 1))
 
         def decoded(local, points, v):
