@@ -121,7 +121,7 @@ def _divided(v, weight, precision):
     z = lax.all_to_all(z.reshape(*kept, 2, part, -1), SPACE, 0, len(kept) + 1, tiled=True)
     z = _forward_along(z.reshape(math.prod(mine), 2, part * devices, -1), m, precision)
     weight = lax.dynamic_slice_in_dim(weight, lax.axis_index(SPACE) * mine[0], mine[0])
-    z = _product(z.reshape(*mine, m, 2, batch, channels), weight)
+    z = frequency_product(z.reshape(*mine, m, 2, batch, channels), weight)
     z = _inverse_along(z.reshape(math.prod(mine), m, 2, -1), part * devices, precision)
     z = lax.all_to_all(z.reshape(*mine, 2, part * devices, -1), SPACE, len(kept) + 1, 0, tiled=True)
     z = _inverse(z.reshape(*kept, 2, part * batch, -1), tuple(others), precision)

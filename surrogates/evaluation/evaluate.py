@@ -237,8 +237,9 @@ def _uncertain(surrogate, batch: Batch, n: int, key: Array, at: Place | None) ->
 
         return SampleForecast(value, jax.vmap(one)(batch.fields, batch.numbers))
     if isinstance(surrogate, AbstractInterval):
-        band = jax.vmap(lambda f, _: tuple(map(task.join, surrogate.interval(f, _LEVEL, at))))
-        return IntervalForecast(value, *band(batch.fields, batch.numbers), _LEVEL)
+        ends = jax.vmap(lambda f, _: surrogate.interval(f, _LEVEL, at))(batch.fields, batch.numbers)
+        low, high = (jax.vmap(task.join)(end) for end in ends)
+        return IntervalForecast(value, low, high, _LEVEL)
     spread = probabilistic(surrogate).std
     return GaussianForecast(value, jax.vmap(lambda f, _: task.join(spread(f, at)))(batch.fields, batch.numbers))
 

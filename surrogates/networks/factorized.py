@@ -96,12 +96,12 @@ class FactorizedSpectralConv(eqx.Module):
 
     def _train(self, z):
         first, second, *modes = map(_pair, self.factors)
-        tail = tuple(part[..., 0] for part in modes[-1])  # (rank, k_d)
+        tail: Pair = (modes[-1][0][..., 0], modes[-1][1][..., 0])  # (rank, k_d)
         for core in modes[-2::-1]:
             tail = _product("akb,b...->a...k", core, tail)
         # (rank, k_d, …, k_1), as every core puts its frequencies last.
         weight = _product("aob,b...->...ao", second, tail)
-        low = one_product(z, _matrix(tuple(part[0] for part in first)))
+        low = one_product(z, _matrix((first[0][0], first[1][0])))
         return frequency_product(low, jnp.stack(weight, -2))
 
 

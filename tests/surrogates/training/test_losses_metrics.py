@@ -341,7 +341,8 @@ def test_teacher_forcing_fades_and_its_steps_see_the_true_frames():
         points = objective.draw(jnp.asarray(done), {"w": w}, jax.random.key(0))
         assert float(objective.value(model, points)[0]) == pytest.approx(by_hand(0.9, free), rel=1e-5)
     state = objective.init(jax.random.key(0))
-    assert int(objective.update(state, None, None, None)) == 1
+    _, after, _ = objective(model, state, {"w": w}, jax.random.key(0))
+    assert int(after) == 1
     fitted = sx.fit(model, data, optimizer=optax.adam(1e-2), steps=3, batch_size=2, unroll=unroll, progress=False)
     assert float(fitted.last.network.network.factor) != 0.9
     with pytest.raises(ValueError, match=r"Unroll\(curriculum=0\): expected 1 or more"):
