@@ -101,6 +101,8 @@ class ConditionedNetwork(AbstractNetwork):
         source = signature.sources[0]
         wider = SourceSignature(source.channels + config.channels, source.domain, source.repeated)
         self.base = config.base.build(replace(signature, sources=(wider,)), k4)
+        if not self.base.abilities.batched and self.base.initial_state() is not None:
+            raise ValueError("CAPE: a base that predicts one sample at a time and has a state is not supported")
         self.config, self.signature = config, signature
 
     @property
@@ -120,9 +122,7 @@ class ConditionedNetwork(AbstractNetwork):
         given = Inputs((FieldValues(wider, sites),), inputs.params, inputs.query)
         if self.base.abilities.batched:
             return self.base(given, key=key, state=state, train=train)
-        return jax.vmap(
-            lambda one: self.base(one, key=key, state=state, train=train), out_axes=(0, None), axis_name="batch"
-        )(given)
+        return jax.vmap(lambda one: self.base(one, key=key, state=None, train=train)[0])(given), state
 
 
 class CAPE:
