@@ -113,7 +113,8 @@ class ConditionedNetwork(AbstractNetwork):
         return self.base.initial_state()
 
     def __call__(self, inputs: Inputs, *, key: Array | None, state: PyTree, train: bool):
-        frame, fields, sites = GridFrame.of("CAPE", self.signature, 0.0), inputs.fields, inputs.sources[0].sites
+        frame, source = GridFrame.of("CAPE", self.signature, 0.0), inputs.sources[0]
+        fields, sites = source.values, source.sites
         dtype, d = self.out.weight.dtype, frame.ndim
         turned = jnp.transpose(fields.astype(dtype), (*range(1, d + 1)[::-1], 0, d + 1))
         grid = frame.grid.at_shape(fields.shape[1:-1])
