@@ -1,5 +1,8 @@
 """`sample`: draw from a denoiser with any solver, schedule and time grid, as one compiled scan over a coefficient table."""
 
+import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -53,9 +56,24 @@ def plan(
     **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered,
     or without a noise level.
     """
+    if isinstance(times, int):
+        count("sample", "times", times)
+    if all(_is_frozen(part) for part in (solver, schedule, times)):
+        with contextlib.suppress(TypeError):  # a solver that holds arrays has no hash
+            hash((solver, schedule, times))
+            return _kept_plan(solver, schedule, times)
+    return _plan(solver, schedule, times)
+
+
+def _is_frozen(part: Any) -> bool:
+    """Whether equal objects of this kind have equal tables for ever."""
+    return isinstance(part, int | str) or (dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen)
+
+
+def _plan(solver, schedule, times) -> Table:
     given = times
     if isinstance(times, int):
-        times = (automatic_grid if solver == "auto" else usual_grid)(schedule, count("sample", "times", times))
+        times = (automatic_grid if solver == "auto" else usual_grid)(schedule, times)
     if isinstance(solver, str):
         solver = automatic_solver(times.evaluations if isinstance(times, AbstractGrid) else np.size(times) - 1)
     if isinstance(times, AbstractGrid):
@@ -66,6 +84,16 @@ def plan(
         split = solver.whole(len(levels) - 1, bool(levels[-1] == 0))
     check_levels(nodes, levels, schedule)
     return solver.table(levels, split, schedule)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept_plan(solver, schedule, times) -> Table:
+    """Computing a table takes milliseconds, many times a call of a small network. Its arrays are read-only."""
+    table = _plan(solver, schedule, times)
+    for array in vars(table).values():
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    return table
 
 
 @checked
@@ -135,10 +163,10 @@ def sample(
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
     )
     run = _Run(table.corrects, table.stochastic, table.memory, noise)
-    arguments = run, denoiser, weights, jnp.asarray(table.entry, precision), states, keys, condition
-    samples, on_the_way = _integrate(*arguments, trajectory)
-    samples = samples * jnp.asarray(size, precision)
-    if not isinstance(samples, Tracer) and not bool(jnp.isfinite(samples).all()):
+    entry = np.asarray((*table.entry, size), precision)
+    arguments = run, denoiser, weights, entry, states, keys, condition
+    samples, on_the_way, finite = _integrate(*arguments, trajectory)
+    if not isinstance(finite, Tracer) and not bool(finite):
         _explain(table, on_the_way or _integrate(*arguments, True)[1])
     if not trajectory:
         return samples
@@ -170,8 +198,8 @@ class _Run(NamedTuple):
 
 def _weights(table: Table, level: Level, dtype) -> _Weights:
     numbers = (level, table.accept, table.advance, table.noise, table.record)
-    rounded = jax.tree.map(lambda a: jnp.asarray(a, dtype), numbers)
-    return _Weights(*rounded, number=jnp.arange(1, table.evaluations + 1))
+    rounded = jax.tree.map(lambda a: np.asarray(a, dtype), numbers)
+    return _Weights(*rounded, number=np.arange(1, table.evaluations + 1, dtype=np.int32))
 
 
 def _function(denoiser: Any) -> FunctionDenoiser:
@@ -211,17 +239,15 @@ def _start(table, schedule, shape, n, key, initial, noise, teleport, dtype):
         t = schedule.time(-np.log(begin)) if np.isfinite(begin) else schedule.start
         level = schedule.alpha(t) * np.sqrt(1 + begin**2) if np.isfinite(begin) else 1.0
         states, n = initial / jnp.asarray(level, dtype), len(initial)
-        keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+        keys = None if key is None else _keys(key, n)
     else:
         if shape is None or key is None:
             raise ValueError("sample: give shape=…, n=… and key=…, or the states initial=…")
         shape = tuple(count("sample", "shape", side) for side in shape)
         n = count("sample", "n", 1 if n is None else n)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
         # v of pure noise: of the data itself, √(1 − share²) ≪ 1 of v, nothing is known yet.
         share = begin / np.sqrt(1 + begin**2) if np.isfinite(begin) else 1.0
-        states = jax.vmap(lambda k: _drawn(noise, jax.random.fold_in(k, 0), shape, dtype))(keys)
-        states = states * jnp.asarray(share, dtype)
+        states, keys = _pure_noise(key, np.asarray(share, dtype), n, shape, noise)
     if teleport is not None:
         if teleport.mean.shape != states.shape[1:]:
             raise ValueError(f"sample: teleport has the shape {teleport.mean.shape}, samples {states.shape[1:]}")
@@ -230,8 +256,23 @@ def _start(table, schedule, shape, n, key, initial, noise, teleport, dtype):
 
 
 @eqx.filter_jit
+def _keys(key, n: int):
+    """One key per sample."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+
+
+@eqx.filter_jit
+def _pure_noise(key, share, n: int, shape, noise):
+    """v of pure noise, `share` of it, and the keys of the samples."""
+    keys = _keys(key, n)
+    drawn = jax.vmap(lambda k: _drawn(noise, jax.random.fold_in(k, 0), shape, share.dtype))(keys)
+    return share * drawn, keys
+
+
+@eqx.filter_jit
 def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, condition, trajectory: bool):
-    """v at the end of the table for every sample; with `trajectory` all points and denoised values, else None."""
+    """The state at the end of the table for every sample; with `trajectory` all points and denoised values, else None; and
+    whether all of the samples are finite."""
 
     def one(state, key):
         shape, dtype = state.shape, state.dtype
@@ -260,9 +301,10 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
             point += entry[1] * _drawn(run.noise, jax.random.fold_in(key, weights.number.shape[0] + 1), shape, dtype)
         carry = state if run.corrects else None, point, (jnp.zeros_like(state),) * run.memory
         (_, end, _), seen = lax.scan(jax.checkpoint(step), carry, weights)
-        return end, seen
+        return entry[2] * end, seen
 
-    return jax.vmap(one)(states, keys)
+    samples, seen = jax.vmap(one)(states, keys)
+    return samples, seen, jnp.isfinite(samples).all()
 
 
 def _combined(weights, solution, point, denoised, history):
