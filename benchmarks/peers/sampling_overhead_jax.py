@@ -15,19 +15,19 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common.denoising_kernels import FIRST, LAST, SIDE, STEPS, noise  # noqa: E402
-from common.denoising_networks import network, repeated_calls  # noqa: E402
-from diffuse.denoisers.denoiser import Denoiser  # noqa: E402
-from diffuse.diffusion.sde import Flow  # noqa: E402
-from diffuse.integrator.deterministic import DDIMIntegrator, EulerIntegrator  # noqa: E402
-from diffuse.predictor import Predictor  # noqa: E402
-from diffuse.timer.base import VpTimer  # noqa: E402
-from hackable_diffusion.lib import jax_helpers  # noqa: E402
-from hackable_diffusion.lib.corruption.gaussian import GaussianProcess  # noqa: E402
-from hackable_diffusion.lib.corruption.schedules import RFSchedule  # noqa: E402
-from hackable_diffusion.lib.sampling.gaussian_step_sampler import DDIMStep, VelocityStep  # noqa: E402
-from hackable_diffusion.lib.sampling.sampling import DiffusionSampler  # noqa: E402
-from hackable_diffusion.lib.sampling.time_scheduling import UniformTimeSchedule  # noqa: E402
+from common.denoising_kernels import FIRST, LAST, SIDE, STEPS, noise
+from common.denoising_networks import network, repeated_calls
+from diffuse.denoisers.denoiser import Denoiser
+from diffuse.diffusion.sde import Flow
+from diffuse.integrator.deterministic import DDIMIntegrator, EulerIntegrator
+from diffuse.predictor import Predictor
+from diffuse.timer.base import VpTimer
+from hackable_diffusion.lib import jax_helpers
+from hackable_diffusion.lib.corruption.gaussian import GaussianProcess
+from hackable_diffusion.lib.corruption.schedules import RFSchedule
+from hackable_diffusion.lib.sampling.gaussian_step_sampler import DDIMStep, VelocityStep
+from hackable_diffusion.lib.sampling.sampling import DiffusionSampler
+from hackable_diffusion.lib.sampling.time_scheduling import UniformTimeSchedule
 
 KEY = jax.random.key(0)
 

@@ -14,7 +14,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common.denoising_kernels import STEPS, kernels, noise  # noqa: E402
+from common.denoising_kernels import STEPS, kernels, noise
 
 SCHEDULERS = {
     "diffusers DDIM": (diffusers.DDIMScheduler, {"clip_sample": False}),

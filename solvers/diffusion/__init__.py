@@ -19,6 +19,8 @@ from .denoiser import NoisePrediction as NoisePrediction
 from .denoiser import Preconditioned as Preconditioned
 from .denoiser import ScorePrediction as ScorePrediction
 from .denoiser import VelocityPrediction as VelocityPrediction
+from .diffusers_config import FromDiffusers as FromDiffusers
+from .diffusers_config import from_diffusers as from_diffusers
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
 from .likelihood import log_likelihood as log_likelihood
 from .model_statistics import ModelStatistics as ModelStatistics
@@ -48,6 +50,7 @@ from .table import assemble as assemble
 from .table import noise_record as noise_record
 from .teleportation import Gaussian as Gaussian
 from .times import AbstractGrid as AbstractGrid
+from .times import GivenTimes as GivenTimes
 from .times import LogSNR as LogSNR
 from .times import Quadratic as Quadratic
 from .times import Rho as Rho
