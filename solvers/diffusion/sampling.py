@@ -12,14 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
 from .automatic import automatic_grid, automatic_solver
 from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned
+from .flow_map import FlowMap
+from .mean_reverting import Centred
+from .multistep import DDIM
 from .schedule import AbstractSchedule
 from .solver import AbstractSolver
+from .student_noise import StudentNoise
 from .table import Table
 from .teleportation import Gaussian
 from .times import AbstractGrid, check_levels, given_levels, usual_grid
@@ -29,7 +34,7 @@ class Trajectory(NamedTuple):
     """Samples with all that was computed on the way, in the normalised frame y = x/α.
 
     **Fields:** `samples` `(n, *shape)`; `levels` `(evaluations,)`, the noise levels; `points` and `denoised`
-    `(n, evaluations, *shape)`, where the network was evaluated and D there.
+    `(n, evaluations, *shape)`, where the network was evaluated and D there; with a centre they are those of x − μ.
     """
 
     samples: Float[Array, "n *shape"]
@@ -110,6 +115,8 @@ def sample(
     condition: Any = None,
     noise: Callable | None = None,
     teleport: Gaussian | None = None,
+    centre: AnyArray | None = None,
+    mesh: Mesh | None = None,
     dtype: Literal["float32", "float64"] | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "n *shape"] | Trajectory:
@@ -133,6 +140,8 @@ def sample(
     - `noise`: `noise(key, shape)` draws the noise ε; white by default. With coloured noise of covariance C the denoiser must
       be that of x₀ + s C^½ ε: the solvers stay as they are, for all modes share the ratios of levels.
     - `teleport`: a `Gaussian` over which to jump from the start of the schedule to the first of `times`.
+    - `centre`: μ `(*shape)`, to which the noisy end reverts (`MeanReverting`): x_t = μ + α (x₀ − μ) + σ ε.
+    - `mesh`: devices over which the samples are divided, along all of its axes; n must be a multiple of their number.
     - `dtype`: of the state, float32 (float64 while x64 is on). A network in bfloat16 keeps its own.
     - `trajectory`: return a `Trajectory` with every evaluation.
 
@@ -146,8 +155,20 @@ def sample(
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
     precision = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+    if isinstance(noise, StudentNoise) and table.stochastic:
+        raise ValueError("sample(noise=StudentNoise(…)): this process has no solver that adds noise; use one of an ODE")
+    if isinstance(denoiser, FlowMap) and (not isinstance(solver, DDIM) or table.stochastic or centre is not None):
+        raise ValueError("sample: a FlowMap jumps from time to time by itself; use it with DDIM() and without a centre")
+    if centre is not None:
+        centre = jnp.asarray(real_array("sample", "centre", centre), precision)
+        denoiser = Centred(denoiser, centre)
+        initial = None if initial is None else jnp.asarray(real_array("sample", "initial", initial), precision) - centre
     states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, precision)
-    if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned):
+    if centre is not None and centre.shape not in ((), states.shape[1:]):
+        raise ValueError(f"sample(centre=…) has the shape {centre.shape}, samples have {states.shape[1:]}")
+    if mesh is not None:
+        states, keys = _divided(mesh, states, keys)
+    if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned | Centred):
         raise ValueError(
             f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
             "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
@@ -158,6 +179,9 @@ def sample(
     if table.stochastic and keys is None:
         raise ValueError("sample: this solver draws noise, which needs key=…")
     level = Level.of(table.levels, schedule)
+    if isinstance(denoiser, FlowMap):
+        with np.errstate(divide="ignore"):
+            level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), schedule))
     weights = _weights(table, level, precision)
     size = (
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
@@ -168,12 +192,21 @@ def sample(
     samples, on_the_way, finite = _integrate(*arguments, trajectory)
     if not isinstance(finite, Tracer) and not bool(finite):
         _explain(table, on_the_way or _integrate(*arguments, True)[1])
+    samples = samples if centre is None else samples + centre
     if not trajectory:
         return samples
     points, denoised = on_the_way
     return Trajectory(
         samples, table.levels, points / level.scale.astype(precision).reshape(-1, *(1,) * (points.ndim - 2)), denoised
     )
+
+
+def _divided(mesh: Mesh, states, keys):
+    """States and keys with their samples divided over the devices of a mesh."""
+    if len(states) % mesh.size:
+        raise ValueError(f"sample(mesh=…): n={len(states)} is no multiple of the {mesh.size} devices")
+    over = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    return jax.device_put(states, over), None if keys is None else jax.device_put(keys, over)
 
 
 class _Weights(NamedTuple):
