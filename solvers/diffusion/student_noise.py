@@ -13,8 +13,8 @@ class StudentNoise(eqx.Module):
 
         x = sx.diffusion.sample(denoise, sx.diffusion.UniPC(3), schedule=sx.diffusion.EDM(), times=18, noise=StudentNoise(128), …)
 
-    With r = s √D their perturbation kernel (|x − x₀|² + r²)^(−(N+D)/2) is x₀ + s times this noise; their ODE, grid and solvers are
-    those of a denoiser D(x, s) = E[x₀ | x] under this kernel. Train it with this noise; D = ∞ is Gaussian. A sampler that
+    With r = s √D their perturbation kernel (|x − x₀|² + r²)^(−(N+D)/2) is x₀ + s times this noise; their ODE, grid and solvers
+    are those of a denoiser D(x, s) = E[x₀ | x] under this kernel. Train it with this noise; D = ∞ is Gaussian. A sampler that
     adds noise on the way is none of this process.
 
     **Arguments:** `extra`: D; 128 and 2048 in the paper. The variance of an entry is D/(D − 2), infinite for D ≤ 2.

@@ -8,8 +8,8 @@ from .sampling import Trajectory
 
 
 def curvature(trajectory: Trajectory) -> Float[Array, " n"]:
-    """∫ |(x₁ − x₀) − ẋ_t|² dt of every sample, per entry, in the time of straight paths, x_t = (1 − t) x₀ + t ε with t = s/(1 + s)
-    (Lee et al. 2023, Minimizing trajectory curvature of ODE-based generative models).
+    """∫ |(x₁ − x₀) − ẋ_t|² dt of every sample, per entry, in the time of straight paths, x_t = (1 − t) x₀ + t ε with t =
+    s/(1 + s) (Lee et al. 2023, Minimizing trajectory curvature of ODE-based generative models).
 
     Zero for straight paths, which one Euler step solves exactly. The velocity is ẋ = ε − D at the evaluations; the integral is
     the trapezoidal rule, so that fifty evaluations give two digits.
