@@ -18,7 +18,8 @@ def likelihood_bound(
     denoise: Any, x: AnyArray, *, schedule: AbstractSchedule, key: Any, draws: int = 1, condition: Any = None
 ) -> Float[Array, " n"]:
     """An estimate without bias of a lower bound of E log p(x₀ + s ε) in nats for every x₀, s the level at the end of the
-    schedule. Its negative is the loss of maximum likelihood (Kingma et al. 2021, Variational diffusion models; Zheng et al. 2023, i-DODE):
+    schedule. Its negative is the loss of maximum likelihood (Kingma et al. 2021, Variational diffusion models; Zheng et al. 2023,
+    i-DODE):
 
         −E log p ≤ ∫ e^(2λ) E|x₀ − D(x₀ + e^(−λ) ε)|² dλ + E|x₀ − D_T|²/(2 s_T²) + d (½ log 2πe − λ_end),
 

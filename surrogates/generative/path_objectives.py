@@ -180,7 +180,7 @@ def windows(
     solver: AbstractSolver,
     *,
     schedule: AbstractSchedule,
-    edges: AnyArray,
+    edges: AnyArray | list | tuple,
     samples: AnyArray,
     evaluations: int = 8,
     key: Any,

@@ -54,6 +54,7 @@ CASES = {
 }
 
 
+@pytest.mark.quick("unipc3 bh2", "heun", "dpm++2m sde")
 @pytest.mark.parametrize("name", CASES)
 def test_solver_and_states_are_those_of_diffusers(name):
     """The solvers are those whose states `test_parity.py` compares; here the last state of a whole call, but for the noise of

@@ -88,6 +88,7 @@ def test_heavy_tailed_noise_finds_every_point_as_often(key):
         )  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_heavy_tails_vanish_with_many_dimensions(key):
     """D → ∞ is Gaussian noise: the noise itself, and the end of every path."""
     many = diffusion.StudentNoise(10_000_000)(key, (4,))
@@ -141,10 +142,14 @@ def test_samples_divide_over_devices(key):
 def test_paths_of_a_gaussian_have_the_curvature_of_their_formula(x64):
     """x_t = m_t + d_t z with d_t = √((1 − t)² v + t²): E|ẋ − chord|² by quadrature; a single point has straight paths."""
     schedule = diffusion.FlowMatching(start=0.999, end=0.001)
-    z = np.random.default_rng(0).standard_normal((400, 2))
+    z, mean, variance = np.random.default_rng(0).standard_normal((400, 2)), jnp.asarray(MEAN), jnp.asarray(VARIANCE)
+
+    def in_double(x, sigma, condition):
+        return mean + variance / (variance + sigma**2) * (x - mean)
+
     start = (1 - 0.999) * MEAN + np.sqrt(0.001**2 * VARIANCE + 0.999**2) * z
     options = {"schedule": schedule, "times": diffusion.UniformTime(400, to_zero=False), "initial": start}
-    found = diffusion.curvature(diffusion.sample(denoise, diffusion.DPMSolverPP(2), trajectory=True, **options))
+    found = diffusion.curvature(diffusion.sample(in_double, diffusion.DPMSolverPP(2), trajectory=True, **options))
     t = np.linspace(0.001, 0.999, 4001)[:, None]
     deviation = np.sqrt((1 - t) ** 2 * VARIANCE + t**2)
     slope = np.gradient(deviation, t[:, 0], axis=0)
@@ -169,6 +174,7 @@ def filtered(field, factor):
     return jnp.fft.irfft2(factor * jnp.fft.rfft2(field), field.shape)
 
 
+@pytest.mark.quick("sigma(k)")
 @pytest.mark.parametrize("coloured", [False, True], ids=["white", "sigma(k)"])
 def test_gaussian_fields_come_back_mode_by_mode(coloured, key):
     """White noise, and noise with a spectrum of its own, σ(k) = s √n(k): the exact denoiser is diagonal, and every wavenumber
