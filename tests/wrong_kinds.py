@@ -39,6 +39,15 @@ STEP = sx.Task.fit(TIMED, "w", "w", mode=sx.Autoregressive(1))
 KEY = jax.random.key(0)
 FNO = sx.FNO(TASK, width=4, modes=2, depth=1, key=KEY)
 FORECASTER = sx.FNO(STEP, width=4, modes=2, depth=1, key=KEY)
+TRAJECTORY = sx.diffusion.sample(
+    lambda x, sigma, condition: 0 * x,
+    sx.diffusion.DDIM(),
+    schedule=sx.diffusion.EDM(),
+    times=4,
+    shape=(2,),
+    key=KEY,
+    trajectory=True,
+)
 TABLE = sx.evaluate({"FNO": FNO}, DATA, timing=False)
 
 POISSON = sx.linear.Laplacian((9, 9), (0.1, 0.1), ("dirichlet",) * 2)
@@ -160,6 +169,27 @@ CALLS = [
     ("Gaussian.fit", sx.diffusion.Gaussian.fit, {"data": A, "rank": 2}, "data"),
     ("Gaussian", sx.diffusion.Gaussian, {"mean": np.ones(2), "variances": np.ones(2), "modes": None}, "mean variances"),
     ("NoisePrediction", sx.diffusion.NoisePrediction, {"network": abs, "schedule": sx.diffusion.EDM()}, "network schedule"),
+    ("sample about a centre", lambda **k: sx.diffusion.sample(
+        lambda x, sigma, condition: 0 * x, sx.diffusion.DDIM(), schedule=sx.diffusion.MeanReverting(), times=3, shape=(2,),
+        key=KEY, **k), {"centre": np.ones(2), "mesh": None}, "mesh"),
+    ("MeanReverting", sx.diffusion.MeanReverting, {"rate_start": 0.1, "rate_end": 10.0, "std": 1.0, "start": 1.0}, "std start"),
+    ("GivenTimes", sx.diffusion.GivenTimes, {"evaluations": 2, "to_zero": True, "at": (1.0, 0.5)}, "evaluations at"),
+    ("StudentNoise", sx.diffusion.StudentNoise, {"extra": 8}, "extra"),
+    ("FlowMap", sx.diffusion.FlowMap, {"network": abs, "schedule": sx.diffusion.EDM()}, "network schedule"),
+    ("from_diffusers", sx.diffusion.from_diffusers, {"config": {"_class_name": "UniPCMultistepScheduler"}, "steps": 5},
+     "config steps"),
+    ("transport", lambda **k: sx.diffusion.transport(lambda x, t, condition: x, **k),
+     {"x": np.ones((2, 1)), "steps": 3, "start": 0.0, "end": 0.9, "score": None, "diffusion": 0.0}, "x steps"),
+    ("Linear", sx.diffusion.Linear, {"noise": 1.0}, ""),
+    ("LightBridge", sx.diffusion.LightBridge, {"dim": 2, "components": 3, "epsilon": 0.1, "key": KEY}, "dim components key"),
+    ("likelihood_bound", lambda **k: sx.diffusion.likelihood_bound(lambda x, s, c: 0 * x, **k),
+     {"x": np.ones((2, 1)), "schedule": sx.diffusion.EDM(), "key": KEY, "draws": 2}, "x schedule key draws"),
+    ("curvature", sx.diffusion.curvature, {"trajectory": TRAJECTORY}, "trajectory"),
+    ("FlowObjective", sx.generative.FlowObjective, {"samples": A, "noise": A, "batch": 4}, "samples batch"),
+    ("InterpolantObjective", sx.generative.InterpolantObjective, {"starts": A, "ends": A, "batch": 4}, "starts ends batch"),
+    ("WindowObjective", sx.generative.WindowObjective, {"starts": A, "ends": A, "times": A[:, :2], "batch": 4}, "starts ends times"),
+    ("BridgeObjective", sx.generative.BridgeObjective, {"starts": A, "ends": A, "batch": 4}, "starts ends batch"),
+    ("VectorField", sx.generative.VectorField, {"dim": 2, "width": 4, "depth": 1, "key": KEY}, "dim width depth key"),
     ("pod", sx.reduced.pod, {"snapshots": A, "rank": 2}, "snapshots"),
     ("sine", sx.reduced.sine, {"snapshots": A}, "snapshots"),
     ("kmedoids", sx.reduced.kmedoids, {"dissimilarity": DISTANCES, "k": 2}, "dissimilarity k"),

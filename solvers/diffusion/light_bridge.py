@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...core.arguments import count, number, random_key
+from ...core.arguments import checked, count, number, random_key, real_array
 from ...core.arrays import AnyArray
 
 
@@ -33,6 +33,7 @@ class LightBridge(eqx.Module):
     log_scales: Float[Array, "k d"]
     epsilon: float = eqx.field(static=True)
 
+    @checked
     def __init__(self, dim: int, components: int = 10, epsilon: float = 0.1, *, key: Any):
         dim, components = count("LightBridge", "dim", dim), count("LightBridge", "components", components)
         self.epsilon = number("LightBridge", "epsilon", epsilon, above=0)
@@ -83,7 +84,7 @@ class LightBridge(eqx.Module):
         return self.epsilon * jax.grad(log_integral)(x) - x / rest
 
     def _states(self, x0: AnyArray):
-        x0 = jnp.asarray(x0, float)
+        x0 = jnp.asarray(real_array("LightBridge", "x0", x0), float)
         if x0.ndim != 2 or x0.shape[1] != self.centres.shape[1]:
             raise ValueError(f"LightBridge: expected samples (n, {self.centres.shape[1]}), got the shape {x0.shape}")
         return x0

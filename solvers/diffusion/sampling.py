@@ -162,7 +162,8 @@ def sample(
     if centre is not None:
         centre = jnp.asarray(real_array("sample", "centre", centre), precision)
         denoiser = Centred(denoiser, centre)
-        initial = None if initial is None else jnp.asarray(real_array("sample", "initial", initial), precision) - centre
+        if initial is not None:
+            initial = jnp.asarray(real_array("sample", "initial", initial), precision) - centre
     states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, precision)
     if centre is not None and centre.shape not in ((), states.shape[1:]):
         raise ValueError(f"sample(centre=…) has the shape {centre.shape}, samples have {states.shape[1:]}")
@@ -341,7 +342,11 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
 
 
 def _combined(weights, solution, point, denoised, history):
-    total = weights[0] * solution + weights[1] * point + weights[2] * denoised + weights[3]
+    if solution is point:
+        total = (weights[0] + weights[1]) * point
+    else:
+        total = weights[0] * solution + weights[1] * point
+    total += weights[2] * denoised + weights[3]
     for weight, old in zip(weights[4:], history, strict=True):
         total += weight * old
     return total

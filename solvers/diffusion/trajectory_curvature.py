@@ -4,9 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.arguments import checked
 from .sampling import Trajectory
 
 
+@checked
 def curvature(trajectory: Trajectory) -> Float[Array, " n"]:
     """∫ |(x₁ − x₀) − ẋ_t|² dt of every sample, per entry, in the time of straight paths, x_t = (1 − t) x₀ + t ε with t =
     s/(1 + s) (Lee et al. 2023, Minimizing trajectory curvature of ODE-based generative models).

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ...core.arguments import count, real_array
+from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
 from ...solvers.diffusion import AbstractSolver, GivenTimes, sample
 from ...solvers.diffusion.interpolant import AbstractInterpolant, Linear
@@ -76,6 +76,7 @@ class FlowObjective(AbstractPathObjective):
     noise: Float[Array, "n *shape"] | None
     batch: int = eqx.field(static=True)
 
+    @checked
     def __init__(self, samples: AnyArray, noise: AnyArray | None = None, batch: int = 256):
         self.samples = _rows("FlowObjective", "samples", samples)
         self.noise = None if noise is None else _rows("FlowObjective", "noise", noise, self.samples.shape)
@@ -111,6 +112,7 @@ class InterpolantObjective(AbstractPathObjective):
     interpolant: AbstractInterpolant
     batch: int = eqx.field(static=True)
 
+    @checked
     def __init__(
         self, starts: AnyArray, ends: AnyArray, interpolant: AbstractInterpolant | None = None, batch: int = 256
     ):
@@ -154,6 +156,7 @@ class WindowObjective(AbstractPathObjective):
     times: Float[Array, "n 2"]
     batch: int = eqx.field(static=True)
 
+    @checked
     def __init__(self, starts: AnyArray, ends: AnyArray, times: AnyArray, batch: int = 256):
         self.starts = _rows("WindowObjective", "starts", starts)
         self.ends = _rows("WindowObjective", "ends", ends, self.starts.shape)
@@ -175,6 +178,7 @@ class WindowObjective(AbstractPathObjective):
         return jax.vmap(one)(rows, keys)
 
 
+@checked
 def windows(
     denoiser: Any,
     solver: AbstractSolver,
@@ -191,7 +195,9 @@ def windows(
     **Arguments:** `denoiser`, `solver`, `schedule`: the teacher, as in `sample`. `edges`: the times between windows, noisy first.
     `samples`: x₀ `(n, *shape)`; each serves every window. `evaluations`: of the teacher in a window.
     """
+    key = random_key("windows", key)
     samples, edges = _rows("windows", "samples", samples), np.asarray(real_array("windows", "edges", edges), np.float64)
+    count("windows", "evaluations", evaluations)
     starts, ends, times = [], [], []
     for i, (a, b) in enumerate(itertools.pairwise(edges)):
         noise = jax.random.normal(jax.random.fold_in(key, i), samples.shape)
@@ -217,6 +223,7 @@ class BridgeObjective(AbstractPathObjective):
     ends: Float[Array, "m d"]
     batch: int = eqx.field(static=True)
 
+    @checked
     def __init__(self, starts: AnyArray, ends: AnyArray, batch: int = 256):
         self.starts = _rows("BridgeObjective", "starts", starts)
         self.ends = _rows("BridgeObjective", "ends", ends)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 from jaxtyping import Array
 
 from ...core.storage import register
@@ -31,4 +30,4 @@ class TrainableBridge(AbstractTrainable):
 
     def renewed(self, key: Array) -> "TrainableBridge":
         components, dim = self.bridge.centres.shape
-        return TrainableBridge(LightBridge(dim, components, self.bridge.epsilon, key=jax.random.fold_in(key, 0)))
+        return TrainableBridge(bridge=LightBridge(dim, components, self.bridge.epsilon, key=key))

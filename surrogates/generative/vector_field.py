@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...core.arguments import count, random_key
+from ...core.arguments import checked, count, random_key
 from ...core.storage import register
 from ..trainable import AbstractTrainable
 from .path_objectives import FlowObjective
@@ -26,6 +26,7 @@ class VectorField(AbstractTrainable):
     width: int = eqx.field(static=True)
     depth: int = eqx.field(static=True)
 
+    @checked
     def __init__(self, dim: int, width: int = 64, depth: int = 3, *, key: Any):
         self.dim, self.width, self.depth = (
             count("VectorField", name, value) for name, value in (("dim", dim), ("width", width), ("depth", depth))
