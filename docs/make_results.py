@@ -160,6 +160,15 @@ def diffusion_samplers(values: dict) -> list[str]:
     ]
 
 
+def sampling_overhead(values: dict) -> list[str]:
+    lines = numbers_of(values)
+    for case in values["cases"]:
+        rows = [[name, case["us_per_step"].get(name), ms] for name, ms in case["total_ms"].items()]
+        lines += ["", f"{case['network']} network, batch {case['batch']}:", ""]
+        lines += table(["", "µs per step beyond the network", "ms in all"], rows)
+    return lines
+
+
 def operators_compared(values: dict) -> list[str]:
     lines = []
     for problem, rows in values.items():

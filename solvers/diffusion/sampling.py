@@ -342,10 +342,8 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
 
 
 def _combined(weights, solution, point, denoised, history):
-    if solution is point:
-        total = (weights[0] + weights[1]) * point
-    else:
-        total = weights[0] * solution + weights[1] * point
+    same = solution is point  # one product where nothing is corrected
+    total = (weights[0] + weights[1]) * point if same else weights[0] * solution + weights[1] * point
     total += weights[2] * denoised + weights[3]
     for weight, old in zip(weights[4:], history, strict=True):
         total += weight * old
