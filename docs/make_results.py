@@ -165,7 +165,7 @@ def sampling_overhead(values: dict) -> list[str]:
     for case in values["cases"]:
         rows = [[name, case["us_per_step"].get(name), ms] for name, ms in case["total_ms"].items()]
         lines += ["", f"{case['network']} network, batch {case['batch']}:", ""]
-        lines += table(["", "µs per step beyond the network", "ms in all"], rows)
+        lines += table(["", "overhead, µs per step", "ms in all"], rows)
     return lines
 
 

@@ -79,7 +79,7 @@ def test_windows_are_the_teachers_flow_and_their_chords_make_a_student_exact(key
     np.testing.assert_allclose(x, MEAN + STD * np.asarray(noise), rtol=1e-10)
 
 
-def test_reflow_pairs_have_straight_paths(key):
+def test_reflow_pairs_have_straight_paths(key, x64):
     """The loss of the exact velocity of straight pairs is zero, that of independent pairs is not."""
     noise = np.random.default_rng(1).standard_normal((500, 2))
 
