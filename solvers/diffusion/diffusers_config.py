@@ -94,7 +94,7 @@ def from_diffusers(config: str | Path | dict, steps: int) -> FromDiffusers:
     else:
         schedule = discrete_schedule(options)
         levels, zero = noise_levels(options, schedule, steps)
-        at = schedule.time(-np.log(levels))
+        at = np.asarray(schedule.time(-np.log(levels)))
         predicted = _prediction(options)
     solver = _solver(options, steps)
     options.check_rest()

@@ -1,6 +1,5 @@
 """`sample`: draw from a denoiser with any solver, schedule and time grid, as one compiled scan over a coefficient table."""
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -63,16 +62,22 @@ def plan(
     """
     if isinstance(times, int):
         count("sample", "times", times)
-    if all(_is_frozen(part) for part in (solver, schedule, times)):
-        with contextlib.suppress(TypeError):  # a solver that holds arrays has no hash
-            hash((solver, schedule, times))
-            return _kept_plan(solver, schedule, times)
-    return _plan(solver, schedule, times)
+    parts: Any = solver, schedule, times
+    return _kept_plan(*parts) if all(_is_frozen(part) for part in parts) else _plan(*parts)
 
 
 def _is_frozen(part: Any) -> bool:
-    """Whether equal objects of this kind have equal tables for ever."""
-    return isinstance(part, int | str) or (dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen)
+    """Whether equal objects of this kind have equal tables for ever: numbers, words and frozen dataclasses without arrays."""
+    if isinstance(part, int | str):
+        return True
+    kind: Any = type(part)
+    if not dataclasses.is_dataclass(kind) or not kind.__dataclass_params__.frozen:
+        return False
+    try:
+        hash(part)
+    except TypeError:
+        return False
+    return True
 
 
 def _plan(solver, schedule, times) -> Table:

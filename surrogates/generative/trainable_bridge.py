@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxtyping import Array
 
+from ...core.arguments import checked
 from ...core.storage import register
 from ...solvers.diffusion.light_bridge import LightBridge
 from ..trainable import AbstractTrainable
@@ -20,6 +21,10 @@ class TrainableBridge(AbstractTrainable):
 
     bridge: LightBridge
 
+    @checked
+    def __init__(self, bridge: LightBridge):
+        self.bridge = bridge
+
     @property
     def state(self) -> None:
         return None
@@ -30,4 +35,4 @@ class TrainableBridge(AbstractTrainable):
 
     def renewed(self, key: Array) -> "TrainableBridge":
         components, dim = self.bridge.centres.shape
-        return TrainableBridge(bridge=LightBridge(dim, components, self.bridge.epsilon, key=key))
+        return TrainableBridge(LightBridge(dim, components, self.bridge.epsilon, key=key))
