@@ -1,6 +1,5 @@
 """`sample`: draw from a denoiser with any solver, schedule and time grid, as one compiled scan over a coefficient table."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -70,8 +69,10 @@ def _is_frozen(part: Any) -> bool:
     """Whether equal objects of this kind have equal tables for ever: numbers, words and frozen dataclasses without arrays."""
     if isinstance(part, int | str):
         return True
-    kind: Any = type(part)
-    if not dataclasses.is_dataclass(kind) or not kind.__dataclass_params__.frozen:
+    settings = [
+        vars(base)["__dataclass_params__"] for base in type(part).__mro__ if "__dataclass_params__" in vars(base)
+    ]
+    if not settings or not settings[0].frozen:  # of the class itself, or of the first base that is a dataclass
         return False
     try:
         hash(part)
