@@ -1,0 +1,184 @@
+"""Solutions in time of conservation laws on a box, by `kernels.finite_volume`."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float, ScalarLike
+
+from ...core.arguments import count, number
+from ...core.domains import Box, Grid
+from ..kernels.exponential import Instants, checked_instants
+from ..kernels.finite_volume import (
+    LIMITERS,
+    AbstractConservationLaw,
+    AbstractSide,
+    Averages,
+    Outflow,
+    Periodic,
+    Sides,
+    Wall,
+    longest_step,
+    rate_of_change,
+)
+from ..kernels.strong_stability import march
+from ..linear.solution import Stats, Status
+from .inputs import DeclaredInputs, Fields
+
+Walls = Literal["outflow", "reflecting"]
+Limiter = Literal["minmod", "van_leer", "monotonized_central"]
+
+_WALLS: dict[str, Callable[[], AbstractSide]] = {"outflow": Outflow, "reflecting": Wall}
+_MARGIN = 8  # of the number of steps over what the fastest wave at the start needs: skipped steps cost little
+
+
+@dataclass(frozen=True, eq=False)
+class FiniteVolumes:
+    """MUSCL in space, Heun steps of a given Courant number in time.
+
+    **Arguments:**
+
+    - `name`: of the problem, for messages.
+    - `box`: 1 or 2 axes, periodic or "neumann" (cells up to the walls).
+    - `walls`: what is beyond sides that are not periodic.
+    - `limiter`: of the slopes.
+    - `courant`: Courant number, above 0 and at most 0.5, beyond which positivity is lost.
+    """
+
+    name: str
+    box: Box
+    walls: Walls
+    limiter: Limiter
+    courant: float
+
+    def __post_init__(self):
+        number(self.name, "courant", self.courant, above=0, below=0.5 + 1e-12)
+        if "dirichlet" in self.box.conditions or len(self.box.axes) > 2:
+            raise ValueError(
+                f"{self.name} is solved on cells, on 1 or 2 axes that are 'periodic' or 'neumann', for example "
+                f"Box(x=(0, 1, 'neumann')); got {self.box}"
+            )
+
+    def checked(self, grid: Grid, **fields: tuple[Array, int]) -> None:
+        """Check that fields have the shape of the grid and as many components, 0 for a scalar, as they should.
+
+        **Raises:** `ValueError`.
+        """
+        if grid != self.box.grid(grid.shape):
+            raise ValueError(f"{self.name}: {grid} does not suit {self.box}; use box.grid({grid.shape})")
+        for field, (values, components) in fields.items():
+            expected = (*grid.shape, components) if components else grid.shape
+            if values.shape != expected:
+                raise ValueError(f"{self.name}: {field} has shape {values.shape}, expected {expected}")
+
+    def sides(self, ends: Mapping[str, tuple[AbstractSide, AbstractSide]] | None = None) -> Sides:
+        """The two sides of every axis; `ends` replaces those of some axes by name."""
+        plain = [
+            (Periodic(), Periodic()) if c == "periodic" else (_WALLS[self.walls](), _WALLS[self.walls]())
+            for c in self.box.conditions
+        ]
+        return [(ends or {}).get(name, sides) for name, sides in zip(self.box.names, plain, strict=True)]
+
+    def run(
+        self,
+        law: AbstractConservationLaw,
+        w: Averages,
+        grid: Grid,
+        times: Instants | None,
+        max_steps: int,
+        *,
+        sides: Sides | None = None,
+        forcing: Float[Array, "t *space"] | None = None,
+    ) -> tuple[Averages, Stats]:
+        """The primitive variables `(t, c, *space)` at `times`, from w `(c, *space)` at time 0.
+
+        **Arguments:**
+
+        - `max_steps`: the most steps between two instants.
+        - `sides`: by default `sides()`.
+        - `forcing`: added to the rate of q, at the instants; linear in between and constant before the first.
+        """
+        lengths = self._lengths(times)
+        max_steps = count(self.name, "max_steps", max_steps)
+        data = None if forcing is None else jnp.concatenate([forcing[:1], forcing]).astype(w.dtype)[:, None]
+        sides = self.sides() if sides is None else sides
+        return _run(law, w, data, sides, lengths, grid.spacing, self.limiter, self.courant, max_steps)
+
+    def step_limit(
+        self,
+        shortest: Callable[[Fields, Grid, float], Array],
+        given: Fields,
+        declared: Fields,
+        grid: Grid,
+        times: Instants | None,
+    ) -> int:
+        """The most steps between two instants by default: 8 times what the fastest waves of the start need.
+
+        **Arguments:** `shortest`: (inputs, grid, last instant) ↦ the shortest step expected. It is asked about the inputs that were
+        given; where they are traced, about 16 draws of those that were declared.
+        """
+        longest, last = self._lengths(times).max(), float(np.asarray(times)[-1])
+        known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(dict(given)))
+        with jax.ensure_compile_time_eval():
+            if known:
+                step = shortest(given, grid, last)
+            else:
+                inputs, coarse = DeclaredInputs(declared), self.box.grid(tuple(min(n, 64) for n in grid.shape))
+                instants = np.asarray(times)
+
+                def drawn(key):
+                    return shortest(inputs.complete(inputs.sample(key, coarse, instants)), coarse, last)
+
+                steps = jax.jit(jax.vmap(drawn))(jax.random.split(jax.random.key(0), 16))
+                step = steps.min() * min(f / c for f, c in zip(grid.spacing, coarse.spacing, strict=True))
+        needed = longest / float(step) if float(step) > 0 else 1.0
+        return math.ceil(_MARGIN * needed) + _MARGIN
+
+    def longest_step(self, law: AbstractConservationLaw, w: Averages, grid: Grid) -> Array:
+        """The time step of the Courant number at w."""
+        return longest_step(law, law.conserved(w), grid.spacing, self.courant)
+
+    def _lengths(self, times: Instants | None) -> np.ndarray:
+        if times is None:
+            raise ValueError(f"{self.name}: give the instants to solve for, for example times=np.linspace(0, 1, 11)")
+        return np.diff(checked_instants(times), prepend=0.0)
+
+
+@eqx.filter_jit
+def _run(
+    law: AbstractConservationLaw,
+    w: Averages,
+    data: Array | None,
+    sides: Sides,
+    lengths: np.ndarray,
+    spacing: Sequence[float],
+    limiter: str,
+    courant: float,
+    max_steps: int,
+) -> tuple[Averages, Stats]:
+    def rate(q, forcing):
+        change = rate_of_change(law, q, spacing, sides, LIMITERS[limiter])
+        return change if forcing is None else change + forcing
+
+    def longest(q):
+        return longest_step(law, q, spacing, courant)
+
+    q, steps, reached = march(rate, longest, law.conserved(w), jnp.asarray(lengths), max_steps, data)
+    finite = jnp.isfinite(q).all()
+    ended = jnp.where(reached.all(), Status.converged, Status.max_steps)
+    stats = Stats(jnp.where(finite, ended, Status.non_finite), steps.sum(), jnp.zeros((), q.dtype))
+    return jax.vmap(law.primitive)(q), stats
+
+
+def broadcast(value: Array | ScalarLike, grid: Grid, components: int = 0) -> Array:
+    """A constant as a field `(*space)`, or `(*space, components)`; fields as they are, in JAX's default precision."""
+    value = jnp.asarray(value, float)
+    if value.ndim == 0 or value.shape == (components,):
+        return jnp.broadcast_to(value, (*grid.shape, components) if components else grid.shape)
+    return value
