@@ -171,7 +171,7 @@ def hll(law: AbstractConservationLaw, left: Averages, right: Averages, axis: int
     return mixed / jnp.maximum(high - low, jnp.finfo(left.dtype).tiny * 1e4)
 
 
-def _ends(wide: Averages, axis: int, slope: Slope) -> tuple[Averages, Averages]:
+def _ends(wide: Array, axis: int, slope: Slope) -> tuple[Array, Array]:
     """The states at the start and at the end of all cells that have neighbours."""
     steps = _cut(wide, axis, 1, 0) - _cut(wide, axis, 0, 1)
     half = slope(_cut(steps, axis, 0, 1), _cut(steps, axis, 1, 0)) / 2

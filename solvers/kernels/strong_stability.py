@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .batch_flags import any_of_batch
 
-State = Float[Array, "..."]
+State = Any  # an array or a pytree of arrays
 Rate = Callable[[State, Any], State]
 
 
@@ -33,20 +33,22 @@ THIRD_ORDER = Scheme((0, 3 / 4, 1 / 3), (0, 1, 1 / 2))  # Shu and Osher (1988)
 
 
 def one_step(scheme: Scheme, rate: Rate, q: State, dt: Float[Array, ""], data: Callable[[Array], Any]) -> State:
-    """q(t + dt). `data(c)` are the data at t + c·dt."""
+    """q(t + dt), an array or a pytree of arrays. `data(c)` are the data at t + c·dt."""
 
     def stage(last, row):
         kept, instant = row
-        return kept * q + (1 - kept) * (last + dt * rate(last, data(instant))), None
+        change = rate(last, data(instant))
+        return jax.tree.map(lambda q, last, f: kept * q + (1 - kept) * (last + dt * f), q, last, change), None
 
     # A loop, because two or three copies of the rate take two or three times as long to compile.
-    return lax.scan(stage, q, (jnp.asarray(scheme.kept, q.dtype), jnp.asarray(scheme.instants, q.dtype)))[0]
+    dtype = jax.tree.leaves(q)[0].dtype
+    return lax.scan(stage, q, (jnp.asarray(scheme.kept, dtype), jnp.asarray(scheme.instants, dtype)))[0]
 
 
 def march(
     rate: Rate,
     longest: Callable[[State], Float[Array, ""]],
-    q: State,
+    q: Float[Array, "..."],
     lengths: Float[Array, " t"] | Float[np.ndarray, " t"],
     max_steps: int,
     data: Any = None,

@@ -9,6 +9,7 @@ from .declaration import Problem as Problem
 from .flow_laws import Dam as Dam
 from .flow_laws import GasWaves as GasWaves
 from .flow_laws import Riemann as Riemann
+from .flow_laws import Stirring as Stirring
 from .flow_laws import Swirls as Swirls
 from .flow_laws import TravellingWaves as TravellingWaves
 from .flow_laws import WaveSum as WaveSum

@@ -9,8 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, ArrayLike, Float
 
 from ...core.arguments import count, number
 from ...core.domains import Box, Grid
@@ -29,7 +28,8 @@ from ..kernels.finite_volume import (
 )
 from ..kernels.strong_stability import march
 from ..linear.solution import Stats, Status
-from .inputs import DeclaredInputs, Fields
+from .inputs import Fields
+from .typical_inputs import smallest
 
 Walls = Literal["outflow", "reflecting"]
 Limiter = Literal["minmod", "van_leer", "monotonized_central"]
@@ -65,7 +65,13 @@ class FiniteVolumes:
                 f"Box(x=(0, 1, 'neumann')); got {self.box}"
             )
 
-    def checked(self, grid: Grid, **fields: tuple[Array, int]) -> None:
+    def instants(self, times: Instants | None) -> Instants:
+        """The instants, or a `ValueError` that asks for them."""
+        if times is None:
+            raise ValueError(f"{self.name}: give the instants to solve for, for example times=np.linspace(0, 1, 11)")
+        return times
+
+    def check(self, grid: Grid, **fields: tuple[Array, int]) -> None:
         """Check that fields have the shape of the grid and as many components, 0 for a scalar, as they should.
 
         **Raises:** `ValueError`.
@@ -90,7 +96,7 @@ class FiniteVolumes:
         law: AbstractConservationLaw,
         w: Averages,
         grid: Grid,
-        times: Instants | None,
+        times: Instants,
         max_steps: int,
         *,
         sides: Sides | None = None,
@@ -104,7 +110,7 @@ class FiniteVolumes:
         - `sides`: by default `sides()`.
         - `forcing`: added to the rate of q, at the instants; linear in between and constant before the first.
         """
-        lengths = self._lengths(times)
+        lengths = jnp.asarray(self._lengths(times), w.dtype)
         max_steps = count(self.name, "max_steps", max_steps)
         data = None if forcing is None else jnp.concatenate([forcing[:1], forcing]).astype(w.dtype)[:, None]
         sides = self.sides() if sides is None else sides
@@ -116,37 +122,24 @@ class FiniteVolumes:
         given: Fields,
         declared: Fields,
         grid: Grid,
-        times: Instants | None,
+        times: Instants,
     ) -> int:
         """The most steps between two instants by default: 8 times what the fastest waves of the start need.
 
-        **Arguments:** `shortest`: (inputs, grid, last instant) ↦ the shortest step expected. It is asked about the inputs that were
-        given; where they are traced, about 16 draws of those that were declared.
+        Rounded up to a power of 2, so that other inputs do not need another program.
+
+        **Arguments:** `shortest`: (inputs, grid, last instant) ↦ the shortest step expected; see `typical_inputs.smallest`.
         """
         longest, last = self._lengths(times).max(), float(np.asarray(times)[-1])
-        known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(dict(given)))
-        with jax.ensure_compile_time_eval():
-            if known:
-                step = shortest(given, grid, last)
-            else:
-                inputs, coarse = DeclaredInputs(declared), self.box.grid(tuple(min(n, 64) for n in grid.shape))
-                instants = np.asarray(times)
-
-                def drawn(key):
-                    return shortest(inputs.complete(inputs.sample(key, coarse, instants)), coarse, last)
-
-                steps = jax.jit(jax.vmap(drawn))(jax.random.split(jax.random.key(0), 16))
-                step = steps.min() * min(f / c for f, c in zip(grid.spacing, coarse.spacing, strict=True))
-        needed = longest / float(step) if float(step) > 0 else 1.0
-        return math.ceil(_MARGIN * needed) + _MARGIN
+        step = smallest(lambda inputs, grid: shortest(inputs, grid, last), given, declared, grid, times)
+        needed = longest / step if step > 0 else 1.0
+        return 2 ** math.ceil(math.log2(_MARGIN * needed + _MARGIN))
 
     def longest_step(self, law: AbstractConservationLaw, w: Averages, grid: Grid) -> Array:
         """The time step of the Courant number at w."""
         return longest_step(law, law.conserved(w), grid.spacing, self.courant)
 
-    def _lengths(self, times: Instants | None) -> np.ndarray:
-        if times is None:
-            raise ValueError(f"{self.name}: give the instants to solve for, for example times=np.linspace(0, 1, 11)")
+    def _lengths(self, times: Instants) -> np.ndarray:
         return np.diff(checked_instants(times), prepend=0.0)
 
 
@@ -156,7 +149,7 @@ def _run(
     w: Averages,
     data: Array | None,
     sides: Sides,
-    lengths: np.ndarray,
+    lengths: Float[Array, " t"],
     spacing: Sequence[float],
     limiter: str,
     courant: float,
@@ -169,14 +162,14 @@ def _run(
     def longest(q):
         return longest_step(law, q, spacing, courant)
 
-    q, steps, reached = march(rate, longest, law.conserved(w), jnp.asarray(lengths), max_steps, data)
+    q, steps, reached = march(rate, longest, law.conserved(w), lengths, max_steps, data)
     finite = jnp.isfinite(q).all()
     ended = jnp.where(reached.all(), Status.converged, Status.max_steps)
     stats = Stats(jnp.where(finite, ended, Status.non_finite), steps.sum(), jnp.zeros((), q.dtype))
     return jax.vmap(law.primitive)(q), stats
 
 
-def broadcast(value: Array | ScalarLike, grid: Grid, components: int = 0) -> Array:
+def broadcast(value: ArrayLike, grid: Grid, components: int = 0) -> Array:
     """A constant as a field `(*space)`, or `(*space, components)`; fields as they are, in JAX's default precision."""
     value = jnp.asarray(value, float)
     if value.ndim == 0 or value.shape == (components,):

@@ -208,3 +208,22 @@ class Swirls(Distribution):
         )
         v = jnp.stack([jnp.fft.ifft2(psi * ky).real, -jnp.fft.ifft2(psi * kx[:, None]).real], -1)
         return self.speed * v / jnp.sqrt((v**2).sum(-1).mean())
+
+
+@dataclass(frozen=True)
+class Stirring(TimedDistribution):
+    """A forcing without divergence that turns in time: Σ_i s_i(x) cos(ω_i t + φ_i) over `terms` independent `Swirls` s_i with
+    ω_i ~ U(−`frequency`, `frequency`) and φ_i ~ U(0, 2π), `(t, x, y, 2)`."""
+
+    swirls: Swirls = Swirls(0.1)
+    terms: int = 2
+    frequency: float = 2.0
+    isotropic, smooth = False, True
+
+    def sample(self, key: jax.Array, grid: Grid, times: np.ndarray) -> Float[Array, "t x y 2"]:
+        *keys, last = jax.random.split(key, self.terms + 1)
+        fields = jnp.stack([self.swirls.sample(k, grid) for k in keys])
+        omega = self.frequency * jax.random.uniform(last, (self.terms,), jnp.float32, -1, 1)
+        phase = 2 * jnp.pi * jax.random.uniform(jax.random.fold_in(last, 1), (self.terms,), jnp.float32)
+        waves = jnp.cos(jnp.asarray(times, jnp.float32)[:, None] * omega + phase)
+        return jnp.tensordot(waves, fields, 1)

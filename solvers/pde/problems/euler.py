@@ -98,7 +98,7 @@ class Euler:
         rtol: float | None = None,
         max_steps: int | None = None,
     ) -> Solved:
-        law, w = self._start(inputs, grid)
+        times, (law, w) = self.method.instants(times), self._start(inputs, grid)
         if max_steps is None:
             max_steps = self.method.step_limit(self._shortest_step, inputs, self.inputs, grid, times)
         w, stats = self.method.run(law, w, grid, times, max_steps)
@@ -114,7 +114,7 @@ class Euler:
         components = grid.ndim if grid.ndim > 1 else 0
         density, pressure = (broadcast(inputs[name], grid) for name in ("density0", "pressure0"))
         velocity = broadcast(inputs["velocity0"], grid, components)
-        self.method.checked(grid, density0=(density, 0), velocity0=(velocity, components), pressure0=(pressure, 0))
+        self.method.check(grid, density0=(density, 0), velocity0=(velocity, components), pressure0=(pressure, 0))
         parts = jnp.moveaxis(velocity, -1, 0) if components else velocity[None]
         return Gas(inputs["gamma"], self.riemann), jnp.concatenate([density[None], parts, pressure[None]])
 

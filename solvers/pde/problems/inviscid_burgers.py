@@ -92,8 +92,8 @@ class InviscidBurgers:
         rtol: float | None = None,
         max_steps: int | None = None,
     ) -> Solved:
-        u0 = broadcast(inputs["u0"], grid)
-        self.method.checked(grid, u0=(u0, 0))
+        times, u0 = self.method.instants(times), broadcast(inputs["u0"], grid)
+        self.method.check(grid, u0=(u0, 0))
         forcing = _at_instants(jnp.asarray(inputs["forcing"], float), grid, times)
         sides: dict[Literal["left", "right"], AbstractSide] = {
             name: Inflow(jnp.asarray(inputs[name], float)[None]) if name in inputs else Outflow()
@@ -120,10 +120,8 @@ class InviscidBurgers:
         return self.method.longest_step(QuadraticAdvection(), jnp.full((1, 1), fastest), grid)
 
 
-def _at_instants(forcing: Array, grid: Grid, times: Instants | None) -> Float[Array, "t n"] | None:
+def _at_instants(forcing: Array, grid: Grid, times: Instants) -> Float[Array, "t n"]:
     """The forcing at every instant; a constant one is repeated."""
-    if times is None:
-        return None
     if forcing.ndim < 2:
         return jnp.broadcast_to(broadcast(forcing, grid), (len(times), *grid.shape))
     if forcing.shape != (len(times), *grid.shape):

@@ -94,7 +94,7 @@ class Water:
         rtol: float | None = None,
         max_steps: int | None = None,
     ) -> Solved:
-        law, w = self._start(inputs, grid)
+        times, (law, w) = self.method.instants(times), self._start(inputs, grid)
         if max_steps is None:
             max_steps = self.method.step_limit(self._shortest_step, inputs, self.inputs, grid, times)
         w, stats = self.method.run(law, w, grid, times, max_steps)
@@ -110,7 +110,7 @@ class Water:
         components = grid.ndim if grid.ndim > 1 else 0
         depth, bed = (broadcast(inputs[name], grid) for name in ("depth0", "bed"))
         velocity = broadcast(inputs["velocity0"], grid, components)
-        self.method.checked(grid, depth0=(depth, 0), velocity0=(velocity, components), bed=(bed, 0))
+        self.method.check(grid, depth0=(depth, 0), velocity0=(velocity, components), bed=(bed, 0))
         parts = jnp.moveaxis(velocity, -1, 0) if components else velocity[None]
         return ShallowWater(inputs["gravity"]), jnp.concatenate([(depth + bed)[None], parts, bed[None]])
 
