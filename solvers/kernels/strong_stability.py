@@ -77,9 +77,12 @@ def march(
     def to_end(q, interval):
         length, before, after = interval
 
+        def unfinished(carry):
+            return (lax.stop_gradient(carry[1]) > 0) & (carry[2] < max_steps)
+
         def step(carry):
             q, left, n = carry
-            running = left > 0
+            running = unfinished(carry)
             dt = jnp.minimum(longest(q).astype(left.dtype), left)
             start, span = 1 - left / jnp.where(length > 0, length, 1), dt / jnp.where(length > 0, length, 1)
 
@@ -88,11 +91,11 @@ def march(
                 return jax.tree.map(lambda a, b: a + (share * (b - a)).astype(a.dtype), before, after)
 
             moved = one_step(scheme, rate, q, dt.astype(q.dtype), at)
-            return jnp.where(running, moved, q), left - dt, n + running
+            return jnp.where(running, moved, q), jnp.where(running, left - dt, left), n + running
 
         def guarded(function):
             return lambda carry, _: (
-                lax.cond(any_of_batch(lax.stop_gradient(carry[1]) > 0), function, lambda c: c, carry),
+                lax.cond(any_of_batch(unfinished(carry)), function, lambda c: c, carry),
                 None,
             )
 

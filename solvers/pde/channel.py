@@ -54,7 +54,9 @@ class ViscousFlow(eqx.Module):
             closed = stencil.diffusion_diagonal(faces, self.spacing, self.boundaries) == 0
             self.operator = Diffusion(faces, shape, self.spacing, self.boundaries).with_obstacle(closed, "neumann")
             faces = self.operator.faces
-        self.free = tuple(staggered.with_walls(f, axis, b) for axis, (f, b) in enumerate(zip(faces, self.boundaries, strict=True)))
+        self.free = tuple(
+            staggered.with_walls(f, axis, b) for axis, (f, b) in enumerate(zip(faces, self.boundaries, strict=True))
+        )
         self.solid = tuple(
             1 - jnp.floor(staggered.wall_means(fluid, axis, b)) for axis, b in enumerate(self.boundaries)
         )
@@ -62,7 +64,8 @@ class ViscousFlow(eqx.Module):
     def start(self, velocity: Float[Array, "*space d"], inflow: Array) -> tuple[Faces, Array]:
         """Faces and pressure from velocities at the cell centres, not yet without divergence."""
         faces = tuple(
-            staggered.wall_means(velocity[..., axis], axis, b) * self.free[axis] for axis, b in enumerate(self.boundaries)
+            staggered.wall_means(velocity[..., axis], axis, b) * self.free[axis]
+            for axis, b in enumerate(self.boundaries)
         )
         return self.entered(faces, inflow), jnp.zeros(velocity.shape[:-1], velocity.dtype)
 
@@ -106,7 +109,9 @@ class ViscousFlow(eqx.Module):
     def slopes(self, pressure: Array) -> Faces:
         """∇p on the faces where the velocity is unknown, 0 on the others."""
         inner = staggered.gradient(pressure, self.spacing, self.boundaries)
-        full = (staggered.with_walls(g, axis, b) for axis, (g, b) in enumerate(zip(inner, self.boundaries, strict=True)))
+        full = (
+            staggered.with_walls(g, axis, b) for axis, (g, b) in enumerate(zip(inner, self.boundaries, strict=True))
+        )
         return tuple(free * g for free, g in zip(self.free, full, strict=True))
 
     def exchanged(self, faces: Faces, i: int, nu: ScalarLike) -> tuple[Array, Array]:
@@ -130,7 +135,9 @@ class ViscousFlow(eqx.Module):
             carried = carrier * mean - (jnp.maximum(carrier, 0) * upstream + jnp.minimum(carrier, 0) * downstream) / 6
             flux = carried - nu * (after - before) / h
             rate += (self._before(flux, i, e) - self._after(flux, i, e)) / h
-            taken = jnp.where((free[0] > 0) & (walls[1] > 0), flux, 0) - jnp.where((walls[0] > 0) & (free[1] > 0), flux, 0)
+            taken = jnp.where((free[0] > 0) & (walls[1] > 0), flux, 0) - jnp.where(
+                (walls[0] > 0) & (free[1] > 0), flux, 0
+            )
             if self._wraps(e):  # the first and the last face are one
                 taken = lax.slice_in_dim(taken, 1, taken.shape[e], axis=e)
             force += taken.sum() * volume / h
@@ -155,7 +162,9 @@ class ViscousFlow(eqx.Module):
 
     def _inner(self, faces: Faces) -> Faces:
         """As `kernels.staggered` has them: without the outer faces of walls."""
-        return tuple(staggered.without_walls(f, axis, b) for axis, (f, b) in enumerate(zip(faces, self.boundaries, strict=True)))
+        return tuple(
+            staggered.without_walls(f, axis, b) for axis, (f, b) in enumerate(zip(faces, self.boundaries, strict=True))
+        )
 
     def _wraps(self, e: int) -> bool:
         return self.boundaries[e] == "periodic"
@@ -204,6 +213,8 @@ def centre_velocity(faces: Faces, boundaries: tuple[Boundary, ...]) -> Float[Arr
     def mean(v, axis, boundary):
         if boundary == "periodic":
             return (v + jnp.roll(v, 1, axis)) / 2
-        return (lax.slice_in_dim(v, 0, v.shape[axis] - 1, axis=axis) + lax.slice_in_dim(v, 1, v.shape[axis], axis=axis)) / 2
+        return (
+            lax.slice_in_dim(v, 0, v.shape[axis] - 1, axis=axis) + lax.slice_in_dim(v, 1, v.shape[axis], axis=axis)
+        ) / 2
 
     return jnp.stack([mean(v, axis, b) for axis, (v, b) in enumerate(zip(faces, boundaries, strict=True))], -1)

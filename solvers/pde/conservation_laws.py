@@ -158,7 +158,9 @@ class Gas(AbstractConservationLaw):
         # The state between the outer wave and the contact, from the jump conditions over the wave.
         density = w[0] * (outer - normal) / (outer - contact)
         work = (contact - normal) * (contact + w[-1] / (w[0] * (outer - normal)))
-        star = (density * jnp.concatenate([jnp.ones_like(w[:1]), w[1:-1], (q[-1] / w[0] + work)[None]])).at[1 + axis].set(
-            density * contact
+        star = (
+            (density * jnp.concatenate([jnp.ones_like(w[:1]), w[1:-1], (q[-1] / w[0] + work)[None]]))
+            .at[1 + axis]
+            .set(density * contact)
         )
         return self.flux(w, axis) + s * (star - q)

@@ -101,7 +101,7 @@ class FiniteVolumes:
         *,
         sides: Sides | None = None,
         forcing: Float[Array, "t *space"] | None = None,
-    ) -> tuple[Averages, Stats]:
+    ) -> tuple[Float[Array, "t c *n"], Stats]:
         """The primitive variables `(t, c, *space)` at `times`, from w `(c, *space)` at time 0.
 
         **Arguments:**
@@ -154,7 +154,7 @@ def _run(
     limiter: str,
     courant: float,
     max_steps: int,
-) -> tuple[Averages, Stats]:
+) -> tuple[Float[Array, "t c *n"], Stats]:
     def rate(q, forcing):
         change = rate_of_change(law, q, spacing, sides, LIMITERS[limiter])
         return change if forcing is None else change + forcing

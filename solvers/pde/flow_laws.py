@@ -50,11 +50,11 @@ class WaveSum(Distribution):
         amplitude, phase = jax.random.uniform(keys[0], (2, self.waves), jnp.float32)
         cycles = jax.random.randint(keys[1], (self.waves,), 1, self.modes + 1)
         u = (amplitude * jnp.sin(2 * jnp.pi * (cycles * share[..., None] + phase))).sum(-1)
-        u = jnp.where(jax.random.bernoulli(keys[2], self.folded), abs(u), u)
+        u = jnp.where(jax.random.bernoulli(keys[2], float(self.folded)), abs(u), u)
         u = u * jax.random.rademacher(keys[3], (), jnp.float32)
         low, high = (jax.random.uniform(k, (), jnp.float32, a, a + 0.35) for k, a in ((keys[4], 0.1), (keys[5], 0.55)))
         window = (jnp.tanh((share - low) / 0.01) - jnp.tanh((share - high) / 0.01)) / 2
-        u = u * jnp.where(jax.random.bernoulli(keys[6], self.windowed), window, 1)
+        u = u * jnp.where(jax.random.bernoulli(keys[6], float(self.windowed)), window, 1)
         if self.between is None:
             return u
         factor, base = (LogUniform(*self.between).sample(k) for k in keys[7:])
@@ -157,7 +157,9 @@ class Dam(Distribution):
         keys = jax.random.split(key, 3)
         centre = np.array(grid.box.lower) + np.array(grid.box.extent) / 2
         distance = np.linalg.norm(grid.points - centre, axis=-1)
-        radius, inner, outer = (drawn(v, k, grid) for v, k in zip((self.radius, self.inner, self.outer), keys, strict=True))
+        radius, inner, outer = (
+            drawn(v, k, grid) for v, k in zip((self.radius, self.inner, self.outer), keys, strict=True)
+        )
         return jnp.where(distance <= radius, inner, outer)
 
 

@@ -74,7 +74,9 @@ def channel_flow(
     if set(own.layouts) - {"cells", "periodic"} or own.ndim < 2:
         raise ValueError(f"channel_flow needs 2 or 3 axes of layout 'cells' or 'periodic': {own}")
     if not through and (set(own.layouts) != {"periodic"} or solid is not None):
-        raise ValueError(f"channel_flow: a channel without inflow is periodic along all axes and has no obstacles: {own}")
+        raise ValueError(
+            f"channel_flow: a channel without inflow is periodic along all axes and has no obstacles: {own}"
+        )
     if solid is not None and solid.shape != own.shape:
         raise ValueError(f"channel_flow: solid has shape {solid.shape}, the grid {own.shape}")
     inputs = {"inflow": inflow, "nu": nu, "velocity0": velocity0, "forcing": forcing}
@@ -161,7 +163,9 @@ def _run(flow: ViscousFlow, values, lengths: Array, per_frame: int, with_start: 
 
 def _stable_step(inputs: Fields, grid: Grid) -> Array:
     """For 1.5 times the fastest velocity of the start: 0.7 of a cell, and the limit of the viscosity."""
-    largest = jnp.maximum(abs(jnp.asarray(inputs["inflow"], float)).max(), abs(jnp.asarray(inputs["velocity0"], float)).max())
+    largest = jnp.maximum(
+        abs(jnp.asarray(inputs["inflow"], float)).max(), abs(jnp.asarray(inputs["velocity0"], float)).max()
+    )
     h = min(grid.spacing)
     viscous = 0.5 * h**2 / (grid.ndim * jnp.asarray(inputs["nu"], float))
     return jnp.minimum(0.7 * h / (1.5 * jnp.maximum(largest, 1e-30)), viscous)

@@ -66,7 +66,9 @@ def euler(
     given = {"density0": density0, "velocity0": velocity0, "pressure0": pressure0}
     missing = [name for name, value in given.items() if value is None]
     if missing and len(missing) < 3:
-        raise ValueError(f"euler: {missing} are missing; give all of density0, velocity0 and pressure0, or none of them")
+        raise ValueError(
+            f"euler: {missing} are missing; give all of density0, velocity0 and pressure0, or none of them"
+        )
     inputs = {**(laws if missing else given), "gamma": gamma}
     equation = Euler(FiniteVolumes("euler", box, walls, limiter, courant), riemann, inputs)
     return Problem(

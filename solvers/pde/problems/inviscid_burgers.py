@@ -58,7 +58,9 @@ def inviscid_burgers(
     if len(box.axes) != 1:
         raise ValueError(f"inviscid_burgers lives on an interval, not on {box}")
     if box.conditions == ("periodic",) and not (left is None and right is None):
-        raise ValueError(f"inviscid_burgers: a periodic interval has no values left={left} and right={right} at its ends")
+        raise ValueError(
+            f"inviscid_burgers: a periodic interval has no values left={left} and right={right} at its ends"
+        )
     method = FiniteVolumes("inviscid_burgers", box, "outflow", limiter, courant)
     ends = {name: value for name, value in (("left", left), ("right", right)) if value is not None}
     inputs = {"u0": WaveSum() if u0 is None else u0, "forcing": forcing, **ends}
@@ -107,9 +109,7 @@ class InviscidBurgers:
         u, stats = self.method.run(QuadraticAdvection(), u0[None], grid, times, max_steps, sides=sides, forcing=forcing)
         return Solved({"u": u[:, 0]}, stats)
 
-    def step(
-        self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None
-    ) -> Solved:
+    def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
         solved = self.solve({**inputs, "u0": fields["u"]}, grid, times=[dt])
         return Solved({"u": solved["u"][0]}, solved.stats)
 

@@ -83,9 +83,7 @@ class PeriodicFlow:
     inputs: Fields
     dt: float | None
 
-    def solve(
-        self, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: float | None = None
-    ) -> Solved:
+    def solve(self, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: float | None = None) -> Solved:
         if times is None:
             raise ValueError("navier_stokes_velocity: give the instants to solve for, times=…")
         if grid != self.box.grid(grid.shape):
@@ -93,7 +91,9 @@ class PeriodicFlow:
         instants, d = checked_instants(times), grid.ndim
         velocity, forcing = jnp.asarray(inputs["velocity0"], float), jnp.asarray(inputs["forcing"], float)
         if velocity.shape != (*grid.shape, d):
-            raise ValueError(f"navier_stokes_velocity: velocity0 has shape {velocity.shape}, expected {(*grid.shape, d)}")
+            raise ValueError(
+                f"navier_stokes_velocity: velocity0 has shape {velocity.shape}, expected {(*grid.shape, d)}"
+            )
         if forcing.ndim <= d + 1:
             forcing = broadcast(forcing, grid, d)[None]
         if forcing.shape not in [(n, *grid.shape, d) for n in (1, len(instants))]:
@@ -162,7 +162,9 @@ class Waves:
         """−∇·(v⊗v), without the waves from a third of the grid's on, in both factors and in the product."""
         products = self._products(v)
         k = self._like(v, self.k)
-        return jnp.stack([-1j * sum(k[j] * products[min(i, j), max(i, j)] for j in range(len(v))) for i in range(len(v))])
+        return jnp.stack(
+            [-1j * sum(k[j] * products[min(i, j), max(i, j)] for j in range(len(v))) for i in range(len(v))]
+        )
 
     def pressure(self, v: Complex[Array, "d *modes"]) -> Complex[Array, "*modes"]:
         """p̂ = −Σ_ij k_i k_j (v_i v_j)^ / |k|²."""

@@ -85,7 +85,9 @@ def test_sod(x64):
         grid = ENDS.grid(n)
         found = run(problem("euler", gamma=1.4, box=ENDS, **SOD.inputs()), grid, 0.2, states(SOD, grid))
         exact = exact_gas((1, 0, 1), (0.125, 0, 0.1), 1.4, (grid.coordinates[0] - 0.5) / 0.2)
-        errors.append([mean_error(found[k][0], e) for k, e in zip(("density", "velocity", "pressure"), exact, strict=True)])
+        errors.append(
+            [mean_error(found[k][0], e) for k, e in zip(("density", "velocity", "pressure"), exact, strict=True)]
+        )
         if n == 200:
             plateau = (grid.coordinates[0] > 0.55) & (grid.coordinates[0] < 0.65)
             np.testing.assert_allclose(found["pressure"][0][plateau], 0.30313, rtol=2e-3)
@@ -178,7 +180,9 @@ def smooth_burgers(x, t):
     """u = a + b sin 2π(x − u t), before the shock at t = 1/(2πb)."""
     u = 0.7 + 0.2 * np.sin(2 * np.pi * x)
     for _ in range(60):
-        u = u - (u - 0.7 - 0.2 * np.sin(2 * np.pi * (x - u * t))) / (1 + 0.4 * np.pi * t * np.cos(2 * np.pi * (x - u * t)))
+        u = u - (u - 0.7 - 0.2 * np.sin(2 * np.pi * (x - u * t))) / (
+            1 + 0.4 * np.pi * t * np.cos(2 * np.pi * (x - u * t))
+        )
     return u
 
 
@@ -213,7 +217,10 @@ def test_order_of_gas_in_two_dimensions(x64, turned):
 
 def test_gas_is_conserved_and_keeps_its_symmetries(x64, key):
     """On a torus mass, momentum and energy to rounding; and x and y may be exchanged."""
-    law, grid = pde.GasWaves(1.0, density=random.Uniform(0.5, 2), temperature=random.Uniform(0.5, 2)), TORUS.grid((20, 16))
+    law, grid = (
+        pde.GasWaves(1.0, density=random.Uniform(0.5, 2), temperature=random.Uniform(0.5, 2)),
+        TORUS.grid((20, 16)),
+    )
     declared, given = problem("euler", box=TORUS, **law.inputs()), states(law, grid, key)
     found = run(declared, grid, [0.0, 0.05, 0.1], given)
     for name, start in given.items():
@@ -231,12 +238,18 @@ def test_walls_keep_mass_and_reflect(x64):
     grid = ENDS.grid(64)
     x = grid.coordinates[0]
     start = 1 + 0.5 * np.exp(-((x - 0.5) ** 2) / 0.01)
-    found = run(problem("euler", density0=1.0, velocity0=0.0, pressure0=start, box=ENDS, walls="reflecting"), grid, [0.3, 0.6])
+    found = run(
+        problem("euler", density0=1.0, velocity0=0.0, pressure0=start, box=ENDS, walls="reflecting"), grid, [0.3, 0.6]
+    )
     energy = (found["pressure"] / (2 / 3) + found["density"] * found["velocity"] ** 2 / 2).mean(1)
     np.testing.assert_allclose(energy, (start / (2 / 3)).mean(), rtol=1e-12)
     np.testing.assert_allclose(found["density"].mean(1), 1, rtol=1e-12)
     half = Box(x=(0, 0.5, "neumann"))
-    part = run(problem("euler", density0=1.0, velocity0=0.0, pressure0=start[:32], box=half, walls="reflecting"), half.grid(32), [0.3, 0.6])
+    part = run(
+        problem("euler", density0=1.0, velocity0=0.0, pressure0=start[:32], box=half, walls="reflecting"),
+        half.grid(32),
+        [0.3, 0.6],
+    )
     np.testing.assert_allclose(part["pressure"], found["pressure"][:, :32], rtol=1e-10)
 
 
@@ -315,7 +328,14 @@ def test_waves_have_the_statistics_of_their_law(key):
 def test_derivatives_are_those_of_finite_differences(x64):
     grid, times = RING.grid(16), np.array([0.05, 0.1])
     x = 2 * np.pi * grid.coordinates[0]
-    declared = problem("euler", density0=random.Lognormal(0.2, random.GaussianField(boundary="periodic")), velocity0=0.3, pressure0=1.0, box=RING, gamma=1.4)
+    declared = problem(
+        "euler",
+        density0=random.Lognormal(0.2, random.GaussianField(boundary="periodic")),
+        velocity0=0.3,
+        pressure0=1.0,
+        box=RING,
+        gamma=1.4,
+    )
     start, rng = jnp.asarray(1 + 0.3 * np.sin(x) + 0.05 * np.cos(3 * x + 1)), np.random.default_rng(0)
     weight, direction = rng.normal(size=(2, 16)), jnp.asarray(rng.normal(size=16)) / 10
 
@@ -358,7 +378,9 @@ def test_status_of_what_fails():
     assert dry.status == Status.non_finite
 
 
-@pytest.mark.parametrize("law", [Gas(1.4), Gas(1.4, "hll"), Gas(1.4, "rusanov"), ShallowWater(9.81), QuadraticAdvection()])
+@pytest.mark.parametrize(
+    "law", [Gas(1.4), Gas(1.4, "hll"), Gas(1.4, "rusanov"), ShallowWater(9.81), QuadraticAdvection()]
+)
 def test_fluxes_are_consistent_and_upwind(x64, law):
     """Of equal states the flux is F; where all waves move one way, the flux of the state that they come from."""
     one = isinstance(law, QuadraticAdvection)
