@@ -12,9 +12,9 @@ its numbers, on `problem("navier_stokes_velocity")` (Fourier series) and, below 
 - Horizons: the same after 5 to 320 steps; the longest at which, and at all shorter ones, the gradient is finite.
 - Drag: a unit channel of 32² cells, ν 0.0025, dt 0.02, 200 steps, a cylinder of radius 0.05 in the middle, mean inflow 0.5;
   Adam (rate 5e-4) on |drag| + 50 (mean inflow − 0.5)² over the inflow's profile within [0, 1.5], 250 iterations; drag is the
-  mean of the last 100 steps. Our channel has an inflow, an outflow and walls without slip; those of Mosaic's solvers that can run it wrap
-  round along the channel and set the inflow in every step, and their drag is a sum over cells beside the cylinder, so that values
-  compare in size only. Theirs are negative (force on the fluid), ours positive (force on the cylinder).
+  mean of the last 100 steps. Our channel has an inflow, an outflow and walls without slip. Those of Mosaic's solvers that can
+  run it wrap round along the channel and set the inflow in every step, and their drag is a sum over cells beside the
+  cylinder, so that values compare in size only. Theirs are negative (force on the fluid), ours positive (on the cylinder).
 
 --quick: 10 iterations of the drag and horizons to 40; --smoke: the smallest case of every part.
 

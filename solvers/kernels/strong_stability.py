@@ -54,7 +54,7 @@ def march(
     data: Any = None,
     scheme: Scheme = SECOND_ORDER,
 ) -> tuple[Float[Array, "t ..."], Int[Array, " t"], Bool[Array, " t"]]:
-    """q after every one of some intervals of time one after another, the number of steps in each, and whether its end was reached.
+    """q after every one of some intervals of time, the number of steps in each, and whether its end was reached.
 
     A step is as long as `longest` allows, the last of an interval shorter. Under `vmap` every member of a batch has its own
     steps. Backward passes keep about √max_steps states per interval and compute the others again.

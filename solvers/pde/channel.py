@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, ScalarLike
@@ -26,8 +25,8 @@ class ViscousFlow(eqx.Module):
 
     Momentum is exchanged by fluxes through the faces of the control volumes round the velocities: advection by the mean of the
     neighbours less a sixth of the curvature upstream (third order for a uniform flow), viscosity by differences. Beside walls
-    and solid cells the velocity along them is continued with the opposite sign, so that it vanishes at the wall. What momentum the
-    fluid loses to solid cells is the force on them, exactly.
+    and solid cells the velocity along them is continued with the opposite sign, so that it vanishes at the wall. What momentum
+    the fluid loses to solid cells is the force on them, exactly.
 
     Time: three stages of Runge-Kutta (SSP) with the old pressure gradient, then the projection by the increment of the
     pressure (Van Kan 1986), second order.

@@ -31,10 +31,10 @@ class WaveSum(Distribution):
 
     - `waves`, `modes`: 2 and 8 for PDEBench's advection and Burgers, 2 and 10 for its gas dynamics.
     - `folded`: probability that the absolute value is taken (0.1 there).
-    - `windowed`: probability that a smooth window, over 10 to 45 % and 55 to 90 % of the axis and 1 % wide, cuts the ends off (0.1
-      there, 0.5 for gas dynamics).
-    - `between`: if given, the sum is scaled to [0, 1], multiplied by one number and another one is added, both log-uniform between
-      these two positive ones: a positive field (density (1, 10) and pressure (10, 100) of PDEBench's gas).
+    - `windowed`: probability that a smooth window from between 10 and 45 % to between 55 and 90 % of the axis cuts the ends off
+      (0.1 there, 0.5 for gas dynamics).
+    - `between`: if given, the sum is scaled to [0, 1], multiplied by one number and another one is added, both log-uniform
+      between these two positive ones: a positive field (density (1, 10) and pressure (10, 100) of PDEBench's gas).
     """
 
     waves: int = 2
@@ -124,7 +124,7 @@ class Riemann(JointLaw):
     density: tuple[Number, Number] = (LogUniform(1, 10), LogUniform(1, 10))
     velocity: tuple[Number, Number] = (LogUniform(math.exp(-0.5), math.exp(0.5)),) * 2
     pressure: tuple[Number, Number] = (LogUniform(10, 100), LogUniform(10, 100))
-    position: Number = Uniform(0.25, 0.75)
+    position: Number = field(default_factory=lambda: Uniform(0.25, 0.75))
     parts = ("density0", "velocity0", "pressure0")
 
     def sample(self, key: jax.Array, grid: Grid) -> Mapping[str, Array]:
@@ -148,7 +148,7 @@ class Dam(Distribution):
     **Arguments:** numbers or laws of numbers; `radius` is a length.
     """
 
-    radius: Number = Uniform(0.3, 0.7)
+    radius: Number = field(default_factory=lambda: Uniform(0.3, 0.7))
     inner: Number = 2.0
     outer: Number = 1.0
     is_field, isotropic, smooth = True, True, False
@@ -193,7 +193,7 @@ class Swirls(Distribution):
     the root of its mean square `speed`, `(x, y, 2)`."""
 
     speed: float = 1.0
-    stream: GaussianField = GaussianField(4, 7, 1, "periodic")
+    stream: GaussianField = field(default_factory=lambda: GaussianField(4, 7, 1, "periodic"))
     is_field, isotropic, smooth = True, False, True
 
     def __post_init__(self):

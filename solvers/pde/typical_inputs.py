@@ -1,4 +1,4 @@
-"""A bound for the solvers in time, such as the shortest stable step, from the inputs or, where they are traced, from their laws."""
+"""Bounds for the solvers in time, such as the shortest stable step, from the inputs or, if traced, from their laws."""
 
 from collections.abc import Callable
 

@@ -34,22 +34,22 @@ def channel_flow(
     velocity0: Distribution | Float[AnyArray, "..."] | float = 0.0,
     forcing: Distribution | Float[AnyArray, " d"] | float = 0.0,
 ) -> Problem:
-    """v_t + ∇·(v⊗v) = −∇p + νΔv + f with ∇·v = 0 in a channel along the first axis, in 2 or 3 dimensions. v = `inflow` at its start,
-    p = 0 and a free outflow at its end, v = 0 on the sides of the channel and on the solid cells.
+    """v_t + ∇·(v⊗v) = −∇p + νΔv + f with ∇·v = 0 in a channel along the first axis, in 2 or 3 dimensions. v = `inflow` at its
+    start, p = 0 and a free outflow at its end, v = 0 on the sides of the channel and on the solid cells.
 
     Staggered grid, advection of second order (third along a uniform flow), three stages of Runge-Kutta with the projection by
     the increment of the pressure: second order in space and time. Obstacles are steps of cells, which makes their position
     uncertain by half a cell: the drag of a cylinder of 10 cells is about 5 % off, see `docs/decisions.md`.
 
-    `problem.solve(inputs=None, *, steps | times, dt, rtol, pressure_solver)` gives "velocity" `(t, *space, d)` at the cell centres
-    and "pressure" `(t, *space)`, with `stats` of the pressure solve of every step, and `diagnostics["force"]` `(steps, d)`, the
-    force of the fluid of density 1 on all solid cells at the start of every step: drag along the first axis and lift across. It
+    `problem.solve(inputs=None, *, steps | times, dt, rtol, pressure_solver)` gives "velocity" `(t, *space, d)` at the cell
+    centres and "pressure" `(t, *space)`, with `stats` of the pressure solve of every step, and `diagnostics["force"]`
+    `(steps, d)`, the force of the fluid of density 1 on all solid cells at the start of every step: drag along the first axis and lift across. It
     is the momentum that the fluid loses to them, exactly.
 
     - `steps`: number of steps of length `dt`; one frame after each of them, none of the start.
     - `times`: or the instants of the frames (0 is the start), reached by equal steps of at most `dt`.
-    - `dt`: by default as long as is stable for 1.5 times the fastest velocity of the start; give it where narrow gaps speed the flow
-      up by more. A step that is too long ends with the status non_finite.
+    - `dt`: by default as long as is stable for 1.5 times the fastest velocity of the start; give it where narrow gaps speed the
+      flow up by more. A step that is too long ends with the status non_finite.
     - `pressure_solver`: a method of `linear.solve`, by default what that picks, with relative tolerance `rtol`.
     - inputs: as below, in `inputs` or as keywords; derivatives with respect to all of them, one checkpoint per step.
 
@@ -59,10 +59,10 @@ def channel_flow(
       and outflow along the first axis, walls along others) and "periodic". A channel that is periodic along the first axis has
       no inflow, is driven by `forcing`, and may have no walls and no obstacles: all axes are periodic then.
     - `solid`: True in solid cells, for example `((grid.points - centre) ** 2).sum(-1) < radius**2`.
-    - `inflow`: the velocity along the channel at its start: a number, a profile over the cells of the other axes, or a law of one.
+    - `inflow`: the velocity along the channel at its start: a number, a profile over the cells of the other axes, or a law.
     - `nu`: ν > 0.
-    - `velocity0`: the velocity at the start at the cell centres, `(*space, d)`; its divergence is removed. At rest by default, which
-      makes it the flow without vorticity.
+    - `velocity0`: the velocity at the start at the cell centres, `(*space, d)`; its divergence is removed. 0 by default, which
+      becomes the flow without vorticity.
     - `forcing`: f, a number along the channel or a vector.
     """
     if not isinstance(grid, Grid):

@@ -35,9 +35,9 @@ def euler(
     """ρ_t + ∇·(ρv) = 0, (ρv)_t + ∇·(ρ v⊗v + p) = 0, E_t + ∇·((E + p) v) = 0 with E = p/(γ − 1) + ½ρ|v|², in 1 or 2 dimensions.
 
     Finite volumes: MUSCL of density, velocity and pressure, an approximate Riemann solver at the faces, Heun steps
-    (`kernels.finite_volume`): the method of PDEBench's data. Second order where the solution is smooth and monotone, shocks spread
-    over about two cells, contacts over more and more. Mass, momentum and energy are conserved to rounding on periodic axes, mass and
-    energy between reflecting walls. Differentiable with respect to all inputs.
+    (`kernels.finite_volume`): the method of PDEBench's data. Second order where the solution is smooth and monotone, shocks
+    spread over about two cells, contacts over more and more. Mass, momentum and energy are conserved to rounding on periodic
+    axes, mass and energy between reflecting walls. Differentiable with respect to all inputs.
 
     `problem.solve(inputs, grid, times=…)` gives "density", "pressure" `(t, *space)` and "velocity" `(t, *space, 2)`, in one
     dimension `(t, n)`. Near vacuum, or in float32 where the kinetic energy is 1e6 times the internal one, the pressure may
@@ -46,8 +46,9 @@ def euler(
     **Arguments:**
 
     - `density0`, `velocity0`, `pressure0`: the initial fields, each a number, an array or a law. By default
-      `pde.Riemann()`, the shock tubes of PDEBench. Laws that belong together are given by `**law.inputs()`: `pde.GasWaves(mach=1)`
-      are PDEBench's random fields in two dimensions, `pde.Riemann((1, 0.125), (0, 0), (1, 0.1), 0.5)` with gamma=1.4 Sod's tube.
+      `pde.Riemann()`, the shock tubes of PDEBench. Laws that belong together are given by `**law.inputs()`:
+      `pde.GasWaves(mach=1)` are PDEBench's random fields in two dimensions,
+      `pde.Riemann((1, 0.125), (0, 0), (1, 0.1), 0.5)` with gamma=1.4 Sod's tube.
     - `gamma`: γ, a number above 1 (1.4 air, 5/3 monatomic) or a law of numbers.
     - `box`: 1 or 2 axes, "periodic" or "neumann"; by default the unit interval with ends.
     - `walls`: what is beyond sides that are not periodic, "outflow" (waves leave) or "reflecting".

@@ -34,8 +34,8 @@ def shallow_water(
     """h_t + ∇·(h v) = 0 and (h v)_t + ∇·(h v⊗v + ½ g h²) = −g h ∇b for the depth h of water over a bed of height b.
 
     Finite volumes: MUSCL of h + b and v, HLL fluxes with the hydrostatic reconstruction of Audusse et al. (2004), Heun steps
-    (`kernels.finite_volume`). A lake at rest stays at rest over any bed, to rounding. Second order where the solution is smooth and
-    monotone. Mass is conserved to rounding on periodic axes and between reflecting walls, over a flat bed momentum too on
+    (`kernels.finite_volume`). A lake at rest stays at rest over any bed, to rounding. Second order where the solution is smooth
+    and monotone. Mass is conserved to rounding on periodic axes and between reflecting walls, over a flat bed momentum too on
     periodic axes. Differentiable with respect to all inputs.
 
     `problem.solve(inputs, grid, times=…)` gives "depth" `(t, *space)` and "velocity" `(t, *space, 2)`, in one dimension `(t, n)`.
