@@ -33,6 +33,9 @@ class QuadraticAdvection(AbstractConservationLaw):
     def source(self, start, end, axis):
         return 0.0
 
+    def admissible(self, w):
+        return jnp.ones_like(w, bool)
+
     def mirrored(self, w, axis):
         return -w
 
@@ -86,6 +89,9 @@ class ShallowWater(AbstractConservationLaw):
         push = self.gravity * depths * (start[-1] - end[-1]) / 2
         return jnp.zeros_like(start).at[1 + axis].set(push)
 
+    def admissible(self, w):
+        return w[:1] > w[-1:]
+
     def mirrored(self, w, axis):
         return w.at[1 + axis].multiply(-1)
 
@@ -137,6 +143,9 @@ class Gas(AbstractConservationLaw):
 
     def source(self, start, end, axis):
         return 0.0
+
+    def admissible(self, w):
+        return (w[:1] > 0) & (w[-1:] > 0)
 
     def mirrored(self, w, axis):
         return w.at[1 + axis].multiply(-1)

@@ -15,7 +15,7 @@ from ...core.arguments import count, number
 from ...core.domains import Box, Grid
 from ..kernels.exponential import Instants, checked_instants
 from ..kernels.finite_volume import (
-    LIMITERS,
+    RECONSTRUCTIONS,
     AbstractConservationLaw,
     AbstractSide,
     Averages,
@@ -33,6 +33,7 @@ from .typical_inputs import smallest
 
 Walls = Literal["outflow", "reflecting"]
 Limiter = Literal["minmod", "van_leer", "monotonized_central"]
+Reconstruction = Literal["minmod", "van_leer", "monotonized_central", "weno5"]
 
 _WALLS: dict[str, Callable[[], AbstractSide]] = {"outflow": Outflow, "reflecting": Wall}
 _MARGIN = 8  # of the number of steps over what the fastest wave at the start needs: skipped steps cost little
@@ -40,21 +41,21 @@ _MARGIN = 8  # of the number of steps over what the fastest wave at the start ne
 
 @dataclass(frozen=True, eq=False)
 class FiniteVolumes:
-    """MUSCL in space, Heun steps of a given Courant number in time.
+    """Finite volumes in space, Runge-Kutta steps of a given Courant number in time.
 
     **Arguments:**
 
     - `name`: of the problem, for messages.
     - `box`: 1 or 2 axes, periodic or "neumann" (cells up to the walls).
     - `walls`: what is beyond sides that are not periodic.
-    - `limiter`: of the slopes.
+    - `reconstruction`: "weno5", or the limiter of slopes.
     - `courant`: Courant number, above 0 and at most 0.5, beyond which positivity is lost.
     """
 
     name: str
     box: Box
     walls: Walls
-    limiter: Limiter
+    reconstruction: Reconstruction
     courant: float
 
     def __post_init__(self):
@@ -114,7 +115,7 @@ class FiniteVolumes:
         max_steps = count(self.name, "max_steps", max_steps)
         data = None if forcing is None else jnp.concatenate([forcing[:1], forcing]).astype(w.dtype)[:, None]
         sides = self.sides() if sides is None else sides
-        return _run(law, w, data, sides, lengths, grid.spacing, self.limiter, self.courant, max_steps)
+        return _run(law, w, data, sides, lengths, grid.spacing, self.reconstruction, self.courant, max_steps)
 
     def step_limit(
         self,
@@ -151,18 +152,20 @@ def _run(
     sides: Sides,
     lengths: Float[Array, " t"],
     spacing: Sequence[float],
-    limiter: str,
+    reconstruction: str,
     courant: float,
     max_steps: int,
 ) -> tuple[Float[Array, "t c *n"], Stats]:
+    states = RECONSTRUCTIONS[reconstruction]
+
     def rate(q, forcing):
-        change = rate_of_change(law, q, spacing, sides, LIMITERS[limiter])
+        change = rate_of_change(law, q, spacing, sides, states)
         return change if forcing is None else change + forcing
 
     def longest(q):
         return longest_step(law, q, spacing, courant)
 
-    q, steps, reached = march(rate, longest, law.conserved(w), lengths, max_steps, data)
+    q, steps, reached = march(rate, longest, law.conserved(w), lengths, max_steps, data, states.scheme)
     finite = jnp.isfinite(q).all()
     ended = jnp.where(reached.all(), Status.converged, Status.max_steps)
     stats = Stats(jnp.where(finite, ended, Status.non_finite), steps.sum(), jnp.zeros((), q.dtype))

@@ -43,8 +43,8 @@ def channel_flow(
 
     `problem.solve(inputs=None, *, steps | times, dt, rtol, pressure_solver)` gives "velocity" `(t, *space, d)` at the cell
     centres and "pressure" `(t, *space)`, with `stats` of the pressure solve of every step, and `diagnostics["force"]`
-    `(steps, d)`, the force of the fluid of density 1 on all solid cells at the start of every step: drag along the first axis and lift across. It
-    is the momentum that the fluid loses to them, exactly.
+    `(steps, d)`, the force of the fluid of density 1 on all solid cells at the start of every step: drag along the first axis
+    and lift across. It is the momentum that the fluid loses to them, exactly.
 
     - `steps`: number of steps of length `dt`; one frame after each of them, none of the start.
     - `times`: or the instants of the frames (0 is the start), reached by equal steps of at most `dt`.

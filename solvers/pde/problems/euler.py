@@ -12,7 +12,7 @@ from ...kernels.finite_volume import Averages
 from ...random import Distribution
 from ..conservation_laws import Gas, GasFlux
 from ..declaration import Fields, Problem
-from ..finite_volume_solver import FiniteVolumes, Limiter, Walls, broadcast
+from ..finite_volume_solver import FiniteVolumes, Reconstruction, Walls, broadcast
 from ..flow_laws import Riemann
 from ..registry import register_problem
 from ..solved import Solved
@@ -28,7 +28,7 @@ def euler(
     box: Box | None = None,
     walls: Walls = "outflow",
     riemann: GasFlux = "hllc",
-    limiter: Limiter = "monotonized_central",
+    reconstruction: Reconstruction = "monotonized_central",
     courant: float = 0.4,
     duration: float = 1.0,
 ) -> Problem:
@@ -53,7 +53,8 @@ def euler(
     - `box`: 1 or 2 axes, "periodic" or "neumann"; by default the unit interval with ends.
     - `walls`: what is beyond sides that are not periodic, "outflow" (waves leave) or "reflecting".
     - `riemann`: "hllc", or "hll" and "rusanov", which smear contacts and shear.
-    - `limiter`: "minmod" (careful), "van_leer", "monotonized_central" (sharp).
+    - `reconstruction`: slopes limited by "minmod" (careful), "van_leer" or "monotonized_central" (sharp), or "weno5", at three
+      times the cost: of fifth order in one dimension, 3 to 14 % better where shocks dominate.
     - `courant`: Courant number, at most 0.5.
     - `duration`: end of the time interval (0, duration); `solve` goes on beyond it.
 
@@ -71,7 +72,7 @@ def euler(
             f"euler: {missing} are missing; give all of density0, velocity0 and pressure0, or none of them"
         )
     inputs = {**(laws if missing else given), "gamma": gamma}
-    equation = Euler(FiniteVolumes("euler", box, walls, limiter, courant), riemann, inputs)
+    equation = Euler(FiniteVolumes("euler", box, walls, reconstruction, courant), riemann, inputs)
     return Problem(
         ("density", "velocity", "pressure"),
         box,
