@@ -68,8 +68,9 @@ class GasWaves(JointLaw):
     ρ = ρ_0 (1 + δ_ρ s / mean|s|), p = ρ_0 T_0 (1 + δ_p s' / mean|s'|) and a velocity of mean length M √(γT_0) with
     components of the same kind, where every s = Σ_k |k|^(−½) sin(2π k·x/L + φ_k) over −4 ≤ k_i ≤ 4, k_i ≠ 0.
 
-    ρ_0, T_0 ~ U(0.1, 10) and δ ~ U(0.01, 0.2) by default. Those data (η = 1e-8) have M 0.1 and 1 and γ = 5/3; half of
-    theirs are set to the background outside of a window, which this law leaves out.
+    ρ_0, T_0 ~ U(0.1, 10) and δ ~ U(0.01, 0.2) by default, and no value below a hundredth of the background. Those data
+    (η = 1e-8) have M 0.1 and 1 and γ = 5/3; half of theirs are set to the background outside of a window, which this law leaves
+    out.
 
     **Arguments:** `mach`: M. `modes`: the largest k_i. `gamma`: γ of the speed of sound.
     """
@@ -98,7 +99,8 @@ class GasWaves(JointLaw):
         rho0, t0 = drawn(self.density, keys[1], grid), drawn(self.temperature, keys[2], grid)
         speed = self.mach * jnp.sqrt(self.gamma * t0) / jnp.linalg.norm(velocity, axis=-1).mean()
         scaled = [
-            1 + drawn(self.contrast, k, grid) * s / abs(s).mean() for k, s in ((keys[3], density), (keys[4], pressure))
+            jnp.maximum(1 + drawn(self.contrast, k, grid) * s / abs(s).mean(), 0.01)
+            for k, s in ((keys[3], density), (keys[4], pressure))
         ]
         v = velocity * speed
         return {

@@ -59,7 +59,7 @@ def euler(
     - `duration`: end of the time interval (0, duration); `solve` goes on beyond it.
 
     `solve` has the option `max_steps`, the most time steps between two instants; where they do not suffice the status is
-    max_steps. It ignores `rtol`.
+    max_steps.
     """
     box = Box.unit(1, "neumann") if box is None else box
     if not isinstance(gamma, Distribution) and not gamma > 1:
@@ -99,7 +99,6 @@ class Euler:
         grid: Grid,
         *,
         times: Instants | None = None,
-        rtol: float | None = None,
         max_steps: int | None = None,
     ) -> Solved:
         times, (law, w) = self.method.instants(times), self._start(inputs, grid)

@@ -52,7 +52,7 @@ def inviscid_burgers(
     - `duration`: end of the time interval (0, duration); `solve` goes on beyond it.
 
     `solve` has the option `max_steps`, the most time steps between two instants; where they do not suffice the status is
-    max_steps. It ignores `rtol`.
+    max_steps.
     """
     box = Box.unit(1, "periodic") if box is None else box
     if len(box.axes) != 1:
@@ -91,7 +91,6 @@ class InviscidBurgers:
         grid: Grid,
         *,
         times: Instants | None = None,
-        rtol: float | None = None,
         max_steps: int | None = None,
     ) -> Solved:
         times, u0 = self.method.instants(times), broadcast(inputs["u0"], grid)

@@ -83,7 +83,7 @@ class PeriodicFlow:
     inputs: Fields
     dt: float | None
 
-    def solve(self, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: float | None = None) -> Solved:
+    def solve(self, inputs: Fields, grid: Grid, *, times: Instants | None = None) -> Solved:
         if times is None:
             raise ValueError("navier_stokes_velocity: give the instants to solve for, times=…")
         if grid != self.box.grid(grid.shape):

@@ -54,7 +54,7 @@ def shallow_water(
     - `duration`: end of the time interval (0, duration); `solve` goes on beyond it.
 
     PDEBench: `generate(problem("shallow_water"), 1000, 128, key, times=np.linspace(0, 1, 101))`. `solve` has the option
-    `max_steps`, the most time steps between two instants; where they do not suffice the status is max_steps. It ignores `rtol`.
+    `max_steps`, the most time steps between two instants; where they do not suffice the status is max_steps.
     """
     box = Box(x=(-2.5, 2.5, "neumann"), y=(-2.5, 2.5, "neumann")) if box is None else box
     if not isinstance(gravity, Distribution) and not gravity > 0:
@@ -91,7 +91,6 @@ class Water:
         grid: Grid,
         *,
         times: Instants | None = None,
-        rtol: float | None = None,
         max_steps: int | None = None,
     ) -> Solved:
         times, (law, w) = self.method.instants(times), self._start(inputs, grid)
