@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import number
+from ...core.arguments import check_fields, count, number
 from ...core.domains import Grid
 from ..random import Distribution, GaussianField, JointLaw, LogUniform, TimedDistribution, Uniform
 
@@ -43,6 +43,15 @@ class WaveSum(Distribution):
     windowed: float = 0.1
     between: tuple[float, float] | None = None
     is_field, isotropic, smooth = True, False, False
+
+    def __post_init__(self):
+        check_fields(self)
+        for name, value in (("waves", self.waves), ("modes", self.modes)):
+            count("WaveSum", name, value)
+        for name, share in (("folded", self.folded), ("windowed", self.windowed)):
+            number("WaveSum", name, share, least=0, below=1 + 1e-12)
+        if self.between is not None and not 0 < self.between[0] <= self.between[1]:
+            raise ValueError(f"WaveSum(between={self.between}): expected two positive numbers, the smaller first")
 
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
         keys = jax.random.split(key, 9)
@@ -82,6 +91,12 @@ class GasWaves(JointLaw):
     temperature: Distribution = field(default_factory=lambda: Uniform(0.1, 10))
     contrast: Distribution = field(default_factory=lambda: Uniform(0.01, 0.2))
     parts = ("density0", "velocity0", "pressure0")
+
+    def __post_init__(self):
+        check_fields(self)
+        number("GasWaves", "mach", self.mach, least=0)
+        count("GasWaves", "modes", self.modes)
+        number("GasWaves", "gamma", self.gamma, above=1)
 
     def sample(self, key: jax.Array, grid: Grid) -> Mapping[str, Array]:
         keys = jax.random.split(key, 5)
@@ -129,6 +144,9 @@ class Riemann(JointLaw):
     position: Number = field(default_factory=lambda: Uniform(0.25, 0.75))
     parts = ("density0", "velocity0", "pressure0")
 
+    def __post_init__(self):
+        check_fields(self)
+
     def sample(self, key: jax.Array, grid: Grid) -> Mapping[str, Array]:
         keys = jax.random.split(key, 7)
         left = grid.scaled(grid.points)[..., 0] < drawn(self.position, keys[6], grid)
@@ -155,6 +173,9 @@ class Dam(Distribution):
     outer: Number = 1.0
     is_field, isotropic, smooth = True, True, False
 
+    def __post_init__(self):
+        check_fields(self)
+
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
         keys = jax.random.split(key, 3)
         centre = np.array(grid.box.lower) + np.array(grid.box.extent) / 2
@@ -175,6 +196,11 @@ class TravellingWaves(TimedDistribution):
     modes: int = 3
     frequency: float = 0.4
     isotropic, smooth = False, True
+
+    def __post_init__(self):
+        check_fields(self)
+        for name, value in (("waves", self.waves), ("modes", self.modes)):
+            count("TravellingWaves", name, value)
 
     def sample(self, key: jax.Array, grid: Grid, times: np.ndarray) -> Float[Array, "t *space"]:
         keys = jax.random.split(key, 3)
@@ -199,6 +225,7 @@ class Swirls(Distribution):
     is_field, isotropic, smooth = True, False, True
 
     def __post_init__(self):
+        check_fields(self)
         number("Swirls", "speed", self.speed, above=0)
 
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "x y 2"]:
@@ -223,6 +250,10 @@ class Stirring(TimedDistribution):
     terms: int = 2
     frequency: float = 2.0
     isotropic, smooth = False, True
+
+    def __post_init__(self):
+        check_fields(self)
+        count("Stirring", "terms", self.terms)
 
     def sample(self, key: jax.Array, grid: Grid, times: np.ndarray) -> Float[Array, "t x y 2"]:
         *keys, last = jax.random.split(key, self.terms + 1)

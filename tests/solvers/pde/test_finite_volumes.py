@@ -78,22 +78,29 @@ def exact_gas(left, right, gamma, s):
     return pick(rho, fan_rho, density), pick(v, fan_u, u), pick(pk, fan_p, p)
 
 
+def sod(n):
+    """Cell centres, the solution at t = 0.2 on n cells, and mean errors of density, velocity and pressure."""
+    grid = ENDS.grid(n)
+    found = run(problem("euler", gamma=1.4, box=ENDS, **SOD.inputs()), grid, 0.2, states(SOD, grid))
+    exact = exact_gas((1, 0, 1), (0.125, 0, 0.1), 1.4, (grid.coordinates[0] - 0.5) / 0.2)
+    errors = [mean_error(found[k][0], e) for k, e in zip(("density", "velocity", "pressure"), exact, strict=True)]
+    return grid.coordinates[0], found, np.array(errors)
+
+
 def test_sod(x64):
-    """Against the exact solution, better on finer grids at the rate of a scheme that smears a contact."""
-    errors = []
-    for n in (100, 200):
-        grid = ENDS.grid(n)
-        found = run(problem("euler", gamma=1.4, box=ENDS, **SOD.inputs()), grid, 0.2, states(SOD, grid))
-        exact = exact_gas((1, 0, 1), (0.125, 0, 0.1), 1.4, (grid.coordinates[0] - 0.5) / 0.2)
-        errors.append(
-            [mean_error(found[k][0], e) for k, e in zip(("density", "velocity", "pressure"), exact, strict=True)]
-        )
-        if n == 200:
-            plateau = (grid.coordinates[0] > 0.55) & (grid.coordinates[0] < 0.65)
-            np.testing.assert_allclose(found["pressure"][0][plateau], 0.30313, rtol=2e-3)
-            np.testing.assert_allclose(found["velocity"][0][plateau], 0.92745, rtol=2e-3)
-    assert (np.array(errors[1]) < [0.005, 0.008, 0.004]).all(), errors
-    assert (orders(np.array(errors)[:, 0]) > 0.6) and (orders(np.array(errors)[:, 0]) < 1.4), errors
+    """Against the exact solution, with the plateau between contact and shock."""
+    x, found, errors = sod(100)
+    plateau = (x > 0.55) & (x < 0.65)
+    np.testing.assert_allclose(found["pressure"][0][plateau], 0.30313, rtol=3e-3)
+    np.testing.assert_allclose(found["velocity"][0][plateau], 0.92745, rtol=3e-3)
+    assert (errors < [0.0055, 0.012, 0.006]).all(), errors
+
+
+@pytest.mark.nightly
+def test_errors_of_sod_fall_at_the_rate_of_a_smeared_contact(x64):
+    errors = np.stack([sod(n)[2] for n in (100, 200, 400)])
+    slopes = np.log2(errors[:-1] / errors[1:])
+    assert ((slopes > 0.6) & (slopes < 1.4)).all(), (errors, slopes)
 
 
 @pytest.mark.nightly
@@ -261,14 +268,14 @@ def test_walls_keep_mass_and_reflect(x64):
 
 
 def test_a_lake_stays_at_rest(x64):
-    """Over a bed with a step, to rounding, and a wave over it keeps its mass."""
-    grid = TORUS.grid((16, 12))
+    """Over a bed with a step, to rounding; and a wave over it keeps its mass."""
+    grid, times = TORUS.grid((12, 8)), [0.2, 0.4]
     x, y = np.moveaxis(grid.points, -1, 0)
     bed = 0.3 * np.sin(2 * np.pi * x) + 0.2 * (y > 0.5)
     lake = problem("shallow_water", box=TORUS, bed=bed, gravity=9.81)
-    found = run(lake, grid, 1.0, {"depth0": 1.5 - bed})
-    assert abs(found["velocity"]).max() < 1e-13 and abs(found["depth"][0] + bed - 1.5).max() < 1e-13
-    wave = run(lake, grid, [0.2, 0.4], {"depth0": 1.5 - bed + 0.1 * np.cos(2 * np.pi * y)})
+    found = run(lake, grid, times, {"depth0": 1.5 - bed}, max_steps=100)
+    assert abs(found["velocity"]).max() < 1e-13 and abs(found["depth"] + bed - 1.5).max() < 1e-13
+    wave = run(lake, grid, times, {"depth0": 1.5 - bed + 0.1 * np.cos(2 * np.pi * y)}, max_steps=100)
     np.testing.assert_allclose(wave["depth"].mean((1, 2)), (1.5 - bed).mean(), rtol=1e-13)
     assert abs(wave["velocity"]).max() > 0.05
 
@@ -334,10 +341,11 @@ def test_waves_have_the_statistics_of_their_law(key):
 # Derivatives, batches, failures ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.quick("inviscid_burgers")
+@pytest.mark.quick("inviscid_burgers-False")
+@pytest.mark.parametrize("batched", [False, True])
 @pytest.mark.parametrize("name", ["inviscid_burgers", "euler", "shallow_water"])
-def test_derivatives_are_those_of_finite_differences(x64, name):
-    """Along a direction of the start and with respect to a number, and in a batch."""
+def test_derivatives_are_those_of_finite_differences(x64, name, batched):
+    """Along a direction of the start and with respect to a number; and values in a batch."""
     grid, times = RING.grid(12), np.array([0.05, 0.1])
     x = 2 * np.pi * grid.coordinates[0]
     law = random.Lognormal(0.2, random.GaussianField(boundary="periodic"))
@@ -354,12 +362,14 @@ def test_derivatives_are_those_of_finite_differences(x64, name):
         return (weight * declared.solve({start: field, number: c}, grid, times=times)[declared.unknowns[-1]]).sum()
 
     c, e = 1.4, 1e-5
+    if batched:
+        batch = jax.jit(jax.vmap(value))(jnp.stack([field, 2 * field]), jnp.array([c, 1.6]))
+        np.testing.assert_allclose(batch, [value(field, c), value(2 * field, 1.6)], rtol=1e-12)
+        return
     slopes = jax.jit(jax.grad(value, (0, 1)))(field, c)
     central = lambda f: (f(e) - f(-e)) / (2 * e)  # noqa: E731
     np.testing.assert_allclose(slopes[0] @ direction, central(lambda s: value(field + s * direction, c)), rtol=1e-6)
     np.testing.assert_allclose(slopes[1], central(lambda s: value(field, c + s)), rtol=1e-6)
-    batch = jax.jit(jax.vmap(value))(jnp.stack([field, 2 * field]), jnp.array([c, 1.6]))
-    np.testing.assert_allclose(batch, [value(field, c), value(2 * field, 1.6)], rtol=1e-12)
 
 
 def test_marching_says_when_steps_do_not_suffice(x64):
