@@ -185,6 +185,7 @@ def main():
             )
     with jax.enable_x64(True):
         details["drag"] = drag(size)
+    details["Mosaic"] = MOSAIC
     for task, values in MOSAIC.items():
         print(f"Mosaic, {task}: " + ", ".join(f"{name} {value:.3g}" for name, value in values.items()))
     best = details["Fourier, float64"]
