@@ -114,27 +114,26 @@ def test_sod_by_every_flux_and_reconstruction(riemann, reconstruction):
     assert found["density"].dtype == np.float32 and mean_error(found["density"][0], exact[0]) < 0.008
 
 
-# Vacuum nearly (Einfeldt et al. 1991), a strong shock, a blast of pressures 1000 to 0.01, and a stationary contact.
+# Vacuum nearly (Einfeldt et al. 1991), pressures 1000 and 0.01 (whose spike of density is six cells wide), two strong shocks
+# (both Woodward and Colella), and a contact at rest; the last number bounds the relative error of the density.
 TUBES = {
-    "123": ((1, -2, 0.4), (1, 2, 0.4), 0.15),
-    "blast": ((1, 0, 1000), (1, 0, 0.01), 0.012),
-    "collision": ((5.99924, 19.5975, 460.894), (5.99242, -6.19633, 46.095), 0.035),
-    "contact": ((1.4, 0, 1), (1, 0, 1), 0.5),
+    "123": ((1, -2, 0.4), (1, 2, 0.4), 0.15, 0.02),
+    "blast": ((1, 0, 1000), (1, 0, 0.01), 0.012, 0.1),
+    "collision": ((5.99924, 19.5975, 460.894), (5.99242, -6.19633, 46.095), 0.035, 0.04),
+    "contact": ((1.4, 0, 1), (1, 0, 1), 0.5, 1e-12),
 }
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("case", TUBES)
 def test_density_and_pressure_stay_positive(x64, case):
-    left, right, time = TUBES[case]
+    left, right, time, bound = TUBES[case]
     law = pde.Riemann(*zip(left, right, strict=True), position=0.5)
     grid = ENDS.grid(200)
     found = run(problem("euler", gamma=1.4, box=ENDS, **law.inputs()), grid, time, states(law, grid))
     assert found["density"].min() > 0 and found["pressure"].min() > 0
     exact = exact_gas(left, right, 1.4, (grid.coordinates[0] - 0.5) / time)
-    assert mean_error(found["density"][0], exact[0]) < 0.06 * abs(exact[0]).mean()
-    if case == "contact":
-        np.testing.assert_allclose(found["density"][0], exact[0], rtol=1e-12)
+    assert mean_error(found["density"][0], exact[0]) < bound * abs(exact[0]).mean()
 
 
 def exact_dam_break(h_left, h_right, g, s):
