@@ -188,11 +188,12 @@ def _weno(cells: Sequence[Array]) -> Array:
         13 / 12 * (c - 2 * d + e) ** 2 + (3 * c - 4 * d + e) ** 2 / 4,
     )
     # Relative, so that units do not matter; it bounds the weights' ratio, whose square must be a number.
-    least = 1e-6 * sum(rough) + jnp.finfo(a.dtype).tiny * 1e4
+    least = 1e-6 * (rough[0] + rough[1] + rough[2]) + jnp.finfo(a.dtype).tiny * 1e4
     weights = [
         w * (1 + (abs(rough[0] - rough[2]) / (r + least)) ** 2) for w, r in zip((0.1, 0.6, 0.3), rough, strict=True)
     ]
-    return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+    mixed = [w * v for w, v in zip(weights, values, strict=True)]
+    return (mixed[0] + mixed[1] + mixed[2]) / (weights[0] + weights[1] + weights[2])
 
 
 RECONSTRUCTIONS: dict[str, AbstractReconstruction] = {

@@ -160,17 +160,14 @@ class Waves:
 
     def advection(self, v: Complex[Array, "d *modes"]) -> Complex[Array, "d *modes"]:
         """−∇·(v⊗v), without the waves from a third of the grid's on, in both factors and in the product."""
-        products = self._products(v)
-        k = self._like(v, self.k)
-        return jnp.stack(
-            [-1j * sum(k[j] * products[min(i, j), max(i, j)] for j in range(len(v))) for i in range(len(v))]
-        )
+        products, k, d = self._products(v), self._like(v, self.k), range(len(v))
+        return jnp.stack([-1j * (k * jnp.stack([products[min(i, j), max(i, j)] for j in d])).sum(0) for i in d])
 
     def pressure(self, v: Complex[Array, "d *modes"]) -> Complex[Array, "*modes"]:
         """p̂ = −Σ_ij k_i k_j (v_i v_j)^ / |k|²."""
         k = self._like(v, self.k)
-        terms = (k[i] * k[j] * product * (1 if i == j else 2) for (i, j), product in self._products(v).items())
-        return -sum(terms) * self._like(v, self.inverse)
+        terms = [k[i] * k[j] * product * (1 if i == j else 2) for (i, j), product in self._products(v).items()]
+        return -jnp.stack(terms).sum(0) * self._like(v, self.inverse)
 
     def _products(self, v):
         kept = self._like(v, self.kept)
