@@ -115,7 +115,8 @@ def test_sod_by_every_flux_and_reconstruction(riemann, reconstruction):
 
 
 # Vacuum nearly (Einfeldt et al. 1991), pressures 1000 and 0.01 (whose spike of density is six cells wide), two strong shocks
-# (both Woodward and Colella), and a contact at rest (exact but for the float32 of its law); the last number bounds the error of the density.
+# (both Woodward and Colella), and a contact at rest (exact but for the float32 of its law); the last number bounds the
+# relative error of the density.
 TUBES = {
     "123": ((1, -2, 0.4), (1, 2, 0.4), 0.15, 0.02),
     "blast": ((1, 0, 1000), (1, 0, 0.01), 0.012, 0.1),
