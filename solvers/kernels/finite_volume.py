@@ -193,7 +193,7 @@ def _weno(cells: Sequence[Array]) -> Array:
         w * (1 + (abs(rough[0] - rough[2]) / (r + least)) ** 2) for w, r in zip((0.1, 0.6, 0.3), rough, strict=True)
     ]
     mixed = [w * v for w, v in zip(weights, values, strict=True)]
-    return (mixed[0] + mixed[1] + mixed[2]) / (weights[0] + weights[1] + weights[2])
+    return jnp.divide(mixed[0] + mixed[1] + mixed[2], weights[0] + weights[1] + weights[2])
 
 
 RECONSTRUCTIONS: dict[str, AbstractReconstruction] = {

@@ -73,7 +73,7 @@ class ShallowWater(AbstractConservationLaw):
     def interface(self, left, right, axis):
         bed = jnp.maximum(left[-1], right[-1])
         sides = [jnp.concatenate([jnp.maximum(w[0], bed)[None], w[1:-1], bed[None]]) for w in (left, right)]
-        flux = hll(self, *sides, axis)
+        flux = hll(self, sides[0], sides[1], axis)
         along = [a for a in range(flux.ndim - 1) if a != axis]
         for a in along:
             flux = flux.at[1 + a].set(flux[0] * jnp.where(flux[0] > 0, left[1 + a], right[1 + a]))

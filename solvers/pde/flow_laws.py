@@ -125,6 +125,9 @@ class GasWaves(JointLaw):
         }
 
 
+_QUIRK = LogUniform(math.exp(-0.5), math.exp(0.5))  # PDEBench's code takes the exponential of U(−½, ½)
+
+
 @dataclass(frozen=True)
 class Riemann(JointLaw):
     """Gas in two states on both sides of a plane across the first axis: shock tubes.
@@ -139,7 +142,7 @@ class Riemann(JointLaw):
     """
 
     density: tuple[Number, Number] = (LogUniform(1, 10), LogUniform(1, 10))
-    velocity: tuple[Number, Number] = (LogUniform(math.exp(-0.5), math.exp(0.5)),) * 2
+    velocity: tuple[Number, Number] = (_QUIRK, _QUIRK)
     pressure: tuple[Number, Number] = (LogUniform(10, 100), LogUniform(10, 100))
     position: Number = field(default_factory=lambda: Uniform(0.25, 0.75))
     parts = ("density0", "velocity0", "pressure0")

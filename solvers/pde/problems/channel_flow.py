@@ -141,7 +141,8 @@ def _run(flow: ViscousFlow, values, lengths: Array, per_frame: int, with_start: 
     method = method.bind(jax.lax.stop_gradient(flow.operator))
 
     def step(state, dt):
-        faces, pressure, force, stats = flow.step(*state, values["nu"], values["forcing"], dt, method)
+        faces, pressure = state
+        faces, pressure, force, stats = flow.step(faces, pressure, values["nu"], values["forcing"], dt, method)
         return (faces, pressure), (stats, force)
 
     def frame(state):

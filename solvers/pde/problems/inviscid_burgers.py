@@ -1,7 +1,6 @@
 """Burgers' equation without viscosity: u_t + (u²/2)_x = f."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -96,12 +95,8 @@ class InviscidBurgers:
         times, u0 = self.method.instants(times), broadcast(inputs["u0"], grid)
         self.method.check(grid, u0=(u0, 0))
         forcing = _at_instants(jnp.asarray(inputs["forcing"], float), grid, times)
-        sides: dict[Literal["left", "right"], AbstractSide] = {
-            name: Inflow(jnp.asarray(inputs[name], float)[None]) if name in inputs else Outflow()
-            for name in ("left", "right")
-        }
         (axis,) = grid.names
-        ends = {axis: (sides["left"], sides["right"])} if grid.layouts == ("cells",) else {}
+        ends = {axis: (_side(inputs, "left"), _side(inputs, "right"))} if grid.layouts == ("cells",) else {}
         if max_steps is None:
             max_steps = self.method.step_limit(self._shortest_step, inputs, self.inputs, grid, times)
         sides = self.method.sides(ends)
@@ -117,6 +112,10 @@ class InviscidBurgers:
         starts = [abs(jnp.asarray(inputs[name], float)).max() for name in ("u0", "left", "right") if name in inputs]
         fastest = jnp.stack(starts).max() + last * abs(jnp.asarray(inputs["forcing"], float)).max()
         return self.method.longest_step(QuadraticAdvection(), jnp.full((1, 1), fastest), grid)
+
+
+def _side(inputs: Fields, name: str) -> AbstractSide:
+    return Inflow(jnp.asarray(inputs[name], float)[None]) if name in inputs else Outflow()
 
 
 def _at_instants(forcing: Array, grid: Grid, times: Instants) -> Float[Array, "t n"]:

@@ -139,7 +139,7 @@ class Waves:
         self.squares = (true**2).sum(0)
         # The highest wave of an even number of points has no derivative: its sine is not on the grid.
         self.k = np.where(2 * abs(modes) == sizes, 0, true)
-        self.kept = (3 * abs(modes) < sizes).all(0)
+        self.kept = np.asarray((3 * abs(modes) < sizes).all(0))
         squares = (self.k**2).sum(0)
         self.inverse = np.where(squares > 0, 1 / np.where(squares > 0, squares, 1), 0)
 
