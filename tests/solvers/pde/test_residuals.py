@@ -19,7 +19,7 @@ WEAK = {
     "darcy": (lambda: problem("darcy", a=random.Threshold()), "a jumps"),
     "euler": (lambda: problem("euler"), "solutions jump"),
     "inviscid_burgers": (lambda: problem("inviscid_burgers"), "solutions jump"),
-    "navier_stokes_velocity": (lambda: problem("navier_stokes_velocity"), "velocity is a vector"),
+    "navier_stokes_velocity": (lambda: problem("navier_stokes_velocity"), "the unknown velocity is a vector"),
     "shallow_water": (lambda: problem("shallow_water"), "solutions jump"),
     "smoke": (lambda: problem("smoke", grid=(8, 8)), "source and solid cells have edges"),
     "thermal_block": (lambda: problem("thermal_block"), "a jumps from block to block"),
