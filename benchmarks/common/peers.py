@@ -17,6 +17,8 @@ LINEAR = PEERS / ".venv-linear" / "bin" / "python"
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
 # crepes and MAPIE, `peers/requirements-conformal.txt`.
 CONFORMAL = PEERS / ".venv-conformal" / "bin" / "python"
+# hackable-diffusion and diffuse-jax, `peers/requirements-diffusion-jax.txt`.
+DIFFUSION_JAX = PEERS / ".venv-diffusion-jax" / "bin" / "python"
 
 
 class PeerProcess:
