@@ -53,6 +53,7 @@ class ConvolutionalNetwork(AbstractNetwork):
     params: PyTree
     statistics: Buffer
     graph: Any = eqx.field(static=True)
+    structure: Any = eqx.field(static=True)
     config: UNetConfig = eqx.field(static=True)
     signature: Signature = eqx.field(static=True)
 
@@ -70,7 +71,9 @@ class ConvolutionalNetwork(AbstractNetwork):
             dropout=config.dropout, rngs=nnx.Rngs(key),
         )  # fmt: skip
         self.graph, self.params, statistics = nnx.split(module, nnx.Param, ...)
-        self.statistics = Buffer(statistics)
+        # As a tuple of arrays the statistics have a form in a file.
+        leaves, self.structure = jax.tree.flatten(statistics)
+        self.statistics = Buffer(tuple(leaves))
         self.config, self.signature = config, signature
 
     @property
@@ -79,7 +82,7 @@ class ConvolutionalNetwork(AbstractNetwork):
 
     def initial_state(self) -> PyTree:
         """Running means 0 and variances 1; None without batch normalisation."""
-        return self.statistics.value if jax.tree.leaves(self.statistics.value) else None
+        return self.statistics.value or None
 
     def __call__(self, inputs: Inputs, *, key: Array | None, state: PyTree, train: bool):
         from flax import nnx
@@ -95,10 +98,11 @@ class ConvolutionalNetwork(AbstractNetwork):
         dtype = jax.tree.leaves(self.params)[0].dtype
         x = jnp.concatenate([part.astype(dtype) for part in (*parts, jnp.asarray(points))], -1)
         held = self.statistics.value if state is None else state
+        held = jax.tree.unflatten(self.structure, held)
         module: UNetModule = nnx.merge(self.graph, self.params, held, copy=True)
         module.train() if train else module.eval()
         y = module(x, None if key is None else nnx.Rngs(dropout=key))
-        return y, (None if state is None else nnx.split(module, nnx.Param, ...)[2])
+        return y, (None if state is None else tuple(jax.tree.leaves(nnx.split(module, nnx.Param, ...)[2])))
 
 
 class UNet:
