@@ -1,0 +1,137 @@
+"""Real fields on a periodic box as the Fourier coefficients that products do not alias, in one to three dimensions.
+
+A product of d fields with modes |k| ≤ m has modes up to d m; on n points those beyond n − m come back as modes below m. So with
+(d + 1) m < n, the 2/3 rule for d = 2 and the 1/2 rule for d = 3, the modes |k| ≤ m of the product are right. Solvers step these
+alone, as one block: centred frequencies −m, …, m on every axis but the last, where the field being real leaves 0, …, m. All
+other modes of a field, the waves that alternate from point to point included, are the `rest`, an array in the order of `rfftn`
+that is zero on the block.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Inexact
+
+Symbol = Inexact[Array, "..."] | Inexact[np.ndarray, "..."]
+
+
+@dataclass(frozen=True)
+class PeriodicModes:
+    """The coefficients of fields of `shape` on a box of the given `extent`, for products of `degree` factors.
+
+    Coefficients are those of `numpy.fft.rfftn`, not scaled. Further axes of arrays stand in front.
+    """
+
+    shape: tuple[int, ...]
+    extent: tuple[float, ...]
+    degree: int = 2
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """m of every axis."""
+        return tuple((n - 1) // (self.degree + 1) for n in self.shape)
+
+    @property
+    def wavenumbers(self) -> tuple[Float[np.ndarray, "..."], ...]:
+        """2πk/L of the block, one array per axis that broadcasts against it."""
+        *leading, last = self.kept
+        return self._scaled([*(np.arange(-m, m + 1) for m in leading), np.arange(last + 1)])
+
+    @property
+    def all_wavenumbers(self) -> tuple[Float[np.ndarray, "..."], ...]:
+        """The same of all modes, in the order of `rfftn`; n/2 counts as negative on every axis but the last."""
+        return self._scaled(self._all_modes)
+
+    def symbol(self, of: Callable[[tuple[np.ndarray, ...]], Symbol]) -> Symbol:
+        """A symbol on all modes, in the order of `rfftn`. Where an even axis cannot tell k = n/2 from −n/2 it is the mean of both,
+        so that odd derivatives vanish there."""
+        total, signs = 0.0, list(itertools.product(*[(1, -1) if n % 2 == 0 else (1,) for n in self.shape]))
+        for sign in signs:
+            turned = zip(self._all_modes, self.shape, sign, strict=True)
+            total = total + of(self._scaled([np.where(2 * abs(k) == n, s * k, k) for k, n, s in turned]))
+        return total / len(signs)
+
+    def whole(self, u: Float[Array, "..."]) -> Complex[Array, "..."]:
+        """All coefficients of real fields, in the order of `rfftn`."""
+        return jnp.fft.rfftn(u, axes=self._axes)
+
+    def fields(self, whole: Complex[Array, "..."]) -> Float[Array, "..."]:
+        """The real fields with all these coefficients."""
+        return jnp.fft.irfftn(whole, self.shape, axes=self._axes)
+
+    def split(self, u: Float[Array, "..."]) -> tuple[Complex[Array, "..."], Complex[Array, "..."]]:
+        """The block and the rest of real fields."""
+        whole = self.whole(u)
+        return self._block(whole), jnp.where(self._is_rest, whole, 0)
+
+    def block(self, u: Float[Array, "..."]) -> Complex[Array, "..."]:
+        """The block alone."""
+        return self._block(self.whole(u))
+
+    def values(self, v: Complex[Array, "..."], rest: Complex[Array, "..."] | None = None) -> Float[Array, "..."]:
+        """The real fields with these coefficients."""
+        widths = [(0, 0)] * v.ndim
+        widths[-1] = (0, self.shape[-1] // 2 - self.kept[-1])
+        whole = self._spread(jnp.pad(v, widths), self._axes[:-1])
+        return self.fields(whole if rest is None else whole + rest)
+
+    def pair(self, v: Complex[Array, "..."], w: Complex[Array, "..."]) -> Complex[Array, "..."]:
+        """The complex field whose real and imaginary parts have the blocks `v` and `w`: one complex transform, which is about 1.5
+        times as fast as two real ones on a CPU."""
+        both = self.mirrored(v) + 1j * self.mirrored(w)
+        return jnp.fft.ifftn(self._spread(both, self._axes), axes=self._axes)
+
+    def mirrored(self, v: Complex[Array, "..."]) -> Complex[Array, "..."]:
+        """All modes −m, …, m of a block on the last axis too: v(−k) is the conjugate of v(k)."""
+        ndim = len(self.shape)
+        below = jnp.conj(jnp.flip(v[..., 1:], tuple(range(-ndim, 0))))
+        return jnp.concatenate([below, v], -1)
+
+    def _block(self, whole):
+        whole = whole[..., : self.kept[-1] + 1]
+        for axis, n, m in zip(self._axes[:-1], self.shape, self.kept, strict=False):
+            ends = [_cut(whole, axis, n - m, n), _cut(whole, axis, 0, m + 1)]
+            whole = jnp.concatenate(ends, axis)
+        return whole
+
+    def _spread(self, v, axes: tuple[int, ...]):
+        """Centred frequencies into the order of the FFT, zeros between them."""
+        for axis in axes:
+            n, m = self.shape[axis], self.kept[axis]
+            gap = list(v.shape)
+            gap[axis] = n - 2 * m - 1
+            v = jnp.concatenate([_cut(v, axis, m, 2 * m + 1), jnp.zeros(gap, v.dtype), _cut(v, axis, 0, m)], axis)
+        return v
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        return tuple(range(-len(self.shape), 0))
+
+    @property
+    def _is_rest(self) -> np.ndarray:
+        outside = np.zeros((), bool)
+        for k, m in zip(self._all_modes, self.kept, strict=True):
+            outside = outside[..., None] | (abs(k) > m)
+        return outside
+
+    @property
+    def _all_modes(self) -> list[np.ndarray]:
+        return [np.fft.fftfreq(n, 1 / n) for n in self.shape[:-1]] + [np.arange(self.shape[-1] // 2 + 1.0)]
+
+    def _scaled(self, modes: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        along = [2 * np.pi / length * k for k, length in zip(modes, self.extent, strict=True)]
+        return tuple(np.meshgrid(*along, indexing="ij", sparse=True))
+
+
+def square(k: tuple[np.ndarray, ...]) -> np.ndarray:
+    """|k|², the symbol of −Δ."""
+    return sum((k_i**2 for k_i in k[1:]), k[0] ** 2)
+
+
+def _cut(x: Array, axis: int, start: int, stop: int) -> Array:
+    index = [slice(None)] * x.ndim
+    index[axis] = slice(start, stop)
+    return x[tuple(index)]
