@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Inexact
 
 from ...core.domains import Box, Grid
 from ..kernels.exponential import Instants, Symbol, etdrk4, integrate, propagate
@@ -116,7 +116,7 @@ def self_advection(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
     return act
 
 
-def components(*symbols: Symbol) -> Symbol:
+def components(*symbols: Inexact[Array | np.ndarray, "..."]) -> Inexact[Array | np.ndarray, "..."]:
     """The symbol of several unknowns from one for each; NumPy if all of them are."""
     xp = np if all(isinstance(symbol, np.ndarray) for symbol in symbols) else jnp
     return xp.stack(xp.broadcast_arrays(*symbols))
