@@ -13,11 +13,11 @@ from jaxtyping import Array
 from ....core.domains import Box, Grid
 from ...kernels.exponential import Instants, Symbol
 from ...kernels.periodic_modes import PeriodicModes, square
-from ...random import AbstractLaw, Distribution, GaussianField
+from ...random import Distribution, GaussianField
 from ..boundary_nodes import on_grid
 from ..declaration import Fields, Problem
 from ..periodic_evolution import Nonlinear, PeriodicEvolution, Waves
-from ..pointwise_derivatives import Jet, Jets, laplacian
+from ..pointwise_derivatives import Jets, laplacian
 from ..registry import register_problem
 from ..representative_draws import draws, smallest
 from ..solved import Solved
