@@ -235,7 +235,8 @@ class TruncatedNoise(Distribution):
 
 @dataclass(frozen=True)
 class SumOfWaves(Distribution):
-    """Σ A sin(2π n·x/L + φ) over `waves` random waves: A uniform on [0, 1), n whole from 1 to `largest` along every axis, φ any phase.
+    """Σ A sin(2π n·x/L + φ) over `waves` random waves: A uniform on [0, 1), n whole from 1 to `largest` along every axis, φ
+    any phase.
 
     The initial states of PDEBench's advection and Burgers' equation (two waves up to 8), without their windows and absolute
     values. Smooth, and the same function on every grid.

@@ -15,6 +15,8 @@ LINEAR = PEERS / ".venv-linear" / "bin" / "python"
 
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
+# exponax and SciPy, `peers/requirements-exponax.txt`.
+EXPONAX = PEERS / ".venv-exponax" / "bin" / "python"
 
 
 class PeerProcess:

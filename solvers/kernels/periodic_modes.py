@@ -13,7 +13,10 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Complex, Float, Inexact
+
+from .fourier import cheaper_method, fft_operations, plain_waves
 
 Symbol = Inexact[Array, "..."] | Inexact[np.ndarray, "..."]
 
@@ -46,8 +49,8 @@ class PeriodicModes:
         return self._scaled(self._all_modes)
 
     def symbol(self, of: Callable[[tuple[np.ndarray, ...]], Symbol]) -> Symbol:
-        """A symbol on all modes, in the order of `rfftn`. Where an even axis cannot tell k = n/2 from −n/2 it is the mean of both,
-        so that odd derivatives vanish there."""
+        """A symbol on all modes, in the order of `rfftn`. Where an even axis cannot tell k = n/2 from −n/2 it is the mean of
+        both, so that odd derivatives vanish there."""
         total, signs = 0.0, list(itertools.product(*[(1, -1) if n % 2 == 0 else (1,) for n in self.shape]))
         for sign in signs:
             turned = zip(self._all_modes, self.shape, sign, strict=True)
@@ -83,6 +86,25 @@ class PeriodicModes:
         times as fast as two real ones on a CPU."""
         both = self.mirrored(v) + 1j * self.mirrored(w)
         return jnp.fft.ifftn(self._spread(both, self._axes), axes=self._axes)
+
+    def square(self, v: Complex[Array, "..."]) -> Complex[Array, "..."]:
+        """The block of u², from that of u.
+
+        In one dimension on up to about 256 points by real matrices instead of two FFTs. With u = e + o at x and e − o at −x,
+        e being the cosines and o the sines, the even part of u² is e² + o² and the odd one 2 e o: half of the points suffice.
+        """
+        if len(self.shape) > 1 or self._square_method() == "fft":
+            return self.block(self.values(v) ** 2)
+        cosines, sines, copies = _half_waves(self.shape[0], self.kept[0])
+        even = _dense(v.real, copies[:, None] * cosines / self.shape[0])
+        odd = _dense(v.imag, -copies[:, None] * sines / self.shape[0])
+        points = np.where((sines == 0).all(0), 1, 2)
+        real = _dense(even**2 + odd**2, (points * cosines).T)
+        return lax.complex(real, _dense(2 * even * odd, -(points * sines).T))
+
+    def _square_method(self) -> str:
+        (n,), (m,) = self.shape, self.kept
+        return cheaper_method(2 * fft_operations(self.shape), 8 * (m + 1) * (n // 2 + 1))
 
     def mirrored(self, v: Complex[Array, "..."]) -> Complex[Array, "..."]:
         """All modes −m, …, m of a block on the last axis too: v(−k) is the conjugate of v(k)."""
@@ -124,6 +146,17 @@ class PeriodicModes:
     def _scaled(self, modes: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         along = [2 * np.pi / length * k for k, length in zip(modes, self.extent, strict=True)]
         return tuple(np.meshgrid(*along, indexing="ij", sparse=True))
+
+
+def _half_waves(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """cos and sin of 2πkj/n for k = 0 … m and j = 0 … n//2, `(k, j)`, and how often k stands for itself and −k."""
+    cosines, sines = plain_waves(n, np.arange(m + 1))
+    half = slice(n // 2 + 1)
+    return cosines[:, half], sines[:, half], np.where(np.arange(m + 1) == 0, 1, 2)
+
+
+def _dense(x: Array, matrix: np.ndarray) -> Array:
+    return jnp.matmul(x, jnp.asarray(matrix, x.dtype), precision="highest")
 
 
 def square(k: tuple[np.ndarray, ...]) -> np.ndarray:

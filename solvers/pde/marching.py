@@ -23,8 +23,8 @@ def initial_field(name: str, box: Box, inputs: Fields, grid: Grid, times: Instan
 def initial_fields(
     name: str, box: Box, inputs: Fields, starts: Mapping[str, str], grid: Grid, times: Instants | None
 ) -> tuple[Array, Instants]:
-    """The initial fields `(unknown, *space)`, from the input that `starts` names for each unknown, and the instants. A number stands
-    for a constant field."""
+    """The initial fields `(unknown, *space)`, from the input that `starts` names for each unknown, and the instants. A
+    number stands for a constant field."""
     if times is None:
         raise ValueError(f"{name}: give the instants to solve for, for example times=np.linspace(0, 1, 11)")
     if grid != box.grid(grid.shape):
@@ -53,7 +53,7 @@ def one_step(
     dt: float,
     rtol: float | None,
 ) -> Solved:
-    """The unknowns a time `dt` after `fields`, by a solve that takes them as its initial values at time 0: `starts` is the input of
-    that meaning by unknown."""
+    """The unknowns a time `dt` after `fields`, by a solve that takes them as its initial values at time 0: `starts` is the
+    input of that meaning by unknown."""
     solved = solve({**inputs, **{start: fields[name] for name, start in starts.items()}}, grid, times=[dt], rtol=rtol)
     return Solved({name: solved[name][0] for name in starts}, solved.stats)

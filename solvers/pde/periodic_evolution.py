@@ -25,8 +25,8 @@ _RTOL = 1e-6  # nominal, of the default steps
 class PeriodicEvolution:
     """v_t = L v + N(v) + source for the Fourier coefficients v of one or more fields, `(component, *modes)`.
 
-    Fourier-Galerkin in space: N acts on the modes of `PeriodicModes`, which its products do not alias, and `etdrk4` steps these; all
-    other modes feel L and the source alone, and are exact at any instant. Without N every mode is.
+    Fourier-Galerkin in space: N acts on the modes of `PeriodicModes`, which its products do not alias, and `etdrk4` steps
+    these; all other modes feel L and the source alone, and are exact at any instant. Without N every mode is.
 
     **Arguments:**
 
@@ -106,14 +106,10 @@ def _same(v: Array) -> Array:
 
 
 def self_advection(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
-    """−(u²/2)_x in one dimension: two transforms."""
+    """−(u²/2)_x in one dimension."""
     (k,) = modes.wavenumbers
 
-    def act(v, t):
-        u = modes.values(v)
-        return modes.block(u * u) * jnp.asarray(-0.5j * k, v.dtype)
-
-    return act
+    return lambda v, t: modes.square(v) * jnp.asarray(-0.5j * k, v.dtype)
 
 
 def components(*symbols: Inexact[Array | np.ndarray, "..."]) -> Inexact[Array | np.ndarray, "..."]:

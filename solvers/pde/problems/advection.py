@@ -28,8 +28,8 @@ def advection(
     Every Fourier mode is turned by its phase c d·k t: exact for every u0 that the grid holds, at any t without steps, whatever
     `rtol`; only the waves that alternate from point to point stay where they are. Of initial states with jumps that is the
     trigonometric polynomial through their values, which is the shifted state where c d t is a multiple of the spacing and
-    overshoots by about 9 % beside the jumps elsewhere (Gibbs). In float32 a phase of p turns is wrong by p·6e-8 turns if c is random,
-    and by rounding alone if it is a number. Differentiable with respect to c and u0.
+    overshoots by about 9 % beside the jumps elsewhere (Gibbs). In float32 a phase of p turns is wrong by p·6e-8 turns if c
+    is random, and by rounding alone if it is a number. Differentiable with respect to c and u0.
 
     **Arguments:**
 

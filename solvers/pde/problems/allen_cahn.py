@@ -32,11 +32,12 @@ def allen_cahn(
 
     **Arguments:**
 
-    - `epsilon`, `rate`: numbers, or distributions of numbers. With 1e-4 and 5, and u0 = x² cos πx, it is the test of physics-informed
-      networks; walls of width 0.006 need 512 points.
+    - `epsilon`, `rate`: numbers, or distributions of numbers. With 1e-4 and 5, and u0 = x² cos πx, it is the test of
+      physics-informed networks; walls of width 0.006 need 512 points.
     - `u0`: the law of the initial field, by default `GaussianField(3, 4, 1.5, "periodic")`, of size about 1.
     - `box`: 1 to 3 periodic axes.
-    - `dt`: the largest time step, by default 1/(20 r max(1, U²)) with U the largest of draws of u0. `rtol` of the solve acts as in `burgers`.
+    - `dt`: the largest time step, by default 1/(20 r max(1, U²)) with U the largest of draws of u0. `rtol` of the solve acts
+      as in `burgers`.
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """
     box = Box(x=(-1, 1, "periodic")) if box is None else box

@@ -27,8 +27,8 @@ def fisher_kpp(
 ) -> Problem:
     """u_t = ν Δu + ρ u (1 − u) in a periodic box, the unit interval by default: a population that spreads and saturates at 1.
 
-    A front advances at the speed 2√(νρ) or faster. The defaults are the reaction-diffusion of the neural spectral methods (ν = 0.005,
-    0.01, 0.05 or 0.1, ρ = 5, t ≤ 1). For u0 in [0, 1] the solution stays there; below 0 it ends in finite time (status
+    A front advances at the speed 2√(νρ) or faster. The defaults are the reaction-diffusion of the neural spectral methods (ν
+    = 0.005, 0.01, 0.05 or 0.1, ρ = 5, t ≤ 1). For u0 in [0, 1] the solution stays there; below 0 it ends in finite time (status
     non_finite). Fourier-Galerkin with 2/3 dealiasing, `etdrk4`. Differentiable with respect to ν, ρ and u0.
 
     **Arguments:**
@@ -36,7 +36,8 @@ def fisher_kpp(
     - `nu`, `rho`: numbers, or distributions of numbers.
     - `u0`: the law of the initial field, by default `UnitRange(PeriodicGP(0.2))`, a Gaussian process with values from 0 to 1.
     - `box`: 1 to 3 periodic axes.
-    - `dt`: the largest time step, by default 1/(20 ρ max(1, U)) with U from draws of u0. `rtol` of the solve acts as in `burgers`.
+    - `dt`: the largest time step, by default 1/(20 ρ max(1, U)) with U from draws of u0. `rtol` of the solve acts as in
+      `burgers`.
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """
     box = Box.unit(1, "periodic") if box is None else box

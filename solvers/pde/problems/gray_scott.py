@@ -30,18 +30,18 @@ def gray_scott(
 ) -> Problem:
     """u_t = D Δu − u v² + F (1 − u), v_t = E Δv + u v² − (F + k) v in a periodic rectangle, (−1, 1)² by default.
 
-    Spots, worms, spirals and mazes, by F and k (Pearson, 1993); u = 1, v = 0 is a stable state. Fourier-Galerkin with 1/2 dealiasing,
-    which cubes need, and `etdrk4`, with everything linear treated exactly; two transforms per evaluation, a complex one for u and v and
-    a real one for u v². Differentiable with respect to the numbers and the initial fields.
+    Spots, worms, spirals and mazes, by F and k (Pearson, 1993); u = 1, v = 0 is a stable state. Fourier-Galerkin with 1/2
+    dealiasing, which cubes need, and `etdrk4`, with everything linear treated exactly; two transforms per evaluation, a
+    complex one for u and v and a real one for u v². Differentiable with respect to the numbers and the initial fields.
 
     **Arguments:**
 
-    - `feed`, `kill`: F and k, numbers or distributions of numbers. The Well has (F, k) = (0.014, 0.054) gliders, (0.018, 0.051) bubbles,
-      (0.029, 0.057) maze, (0.058, 0.065) worms, (0.03, 0.062) spots and (0.022, 0.057) spirals on 128².
+    - `feed`, `kill`: F and k, numbers or distributions of numbers. The Well has (F, k) = (0.014, 0.054) gliders, (0.018,
+      0.051) bubbles, (0.029, 0.057) maze, (0.058, 0.065) worms, (0.03, 0.062) spots and (0.022, 0.057) spirals on 128².
     - `u0`, `v0`: the laws of the initial fields; by default 1 and `Bumps(8, 0.1, 0.5)`.
     - `diffusion_u`, `diffusion_v`: D and E.
     - `box`: 1 to 3 periodic axes.
-    - `dt`: the largest time step, by default 1. `rtol` of the solve acts as in `burgers`.
+    - `dt`: the largest time step, by default 0.5. `rtol` of the solve acts as in `burgers`.
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """
     box = Box(x=(-1, 1, "periodic"), y=(-1, 1, "periodic")) if box is None else box
@@ -93,4 +93,4 @@ def _feed(inputs: Fields, grid: Grid) -> Array:
 
 
 def _default_step(grid: Grid) -> float:
-    return 1.0
+    return 0.5

@@ -25,15 +25,15 @@ def helmholtz(k: Distribution | float = 1.0, f: Distribution | None = None, *, b
     """Δu + k² u = f in a box, (−1, 1)² by default; u = 0 on Dirichlet sides, no flux through Neumann sides.
 
     û = f̂ / (k² − |K|²) in the eigenfunctions of the box with wavenumbers K: spectrally accurate where f is smooth and, on
-    Dirichlet sides, vanishes with its even derivatives. Not positive definite for k above the lowest |K|; no iteration, so no matter.
-    Differentiable with respect to k and f.
+    Dirichlet sides, vanishes with its even derivatives. Not positive definite for k above the lowest |K|; no iteration, so
+    no matter. Differentiable with respect to k and f.
 
     **Arguments:**
 
     - `k`: a number, or a distribution of numbers. Where k² is an eigenvalue |K|² of the box, a resonance, there is no solution: a
       number raises `ValueError`, a random one gives the status breakdown.
-    - `f`: the law of the source, by default `GaussianField(4, 3, 10)` under the box's condition. The test of physics-informed networks
-      has k = 1 and the f of u = sin πx sin 4πy. Its values on Dirichlet sides are ignored.
+    - `f`: the law of the source, by default `GaussianField(4, 3, 10)` under the box's condition. The test of
+      physics-informed networks has k = 1 and the f of u = sin πx sin 4πy. Its values on Dirichlet sides are ignored.
     - `box`: 1 to 3 axes with any conditions. On a periodic or Neumann box k = 0 is a resonance.
     """
     box = Box(x=(-1, 1), y=(-1, 1)) if box is None else box

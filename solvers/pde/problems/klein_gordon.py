@@ -33,9 +33,9 @@ def klein_gordon(
 ) -> Problem:
     """u_t = v, v_t = c² Δu − m² u − g u³ in a periodic box, (−1, 1) by default.
 
-    With Ω = √(m² − c²Δ) the fields v ± iΩu turn with ±iΩ, so that `etdrk4` treats the linear waves exactly (g = 0 has no error in time)
-    and the cube to fourth order, as it does the energy ½∫ v² + c²|∇u|² + m²u² + ½g u⁴. Fourier-Galerkin with 1/2 dealiasing.
-    Differentiable with respect to the numbers and the initial fields.
+    With Ω = √(m² − c²Δ) the fields v ± iΩu turn with ±iΩ, so that `etdrk4` treats the linear waves exactly (g = 0 has no
+    error in time) and the cube to fourth order, as it does the energy ½∫ v² + c²|∇u|² + m²u² + ½g u⁴. Fourier-Galerkin with
+    1/2 dealiasing. Differentiable with respect to the numbers and the initial fields.
 
     **Arguments:**
 
@@ -43,7 +43,8 @@ def klein_gordon(
       (status non_finite). m = 0 is `wave` with g = 0; with a cube it has no bounded Ω⁻¹ and is refused.
     - `u0`, `v0`: laws of the initial field, by default `GaussianField(4, 4, 1.5, "periodic")`, and of its velocity.
     - `box`: 1 to 3 periodic axes.
-    - `dt`: the largest time step, by default 1/(20 √(m² + 3|g|U²)) with U from draws of u0. `rtol` of the solve acts as in `burgers`.
+    - `dt`: the largest time step, by default 1/(20 √(m² + 3|g|U²)) with U from draws of u0. `rtol` of the solve acts as in
+      `burgers`.
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """
     box = Box(x=(-1, 1, "periodic")) if box is None else box

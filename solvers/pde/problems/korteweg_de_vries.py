@@ -29,15 +29,15 @@ def korteweg_de_vries(
     """u_t + η u u_x + μ² u_xxx = 0 in a periodic interval, (−1, 1) by default (Zabusky and Kruskal, 1965).
 
     Waves steepen and break up into solitons, u = 3(c/η) sech²(½√c (x − ct)/μ). ∫u is conserved to rounding, ∫u² and the energy
-    ∫ η u³/6 − μ² u_x²/2 to the order of the steps. Fourier-Galerkin with 2/3 dealiasing, `etdrk4` with complex coefficients, which keep
-    the order of four where L = iμ²k³ is stiff. Differentiable with respect to η, μ and u0.
+    ∫ η u³/6 − μ² u_x²/2 to the order of the steps. Fourier-Galerkin with 2/3 dealiasing, `etdrk4` with complex coefficients,
+    which keep the order of four where L = iμ²k³ is stiff. Differentiable with respect to η, μ and u0.
 
     **Arguments:**
 
     - `eta`, `mu`: numbers, or distributions of numbers. A random μ turns the phases of mode k in float32 by μ²k³t·6e-8.
     - `u0`: the law of the initial field, by default `GaussianField(4, 4, 1.5, "periodic")`; cos πx is the classical choice.
-    - `dt`: the largest time step, by default a fifth of the time in which the largest speed ηU, with U from draws of u0, crosses a
-      spacing. `rtol` of the solve acts as in `burgers`.
+    - `dt`: the largest time step, by default a fifth of the time in which the largest speed ηU, with U from draws of u0,
+      crosses a spacing. `rtol` of the solve acts as in `burgers`.
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """
     box = Box(x=(-1, 1, "periodic")) if box is None else box

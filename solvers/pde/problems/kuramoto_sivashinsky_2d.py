@@ -22,13 +22,13 @@ def kuramoto_sivashinsky_2d(
     """u_t + ½|∇u|² + Δu + Δ²u = 0 in a periodic rectangle, (0, 32)² by default, where it is chaotic: the height of a flame front.
 
     With v = u_x, u(x, y) = u(x) is the equation in one dimension. The mean of u falls by the mean of ½|∇u|²; subtract it where
-    the shape alone matters. Fourier-Galerkin with 2/3 dealiasing, `etdrk4`; both components of ∇u come from one complex transform.
-    Two points per unit length resolve it.
+    the shape alone matters. Fourier-Galerkin with 2/3 dealiasing, `etdrk4`; both components of ∇u come from one complex
+    transform. Two points per unit length resolve it.
 
     **Arguments:**
 
-    - `u0`: the law of the initial field, by default `GaussianField(4, 1, 1, "periodic")`. Start storing at about t = 100 for data on
-      the attractor.
+    - `u0`: the law of the initial field, by default `GaussianField(4, 1, 1, "periodic")`. Start storing at about t = 100 for
+      data on the attractor.
     - `dt`: the largest time step, by default 0.05. `rtol` of the solve acts as in `burgers`.
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """

@@ -57,10 +57,12 @@ def navier_stokes(
     dt: float | None = None,
     duration: float = 50.0,
 ) -> Problem:
-    """w_t + v·∇w = ν Δw − λ w + f on a periodic rectangle, the unit square by default, with the velocity v = (ψ_y, −ψ_x), −Δψ = w.
+    """w_t + v·∇w = ν Δw − λ w + f on a periodic rectangle, the unit square by default, with the velocity v = (ψ_y, −ψ_x),
+    −Δψ = w.
 
-    The data of the Fourier neural operator (Li et al., 2021) have ν = 1e-3 until t = 50, 1e-4 until 30 and 1e-5 until 20, stored at
-    t = 1, 2, …; solved on 256², they keep every fourth point: `generate(problem, 1200, 64, key, refine=4, times=np.arange(21))`.
+    The data of the Fourier neural operator (Li et al., 2021) have ν = 1e-3 until t = 50, 1e-4 until 30 and 1e-5 until 20,
+    stored at t = 1, 2, …; solved on 256², they keep every fourth point: `generate(problem, 1200, 64, key, refine=4,
+    times=np.arange(21))`.
 
     Fourier-Galerkin with 2/3 dealiasing in space, `etdrk4` in time. The products are the square of the complex field u + iv:
     v·∇w = ½ Im (∂_x − i∂_y)² (u + iv)², one complex transform each way, where the usual form takes five real ones and that of
@@ -174,8 +176,8 @@ def _symbol(k: Waves, inputs: Fields) -> Symbol:
 def _advection(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
     """−½ Im (∂_x − i∂_y)² (u + iv)², on the block of `modes`.
 
-    The block of q = u + iv is put at the frequencies 0 … 2m, which multiplies q by exp(imx): the modes −m … m of its square are then
-    those at m … 3m, below n, so that both ends are slices.
+    The block of q = u + iv is put at the frequencies 0 … 2m, which multiplies q by exp(imx): the modes −m … m of its square
+    are then those at m … 3m, below n, so that both ends are slices.
     """
     (n_x, n_y), (m_x, m_y) = modes.shape, modes.kept
     kx, ky = modes.wavenumbers[0], np.concatenate([-modes.wavenumbers[1][:, :0:-1], modes.wavenumbers[1]], 1)

@@ -31,8 +31,8 @@ def wave(
 ) -> Problem:
     """u_t = v, v_t = c² Δu in a periodic box, the unit square by default.
 
-    Every Fourier mode swings with its frequency c|k|: exact for all fields that the grid holds, at any t ≥ 0 without steps, whatever
-    `rtol`; the energy ∫ v² + c²|∇u|² is conserved to rounding. Differentiable with respect to c, u0 and v0.
+    Every Fourier mode swings with its frequency c|k|: exact for all fields that the grid holds, at any t ≥ 0 without steps,
+    whatever `rtol`; the energy ∫ v² + c²|∇u|² is conserved to rounding. Differentiable with respect to c, u0 and v0.
 
     **Arguments:**
 
