@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array
 
 from ....core.domains import Box, Grid
@@ -174,24 +175,39 @@ def _symbol(k: Waves, inputs: Fields) -> Symbol:
 
 
 def _advection(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
-    """−½ Im (∂_x − i∂_y)² (u + iv)², on the block of `modes`.
+    """−v·∇w on the block of `modes`, from the complex field q = u + iv.
 
-    The block of q = u + iv is put at the frequencies 0 … 2m, which multiplies q by exp(imx): the modes −m … m of its square
-    are then those at m … 3m, below n, so that both ends are slices.
+    In float64 by its square, −v·∇w = −½ Im (∂_x − i∂_y)² q²: one complex transform each way. Rounding in q² is multiplied by |k|²
+    there, so that float32 takes −∇·(v w) = −Re (∂_x − i∂_y)(q w) with a real transform more.
+
+    The block of q is put at the frequencies 0 … 2m, which multiplies q by exp(imx): the modes −m … m of q w are then those at
+    0 … 2m and those of q² at m … 3m, below n, so that both ends are slices.
     """
     (n_x, n_y), (m_x, m_y) = modes.shape, modes.kept
     kx, ky = modes.wavenumbers[0], np.concatenate([-modes.wavenumbers[1][:, :0:-1], modes.wavenumbers[1]], 1)
-    velocity = (kx + 1j * ky) * _inverse_laplacian((kx, ky))
-    twice = -((kx - 1j * ky) ** 2)
+    velocity, slope = (kx + 1j * ky) * _inverse_laplacian((kx, ky)), 1j * kx + ky
 
-    def act(v, t):
-        q = modes.mirrored(v[0]) * jnp.asarray(velocity, v.dtype)
-        q = jnp.fft.ifft2(jnp.pad(q, [(0, n_x - 2 * m_x - 1), (0, n_y - 2 * m_y - 1)]))
-        products = jnp.fft.fft2(q * q)[m_x : 3 * m_x + 1, m_y : 3 * m_y + 1] * jnp.asarray(twice, v.dtype)
-        other = jnp.conj(products[::-1, m_y::-1])
-        return ((products[:, m_y:] - other) * jnp.asarray(0.25j, v.dtype))[None]
+    def complex_velocity(v):
+        below, above = (jnp.asarray(part, v.dtype) for part in (velocity[:, :m_y], velocity[:, m_y:]))
+        q = jnp.zeros((n_x, n_y), v.dtype)
+        q = lax.dynamic_update_slice(q, jnp.conj(v[::-1, :0:-1]) * below, (0, 0))
+        return jnp.fft.ifft2(lax.dynamic_update_slice(q, v * above, (0, m_y)))
 
-    return act
+    def real_part(products, symbol):
+        """2 Re of the field with the coefficients `products` times the symbol, on the block."""
+        above, below = (jnp.asarray(part, products.dtype) for part in (symbol[:, m_y:], symbol.conj()[::-1, m_y::-1]))
+        return products[:, m_y:] * above + jnp.conj(products[::-1, m_y::-1]) * below
+
+    def by_square(v, t):
+        q = complex_velocity(v[0])
+        products = jnp.fft.fft2(q * q)[m_x : 3 * m_x + 1, m_y : 3 * m_y + 1]
+        return real_part(products, 0.25j * slope**2)[None]
+
+    def by_flux(v, t):
+        flux = complex_velocity(v[0]) * modes.values(v[0])
+        return real_part(jnp.fft.fft2(flux)[: 2 * m_x + 1, : 2 * m_y + 1], -0.5 * slope)[None]
+
+    return lambda v, t: (by_square if v.dtype == jnp.complex128 else by_flux)(v, t)
 
 
 def _inverse_laplacian(k: Waves) -> np.ndarray:

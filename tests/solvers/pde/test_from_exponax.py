@@ -41,7 +41,16 @@ def test_several_channels_are_generated():
 
     stepper = exponax.stepper.reaction.GrayScott(2, 2.0, 24, 1.0)
     declared = from_exponax(exponax.RepeatedStepper(stepper, 2))
-    data = generate(declared, 2, declared.grid, jax.random.key(0), times=[0.0, 2.0, 4.0], cache=False, label_samples=0, progress=False)
+    data = generate(
+        declared,
+        2,
+        declared.grid,
+        jax.random.key(0),
+        times=[0.0, 2.0, 4.0],
+        cache=False,
+        label_samples=0,
+        progress=False,
+    )
     assert data["u"].shape == data["v"].shape == (2, 3, 24, 24)
     np.testing.assert_allclose(data["v"][:, 0], data["v0"], atol=1e-5)
 

@@ -143,6 +143,7 @@ def test_phases_of_allen_and_cahn(x64):
     np.testing.assert_allclose(u, (1 + 3 * np.exp(-3.0)) ** -0.5, rtol=1e-9)
 
 
+@pytest.mark.quick("dirichlet")
 @pytest.mark.parametrize("condition", ["periodic", "dirichlet"])
 def test_helmholtz_above_the_lowest_frequency(x64, condition):
     box = Box(x=(-1, 1, condition), y=(-1, 1, condition))
@@ -179,7 +180,7 @@ ORDERS = {  # the problem for a step, points, end, steps
 }  # fmt: skip
 
 
-@pytest.mark.quick("navier_stokes", "klein_gordon")
+@pytest.mark.quick("navier_stokes")
 @pytest.mark.parametrize("name", ORDERS)
 def test_the_order_in_time_is_four(x64, name):
     make, n, stop, steps = ORDERS[name]
@@ -212,6 +213,7 @@ def test_inviscid_flow_keeps_energy_enstrophy_and_the_mean(x64):
     assert abs(w[-1] - w[0]).max() > 0.1
 
 
+@pytest.mark.nightly
 def test_the_flow_turns_with_the_square(x64):
     """Mirrored in the diagonal, w changes its sign, and so must the forcing."""
     declared = problem("navier_stokes", f=random.GaussianField(boundary="periodic"), nu=1e-3)
@@ -246,6 +248,18 @@ def test_the_energy_of_klein_and_gordon_is_kept_and_that_of_allen_and_cahn_falls
     u = run(declared, {"u0": smooth(*phases(grid))}, grid, np.linspace(0, 1, 11))["u"]
     energy = (0.01 * slope(u) ** 2 / 2 + 5 / 4 * (1 - u**2) ** 2).mean(-1)
     assert (np.diff(energy) < 0).all() and energy[-1] < 0.8 * energy[0]
+
+
+@pytest.mark.nightly
+def test_both_forms_of_the_advection_agree():
+    """The square of float64 and the flux of float32, whose error is rounding."""
+    grid = Box.unit(2, "periodic").grid((30, 25))
+    w0 = smooth(*phases(grid))
+    declared = problem("navier_stokes", nu=1e-3, dt=0.02)
+    single = run(declared, {"w0": jnp.asarray(w0, jnp.float32)}, grid, [1.0])["w"]
+    with jax.enable_x64(True):
+        double = run(declared, {"w0": w0}, grid, [1.0])["w"]
+    assert single.dtype == np.float32 and abs(single - double).max() < 5e-6 * abs(double).max()
 
 
 @pytest.mark.nightly
@@ -322,6 +336,7 @@ def test_every_input_may_vary_and_be_differentiated(x64):
         np.testing.assert_allclose((slope * direction).sum(), central, rtol=1e-6)
 
 
+@pytest.mark.nightly
 def test_a_number_and_the_same_number_as_an_input_agree():
     """The coefficients of the one are computed on the host, those of the other in the program, here under vmap."""
     grid = Box.unit(2, "periodic").grid(32)
@@ -332,7 +347,7 @@ def test_a_number_and_the_same_number_as_an_input_agree():
     np.testing.assert_allclose(batch(np.array([1e-3, 2e-3], np.float32))[1], fixed, atol=2e-6)
 
 
-@pytest.mark.quick("gray_scott")
+@pytest.mark.quick("wave")
 @pytest.mark.parametrize("name", ["navier_stokes", "gray_scott", "klein_gordon", "wave", "advection"])
 def test_steps_go_on_where_the_last_ended(x64, name):
     declared = problem(name, **({"stream_function": True} if name == "navier_stokes" else {}))
