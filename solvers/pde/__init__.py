@@ -6,7 +6,7 @@ from .conditions import Neumann as Neumann
 from .conditions import Sides as Sides
 from .declaration import Interval as Interval
 from .declaration import Problem as Problem
-from .from_exponax import from_exponax as from_exponax
+from .exponax_stepper import from_exponax as from_exponax
 from .pointwise_derivatives import AbstractDerivatives as AbstractDerivatives
 from .pointwise_derivatives import Jet as Jet
 from .pointwise_derivatives import Jets as Jets
