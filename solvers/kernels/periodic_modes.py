@@ -88,8 +88,9 @@ class PeriodicModes:
     def square(self, v: Complex[Array, "..."]) -> Complex[Array, "..."]:
         """The block of u², from that of u.
 
-        In one dimension on up to about 300 points (half that in float64) by real matrices instead of two FFTs. With u = e + o at x and e − o at −x,
-        e being the cosines and o the sines, the even part of u² is e² + o² and the odd one 2 e o: half of the points suffice.
+        In one dimension on up to about 300 points (half that in float64) by real matrices instead of two FFTs. With u = e +
+        o at x and e − o at −x, e being the cosines and o the sines, the even part of u² is e² + o² and the odd one 2 e o:
+        half of the points suffice.
         """
         if len(self.shape) > 1 or self._square_method(v.real.dtype.itemsize) == "fft":
             return self.block(self.values(v) ** 2)
