@@ -88,6 +88,8 @@ def navier_stokes(
     box = Box.unit(2, "periodic") if box is None else box
     w0 = GaussianField(2.5, 7.0, 2**0.5, "periodic") if w0 is None else w0
     fixed = callable(f)
+    if fixed:
+        _check_forcing(f, box)
     method = PeriodicEvolution(
         "navier_stokes",
         box,
@@ -221,6 +223,16 @@ def _forcing(fixed: Callable | None, inputs: Fields, grid: Grid) -> Array:
         return on_grid(inputs["f"], grid)[None]
     points = np.moveaxis(grid.points, -1, 0)
     return on_grid(fixed(*points), grid)[None]
+
+
+def _check_forcing(f: Callable, box: Box) -> None:
+    """Raise `ValueError` for a forcing that is not periodic on the box, such as the paper's on a box of another size."""
+    along = [np.linspace(axis.start, axis.stop, 8) for axis in box.axes]
+    with jax.ensure_compile_time_eval():
+        values = np.broadcast_to(np.asarray(f(*np.meshgrid(*along, indexing="ij"))), (8, 8))
+    jump = max(abs(values[0] - values[-1]).max(), abs(values[:, 0] - values[:, -1]).max())
+    if not jump <= 1e-4 * abs(values).max():
+        raise ValueError(f"navier_stokes: the forcing {f!r} is not periodic on {box}: it jumps by {jump:.2g} at a side")
 
 
 def _default_step(nu, w0, f, box: Box, duration: float, grid: Grid) -> float:

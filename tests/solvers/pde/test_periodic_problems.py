@@ -368,6 +368,8 @@ def test_steps_go_on_where_the_last_ended(x64, name):
     ("call", "message"),
     [
         (lambda: problem("navier_stokes", box=Box.unit(1, "periodic")), "lives in a periodic rectangle"),
+        (lambda: problem("navier_stokes", box=Box(x=(0, 3, "periodic"), y=(0, 1.5, "periodic"))), "is not periodic on"),
+        (lambda: problem("kolmogorov_flow", wavenumber=1.5), "KolmogorovForcing.* is not periodic on"),
         (lambda: problem("gray_scott", box=Box.unit(2)), "lives in a periodic box of 1 to 3 axes"),
         (lambda: problem("advection", direction=(1, 2)), "has 2 entries; the box has 1 axes"),
         (lambda: problem("klein_gordon", mass=0.0), "is not positive; take problem"),
