@@ -51,10 +51,15 @@ class PeriodicModes:
     def symbol(self, of: Callable[[tuple[np.ndarray, ...]], Symbol]) -> Symbol:
         """A symbol on all modes, in the order of `rfftn`. Where an even axis cannot tell k = n/2 from −n/2 it is the mean of
         both, so that odd derivatives vanish there."""
-        total, signs = 0.0, list(itertools.product(*[(1, -1) if n % 2 == 0 else (1,) for n in self.shape]))
-        for sign in signs:
-            turned = zip(self._all_modes, self.shape, sign, strict=True)
-            total = total + of(self._scaled([np.where(2 * abs(k) == n, s * k, k) for k, n, s in turned]))
+        signs = list(itertools.product(*[(1, -1) if n % 2 == 0 else (1,) for n in self.shape]))
+
+        def turned(sign):
+            axes = zip(self._all_modes, self.shape, sign, strict=True)
+            return of(self._scaled([np.where(2 * abs(k) == n, s * k, k) for k, n, s in axes]))
+
+        total = turned(signs[0])
+        for sign in signs[1:]:
+            total = total + turned(sign)
         return total / len(signs)
 
     def whole(self, u: Float[Array, "..."]) -> Complex[Array, "..."]:

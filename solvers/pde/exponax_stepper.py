@@ -1,5 +1,6 @@
 """A stepper of the library exponax as a problem."""
 
+import importlib
 import importlib.util
 from typing import Any
 
@@ -45,8 +46,7 @@ def from_exponax(
     """
     if importlib.util.find_spec("exponax") is None:
         raise ImportError("from_exponax needs the library exponax: pip install 'exponax>=0.2'")
-    import exponax
-
+    exponax: Any = importlib.import_module("exponax")
     expected = (exponax.BaseStepper, exponax.RepeatedStepper)
     kind(
         "from_exponax",

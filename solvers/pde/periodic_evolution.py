@@ -121,6 +121,6 @@ def components(*symbols: Inexact[Array | np.ndarray, "..."]) -> Inexact[Array | 
 def check_periodic(name: str, box: Box, ndim: tuple[int, ...]) -> None:
     """Raise `ValueError` for a box that is not periodic along all of its axes, or has another number of them than `ndim`."""
     if set(box.conditions) != {"periodic"} or len(box.axes) not in ndim:
-        place = {(1,): "interval", (2,): "rectangle"}.get(ndim, "box of 1 to 3 axes")
+        place = ("interval", "rectangle")[ndim[0] - 1] if len(ndim) == 1 else "box of 1 to 3 axes"
         axes = ", ".join(f"{x}=(0, 1, 'periodic')" for x in "xyz"[: ndim[0]])
         raise ValueError(f"{name} lives in a periodic {place}, for example Box({axes}); got {box}")
