@@ -88,8 +88,6 @@ def navier_stokes(
     box = Box.unit(2, "periodic") if box is None else box
     w0 = GaussianField(2.5, 7.0, 2**0.5, "periodic") if w0 is None else w0
     fixed = callable(f)
-    if fixed:
-        _check_forcing(f, box)
     method = PeriodicEvolution(
         "navier_stokes",
         box,
@@ -101,6 +99,8 @@ def navier_stokes(
         source=functools.partial(_forcing, f if fixed else None),
         ndim=(2,),
     )
+    if fixed:
+        _check_forcing(f, box)
     equation = NavierStokes(method, f if fixed else None, stream_function)
     return Problem(
         ("w", "psi") if stream_function else "w",
