@@ -39,6 +39,7 @@ from .schedule import VPDiscrete as VPDiscrete
 from .schedule import VPLinear as VPLinear
 from .single_step import DPMSolver as DPMSolver
 from .single_step import Heun as Heun
+from .solver import AbstractFixedSolver as AbstractFixedSolver
 from .solver import AbstractMultistep as AbstractMultistep
 from .solver import AbstractSolver as AbstractSolver
 from .table import Row as Row
@@ -54,4 +55,6 @@ from .times import Rho as Rho
 from .times import Shifted as Shifted
 from .times import UniformTime as UniformTime
 from .times import VPQuadratic as VPQuadratic
+from .unrolled import from_unrolled as from_unrolled
+from .unrolled import unrolled as unrolled
 from .unipc import UniPC as UniPC

@@ -16,10 +16,13 @@ from ...core.arrays import AnyArray
 from .automatic import automatic_grid, automatic_solver
 from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned
 from .schedule import AbstractSchedule
-from .solver import AbstractSolver
+from .solver import AbstractFixedSolver, AbstractSolver
 from .table import Table
 from .teleportation import Gaussian
 from .times import AbstractGrid, check_levels, given_levels, usual_grid
+
+
+_SLACK = 1e-5
 
 
 class Trajectory(NamedTuple):
@@ -37,7 +40,7 @@ class Trajectory(NamedTuple):
 
 @checked
 def plan(
-    solver: AbstractSolver | Literal["auto"],
+    solver: AbstractSolver | AbstractFixedSolver | Literal["auto"],
     *,
     schedule: AbstractSchedule,
     times: int | AbstractGrid | AnyArray | list | tuple,
@@ -53,6 +56,8 @@ def plan(
     **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered,
     or without a noise level.
     """
+    if isinstance(solver, AbstractFixedSolver):
+        return _fixed(solver, schedule, times)
     given = times
     if isinstance(times, int):
         times = (automatic_grid if solver == "auto" else usual_grid)(schedule, count("sample", "times", times))
@@ -71,7 +76,7 @@ def plan(
 @checked
 def sample(
     denoiser: Any,
-    solver: AbstractSolver | Literal["auto"],
+    solver: AbstractSolver | AbstractFixedSolver | Literal["auto"],
     *,
     schedule: AbstractSchedule,
     times: int | AbstractGrid | AnyArray | list | tuple,
@@ -97,7 +102,7 @@ def sample(
 
     - `denoiser`: `denoise(x, sigma, condition)`, a function of ONE sample x = x₀ + sigma ε `(*shape)` that returns E[x₀ | x]; an
       `equinox.Module` if it has parameters. Or a network that predicts noise, velocity, … (`NoisePrediction`).
-    - `solver`: "auto", `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`, `Heun(churn=…)`, …
+    - `solver`: "auto", `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`, `Heun(churn=…)`, …; or a trained `LearnedSolver`.
     - `schedule`, `times`: as in `plan`; 10 to 20 evaluations suffice for most uses.
     - `shape`, `n`, `key`: of the samples. Or
     - `initial`: the states `(n, *shape)` at the first time, in the units of the schedule, α x₀ + σ ε.
@@ -146,6 +151,23 @@ def sample(
     return Trajectory(
         samples, table.levels, points / level.scale.astype(precision).reshape(-1, *(1,) * (points.ndim - 2)), denoised
     )
+
+
+def _fixed(solver: AbstractFixedSolver, schedule: AbstractSchedule, times: Any) -> Table:
+    """**Raises:** `ValueError` unless `times` is the solver's number of evaluations and the schedule has its noise levels."""
+    table, name = solver.fixed_table(), type(solver).__name__
+    if not isinstance(times, int) or times != table.evaluations:
+        raise ValueError(
+            f"sample(times={times!r}): {name} has times of its own, those of {table.evaluations} evaluations; pass "
+            f"times={table.evaluations}"
+        )
+    most, least = (float(schedule.level(np.float64(t))) for t in (schedule.start, schedule.end))
+    wrong = [s for s in (table.start, *table.levels) if not (1 - _SLACK) * least <= s <= (1 + _SLACK) * most]
+    if wrong:
+        raise ValueError(
+            f"sample: {name} evaluates at the noise level {wrong[0]:.4g}; {type(schedule).__name__} has {least:.4g} to {most:.4g}"
+        )
+    return table
 
 
 class _Weights(NamedTuple):
