@@ -7,9 +7,12 @@
 - Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
   `Preconditioned`.
+- `choose`: the best classical solver and grid for one denoiser, by trying. `unrolled`: a sampler as a triangular matrix.
 - `Gaussian`: the jump over the noisy end. `log_likelihood`: densities by the ODE.
 """
 
+from .choice import Chosen as Chosen
+from .choice import choose as choose
 from .denoiser import AbstractDenoiser as AbstractDenoiser
 from .denoiser import AbstractPrediction as AbstractPrediction
 from .denoiser import DataPrediction as DataPrediction
@@ -55,6 +58,7 @@ from .times import Rho as Rho
 from .times import Shifted as Shifted
 from .times import UniformTime as UniformTime
 from .times import VPQuadratic as VPQuadratic
+from .tuned_times import Tuned as Tuned
+from .unipc import UniPC as UniPC
 from .unrolled import from_unrolled as from_unrolled
 from .unrolled import unrolled as unrolled
-from .unipc import UniPC as UniPC

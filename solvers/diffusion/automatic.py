@@ -19,9 +19,14 @@ def automatic_solver(evaluations: int) -> AbstractSolver:
     return IPNDM(3) if evaluations <= _FEW else UniPC(3)
 
 
-def automatic_grid(schedule: AbstractSchedule, evaluations: int) -> AbstractGrid:
-    """`VPQuadratic`; from 150 and to 0.01 where the noise levels of the schedule start at infinity and end at zero."""
+def automatic_ends(schedule: AbstractSchedule) -> tuple[float, float]:
+    """The times at which to start and end: those of the schedule; from noise level 150 and to 0.01 where its own are infinite
+    and zero."""
     first, last = schedule.level(np.array([schedule.start, schedule.end]))
-    start = None if math.isfinite(first) else float(schedule.time(-math.log(_LARGEST)))
-    end = None if last > 0 else float(schedule.time(-math.log(_SMALLEST)))
-    return VPQuadratic(evaluations, start, end)
+    start = schedule.start if math.isfinite(first) else float(schedule.time(-math.log(_LARGEST)))
+    return start, schedule.end if last > 0 else float(schedule.time(-math.log(_SMALLEST)))
+
+
+def automatic_grid(schedule: AbstractSchedule, evaluations: int) -> AbstractGrid:
+    """`VPQuadratic`."""
+    return VPQuadratic(evaluations, *automatic_ends(schedule))

@@ -21,7 +21,6 @@ from .table import Table
 from .teleportation import Gaussian
 from .times import AbstractGrid, check_levels, given_levels, usual_grid
 
-
 _SLACK = 1e-5
 
 
@@ -119,7 +118,7 @@ def sample(
     that are not finite (inside of `jit` these samples are NaN).
     """
     table = plan(solver, schedule=schedule, times=times)
-    denoiser = denoiser if isinstance(denoiser, AbstractDenoiser) else _function(denoiser)
+    denoiser = as_denoiser(denoiser)
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
     precision = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
@@ -196,7 +195,10 @@ def _weights(table: Table, level: Level, dtype) -> _Weights:
     return _Weights(*rounded, number=jnp.arange(1, table.evaluations + 1))
 
 
-def _function(denoiser: Any) -> FunctionDenoiser:
+def as_denoiser(denoiser: Any) -> AbstractDenoiser:
+    """**Raises:** `TypeError` for what is neither a denoiser nor a function."""
+    if isinstance(denoiser, AbstractDenoiser):
+        return denoiser
     if isinstance(denoiser, type) or not callable(denoiser):
         raise TypeError(f"sample(denoiser=…) is {denoiser!r}; pass a function denoise(x, sigma, condition)")
     return FunctionDenoiser(denoiser)

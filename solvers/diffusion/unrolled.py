@@ -6,8 +6,16 @@ Multistep, single-step and predictor-corrector methods with N evaluations differ
 solvers train P; the search for solvers compares many P at once.
 """
 
-import numpy as np
+from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from .denoiser import AbstractDenoiser, Level
+from .schedule import AbstractSchedule
 from .table import Table
 
 
@@ -43,3 +51,28 @@ def from_unrolled(points: np.ndarray, network_levels: np.ndarray, start: float, 
         advance[k, 4 : 4 + k] = points[k + 1, k:0:-1]
     levels = np.asarray(network_levels, np.float64)
     return Table(levels, start, end, (float(points[0, 0]), 0.0), accept, advance, np.zeros(count), None, True)
+
+
+def walk(
+    denoiser: AbstractDenoiser,
+    v: Float[Array, "*shape"],
+    points: Float[Array, "N1 N1"],
+    network_levels: Float[Array, " N"],
+    schedule: AbstractSchedule,
+    condition: Any = None,
+) -> tuple[Float[Array, "N1 *shape"], Float[Array, "N *shape"]]:
+    """The points of a sampler from its first state v, the last of which is the sample, and the evaluations of the denoiser. It
+    keeps them all, N times the size of a sample."""
+    level = jax.tree.map(lambda a: jnp.asarray(a, v.dtype), Level.of(network_levels, schedule))
+    points = jnp.asarray(points, v.dtype)
+    known = jnp.zeros((len(network_levels), *v.shape), v.dtype)
+
+    def step(known, row):
+        i, weights, level = row
+        point = weights[0] * v + jnp.tensordot(weights[1:], known, 1)
+        denoised = jnp.asarray(denoiser.at(point, level, condition)).astype(v.dtype)
+        return lax.dynamic_update_index_in_dim(known, denoised, i, 0), point
+
+    known, before = lax.scan(jax.checkpoint(step), known, (jnp.arange(len(known)), points[:-1], level))
+    end = points[-1, 0] * v + jnp.tensordot(points[-1, 1:], known, 1)
+    return jnp.concatenate([before, end[None]]), known

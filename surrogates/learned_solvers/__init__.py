@@ -5,7 +5,7 @@ coefficient tables for `diffusion.sample`.
   (`MixedDomains`, `RandomDomains`, `SineSystems`). `DirectionFamily` joins trained directions of several space dimensions.
 - `GraphPreconditioner`: a preconditioner by a `GraphNetwork`. `PreconditionerObjective` trains it.
 - `LearnedSolver`: a sampler of diffusion models. `SolverMatching` trains it, `EndError` measures it; `FreeTable`, `DODE`, `IIA`,
-  `SolverSearch`, `TimeAlignment` say what of it is free.
+  `SolverSearch`, `TimeAlignment`, `StepChoices` say what of it is free.
 """
 
 from .direction_family import DirectionFamily as DirectionFamily
@@ -34,3 +34,5 @@ from .solver_forms import SolverSearch as SolverSearch
 from .solver_forms import TimeAlignment as TimeAlignment
 from .solver_objective import EndError as EndError
 from .solver_objective import SolverMatching as SolverMatching
+from .step_search import StepChoice as StepChoice
+from .step_search import StepChoices as StepChoices

@@ -12,14 +12,12 @@ from jaxtyping import Array, Float, Int
 from ...core import storage
 from ...core.arguments import checked, count, random_key
 from ...core.storage import register
-from ...solvers.diffusion import (
-    AbstractDenoiser, AbstractFixedSolver, AbstractGrid, AbstractSchedule, Table, from_unrolled,
-)  # fmt: skip
+from ...solvers.diffusion import AbstractFixedSolver, AbstractGrid, AbstractSchedule, Table, from_unrolled
 from ...solvers.diffusion.automatic import automatic_grid
-from ...solvers.diffusion.denoiser import FunctionDenoiser
+from ...solvers.diffusion.sampling import as_denoiser
 from ..trainable import AbstractTrainable, Buffer
 from .probability_flow import ProbabilityFlow
-from .solver_forms import AbstractForm, FreeTable, Levels
+from .solver_forms import AbstractForm, FreeTable
 
 
 @register("LearnedSolver")
@@ -27,13 +25,13 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
     """A sampler with N network evaluations whose noise levels and weights are trained for one denoiser, which stays as it is.
 
         start = LearnedSolver(denoise, schedule, steps=5, shape=(8,)).least_squares(key)
-        solver = fit(start, optimizer=optax.adam(3e-3), steps=2000).best
+        solver = fit(start, optimizer=optax.adam(optax.cosine_decay_schedule(1e-3, 2000)), steps=2000).best
         sample(denoise, solver, schedule=schedule, times=5, shape=(8,), n=100, key=key)
 
     All points are linear combinations of the first state and of earlier evaluations: one lower-triangular matrix, together with
     the noise levels of the points and of the network. `form` says which of them are free. `least_squares` starts the weights in
-    closed form; `fit` then minimises the error at the end against fine solutions (`SolverMatching`). `save` and `sx.load` keep the
-    solver without the denoiser.
+    closed form; `fit` then minimises the error at the end against fine solutions (`SolverMatching`). `save` and `sx.load` keep
+    the solver without the denoiser.
 
     The result is for this denoiser, its guidance and N evaluations. On other data its error is that of no theory.
 
@@ -54,6 +52,8 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
     gaps: Any
     shifts: Any
     weights: Float[Array, "N columns"]
+    start: Buffer
+    units: Buffer
     state: Int[Array, ""]
     flow: ProbabilityFlow | None
     form: AbstractForm = eqx.field(static=True)
@@ -74,10 +74,6 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
     ):
         steps = count("LearnedSolver", "steps", steps)
         shape = tuple(count("LearnedSolver", "shape", side) for side in shape)
-        if isinstance(denoise, type) or not callable(denoise):
-            raise TypeError(
-                f"LearnedSolver(denoise=…) is {denoise!r}; pass a function denoise(x, sigma, condition) or a prediction"
-            )
         grid = automatic_grid(schedule, steps) if grid is None else grid
         if grid.evaluations != steps:
             raise ValueError(f"LearnedSolver(steps={steps}, grid=…): the grid has {grid.evaluations} evaluations")
@@ -90,15 +86,20 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
         last = levels[-1]
         if last == 0:  # the teacher goes on to where the schedule ends, or to hardly any noise
             last = min(levels[-2], max(float(schedule.level(np.float64(schedule.end))), 1e-3))
-        denoiser = denoise if isinstance(denoise, AbstractDenoiser) else FunctionDenoiser(denoise)
         self.flow = ProbabilityFlow(
-            Buffer((denoiser, condition)), schedule, shape, (float(levels[0]), float(last), float(levels[-1]))
+            Buffer((as_denoiser(denoise), condition)),
+            schedule,
+            shape,
+            (float(levels[0]), float(last), float(levels[-1])),
         )
         angles = np.arctan(levels)
         gaps = jnp.asarray(np.log((angles[:-1] - angles[1:]) / (angles[0] - angles[-1])), float)
         self.gaps = gaps if form.trains_levels else Buffer(gaps)
         self.shifts = jnp.zeros(steps) if form.trains_network_levels else Buffer(jnp.zeros(steps))
-        self.weights = jnp.zeros((steps, form.columns(steps)))
+        columns = form.columns(steps)
+        self.weights = jnp.zeros((steps, columns))
+        self.start = Buffer(jnp.zeros((steps, columns)))
+        self.units = Buffer(jnp.broadcast_to(jnp.eye(columns), (steps, columns, columns)))
         self.state = jnp.zeros((), jnp.int32)
         self.form, self.ends = form, (float(levels[0]), float(levels[-1]))
         known = schedule.level(np.array([schedule.end, schedule.start]))
@@ -137,6 +138,22 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
 
         return least_squares(self, random_key("least_squares", key), samples, teacher, ridge)
 
+    @checked
+    def searched(
+        self, key: Any, *, samples: int = 128, teacher: int = 64, population: int = 64, generations: int = 12
+    ) -> "LearnedSolver":
+        """The solver whose steps and time grid an evolutionary search chooses from the classical ones (`StepChoices`), in the
+        manner of the unified sampling framework (Liu et al. 2023), by the error at the end itself.
+
+        **Arguments:** `samples`, `teacher`: as in `least_squares`. `population`, `generations`: of candidates; all candidates of
+          a generation are run at once.
+        """
+        from .step_search import searched  # it evaluates learned solvers
+
+        counts = (count("searched", n, v) for n, v in (("samples", samples), ("teacher", teacher)))
+        sizes = count("searched", "population", population, 8), count("searched", "generations", generations)
+        return searched(self, random_key("searched", key), *counts, *sizes)
+
     def training(self) -> ProbabilityFlow:
         """The ODE that it is trained on. **Raises:** `ValueError` for a solver that was loaded from a file."""
         if self.flow is None:
@@ -157,17 +174,11 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
         return levels, xp.clip(levels[:-1] * xp.exp(-shifts), *self.network_range)
 
     def unrolled(self, xp: Any = np) -> tuple[Any, Any, Any]:
-        """Noise levels of points and network, and the points as a triangular matrix `(N + 1, N + 1)` (`unrolled`).
-
-        With X and W of the form the points solve v_{i+1} − Σ_j X_ij v_j = Σ_j W_ij D_j.
-        """
+        """Noise levels of points and network, and the points as a triangular matrix `(N + 1, N + 1)` (`diffusion.unrolled`)."""
         levels, network = self.levels(xp)
-        x, w = self.form.rows(_values(self.weights, xp), Levels.of(levels, network, xp), xp)
-        n = self.steps
-        pad = np.eye(n + 1, n, k=-1)  # row i of X and W belongs to point i + 1
-        left = xp.eye(n + 1) - pad @ x @ np.eye(n, n + 1)
-        right = xp.eye(n + 1, n + 1)[:, :1] @ np.eye(1, n + 1) + pad @ w @ np.eye(n, n + 1, k=1)
-        return levels, network, xp.linalg.solve(left, right)
+        start, units, weights = (_values(a, xp) for a in (self.start.value, self.units.value, self.weights))
+        total = start + (units @ weights[..., None])[..., 0]
+        return levels, network, self.form.points(total, levels, network, xp)
 
     def fixed_table(self) -> Table:
         levels, network, points = self.unrolled()

@@ -3,15 +3,14 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from ...solvers.diffusion import AbstractSchedule, LogSNR, Trajectory, UniPC, sample
 from ...solvers.diffusion.denoiser import Level
 from ...solvers.diffusion.table import unit_scale
+from ...solvers.diffusion.unrolled import walk
 from ..trainable import Buffer
 
 
@@ -46,9 +45,7 @@ class Paths(eqx.Module):
             return v, h * k[i] * (self.denoised[:, i] - k[i] * v)
 
         (a, da), (b, db) = ends(i), ends(i + 1)
-        return (
-            (1 + 2 * r) * (1 - r) ** 2 * a + r * (1 - r) ** 2 * da + r**2 * (3 - 2 * r) * b - r**2 * (1 - r) * db
-        )
+        return (1 + 2 * r) * (1 - r) ** 2 * a + r * (1 - r) ** 2 * da + r**2 * (3 - 2 * r) * b - r**2 * (1 - r) * db
 
 
 class ProbabilityFlow(eqx.Module):
@@ -84,21 +81,7 @@ class ProbabilityFlow(eqx.Module):
         denoiser, condition = self.given.value
         return jnp.asarray(denoiser.at(v, level, condition)).astype(v.dtype)
 
-    def walk(self, v: Float[Array, "*shape"], points: Float[Array, "N1 N1"], network_levels: Float[Array, " N"]) -> tuple:
-        """The points `(N + 1, *shape)` of a sampler from its first state, and the evaluations `(N, *shape)`.
-
-        `points` is the triangular matrix of `solvers.diffusion.unrolled`.
-        """
-        level = jax.tree.map(lambda a: jnp.asarray(a, v.dtype), Level.of(network_levels, self.schedule))
-        known = jnp.zeros((len(network_levels), *v.shape), v.dtype)
-
-        def step(known, row):
-            i, weights, level = row
-            point = weights[0] * v + jnp.tensordot(weights[1:], known, 1)
-            denoised = self.evaluated(point, level)
-            return lax.dynamic_update_index_in_dim(known, denoised, i, 0), point
-
-        rows = jnp.arange(len(network_levels)), points[:-1].astype(v.dtype), level
-        known, before = lax.scan(jax.checkpoint(step), known, rows)
-        end = points[-1, 0].astype(v.dtype) * v + jnp.tensordot(points[-1, 1:].astype(v.dtype), known, 1)
-        return jnp.concatenate([before, end[None]]), known
+    def walk(self, v: Float[Array, "*shape"], points: Array, network_levels: Array) -> tuple[Array, Array]:
+        """The points of a sampler from its first state, and the evaluations; see `diffusion.unrolled`."""
+        denoiser, condition = self.given.value
+        return walk(denoiser, v, points, network_levels, self.schedule, condition)

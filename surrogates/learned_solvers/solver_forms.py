@@ -4,8 +4,9 @@ A sampler is written in steps. With the points v_j in the frame v = y/√(1 + s�
 
     v_{i+1} = Σ_{j≤i} X_ij v_j + Σ_{j≤i} W_ij D_j,
 
-X and W lower triangular. A form makes them from its weights, a row of numbers per step, and from the noise levels; at weights of
-zero it is a method of theory. With ε_j = (y_j − D_j)/s_j and the noise level t after a step from s, DDIM is y′ = D + (t/s)(y − D).
+X and W lower triangular. A form makes them from its weights, a row of numbers per step, and from the noise levels; at weights
+of zero it is a method of theory. With ε_j = (y_j − D_j)/s_j and the noise level t after a step from s, DDIM is
+y′ = D + (t/s)(y − D).
 """
 
 import abc
@@ -68,13 +69,34 @@ class AbstractForm(abc.ABC):
         """Number of weights per step."""
 
     @abc.abstractmethod
+    def points(self, weights: Any, levels: Any, network_levels: Any, xp: Any) -> Any:
+        """The triangular matrix of the points `(steps + 1, steps + 1)`; see `solvers.diffusion.unrolled`.
+
+        **Arguments:** `weights` `(steps, columns)`; the noise levels of the points `(steps + 1,)` and of the network
+        `(steps,)`; `xp`: `numpy` or `jax.numpy`.
+        """
+
+
+class AbstractRows(AbstractForm):
+    """A form whose X and W are affine in its weights, so that least squares find them."""
+
+    def points(self, weights, levels, network_levels, xp):
+        """The solution of v_{i+1} − Σ_j X_ij v_j = Σ_j W_ij D_j."""
+        x, w = self.rows(weights, Levels.of(levels, network_levels, xp), xp)
+        n = len(weights)
+        pad = np.eye(n + 1, n, k=-1)  # row i of X and W belongs to point i + 1
+        left = np.eye(n + 1) - pad @ x @ np.eye(n, n + 1)
+        right = np.diag(np.eye(n + 1)[0]) + pad @ w @ np.eye(n, n + 1, k=1)
+        return xp.tril(xp.linalg.solve(left, right))
+
+    @abc.abstractmethod
     def rows(self, weights: Any, levels: Levels, xp: Any) -> tuple[Any, Any]:
         """X and W `(steps, steps)`, affine in the weights `(steps, columns)`, row by row. `xp`: `numpy` or `jax.numpy`."""
 
 
 @register("FreeTable")
 @dataclass(frozen=True)
-class FreeTable(AbstractForm):
+class FreeTable(AbstractRows):
     """All of the table: free weights, free noise levels, network times of their own.
 
     v′ = iPNDM-3 at the current levels + g Σ_j θ_ij (D_j − D_i) + g θ_ii D_i + a_i s_t/√(1 + s_t²) ε_i, with g the weight of D in
@@ -119,7 +141,7 @@ class FreeTable(AbstractForm):
 
 @register("DODE")
 @dataclass(frozen=True)
-class DODE(AbstractForm):
+class DODE(AbstractRows):
     """D-ODE solvers (Kim et al., CVPR 2024): DDIM, then y += λ_i (D_i − D_{i−1}), a number per step."""
 
     trains_levels, trains_network_levels = False, False
@@ -134,7 +156,7 @@ class DODE(AbstractForm):
 
 @register("IIA")
 @dataclass(frozen=True)
-class IIA(AbstractForm):
+class IIA(AbstractRows):
     """Improved integration approximation (Zhang et al., ICLR 2024) of DDIM: y += β_i (ε_i − ε_{i−1})."""
 
     trains_levels, trains_network_levels = False, False
@@ -149,7 +171,7 @@ class IIA(AbstractForm):
 
 @register("SolverSearch")
 @dataclass(frozen=True)
-class SolverSearch(AbstractForm):
+class SolverSearch(AbstractRows):
     """Differentiable solver search (Wang et al. 2025): free times, and combinations Σ_j c_ij of earlier predictions with
     Σ_j c_ij = 1. The weights are the c_ij, j < i; zero is the Euler method.
 
@@ -187,7 +209,7 @@ class SolverSearch(AbstractForm):
 
 @register("TimeAlignment")
 @dataclass(frozen=True)
-class TimeAlignment(AbstractForm):
+class TimeAlignment(AbstractRows):
     """Timestep alignment (Xia et al. 2024): DDIM in the noise prediction, y′ = y + (t − s) ε, whose network is told another
     time than that of its point."""
 

@@ -104,13 +104,15 @@ class EndError(eqx.Module):
         return cls(flow, eqx.filter_jit(lambda flow, key: flow.paths(key, samples, teacher))(flow, key))
 
     def __call__(self, model: LearnedSolver) -> Float[Array, ""]:
-        return _median_error(self, model)
+        levels, network, points = model.unrolled()
+        table = jnp.asarray(points, float), jnp.asarray(network, float)
+        return _median_error(self.flow, self.paths, *table, jnp.asarray(levels[-1], float))
 
 
 @eqx.filter_jit
-def _median_error(measure: EndError, model: LearnedSolver) -> Float[Array, ""]:
-    found, _, levels = walks(model, measure.flow, measure.paths.starts)
-    return jnp.median(jnp.sqrt(end_errors(found[:, -1], measure.paths.ends, levels[-1])))
+def _median_error(flow: ProbabilityFlow, paths: Paths, points, network, level) -> Float[Array, ""]:
+    ends = jax.vmap(lambda v: flow.walk(v, points, network)[0][-1])(paths.starts)
+    return jnp.median(jnp.sqrt(end_errors(ends, paths.ends, level)))
 
 
 def end_errors(found: Array, exact: Array, level: Any) -> Float[Array, " n"]:
