@@ -9,6 +9,10 @@ import numpy as np
 
 from common.mixtures import Mixture
 from surrogax.solvers import diffusion as sd
+from surrogax.solvers.diffusion.sampling import as_denoiser
+from surrogax.solvers.diffusion.unrolled import walk
+
+_ANY = sd.EDM()  # functions of noise levels see no schedule
 
 
 class PointCloud(eqx.Module):
@@ -119,19 +123,10 @@ class Bed(NamedTuple):
 @eqx.filter_jit
 def _walked(data, v, points, network):
     """The last states `(tables, n, *shape)` in the frame y/√(1 + s²)."""
+    denoiser = as_denoiser(data.denoise)
 
     def one(row):
-        weights, levels = row
-        known = jnp.zeros((len(levels), *v.shape), v.dtype)
-
-        def step(known, row):
-            i, w, s = row
-            point = w[0] * v + jnp.tensordot(w[1:], known, 1)
-            denoised = jax.vmap(lambda y: data.denoise(y, s))(point * jnp.sqrt(1 + s**2))
-            return jax.lax.dynamic_update_index_in_dim(known, denoised, i, 0), None
-
-        known, _ = jax.lax.scan(step, known, (jnp.arange(len(levels)), weights[:-1], levels))
-        return weights[-1, 0] * v + jnp.tensordot(weights[-1, 1:], known, 1)
+        return jax.vmap(lambda v: walk(denoiser, v, *row, _ANY)[0][-1])(v)
 
     return jax.lax.map(one, (points, network))
 

@@ -4,7 +4,7 @@
 - Solvers: `UniPC`, `DPMSolverPP`, `ExponentialAdams`, `DDIM`, `DEIS`, `IPNDM`, `Heun`, `DPMSolver`;
   `DPMSolverV3` with `ModelStatistics` of a denoiser.
 - Schedules: `EDM`, `VE`, `VPLinear`, `VPCosine`, `VPDiscrete`, `FlowMatching`.
-- Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`.
+- Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`, `Tuned`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
   `Preconditioned`.
 - `choose`: the best classical solver and grid for one denoiser, by trying. `unrolled`: a sampler as a triangular matrix.

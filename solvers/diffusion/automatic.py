@@ -1,22 +1,28 @@
-"""`solver="auto"`: a solver and a grid that did well on mixtures whose flow is known."""
+"""`solver="auto"`: a solver and a grid that did well on mixtures whose flow is known.
+
+Chosen on six mixtures (8 to 128 dimensions, four schedules) that the grid was not optimised on: the error was 1.0 to 1.1 times
+that of the best of 15 solvers on 5 grids at 5, 10 and 20 evaluations, 1.2 times at 8, up to 2.3 times at 40. Data are taken to be
+of unit size: for others, and for smooth fields, whose modes are larger than their points, `choose` tries all pairs on the denoiser.
+"""
 
 import math
 
 import numpy as np
 
+from .multistep import ExponentialAdams
 from .noise_multistep import IPNDM
 from .schedule import AbstractSchedule
 from .solver import AbstractSolver
-from .times import AbstractGrid, VPQuadratic
-from .unipc import UniPC
+from .times import AbstractGrid, LogSNR
+from .tuned_times import Tuned
 
-_FEW = 12
+_FEW = 28
 _LARGEST, _SMALLEST = 150.0, 0.01
 
 
 def automatic_solver(evaluations: int) -> AbstractSolver:
-    """`IPNDM(3)` up to 12 evaluations, `UniPC(3)` beyond: a fixed rule, up to twice the error of the best choice."""
-    return IPNDM(3) if evaluations <= _FEW else UniPC(3)
+    """`IPNDM(3)` up to 28 evaluations, `ExponentialAdams(4)` beyond."""
+    return IPNDM(3) if evaluations <= _FEW else ExponentialAdams(4)
 
 
 def automatic_ends(schedule: AbstractSchedule) -> tuple[float, float]:
@@ -28,5 +34,5 @@ def automatic_ends(schedule: AbstractSchedule) -> tuple[float, float]:
 
 
 def automatic_grid(schedule: AbstractSchedule, evaluations: int) -> AbstractGrid:
-    """`VPQuadratic`."""
-    return VPQuadratic(evaluations, *automatic_ends(schedule))
+    """`Tuned` up to 28 evaluations, `LogSNR` beyond."""
+    return (Tuned if evaluations <= _FEW else LogSNR)(evaluations, *automatic_ends(schedule))

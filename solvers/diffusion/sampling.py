@@ -48,7 +48,8 @@ def plan(
 
     **Arguments:**
 
-    - `solver`: a solver, or "auto": `IPNDM(3)` up to 12 evaluations, else `UniPC(3)`, with `times=10` on the grid `VPQuadratic`.
+    - `solver`: a solver, or "auto": up to 28 evaluations `IPNDM(3)`, with `times=10` on the grid `Tuned`; beyond
+      `ExponentialAdams(4)` on `LogSNR`.
     - `times`: how many network evaluations (on `Rho(7)` for EDM, uniform times for flow matching, `LogSNR` otherwise), a time
       grid, or the times of the schedule themselves, noisy first.
 

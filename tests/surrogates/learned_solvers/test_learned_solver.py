@@ -179,7 +179,8 @@ def test_least_squares_and_training_beat_theory_on_unseen_noise(key, x64, tmp_pa
     closed = start.least_squares(key, samples=128, teacher=40)
     assert closed.evaluations == 128 * 44
     result = sx.fit(
-        closed, optimizer=optax.adam(optax.cosine_decay_schedule(1e-3, 100)), steps=100, key=key, val=measure, check_every=50, progress=False,
+        closed, optimizer=optax.adam(optax.cosine_decay_schedule(1e-3, 100)), steps=100,
+        key=key, val=measure, check_every=50, progress=False,
         samples=64, pool=128, teacher=40,
     )  # fmt: skip
     errors = [float(measure(s)) for s in (start, closed, result.best)]
