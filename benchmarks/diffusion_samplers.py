@@ -17,9 +17,9 @@ every bed that is scored here has another seed, and those of A' and the others h
 are in neither.
 
 Two tables: solvers without training, every solver on every grid (the one of "auto" included); and fitted ones with the network
-evaluations that they cost once: `choose` (a trial of all pairs on a few samples of other noise), DPM-Solver-v3, and learned tables
-(least squares; trained). The peer is diffusers, called through its public interface with all grids that this offers. With --quick
-fewer samples, evaluations and beds, with --smoke the smallest of each.
+evaluations that they cost once: `choose` (a trial of all pairs on a few samples of other noise), DPM-Solver-v3, and learned
+tables (least squares; trained). The peer is diffusers, called through its public interface with all grids that this offers. With
+--quick fewer samples, evaluations and beds, with --smoke the smallest of each.
 
 Last line: JSON. `auto_vs_oracle_max`: the largest ratio, over beds and 5, 10, 20 evaluations, of "auto" to the best of every
 solver and grid on that bed; `auto_vs_classical_max`: to the best on grids other than its own; `chosen_vs_oracle_max`: of `choose`

@@ -6,7 +6,7 @@
 - Schedules: `EDM`, `VE`, `VPLinear`, `VPCosine`, `VPDiscrete`, `FlowMatching`.
 - Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`, `Tuned`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
-  `Preconditioned`.
+  `Preconditioned`; `InSpectrum` for solvers with weights per wavenumber.
 - `choose`: the best classical solver and grid for one denoiser, by trying. `unrolled`: a sampler as a triangular matrix.
 - `Gaussian`: the jump over the noisy end. `log_likelihood`: densities by the ODE.
 """
@@ -23,14 +23,19 @@ from .denoiser import Preconditioned as Preconditioned
 from .denoiser import ScorePrediction as ScorePrediction
 from .denoiser import VelocityPrediction as VelocityPrediction
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
+from .in_spectrum import InSpectrum as InSpectrum
+from .in_spectrum import hartley as hartley
 from .likelihood import log_likelihood as log_likelihood
 from .model_statistics import ModelStatistics as ModelStatistics
+from .model_statistics import schedule_hash as schedule_hash
+from .model_statistics import wavenumber_shells as wavenumber_shells
 from .multistep import DDIM as DDIM
 from .multistep import DPMSolverPP as DPMSolverPP
 from .multistep import ExponentialAdams as ExponentialAdams
 from .noise_multistep import DEIS as DEIS
 from .noise_multistep import IPNDM as IPNDM
 from .sampling import Trajectory as Trajectory
+from .sampling import as_denoiser as as_denoiser
 from .sampling import plan as plan
 from .sampling import sample as sample
 from .schedule import EDM as EDM
