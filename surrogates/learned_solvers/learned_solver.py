@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ...core import storage
-from ...core.arguments import checked, count, random_key
+from ...core.arguments import checked, count, number, random_key
 from ...core.storage import register
 from ...solvers.diffusion import AbstractFixedSolver, AbstractGrid, AbstractSchedule, Table, from_unrolled
 from ...solvers.diffusion.automatic import automatic_grid
@@ -136,6 +136,8 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
         """
         from .least_squares import least_squares  # it evaluates learned solvers
 
+        samples, teacher = count("least_squares", "samples", samples), count("least_squares", "teacher", teacher)
+        ridge = number("least_squares", "ridge", ridge, least=0)
         return least_squares(self, random_key("least_squares", key), samples, teacher, ridge)
 
     @checked
