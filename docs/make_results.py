@@ -157,7 +157,13 @@ def diffusion_samplers(values: dict) -> list[str]:
          *([f"{tried['ratio']:.2f}", f"{tried['evaluations']:,}"] if (tried := values["chosen"].get(bed)) else ["–", "–"])]
         for bed in values["auto_vs_oracle"]
     ]  # fmt: skip
-    heads = ["bed, evaluations", "auto / best", "auto / best on usual grids", "chosen / best", "evaluations of the choice"]
+    heads = [
+        "bed, evaluations",
+        "auto / best",
+        "auto / best on usual grids",
+        "chosen / best",
+        "evaluations of the choice",
+    ]
     lines += ["", "Errors over that of the best of all solvers and grids on the bed itself:", "", *table(heads, ratios)]
     best = sorted(values["peer"].items(), key=lambda pair: pair[1])[:12]
     rows = [[*name.split("|"), f"{error:.1e}"] for name, error in best]

@@ -11,7 +11,7 @@ y′ = D + (t/s)(y − D).
 
 import abc
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -52,17 +52,14 @@ class Levels(NamedTuple):
 
 
 class AbstractForm(abc.ABC):
-    """Which samplers a learned solver can become. Derive from it as a frozen dataclass, registered for saving."""
+    """Which samplers a learned solver can become. Derive from it as a frozen dataclass, registered for saving.
 
-    @property
-    @abc.abstractmethod
-    def trains_levels(self) -> bool:
-        """Whether the noise levels of the points between start and end are trained."""
+    **Class variables:** `trains_levels`: whether the noise levels of the points between start and end are trained.
+    `trains_network_levels`: whether the network may be evaluated at other levels than those of the points.
+    """
 
-    @property
-    @abc.abstractmethod
-    def trains_network_levels(self) -> bool:
-        """Whether the network may be evaluated at other levels than those of the points."""
+    trains_levels: ClassVar[bool]
+    trains_network_levels: ClassVar[bool]
 
     @abc.abstractmethod
     def columns(self, steps: int) -> int:
@@ -106,20 +103,14 @@ class FreeTable(AbstractRows):
     **Arguments:** `window`: how many evaluations a step sees; None: all, 4 and more are alike.
     """
 
+    trains_levels: ClassVar[bool] = True
+    trains_network_levels: ClassVar[bool] = True
     window: int | None = None
 
     def __post_init__(self):
         check_fields(self)
         if self.window is not None:
             count("FreeTable", "window", self.window)
-
-    @property
-    def trains_levels(self):
-        return True
-
-    @property
-    def trains_network_levels(self):
-        return True
 
     def columns(self, steps):
         return steps + 1
@@ -144,7 +135,8 @@ class FreeTable(AbstractRows):
 class DODE(AbstractRows):
     """D-ODE solvers (Kim et al., CVPR 2024): DDIM, then y += λ_i (D_i − D_{i−1}), a number per step."""
 
-    trains_levels, trains_network_levels = False, False
+    trains_levels: ClassVar[bool] = False
+    trains_network_levels: ClassVar[bool] = False
 
     def columns(self, steps):
         return 1
@@ -159,7 +151,8 @@ class DODE(AbstractRows):
 class IIA(AbstractRows):
     """Improved integration approximation (Zhang et al., ICLR 2024) of DDIM: y += β_i (ε_i − ε_{i−1})."""
 
-    trains_levels, trains_network_levels = False, False
+    trains_levels: ClassVar[bool] = False
+    trains_network_levels: ClassVar[bool] = False
 
     def columns(self, steps):
         return 1
@@ -179,18 +172,12 @@ class SolverSearch(AbstractRows):
       straight paths x = (1 − τ) x₀ + τ ε, x′ = x + (τ′ − τ) Σ_j c_ij u_j.
     """
 
+    trains_levels: ClassVar[bool] = True
+    trains_network_levels: ClassVar[bool] = False
     prediction: Literal["data", "velocity"] = "data"
 
     def __post_init__(self):
         check_fields(self)
-
-    @property
-    def trains_levels(self):
-        return True
-
-    @property
-    def trains_network_levels(self):
-        return False
 
     def columns(self, steps):
         return steps
@@ -213,7 +200,8 @@ class TimeAlignment(AbstractRows):
     """Timestep alignment (Xia et al. 2024): DDIM in the noise prediction, y′ = y + (t − s) ε, whose network is told another
     time than that of its point."""
 
-    trains_levels, trains_network_levels = False, True
+    trains_levels: ClassVar[bool] = False
+    trains_network_levels: ClassVar[bool] = True
 
     def columns(self, steps):
         return 0

@@ -103,10 +103,10 @@ class EndError(eqx.Module):
         samples, teacher = count("EndError.of", "samples", samples), count("EndError.of", "teacher", teacher)
         return cls(flow, eqx.filter_jit(lambda flow, key: flow.paths(key, samples, teacher))(flow, key))
 
-    def __call__(self, model: LearnedSolver) -> Float[Array, ""]:
+    def __call__(self, model: LearnedSolver) -> float:
         levels, network, points = model.unrolled()
         table = jnp.asarray(points, float), jnp.asarray(network, float)
-        return _median_error(self.flow, self.paths, *table, jnp.asarray(levels[-1], float))
+        return float(_median_error(self.flow, self.paths, *table, jnp.asarray(levels[-1], float)))
 
 
 @eqx.filter_jit

@@ -1,7 +1,7 @@
 """Samplers put together of classical steps, each of its own kind, and the search for the best."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -41,8 +41,9 @@ class StepChoices(AbstractForm):
     **Arguments:** `choices`: one per step; the last step has no corrector, whatever it says.
     """
 
+    trains_levels: ClassVar[bool] = False
+    trains_network_levels: ClassVar[bool] = False
     choices: tuple[StepChoice, ...]
-    trains_levels, trains_network_levels = False, False
 
     def columns(self, steps):
         return 0
