@@ -126,7 +126,8 @@ def _walked(data, v, points, network):
     denoiser = as_denoiser(data.denoise)
 
     def one(row):
-        return jax.vmap(lambda v: walk(denoiser, v, *row, _ANY)[0][-1])(v)
+        weights, levels = row
+        return jax.vmap(lambda v: walk(denoiser, v, weights, levels, _ANY)[0][-1])(v)
 
     return jax.lax.map(one, (points, network))
 

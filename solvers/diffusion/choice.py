@@ -13,7 +13,7 @@ from .automatic import automatic_ends
 from .denoiser import AbstractDenoiser
 from .multistep import DPMSolverPP, ExponentialAdams
 from .noise_multistep import DEIS, IPNDM
-from .sampling import as_denoiser, plan, sample
+from .sampling import Trajectory, as_denoiser, plan, sample
 from .schedule import AbstractSchedule
 from .solver import AbstractFixedSolver, AbstractSolver
 from .table import Table
@@ -91,6 +91,7 @@ def choose(
         denoiser, UniPC(3), schedule=schedule, times=LogSNR(fine, *ends, to_zero), shape=shape, n=samples, key=key,
         condition=condition, trajectory=True,
     )  # fmt: skip
+    assert isinstance(reference, Trajectory)
     starts = reference.points[:, 0] / np.sqrt(1 + reference.levels[0] ** 2)
     size = 1.0 if tables[0].end == 0 else float(np.sqrt(1 + tables[0].end ** 2) * schedule.alpha(np.float64(ends[1])))
     exact = reference.samples / size
@@ -116,7 +117,8 @@ def _errors(denoiser: AbstractDenoiser, starts, exact, points, network, schedule
     """Root mean squares `(tables, n)` in v."""
 
     def one(row):
-        ends = jax.vmap(lambda v: walk(denoiser, v, *row, schedule, condition)[0][-1])(starts)
+        weights, levels = row
+        ends = jax.vmap(lambda v: walk(denoiser, v, weights, levels, schedule, condition)[0][-1])(starts)
         return jnp.sqrt(jnp.mean((ends - exact).reshape(len(ends), -1) ** 2, 1))
 
     return jax.lax.map(one, (points, network))

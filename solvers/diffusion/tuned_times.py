@@ -57,8 +57,8 @@ class Tuned(AbstractGrid):
         moved = math.log(self.data_std)
         first, last = _finite(self, schedule, start, end) + moved
         steps, total = cumulative(self.evaluations)
-        shares = np.interp([first, last], steps, total)
-        log_snrs = np.interp(np.linspace(*shares, number), total, steps) - moved
+        low, high = np.interp([first, last], steps, total)
+        log_snrs = np.interp(np.linspace(low, high, number), total, steps) - moved
         return _pinned(np.asarray(schedule.time(log_snrs)), start, end)
 
 

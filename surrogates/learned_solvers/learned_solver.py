@@ -152,9 +152,10 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
         """
         from .step_search import searched  # it evaluates learned solvers
 
-        counts = (count("searched", n, v) for n, v in (("samples", samples), ("teacher", teacher)))
-        sizes = count("searched", "population", population, 8), count("searched", "generations", generations)
-        return searched(self, random_key("searched", key), *counts, *sizes)
+        samples, teacher = count("searched", "samples", samples), count("searched", "teacher", teacher)
+        population = count("searched", "population", population, 8)
+        generations = count("searched", "generations", generations)
+        return searched(self, random_key("searched", key), samples, teacher, population, generations)
 
     def training(self) -> ProbabilityFlow:
         """The ODE that it is trained on. **Raises:** `ValueError` for a solver that was loaded from a file."""

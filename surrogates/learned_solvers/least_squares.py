@@ -43,7 +43,7 @@ def least_squares(model: "LearnedSolver", key, samples: int, teacher: int, ridge
 
         def combined(rows, i=i):
             x, w = rows
-            return sum(x[i, j] * points[j] + w[i, j] * known[j] for j in range(i + 1))
+            return np.tensordot(x[i, : i + 1], np.stack(points), 1) + np.tensordot(w[i, : i + 1], np.stack(known), 1)
 
         plain = combined(base)
         directions = np.stack([(combined(rows) - plain).ravel() for rows in moved], 1)
