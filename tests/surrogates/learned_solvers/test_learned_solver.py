@@ -85,6 +85,7 @@ def test_iia_is_the_update_of_its_paper(x64, y):
     np.testing.assert_allclose(ends(made, VP, y), by_hand(made, y, update), rtol=1e-9)
 
 
+@pytest.mark.quick("velocity")
 @pytest.mark.parametrize("prediction", ["data", "velocity"])
 def test_solver_search_is_the_update_of_its_paper(x64, y, prediction):
     """VP: x_t = (σ_t/σ_s) x + σ_t (w_t − w_s) Σ c_j x0_j, w = α/σ. Flow: x += dt Σ c_j u_j, u = ε − x₀."""
@@ -133,6 +134,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.quick("False-UniPC", "True-DEIS")
 @pytest.mark.parametrize("name", CHOICES)
 @pytest.mark.parametrize("to_zero", [False, True])
 def test_choices_of_steps_contain_the_classical_solvers(x64, y, name, to_zero):
@@ -144,6 +146,7 @@ def test_choices_of_steps_contain_the_classical_solvers(x64, y, name, to_zero):
     np.testing.assert_allclose(ends(made, VP, y), np.asarray(x) / (1 if to_zero else VP.alpha(VP.end)), rtol=1e-9)
 
 
+@pytest.mark.quick("True")
 @pytest.mark.parametrize("to_zero", [False, True])
 def test_the_free_table_starts_as_ipndm_and_every_weight_moves_it(x64, y, to_zero):
     made, grid = solver(ls.FreeTable(), to_zero=to_zero), diffusion.LogSNR(STEPS, to_zero=to_zero)
@@ -159,6 +162,7 @@ def test_the_free_table_starts_as_ipndm_and_every_weight_moves_it(x64, y, to_zer
     np.testing.assert_allclose(made.unrolled(jnp)[2], made.unrolled(np)[2], atol=1e-12)
 
 
+@pytest.mark.quick("UniPC")
 @pytest.mark.parametrize("name", ["UniPC", "DEIS", "DPM-Solver", "Heun"])
 def test_every_sampler_is_one_triangular_matrix(x64, y, name):
     classical = {
