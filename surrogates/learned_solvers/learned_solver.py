@@ -105,6 +105,10 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
         known = schedule.level(np.array([schedule.end, schedule.start]))
         self.network_range = float(known[0]), float(known[1])
 
+    def __repr__(self) -> str:
+        first, last = self.ends
+        return f"LearnedSolver({self.steps} evaluations, {self.form!r}, noise levels {first:.4g} to {last:.4g})"
+
     @property
     def steps(self) -> int:
         """N, the number of network evaluations of a sample."""
