@@ -63,7 +63,7 @@ from .times import Rho as Rho
 from .times import Shifted as Shifted
 from .times import UniformTime as UniformTime
 from .times import VPQuadratic as VPQuadratic
+from .triangular_form import from_unrolled as from_unrolled
+from .triangular_form import unrolled as unrolled
 from .tuned_times import Tuned as Tuned
 from .unipc import UniPC as UniPC
-from .unrolled import from_unrolled as from_unrolled
-from .unrolled import unrolled as unrolled

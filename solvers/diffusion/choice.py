@@ -18,9 +18,9 @@ from .schedule import AbstractSchedule
 from .solver import AbstractFixedSolver, AbstractSolver
 from .table import Table
 from .times import AbstractGrid, LogSNR, Rho, UniformTime, VPQuadratic
+from .triangular_form import unrolled, walk
 from .tuned_times import Tuned
 from .unipc import UniPC
-from .unrolled import unrolled, walk
 
 SOLVERS = (
     IPNDM(2), IPNDM(3), IPNDM(4), DEIS(3, "log_snr"), DEIS(4, "log_snr"), DEIS(4), DPMSolverPP(2), DPMSolverPP(3),

@@ -37,8 +37,8 @@ def least_squares(model: "LearnedSolver", key, samples: int, teacher: int, ridge
     evaluate = eqx.filter_jit(lambda flow, v, level: jax.vmap(lambda v: flow.evaluated(v, level))(v))
     points, known = [np.asarray(paths.starts, np.float64)], []
     weights, units = np.array(zero), np.zeros((steps, columns, columns))
-    for i in range(steps):
-        level = Level.of(jnp.asarray(network[i], float), flow.schedule)
+    for i, seen in enumerate(network):
+        level = Level.of(jnp.asarray(seen, float), flow.schedule)
         known.append(np.asarray(evaluate(flow, jnp.asarray(points[-1], float), level), np.float64))
 
         def combined(rows, i=i):

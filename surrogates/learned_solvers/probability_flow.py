@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Shaped
 from ...solvers.diffusion import AbstractSchedule, LogSNR, Trajectory, UniPC, sample
 from ...solvers.diffusion.denoiser import Level
 from ...solvers.diffusion.table import unit_scale
-from ...solvers.diffusion.unrolled import walk
+from ...solvers.diffusion.triangular_form import walk
 from ..trainable import Buffer
 
 

@@ -215,9 +215,9 @@ def equal_step_weights(steps: int, order: int) -> np.ndarray:
     """Adams-Bashforth weights of equal steps `(steps, steps)`, of lower order in the first steps."""
     bashforth = {1: (1,), 2: (3, -1), 3: (23, -16, 5)}
     b = np.zeros((steps, steps))
-    for i in range(steps):
-        row = np.array(bashforth[min(order, i + 1)]) / sum(bashforth[min(order, i + 1)])
-        b[i, i - len(row) + 1 : i + 1] = row[::-1]
+    for i, row in enumerate(b):
+        newest_first = np.array(bashforth[min(order, i + 1)])
+        row[i - len(newest_first) + 1 : i + 1] = newest_first[::-1] / newest_first.sum()
     return b
 
 
