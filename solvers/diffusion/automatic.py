@@ -2,7 +2,8 @@
 
 Chosen on six mixtures (8 to 128 dimensions, four schedules) that the grid was not optimised on: the error was 1.0 to 1.1 times
 that of the best of 15 solvers on 5 grids at 5, 10 and 20 evaluations, 1.2 times at 8, up to 2.3 times at 40. Data are taken to
-be of unit size: for others, and for smooth fields, whose modes are larger than their points, `choose` tries all pairs.
+be of unit size and to have a width: for others, for smooth fields, whose modes are larger than their points, and for data on a
+few points, which the noise prediction extrapolates badly, `choose` tries all pairs.
 """
 
 import math
