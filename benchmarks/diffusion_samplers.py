@@ -22,10 +22,10 @@ tables (least squares; trained). The peer is diffusers, called through its publi
 --quick fewer samples, evaluations and beds, with --smoke the smallest of each.
 
 Last line: JSON. `auto_vs_oracle_max`: the largest ratio, over beds and 5, 10, 20 evaluations, of "auto" to the best of every
-solver and grid on that bed, `auto_vs_oracle_mixtures`: over A and A'; `auto_vs_classical_max`: to the best on usual grids; `chosen_vs_oracle_max`: of `choose`
-to the best of all. `nfe5_free`, `nfe10_free`: "auto" on "smooth"; `nfe5_fitted`, `nfe10_fitted`: the best fitted;
-`nfe5_best_peer`, `nfe10_best_peer`: the best of the peer there, null without it. `v3_logsnr_10`, `v3_quadratic_10`:
-DPM-Solver-v3 with three nodes
+solver and grid on that bed, `auto_vs_oracle_mixtures`: over A and A'; `auto_vs_classical_max`: to the best on usual grids;
+`chosen_vs_oracle_max`: of `choose` to the best of all. `nfe5_free`, `nfe10_free`: "auto" on "smooth"; `nfe5_fitted`,
+`nfe10_fitted`: the best fitted; `nfe5_best_peer`, `nfe10_best_peer`: the best of the peer there, null without it.
+`v3_logsnr_10`, `v3_quadratic_10`: DPM-Solver-v3 with three nodes
 in predictor and corrector. `least_squares_5`: learned weights in closed form, four evaluations wide, uniform log-SNR.
 `teleportation_saving`: the median share of calls that a jump to noise level 12 saves UniPC-3 at the errors of 10 to 20 calls.
 `rank_agreement`: Kendall's τ of all solvers and grids between the trained denoiser and "smooth". `orders`: between 40 and 80.
@@ -334,7 +334,8 @@ def main():
     }  # fmt: skip
     record("diffusion_samplers", arguments, {
         "auto_vs_oracle_max": max(ratios.values()),
-        "auto_vs_oracle_mixtures": max(r for name, r in ratios.items() if name.startswith("A")), "auto_vs_classical_max": max(classical.values()),
+        "auto_vs_oracle_mixtures": max(r for name, r in ratios.items() if name.startswith("A")),
+        "auto_vs_classical_max": max(classical.values()),
         "chosen_vs_oracle_max": max((c["ratio"] for c in choices.values()), default=None),
         **{f"nfe{n}_free": errors["A smooth"].get((*AUTO, n)) for n in (5, 10)},
         **{f"nfe{n}_fitted": min((e for (*_, m), e in fitted.items() if m == n), default=None) for n in (5, 10)},
