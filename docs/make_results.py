@@ -190,6 +190,23 @@ def neural_spectral(values: dict) -> list[str]:
     return table(["", "relative L2", "steps", "training, s", "ms per source"], rows)
 
 
+def differentiable_solvers(values: dict) -> list[str]:
+    details = dict(values["details"])
+    drag, mosaic = details.pop("drag"), details.pop("Mosaic")
+    columns = ("taylor_green", "gradient_rel_error", "gradient_cosine", "longest_finite_horizon")
+    rows = [[name, *(row[k] for k in columns)] for name, row in details.items()]
+    theirs = sorted({name for found in mosaic.values() for name in found})
+    lines = [f"drag of the flat inflow {drag['drag_start']:.5f}, after optimisation {drag['drag']:.5f} ", ""]
+    lines += table(["", "Taylor-Green", "error of the gradient", "cosine", "finite to"], rows)
+    lines += ["", "Errors of the gradient by horizon:", ""]
+    horizons = list(next(iter(details.values()))["horizons"])
+    lines += table(
+        ["", *horizons], [[name, *(row["horizons"][h]["rel_error"] for h in horizons)] for name, row in details.items()]
+    )
+    lines += ["", "Mosaic's solvers, by its own results (drag in other settings, with the opposite sign):", ""]
+    return lines + table(["", *mosaic], [[name, *(found.get(name) for found in mosaic.values())] for name in theirs])
+
+
 def rows_of(values: dict) -> list[str]:
     names = list(dict.fromkeys(key for row in values["cases"] for key in row))
     return [*numbers_of(values), *table(names, [[row.get(name) for name in names] for row in values["cases"]])]

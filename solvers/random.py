@@ -6,6 +6,7 @@ depends on the key alone, not on the resolution (see `kernels.gaussian_field`).
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -88,6 +89,34 @@ class TimedDistribution(AbstractLaw):
         if times is None:
             raise ValueError(f"{self!r} is a law of time-dependent fields: give the instants, times=…")
         return self.sample(key, grid, times)
+
+
+class JointLaw(ABC):
+    """The law of several inputs that depend on each other, as a frozen dataclass: derive from it, name the `parts` and write
+    `sample`. `problem("euler", **law.inputs())` gives each input its part; the parts of one law are drawn together.
+    """
+
+    parts: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def sample(self, key: jax.Array, grid: Grid) -> Mapping[str, Array]:
+        """One realisation of every part, fields `(*grid.shape)` or `(*grid.shape, c)`, by name."""
+
+    def inputs(self) -> "dict[str, Part]":
+        """The parts by name, as arguments of a problem."""
+        return {name: Part(self, name) for name in self.parts}
+
+
+@dataclass(frozen=True)
+class Part(Distribution):
+    """One input of a `JointLaw`. In a problem all parts of one law get the same key, so that they belong to one draw."""
+
+    law: JointLaw
+    name: str
+    is_field, isotropic, smooth = True, False, False
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        return self.law.sample(key, grid)[self.name]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """What the solvers in time share: checks of the arguments, statistics, and one step as a short solve."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, ScalarLike
 
 from ...core.domains import Box, Grid
-from ..kernels.exponential import Instants
+from ..kernels.exponential import Instants, checked_instants
 from ..linear.solution import Stats, Status
 from .declaration import Fields
 from .solved import Solved
@@ -37,3 +39,19 @@ def one_step(
     """u a time `dt` after `fields["u"]`, by a solve that takes it as its initial value u0 at time 0."""
     solved = solve({**inputs, "u0": fields["u"]}, grid, times=[dt], rtol=rtol)
     return Solved({"u": solved["u"][0]}, solved.stats)
+
+
+def frame_schedule(
+    name: str, steps: int | None, times: Instants | None, dt: ScalarLike
+) -> tuple[Array | np.ndarray, int, bool]:
+    """Times between frames, steps per frame, and whether the start is a frame, of a solve for `steps` or `times`."""
+    if (steps is None) == (times is None) or (steps is not None and steps < 1):
+        raise ValueError(f"{name}: give steps (at least 1) or times, got steps={steps}, times={times}")
+    if times is None:
+        return jnp.broadcast_to(jnp.asarray(dt, float), (steps,)), 1, False
+    lengths = np.diff(checked_instants(times), prepend=0.0)
+    with_start = bool(lengths[0] == 0)
+    lengths = lengths[with_start:]
+    if not len(lengths) or not np.asarray(dt) > 0:
+        raise ValueError(f"{name}: needs an instant after 0 and a positive dt, got times={times}, dt={dt}")
+    return lengths, math.ceil(lengths.max() / dt * (1 - 1e-9)), with_start

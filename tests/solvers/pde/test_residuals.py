@@ -15,7 +15,12 @@ from surrogax.solvers.pde.grid_derivatives import OnGrid
 PI = np.pi
 # Why these have no strong form is their attribute `no_residual`; Darcy flow has one where its coefficient is smooth.
 WEAK = {
+    "channel_flow": (lambda: problem("channel_flow", grid=(8, 8)), "solid cells have edges"),
     "darcy": (lambda: problem("darcy", a=random.Threshold()), "a jumps"),
+    "euler": (lambda: problem("euler"), "solutions jump"),
+    "inviscid_burgers": (lambda: problem("inviscid_burgers"), "solutions jump"),
+    "navier_stokes_velocity": (lambda: problem("navier_stokes_velocity"), "the unknown velocity is a vector"),
+    "shallow_water": (lambda: problem("shallow_water"), "solutions jump"),
     "smoke": (lambda: problem("smoke", grid=(8, 8)), "source and solid cells have edges"),
     "thermal_block": (lambda: problem("thermal_block"), "a jumps from block to block"),
 }
