@@ -15,6 +15,8 @@ LINEAR = PEERS / ".venv-linear" / "bin" / "python"
 
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
+# crepes and MAPIE, `peers/requirements-conformal.txt`.
+CONFORMAL = PEERS / ".venv-conformal" / "bin" / "python"
 # hackable-diffusion and diffuse-jax, `peers/requirements-diffusion-jax.txt`.
 DIFFUSION_JAX = PEERS / ".venv-diffusion-jax" / "bin" / "python"
 # exponax and SciPy, `peers/requirements-exponax.txt`.

@@ -35,6 +35,7 @@ from .surrogates.baselines import LinearSpectral as LinearSpectral
 from .surrogates.baselines import MeanField as MeanField
 from .surrogates.baselines import Persistence as Persistence
 from .surrogates.baselines import SolverSurrogate as SolverSurrogate
+from .surrogates.baselines import UNet as UNet
 from .surrogates.batching import Batch as Batch
 from .surrogates.conformal import ConformalBand as ConformalBand
 from .surrogates.conformal import conformal as conformal
@@ -50,11 +51,18 @@ from .surrogates.networks.abstract_network import Abilities as Abilities
 from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNetwork
 from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig
 from .surrogates.networks.network_surrogate import NetworkSurrogate as NetworkSurrogate
+from .surrogates.networks.warm_start import warm_start as warm_start
 from .surrogates.networks.wrap import wrap as wrap
+from .surrogates.operators.cape import CAPE as CAPE
 from .surrogates.operators.deeponet import DeepONet as DeepONet
+from .surrogates.operators.ffno import FFNO as FFNO
 from .surrogates.operators.fno import FNO as FNO
+from .surrogates.operators.gino import GINO as GINO
 from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
 from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
+from .surrogates.operators.point_net import PointNet as PointNet
+from .surrogates.operators.transolver import Transolver as Transolver
+from .surrogates.operators.uno import UNO as UNO
 from .surrogates.physics.models import PIG as PIG
 from .surrogates.physics.models import PINN as PINN
 from .surrogates.physics.models import RandomFeatures as RandomFeatures
