@@ -22,6 +22,7 @@ from .spectral_restriction import SpectralSource, restriction_matrix
 from .systems import Systems
 from .verification import Verification, verified
 from .view_source import ViewSource
+from .windows import read_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +151,36 @@ class Dataset:
             stored = stored[frames.start : frames.stop : frames.step]
             time = slice(stored.start, stored.stop, stored.step)
         return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
+
+    @checked
+    def windows(self, name: str, positions: Any, starts: Any, frames: int, step: int = 1) -> np.ndarray:
+        """Windows of trajectories: `frames` instants of the time-dependent array `name`, `step` apart, of every sample in
+        `positions`, from its instant in `starts` on: `(window, frames, *space, [component])`.
+
+        Windows of a contiguous HDF5 file are read one by one by the operating system, ahead and in the order of the file, which
+        is far faster than one `read` per window.
+
+        **Raises:** `ValueError` for an array without time axis, and for positions and starts of different numbers; `IndexError`
+        for a window that is not inside of the trajectory.
+        """
+        frames, step = count("windows", "frames", frames), count("windows", "step", step)
+        if not self.spec(name).time:
+            raise ValueError(f"windows({name!r}): has no time axis; use read")
+        rows, first = sample_positions(positions, len(self)), np.atleast_1d(np.asarray(starts))
+        if first.shape != rows.shape or (first.size and first.dtype.kind not in "iu"):
+            raise ValueError(
+                f"windows({name!r}): {len(rows)} positions need as many whole numbers as starts, got {first.dtype}"
+                f"{list(first.shape)}"
+            )
+        if first.size and not (first.min() >= 0 and first.max() + step * (frames - 1) < self.instants):
+            raise IndexError(
+                f"windows({name!r}): {frames} instants, {step} apart, from {first.min()} to {first.max()} on do not fit into "
+                f"{self.instants}"
+            )
+        stored = range(len(np.asarray(self.source.times)))[self.time]
+        space = self._window(self.spec(name), slice(None))[1:]
+        starts = stored.start + first.astype(int) * stored.step
+        return read_windows(self.source, name, self.indices[rows], starts, frames, step * stored.step, space)
 
     @checked
     def blocks(
@@ -386,7 +417,8 @@ class Dataset:
         """Write the samples to one HDF5 file, which `surrogax.open` reads with the same values, bit for bit.
 
         Data on one grid are written in The Well's layout, all others in a layout of this library. Ids and attributes are kept,
-        the problem is not. An existing file is replaced when the new one is complete.
+        the problem is not. An existing file is replaced when the new one is complete. `path` may be an address such as
+        `s3://bucket/file`; the file is then made on this machine and sent there.
 
         **Raises:** `ValueError` for names of fields that the file cannot hold; `FileNotFoundError` for a missing folder.
         """

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..core.addresses import address_of
 from ..core.arguments import checked
+from ..core.remote_files import local_copy
 from .dataset import Dataset
 from .formats.registry import format_of
-from .remote_files import is_address, local_copy
 
 
 @checked
@@ -43,7 +44,8 @@ def open_splits(path: str | os.PathLike, **options: Any) -> dict[str, Dataset]:
 
     A single file is returned as the one split "". `options` and errors are those of `open`.
     """
-    path = local_copy(str(path)) if is_address(path) else Path(path)
+    address = address_of(path)
+    path = Path(path) if address is None else local_copy(address)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     return {name: Dataset.of(source) for name, source in format_of(path).read(path, **options).items()}

@@ -19,7 +19,7 @@ import numpy as np
 from ...core.progress import ProgressPrinter
 from ..dataset import Dataset
 from ..source import Source
-from .hdf5_file import new_hdf5, stored_values
+from .hdf5_file import new_hdf5, written_values
 from .well import ORDERS
 
 _BC_TYPES = {"dirichlet": "WALL", "neumann": "OPEN", "periodic": "PERIODIC"}
@@ -146,7 +146,7 @@ def _write_rows(
 ) -> None:
     parts = np.moveaxis(values, -1, 0) if not paths[0].endswith(f"/{field}") else [values]
     for path, part in zip(paths, parts, strict=True):
-        data = stored_values(file, path)
+        data = written_values(file, path)
         time = () if frames is None else (slice(frames.start, frames.stop),)
         expected = (len(rows), *([] if frames is None else [len(frames)]), *data.shape[1 + len(time) :])
         if part.shape != expected or part.dtype != data.dtype:
