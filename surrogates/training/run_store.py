@@ -10,7 +10,9 @@ mixing two runs. Two processes that send in the same moment are not kept apart.
 
 import json
 import secrets
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import jax
@@ -33,8 +35,8 @@ class RunStore:
             raise ValueError(f"run={address!r}: several processes need a run folder on a disk that they share")
         self.address = address.rstrip("/")
         self._store, self._root = store_at(self.address)
-        self._folder = tempfile.TemporaryDirectory(prefix="surrogax-run-")
-        self.local = Path(self._folder.name)
+        self.local = Path(tempfile.mkdtemp(prefix="surrogax-run-"))
+        weakref.finalize(self, shutil.rmtree, self.local, ignore_errors=True)
         self._name = secrets.token_hex(8)
         self._last: str | None = None  # who wrote the index that this process has read
 

@@ -8,8 +8,6 @@ import pytest
 import surrogax as sx
 from surrogax.core.addresses import address_of
 
-from ..object_store import needs_s3, s3_server
-
 fsspec = pytest.importorskip("fsspec")
 
 
@@ -89,14 +87,12 @@ def test_what_is_an_address():
 
 
 @pytest.mark.nightly
-@needs_s3
-def test_a_real_object_store(tmp_path, files, monkeypatch):
+def test_a_real_object_store(tmp_path, files, s3_bucket):
     made = files.pdebench_groups(tmp_path)
-    with s3_server(monkeypatch) as bucket:
-        fsspec.filesystem("s3").put(str(made.path), "bucket/sets/groups.h5")
-        data = sx.open(f"{bucket}/sets/groups.h5")
-        np.testing.assert_array_equal(data["activator"], made.arrays["activator"])
-        data.save(f"{bucket}/saved/a.hdf5")
-        np.testing.assert_array_equal(sx.open(f"{bucket}/saved/a.hdf5")["activator"], made.arrays["activator"])
-        with pytest.raises(OSError, match="cannot write s3://nowhere"):
-            data.save("s3://nowhere/a.hdf5")
+    fsspec.filesystem("s3").put(str(made.path), "bucket/sets/groups.h5")
+    data = sx.open(f"{s3_bucket}/sets/groups.h5")
+    np.testing.assert_array_equal(data["activator"], made.arrays["activator"])
+    data.save(f"{s3_bucket}/saved/a.hdf5")
+    np.testing.assert_array_equal(sx.open(f"{s3_bucket}/saved/a.hdf5")["activator"], made.arrays["activator"])
+    with pytest.raises(OSError, match="cannot write s3://nowhere"):
+        data.save("s3://nowhere/a.hdf5")

@@ -48,8 +48,7 @@ def assert_same(a, b):
 
 def test_a_run_at_an_address_goes_on_bit_for_bit():
     once = trained(None, 4)
-    for epochs in (1, 3):
-        trained("memory://runs/a", epochs, checkpoint_every=0)
+    trained("memory://runs/a", 1, checkpoint_every=0)
     again = trained("memory://runs/a", 4, checkpoint_every=0)
     assert_same(again, once)
     names = objects()
@@ -67,6 +66,7 @@ def test_a_run_at_an_address_goes_on_bit_for_bit():
         trained("memory://runs/a", 4, width=6)
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_counts_when_the_index_names_it():
     """Files of a checkpoint that was being sent when the process was killed are not read, and removed by the next one."""
     trained("memory://runs/a", 2)
@@ -77,6 +77,9 @@ def test_a_checkpoint_counts_when_the_index_names_it():
     assert "checkpoints/9/state/half" not in objects()
 
 
+# What orbax was still reading when it failed is reported when it is collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.nightly
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before():
     for epochs in (2, 3):
         trained("memory://runs/a", epochs)
@@ -108,28 +111,20 @@ def test_two_processes_in_one_run(monkeypatch):
 
 
 @pytest.mark.nightly
-def test_a_killed_run_in_a_real_object_store_goes_on_exactly(monkeypatch):
-    from ...object_store import needs_s3, s3_server
-
-    if needs_s3.args[0]:
-        pytest.skip(needs_s3.kwargs["reason"])
+def test_a_killed_run_in_a_real_object_store_goes_on_exactly(s3_bucket):
     script = WORK + "\ntrained(sys.argv[1], 400, checkpoint_every=0)\n"
-    with s3_server(monkeypatch) as bucket:
-        store = fsspec.filesystem("s3")
-        for least in (1, 30):  # killed twice, somewhere
-            process = subprocess.Popen([sys.executable, "-c", script, f"{bucket}/run"])
-            for _ in range(600):
-                store.invalidate_cache()
-                if (
-                    store.exists("bucket/run/metrics.jsonl")
-                    and store.cat("bucket/run/metrics.jsonl").count(b"\n") > least
-                ):
-                    break
-                time.sleep(0.1)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        done = store.cat("bucket/run/metrics.jsonl").count(b"\n")
-        assert 30 < done < 400
-        again = trained(f"{bucket}/run", done + 5)
-        assert_same(again, trained(None, done + 5))
-        assert sx.load(f"{bucket}/run/best.sgx").parameters == again.parameters
+    store, log = fsspec.filesystem("s3"), "bucket/run/metrics.jsonl"
+    for least in (1, 30):  # killed twice, somewhere
+        process = subprocess.Popen([sys.executable, "-c", script, f"{s3_bucket}/run"])
+        for _ in range(1200):
+            store.invalidate_cache()
+            if store.exists(log) and store.cat(log).count(b"\n") > least:
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = store.cat(log).count(b"\n")
+    assert 30 < done < 400
+    again = trained(f"{s3_bucket}/run", done + 5)
+    assert_same(again, trained(None, done + 5))
+    assert sx.load(f"{s3_bucket}/run/best.sgx").parameters == again.parameters
