@@ -116,13 +116,15 @@ def test_a_killed_run_in_a_real_object_store_goes_on_exactly(s3_bucket):
     store, log = fsspec.filesystem("s3"), "bucket/run/metrics.jsonl"
     for least in (1, 30):  # killed twice, somewhere
         process = subprocess.Popen([sys.executable, "-c", script, f"{s3_bucket}/run"])
-        for _ in range(1200):
-            store.invalidate_cache()
-            if store.exists(log) and store.cat(log).count(b"\n") > least:
-                break
-            time.sleep(0.1)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            for _ in range(1200):
+                store.invalidate_cache()
+                if store.exists(log) and store.cat(log).count(b"\n") > least:
+                    break
+                time.sleep(0.1)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
     done = store.cat(log).count(b"\n")
     assert 30 < done < 400
     again = trained(f"{s3_bucket}/run", done + 5)
