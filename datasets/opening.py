@@ -20,7 +20,8 @@ def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
     - HDF5: files of `Dataset.save`, The Well, PDEBench (all three families), PDEArena, RealPDEBench, ETH's sets, MATLAB 7.3,
       NetCDF 4, CGNS.
     - MATLAB 5, `.npy` and `.npz`, neuraloperator's `.pt`, NetCDF 3, zarr, VTK (`.vtk`, `.vtu`).
-    - Folders: The Well's and RealPDEBench's splits, PLAID's samples, CFDBench's cases, APEBench's exports, VTK files.
+    - Folders: The Well's and RealPDEBench's splits (HDF5 and Arrow), PLAID's samples, CFDBench's cases, APEBench's exports, VTK
+      files.
 
     `register_format` adds others. `options` are passed to the reader of the format. For arrays whose axes the file does not
     tell, `axes={"u": "sample time x y"}` does, with `grid=`, `times=`, `boundary=` where the file has none (see

@@ -90,6 +90,20 @@ def test_published_splits(tmp_path, files):
     assert list(sx.open_splits(tmp_path)) == ["train"]
 
 
+def test_arrow_splits_and_published_windows(tmp_path, files):
+    pytest.importorskip("pyarrow")
+    files.arrow(tmp_path)
+    splits = sx.open_splits(tmp_path / "fsi")
+    assert {s: sorted(d.fields) for s, d in splits.items()} == {"real": ["u", "v"], "numerical": ["p", "u", "v"]}
+    assert splits["real"].attributes["published"] == {"train": [0, 2], "test": [1]}
+    file = tmp_path / "fsi" / "hf_dataset" / "real" / "data-00000-of-00002.arrow"
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole.replace(b"shape_w", b"shape_x"), b"sim_id shape_t shape_h shape_w"):
+        file.write_bytes(damaged)
+        with pytest.raises(StorageError):
+            sx.open(tmp_path / "fsi" / "hf_dataset" / "real")["u"]
+
+
 def test_missing_samples_are_told(tmp_path, files):
     import h5py
 
