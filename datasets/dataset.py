@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, overload
 
 import jax
@@ -16,6 +17,7 @@ from ..core.domains.grid import per_axis
 from ..solvers.pde.declaration import Problem
 from .description import described
 from .frame_source import FrameSource
+from .masking import masked_source
 from .parameter_conditions import meets, values_of
 from .source import FieldSpec, MemorySource, Source, sample_positions
 from .spectral_restriction import SpectralSource, restriction_matrix
@@ -223,6 +225,23 @@ class Dataset:
         """
         return replace(self, indices=self.indices[sample_positions(samples, len(self))])
 
+    def by_ids(self, ids: Any) -> "Dataset":
+        """A view of the samples with these ids, in their order: a split that was stored as `train.ids.tolist()`.
+
+        **Raises:** `KeyError` for an id that this dataset does not have; `ValueError` if it has one twice.
+        """
+        wanted, own = np.atleast_1d(np.asarray(ids)), self.ids
+        if wanted.size and (wanted.dtype.kind not in "iu" or wanted.ndim > 1):
+            raise TypeError(f"by_ids({ids!r:.60}): expected whole numbers")
+        order = np.argsort(own, kind="stable")
+        if len(np.unique(own)) < len(own):
+            raise ValueError("by_ids: this dataset has samples with equal ids")
+        place = np.minimum(np.searchsorted(own, wanted, sorter=order), max(len(own) - 1, 0))
+        if wanted.size and (not len(own) or (own[order[place]] != wanted).any()):
+            missing = sorted(set(wanted.tolist()) - set(own.tolist()))
+            raise KeyError(f"by_ids: this dataset has no samples with the ids {missing[:5]}")
+        return self.select(order[place] if wanted.size else [])
+
     @checked
     def split(self, key: AnyArray | None = None, **sizes: int) -> tuple["Dataset", ...]:
         """Split into disjoint parts of the given sizes: `train, val = ds.split(train=900, val=100, key=key)`.
@@ -328,6 +347,17 @@ class Dataset:
             raise IndexError(f"frame {index} of {self.instants} instants")
         stored = range(len(np.asarray(self.source.times)))[self.time][index]
         return replace(self, source=FrameSource(self.source, stored), time=slice(None))
+
+    def masked(self, name: str) -> "Dataset":
+        """A view whose fields are 0 where the field `name` is zero or not finite, such as the fluid round a body that moves.
+
+        The mask may change from sample to sample and in time, and becomes 0 and 1 itself, so that it can be an input of the
+        task. What lies outside of it, NaN included, does not matter any more. Losses and metrics see zeros there.
+
+        **Raises:** `KeyError` for an unknown name; `ValueError` for one that is no field with one number per point.
+        """
+        self.spec(name)
+        return Dataset.of(masked_source(ViewSource(self), name), self.problem)
 
     def in_memory(self) -> "Dataset":
         """The same samples, read into memory at once."""
@@ -456,6 +486,25 @@ class Dataset:
             kind("plot", "name", name, str, "pass the name of a field")
         n = count("plot", "n", n)
         return plot_samples(self, names, n)
+
+    def animate(
+        self, path: str | os.PathLike, *names: str, beside: "Dataset | None" = None, n: int = 2, fps: int = 10
+    ) -> Path:
+        """Write a moving picture of the first `n` samples as `.gif` (or `.mp4` where the program ffmpeg is installed), and return
+        its path.
+
+        A row is a sample, a column a field that varies in time (`names`, by default all) and component, as in `plot`. `beside` is
+        another dataset with these instants, such as the truth of a rollout, which gets columns of its own; both share their
+        scale. `fps` are frames per second.
+
+        **Raises:** `ValueError` for other endings, fields without time, and data that are not on a grid.
+        """
+        from .animation import animate_samples
+
+        for name in names:
+            kind("animate", "name", name, str, "pass the name of a field")
+        kind("animate", "beside", beside, (Dataset, type(None)), "pass a dataset")
+        return animate_samples(self, path, names, beside, count("animate", "n", n), count("animate", "fps", fps))
 
     def __repr__(self) -> str:
         return f"Dataset({described(self, 0)})"
