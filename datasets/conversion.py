@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from ..core.addresses import address_of
-from ..core.files import StorageError, write_json
+from ..core.files import StorageError, put_in_place, write_json
 from ..core.progress import ProgressPrinter
 from .dataset import Dataset
 from .formats.hdf5_file import written_values
@@ -107,7 +107,7 @@ class _Conversion:
                     self._say(number)
                     last = time.monotonic()
                 printer.update(number, f"{self.out}: {rows[-1] + 1} of {len(self.data)} samples")
-        os.replace(self.part, self.out)
+        put_in_place(self.part, self.out)
         printer.close(len(self.blocks), f"{self.out}: {len(self.data)} samples")
 
     def _done(self) -> int:

@@ -145,7 +145,7 @@ def _fluid(case: dict[str, float], shape: tuple[int, ...]) -> np.ndarray:
         case[f"{a}_min"] + (np.arange(n) + 0.5) * (case[f"{a}_max"] - case[f"{a}_min"]) / n
         for a, n in zip("yx", shape, strict=True)
     )
-    return np.float32(x**2 + y[:, None] ** 2 > case["radius"] ** 2)
+    return np.asarray(x**2 + y[:, None] ** 2 > case["radius"] ** 2, np.float32)
 
 
 def _moving_solid(fluid: np.ndarray, u: NpyArray, frames: int) -> list[str]:

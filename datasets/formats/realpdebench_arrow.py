@@ -101,7 +101,7 @@ class Values:
     row: Row
     name: str
 
-    @cached_property
+    @property
     def shape(self) -> tuple[int, ...]:
         channels = (int(self.row.value("numerical_channels").as_py()),) if self.name == "numerical" else ()
         return (*self.row.shape, *channels)
@@ -125,7 +125,7 @@ def _table(file: Path) -> Any:
     """The table of an Arrow stream, mapped into memory; its bounds are checked."""
     stat = file.stat()
     if file not in _TABLES or _TABLES[file][0] != (stat.st_size, stat.st_mtime_ns):
-        import pyarrow as pa
+        import pyarrow as pa  # pyright: ignore[reportMissingImports]
 
         with pa.memory_map(str(file)) as mapped:
             table = pa.ipc.open_stream(mapped).read_all()

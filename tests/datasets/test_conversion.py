@@ -64,7 +64,7 @@ def test_a_conversion_goes_on_from_what_is_written(tmp_path, monkeypatch, frames
 def test_another_source_is_refused(tmp_path, monkeypatch):
     written(tmp_path / "a.hdf5", 20)
     out, record = tmp_path / "out.hdf5", tmp_path / ".out.hdf5.part.json"
-    monkeypatch.setattr(conversion.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    monkeypatch.setattr(conversion, "put_in_place", lambda *_: (_ for _ in ()).throw(OSError("killed")))
     with pytest.raises(OSError, match="killed"):
         convert(tmp_path / "a.hdf5", out, progress=False)
     monkeypatch.undo()

@@ -42,11 +42,16 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_in_place(complete: Path, target: Path) -> None:
+    """Rename a complete file of the same folder to `target`, when all of it is on the disk."""
+    with open(complete, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(complete, target)
 
 
 def write_json(path: str | os.PathLike, obj: Any) -> None:
