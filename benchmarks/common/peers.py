@@ -11,6 +11,8 @@ TORCH = PEERS / ".venv" / "bin" / "python"
 REDUCED = PEERS / ".venv-reduced" / "bin" / "python"
 # SciPy and pyamg, `peers/requirements-linear.txt`.
 LINEAR = PEERS / ".venv-linear" / "bin" / "python"
+# PyTorch and the_well, `peers/requirements-loading.txt`.
+LOADING = PEERS / ".venv-loading" / "bin" / "python"
 
 
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
