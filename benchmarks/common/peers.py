@@ -11,6 +11,8 @@ TORCH = PEERS / ".venv" / "bin" / "python"
 REDUCED = PEERS / ".venv-reduced" / "bin" / "python"
 # SciPy and pyamg, `peers/requirements-linear.txt`.
 LINEAR = PEERS / ".venv-linear" / "bin" / "python"
+# PyTorch and the_well, `peers/requirements-loading.txt`.
+LOADING = PEERS / ".venv-loading" / "bin" / "python"
 
 
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
@@ -19,6 +21,8 @@ DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
 CONFORMAL = PEERS / ".venv-conformal" / "bin" / "python"
 # hackable-diffusion and diffuse-jax, `peers/requirements-diffusion-jax.txt`.
 DIFFUSION_JAX = PEERS / ".venv-diffusion-jax" / "bin" / "python"
+# exponax and SciPy, `peers/requirements-exponax.txt`.
+EXPONAX = PEERS / ".venv-exponax" / "bin" / "python"
 
 
 class PeerProcess:

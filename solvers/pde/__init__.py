@@ -6,6 +6,7 @@ from .conditions import Neumann as Neumann
 from .conditions import Sides as Sides
 from .declaration import Interval as Interval
 from .declaration import Problem as Problem
+from .exponax_stepper import from_exponax as from_exponax
 from .flow_laws import Dam as Dam
 from .flow_laws import GasWaves as GasWaves
 from .flow_laws import Riemann as Riemann
