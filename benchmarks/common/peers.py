@@ -17,6 +17,12 @@ LOADING = PEERS / ".venv-loading" / "bin" / "python"
 
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
+# crepes and MAPIE, `peers/requirements-conformal.txt`.
+CONFORMAL = PEERS / ".venv-conformal" / "bin" / "python"
+# hackable-diffusion and diffuse-jax, `peers/requirements-diffusion-jax.txt`.
+DIFFUSION_JAX = PEERS / ".venv-diffusion-jax" / "bin" / "python"
+# exponax and SciPy, `peers/requirements-exponax.txt`.
+EXPONAX = PEERS / ".venv-exponax" / "bin" / "python"
 
 
 class PeerProcess:
