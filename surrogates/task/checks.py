@@ -30,9 +30,10 @@ def finite(name: str, values: np.ndarray, positions: np.ndarray, valid: np.ndarr
     if valid is not None and not valid.all():
         values = np.where(valid[(..., *(None,) * (values.ndim - valid.ndim))], values, np.zeros((), values.dtype))
     if not _sums_to_finite(values) and not np.isfinite(values).all():
-        bad = positions[~np.isfinite(values.reshape(len(values), -1)).all(1)]
+        # Several windows of one sample have its position.
+        bad = np.unique(positions[~np.isfinite(values.reshape(len(values), -1)).all(1)])
         raise ValueError(
-            f"field {name!r} holds NaN or infinity in {len(bad)} of {len(values)} samples, at positions {bad[:5].tolist()}; "
+            f"field {name!r} holds NaN or infinity in {len(bad)} of {len(np.unique(positions))} samples, at positions {bad[:5].tolist()}; "
             "drop them with dataset.select(…) or repair the file"
         )
     return values
