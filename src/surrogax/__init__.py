@@ -53,6 +53,7 @@ from .surrogates.operators.deeponet import DeepONet as DeepONet
 from .surrogates.operators.fno import FNO as FNO
 from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
 from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
+from .surrogates.physics.causal_sampling import CausalR3 as CausalR3
 from .surrogates.physics.models import PIG as PIG
 from .surrogates.physics.models import PINN as PINN
 from .surrogates.physics.models import RandomFeatures as RandomFeatures
@@ -60,7 +61,12 @@ from .surrogates.physics.residual import Residual as Residual
 from .surrogates.physics.sampling import R3 as R3
 from .surrogates.physics.sampling import RAD as RAD
 from .surrogates.physics.sampling import RAR as RAR
+from .surrogates.physics.sampling import FixedPoints as FixedPoints
 from .surrogates.physics.sampling import UniformSampler as UniformSampler
+from .surrogates.physics.weights import Attention as Attention
+from .surrogates.physics.weights import Causal as Causal
+from .surrogates.physics.weights import GradientNorm as GradientNorm
+from .surrogates.physics.weights import TangentKernel as TangentKernel
 from .surrogates.reduced import GalerkinRB as GalerkinRB
 from .surrogates.reduced import LocalPOD as LocalPOD
 from .surrogates.reduced import PODRegression as PODRegression
