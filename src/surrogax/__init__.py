@@ -56,6 +56,7 @@ from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
 from .surrogates.physics.causal_sampling import CausalR3 as CausalR3
 from .surrogates.physics.models import PIG as PIG
 from .surrogates.physics.models import PINN as PINN
+from .surrogates.physics.models import SPINN as SPINN
 from .surrogates.physics.models import RandomFeatures as RandomFeatures
 from .surrogates.physics.residual import Residual as Residual
 from .surrogates.physics.sampling import R3 as R3
@@ -99,7 +100,10 @@ from .surrogates.training.quasi_newton import LBFGS as LBFGS
 from .surrogates.training.quasi_newton import SSBroyden as SSBroyden
 from .surrogates.training.result import AbstractDirectFit as AbstractDirectFit
 from .surrogates.training.result import FitResult as FitResult
+from .surrogates.training.sketched import SketchedLevenbergMarquardt as SketchedLevenbergMarquardt
+from .surrogates.training.soap import soap as soap
 from .surrogates.training.solver_source import SolverSource as SolverSource
+from .surrogates.training.spring import SPRING as SPRING
 from .surrogates.training.steps import AbstractStep as AbstractStep
 from .surrogates.training.steps import Taken as Taken
 from .surrogates.training.supervised import Supervised as Supervised

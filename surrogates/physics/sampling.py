@@ -17,8 +17,8 @@ Sizes = Float[Array, " n"]
 class Population(eqx.Module):
     """The points of a step, and what their sampler remembers.
 
-    **Fields:** `points` `(n, d)`; `factors` `(n,)`, by which the residuals at the points are multiplied in the loss; `memory`, what
-    else the sampler keeps from step to step.
+    **Fields:** `points` `(n, d)`; `factors` `(n,)`, by which the residuals at the points are multiplied in the loss; `memory`,
+    what else the sampler keeps from step to step.
     """
 
     points: Points

@@ -100,8 +100,8 @@ class GradientNorm(_AbstractBalance):
 
         fit(PINN(problem, exact_initial=False, key=key), weights=GradientNorm(), optimizer=optax.adam(1e-3), steps=50_000)
 
-    **Arguments:** `every`: number of updates between two measurements, 100 to 1000; each costs a gradient per term. `decay`: share of
-    the former weights in the new ones, .9.
+    **Arguments:** `every`: number of updates between two measurements, 100 to 1000; each costs a gradient per term. `decay`:
+    share of the former weights in the new ones, .9.
 
     They make the loss of different steps incomparable. With one term alone they do nothing.
 
@@ -122,8 +122,8 @@ class GradientNorm(_AbstractBalance):
 
 
 class TangentKernel(_AbstractBalance):
-    """Weights that give all terms the same trace of the neural tangent kernel: λ_k = Σ_j tr K_j / tr K_k, where tr K_k is the mean
-    over the points of ‖∂r/∂θ‖².
+    """Weights that give all terms the same trace of the neural tangent kernel: λ_k = Σ_j tr K_j / tr K_k, where tr K_k is the
+    mean over the points of ‖∂r/∂θ‖².
 
     **Arguments:** as of `GradientNorm`. A measurement costs the derivative of every residual.
 
@@ -147,11 +147,11 @@ class TangentKernel(_AbstractBalance):
 
 
 class Causal(AbstractWeights):
-    """Weights along time, by which an instant counts once the residual is small before it: w_i = exp(−ε Σ_{k<i} L_k), where L_k is
-    the mean squared residual of the equations in the k-th of `chunks` equal parts of the time interval.
+    """Weights along time, by which an instant counts once the residual is small before it: w_i = exp(−ε Σ_{k<i} L_k), where L_k
+    is the mean squared residual of the equations in the k-th of `chunks` equal parts of the time interval.
 
-    **Arguments:** `tolerance`: ε, 1 to 100 where residuals are near 1 at first, .01 for pure advection; if it is too large the end is
-    never reached, which the metric "weight" (the mean of w) shows. `chunks`: 16 to 32.
+    **Arguments:** `tolerance`: ε, 1 to 100 where residuals are near 1 at first, .01 for pure advection; if it is too large the
+    end is never reached, which the metric "weight" (the mean of w) shows. `chunks`: 16 to 32.
 
     **Raises:** `ValueError` for a problem without time.
 
@@ -218,7 +218,7 @@ class Attention(AbstractWeights):
             )
         return jnp.ones(len(jax.eval_shape(lambda key: sampler.init(key, box), jax.random.key(0)).points))
 
-    def factor(self, state: Squares, kind: int, points: Float[Array, "n d"], box: Box) -> Array:
+    def factor(self, state: Float[Array, " m"], kind: int, points: Float[Array, "n d"], box: Box) -> Array:
         return state**2 if kind == 0 else jnp.ones((), state.dtype)
 
     def measure(self, state, model: Any, terms: Sequence[tuple[int, Rows]]) -> None:
