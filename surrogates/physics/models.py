@@ -1,5 +1,6 @@
 """Models that are trained on the residual of a problem alone: `PINN`, `SPINN`, `PIG`, `RandomFeatures`."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -28,6 +29,7 @@ def PINN(
     fourier_scale: float = 1.0,
     exact_boundary: bool = True,
     exact_initial: bool = True,
+    learn: Mapping[str, float] | None = None,
 ) -> TrialSurrogate:
     """A physics-informed neural network: a perceptron of the coordinates, trained on the residual of a problem.
 
@@ -52,6 +54,9 @@ def PINN(
       shows it z itself. `fourier_scale` is the deviation of b, about π times the number of waves of the solution.
     - `exact_boundary`, `exact_initial`: False leaves these conditions to the loss. Do so where a value is not smooth, or where
       values contradict each other in a corner.
+    - `learn`: constants of the problem that are unknown, with start values, such as `{"nu": .01}`. They are trained with the
+      solution from `fit(…, observations=dataset)`, and found in `learned` of the result. State them near 1, a positive one of
+      unknown size by its logarithm. An unknown field is one more unknown of the problem, with `Free()` sides.
 
     **Raises:** `ValueError` for a problem without residual or with random fields, and for exact conditions that contradict each
     other. **Warns**, in `fit`, of solutions that are far from 1.
@@ -76,7 +81,8 @@ def PINN(
             return ModifiedMLP(embedding, out, width, depth, factorised, key=key)
         return MLP(embedding, out, width, depth, factorised, frequency if activation == "sine" else 0.0, key=key)
 
-    settings = TrialSettings(problem, build, exact_boundary, exact_initial, count("PINN", "harmonics", harmonics))
+    waves = count("PINN", "harmonics", harmonics)
+    settings = TrialSettings(problem, build, exact_boundary, exact_initial, waves, learn)
     return TrialSurrogate.build(settings, random_key("PINN", key))
 
 
@@ -126,6 +132,7 @@ def PIG(
     covariance: Literal["diagonal", "full"] = "diagonal",
     exact_boundary: bool = True,
     exact_initial: bool = True,
+    learn: Mapping[str, float] | None = None,
 ) -> TrialSurrogate:
     """Physics-informed Gaussians: a tiny network of a few features, each a sum of Gaussians whose centres, widths and weights are
     trained, so that they move to where they are needed.
@@ -142,7 +149,7 @@ def PIG(
     - `features`: number of features, the inputs of the network.
     - `spread`: initial widths, where every axis has length 2; .05 to .5.
     - `covariance`: "diagonal", or "full" for Gaussians that also turn, with d² + d + 1 numbers each; not along periodic axes.
-    - `exact_boundary`, `exact_initial`: as of `PINN`.
+    - `exact_boundary`, `exact_initial`, `learn`: as of `PINN`.
 
     **Raises:** as `PINN`, and `ValueError` for full covariances along periodic axes.
 
@@ -158,6 +165,7 @@ def PIG(
         exact_boundary,
         exact_initial,
         1,
+        learn,
     )
     return TrialSurrogate.build(settings, random_key("PIG", key))
 

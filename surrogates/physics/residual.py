@@ -16,6 +16,7 @@ from ..networks.network_surrogate import NetworkSurrogate
 from ..task.task import Fields
 from ..training.objective import AbstractByRows, Outcome, Rows
 from .collocation import Collocation, Points, ResidualState, on_sides, with_numbers
+from .observations import Observations
 from .sampling import Sampler, uniform_points
 from .trial_functions import Multiple
 from .trial_surrogate import TrialSurrogate
@@ -46,6 +47,9 @@ class Residual(AbstractByRows):
     - `independent`: number of points on which the residual is measured beside the training.
     - `weights`: factors that adapt to the training, one or several, which are multiplied: `GradientNorm`, `TangentKernel`,
       `Causal`, `Attention`.
+    - `observations`: values of the unknowns at points, for inverse problems: of `fit` a dataset of one sample, in which NaN
+      stands for what is not known. The loss gets `observation_weight` times the mean squared difference; 100 for exact values, 1
+      or less for noisy ones, which should not bend the solution.
     - `gradient_penalty`: a number λ_r adds λ_r mean ‖∇r‖², the gradient of the residuals along the coordinates (double
       backpropagation), 1e-4 to 1e-2 where the points are few; it makes a step two to four times as long.
     - `dtype`: "float32" or "float64"; by default float64 with optimisers of second order, float32 with others.
@@ -66,11 +70,14 @@ class Residual(AbstractByRows):
     independent: int = eqx.field(static=True, default=256)
     dtype: Literal["float32", "float64"] | None = eqx.field(static=True, default=None)
     weights: AbstractWeights | tuple[AbstractWeights, ...] = ()
+    observations: Observations | None = None
+    observation_weight: float = eqx.field(static=True, default=100.0)
     gradient_penalty: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
         check_fields(self)
         number("Residual", "gradient_penalty", self.gradient_penalty, least=0)
+        number("Residual", "observation_weight", self.observation_weight, above=0)
         kind("Residual", "sampler", self.sampler, Sampler, "pass for example UniformSampler(2000)")
         number("Residual", "penalty", self.penalty, least=0)
         count("Residual", "boundary_points", self.boundary_points)
@@ -88,7 +95,7 @@ class Residual(AbstractByRows):
         return self.weights if isinstance(self.weights, tuple) else (self.weights,)
 
     def init(self, key: Array) -> ResidualState:
-        box, kinds = self.problem.space_time, len(self.problem.boundary) + 2
+        box, kinds = self.problem.space_time, len(self.problem.boundary) + 3
         states = tuple(w.init(kinds, self.sampler, box) for w in self._weights)
         return ResidualState(self.sampler.init(key, box), states)
 
@@ -108,6 +115,9 @@ class Residual(AbstractByRows):
         inside, population = with_numbers(problem, state.population.points, k_inside), state.population
         rows = [inside, *(held[0] for held in sides), *([start] if start is not None else [])]
         factors = [self._factor(state.weights, i, row.points) for i, row in enumerate(rows)]
+        if self.observations is not None:
+            rows = self.observations.rows()[0]
+            factors.append(self._factor(state.weights, len(problem.boundary) + 2, rows))
         factors[0] = jnp.maximum(factors[0] * population.factors**2, _SMALLEST)
         return Points(
             inside, sides, start, with_numbers(problem, others, k_independent), factors, state.weights,
@@ -121,7 +131,11 @@ class Residual(AbstractByRows):
         return factor
 
     def terms(self, model: Model, points: Points) -> tuple[Rows, ...]:
-        found = [_weighted(rows, points.factors[kind]) for kind, rows in self._numbered(model, points)]
+        places = len(self.problem.boundary) + 2
+        found = [
+            _weighted(rows, points.factors[kind if kind < places else -1])
+            for kind, rows in self._numbered(model, points)
+        ]
         if self.gradient_penalty:
             steep = _scaled(self._slopes, 2 * self.gradient_penalty / len(points.inside.points))
             found.append(_weighted(Rows(steep, points.inside), points.factors[0]))
@@ -142,12 +156,16 @@ class Residual(AbstractByRows):
                 terms.append((kind_, Rows(_scaled(self._condition(condition), weight), held)))
         if points.start is not None and initial:
             terms.append((len(problem.boundary) + 1, Rows(_scaled(self._start(tuple(initial)), weight), points.start)))
+        if self.observations is not None:
+            share = 2 * self.observation_weight / self.observations.number
+            rows = Rows(_scaled(self._difference, share), self.observations.rows())
+            terms.append((len(problem.boundary) + 2, rows))
         return [(kind_, term) for kind_, term in terms if eqx.filter_eval_shape(term.values, model).size]
 
     def outcome(self, model: Model, points: Points, values: list[Array]) -> Outcome:
         fixed = _fixed(model)
         inside = (values[0] ** 2).sum(-1) * (len(values[0]) / 2) / points.factors[0]
-        outside = (Rows(self._equations, points.independent).values(fixed) ** 2).sum(-1)
+        outside = (Rows(_scaled(self._equations, 1.0), points.independent).values(fixed) ** 2).sum(-1)
         metrics = {"residual": inside.mean(), "independent_residual": outside.mean()}
         metrics["points_per_wave"] = self._points_per_wave(fixed, points)
         if self._weights or points.gated:
@@ -190,7 +208,7 @@ class Residual(AbstractByRows):
 
     def _equations(self, model: Model, row: Collocation) -> Float[Array, " m"]:
         """The residuals of all equations at one point."""
-        found = jax.tree.leaves(self.problem.residual(self._jets(model, row), self._inputs(row)))
+        found = jax.tree.leaves(self.problem.residual(self._jets(model, row), self._inputs(model, row)))
         if wrong := [r.shape for r in map(jnp.asarray, found) if r.shape]:
             raise ValueError(
                 f"the residual of {self.problem!r} has the shape {wrong[0]} at one point, expected one number per equation"
@@ -201,16 +219,23 @@ class Residual(AbstractByRows):
         """The derivatives of all residuals along the coordinates at one point."""
         return jax.jacfwd(lambda points: self._equations(model, Collocation(points, row.numbers)))(row.points)
 
+    def _difference(self, model: Model, row: tuple[Array, Array, Array]) -> Float[Array, " c"]:
+        """The unknowns minus what was observed at one point; 0 for what is not known."""
+        points, values, known = row
+        jets = self._jets(model, Collocation(points, {}))
+        names = self.observations.names if self.observations is not None else ()
+        return known * (jnp.stack([jets[name].value for name in names]) - values)
+
     def _condition(self, condition: BoundaryCondition):
         def residual(model: Model, rows: list[Collocation]) -> Array:
-            found = condition.residual([self._jets(model, row) for row in rows], self._inputs(rows[0]))
+            found = condition.residual([self._jets(model, row) for row in rows], self._inputs(model, rows[0]))
             return _stacked(jax.tree.leaves(found))
 
         return residual
 
     def _start(self, names: tuple[str, ...]):
         def residual(model: Model, row: Collocation) -> Array:
-            found = self.problem.initial_residual(self._jets(model, row), self._inputs(row))
+            found = self.problem.initial_residual(self._jets(model, row), self._inputs(model, row))
             return _stacked([found[name] for name in names])
 
         return residual
@@ -242,8 +267,9 @@ class Residual(AbstractByRows):
         at_zero, along = (float(np.linalg.norm(np.asarray(x, np.float64))) for x in (start, slope))
         return at_zero / along if along else float("inf")
 
-    def _inputs(self, row: Collocation) -> Jets:
-        return self.problem.input_jets(row.numbers)
+    def _inputs(self, model: Model, row: Collocation) -> Jets:
+        learned = model.learned if isinstance(model, TrialSurrogate) else {}
+        return self.problem.input_jets({**learned, **row.numbers})
 
     def _jets(self, model: Model, row: Collocation) -> Jets:
         """The jets (values and derivatives) of the unknowns at one point."""
