@@ -1,5 +1,6 @@
 """Reference solutions in float64 of equations without a closed form: Cole-Hopf, Fourier with ETDRK4, finite differences."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -18,9 +19,7 @@ def cole_hopf(z: np.ndarray, nu: float, order: int) -> np.ndarray:
     return -(density * np.sin(np.pi * y)).sum(1) / density.sum(1)
 
 
-def etdrk4(
-    symbol: Callable, nonlinear: Callable, start: Callable, times: np.ndarray, n: int, steps: int
-) -> np.ndarray:
+def etdrk4(symbol: Callable, nonlinear: Callable, start: Callable, times: np.ndarray, n: int, steps: int) -> np.ndarray:
     """u_t = L u + N(u) on [−1, 1], periodic, on n points and at `times` within [0, 1]: Fourier modes with steps 1 / `steps` of
     ETDRK4 (Cox & Matthews; coefficients by contour integrals).
 
@@ -52,7 +51,7 @@ def etdrk4(
 
 
 def fourier_reference(symbol: Callable, nonlinear: Callable, start: Callable, n: int, steps: int) -> Callable:
-    """A function of points `(n, 2)`, x and t, by `etdrk4`, which prints how much the solution changes when it is coarsened twice."""
+    """A function of points `(n, 2)`, x and t, by `etdrk4`. It prints how much the solution changes when it is coarsened twice."""
 
     def exact(z):
         times = np.unique(z[:, 1])
@@ -91,7 +90,9 @@ def cavity(n: int, reynolds: float) -> np.ndarray:
         wx, wy, px, py = dx @ w, dy @ w, psi_x @ psi, psi_y @ psi
         residual = laplace @ w - reynolds * (py * wx - px * wy)
         diagonal = sparse.diags_array
-        change = diagonal(wx) @ psi_y + diagonal(py) @ dx @ vorticity - diagonal(wy) @ psi_x - diagonal(px) @ dy @ vorticity
+        change = (
+            diagonal(wx) @ psi_y + diagonal(py) @ dx @ vorticity - diagonal(wy) @ psi_x - diagonal(px) @ dy @ vorticity
+        )
         move = scipy.sparse.linalg.spsolve((laplace @ vorticity - reynolds * change).tocsc(), residual)
         psi = psi - move
         if np.abs(move).max() < 1e-12:
@@ -120,8 +121,8 @@ def cavity_reference(reynolds: float, n: int) -> Callable:
 
 
 def porous_diffusion(start: Callable, n: int, times: np.ndarray) -> np.ndarray:
-    """u_t = .05 ∇·(u ∇u) on [−1, 1]² with u = 0 on the sides, at the nodes `(times, n + 1, n + 1)`: central differences of u²/2 and
-    Runge-Kutta steps of fourth order."""
+    """u_t = .05 ∇·(u ∇u) on [−1, 1]² with u = 0 on the sides, at the nodes `(times, n + 1, n + 1)`: central differences of u²/2
+    and Runge-Kutta steps of fourth order."""
     x, h = np.linspace(-1, 1, n + 1), 2 / n
     u = start(x[:, None], x[None])
     u[[0, -1]] = u[:, [0, -1]] = 0
@@ -133,7 +134,7 @@ def porous_diffusion(start: Callable, n: int, times: np.ndarray) -> np.ndarray:
         return 0.05 * found / h**2
 
     found = [u]
-    for before, after in zip(times[:-1], times[1:], strict=True):
+    for before, after in itertools.pairwise(times):
         dt = (after - before) / per_interval
         for _ in range(per_interval):
             a = slope(u)

@@ -13,12 +13,12 @@
 - cavity: u·∇u + ∇p = ∇²u / 100, ∇·u = 0 on the unit square, u = (4 x (1 − x), 0) on the lid y = 1 and 0 on the other sides. The
   reference are central differences of the stream function, extrapolated from 100 and 200 intervals; the error is that of the two
   velocities together.
-- flow_mixing: u_t + a u_x + b u_y = 0 on [−4, 4]² × [0, 4], a = −v y / r, b = v x / r, v = sech² r tanh r / .385, u = −tanh(y cos ωt / 2
-  − x sin ωt / 2) with ω = v / r, which gives initial values and sides.
-- klein_gordon: u_tt − u_xx − u_yy + u² = q on [−1, 1]² × [0, 10] with u = (x + y) cos 2t + x y sin 2t, which gives initial values and
-  sides; as a system of u and v = u_t, for which both initial values are known. The published runs leave u_t at the start out.
-- diffusion: u_t = .05 (|∇u|² + u Δu) on [−1, 1]² × [0, 1], from three bumps, u = 0 on the sides (where the bumps are up to .01). The
-  reference are central differences of u², extrapolated from 100 and 200 intervals.
+- flow_mixing: u_t + a u_x + b u_y = 0 on [−4, 4]² × [0, 4], a = −v y / r, b = v x / r, v = sech² r tanh r / .385,
+  u = −tanh(y cos ωt / 2 − x sin ωt / 2) with ω = v / r, which gives initial values and sides.
+- klein_gordon: u_tt − u_xx − u_yy + u² = q on [−1, 1]² × [0, 10] with u = (x + y) cos 2t + x y sin 2t, which gives initial values
+  and sides; as a system of u and v = u_t, for which both initial values are known. The published runs leave u_t at the start out.
+- diffusion: u_t = .05 (|∇u|² + u Δu) on [−1, 1]² × [0, 1], from three bumps, u = 0 on the sides (where the bumps are up to .01).
+  The reference are central differences of u², extrapolated from 100 and 200 intervals.
 """
 
 from collections.abc import Callable
@@ -36,17 +36,36 @@ from .equation_references import cavity_reference, cole_hopf, fourier_reference,
 
 
 @dataclass(frozen=True)
+class Waves:
+    """u_t = L u + N(u), periodic on [−1, 1]: the symbol of L, N of the modes, and the initial value, as `etdrk4` takes them."""
+
+    symbol: Callable
+    nonlinear: Callable
+    start: Callable
+
+    @property
+    def law(self) -> tuple[Callable, Callable, Callable]:
+        return self.symbol, self.nonlinear, self.start
+
+
+def advected(v, k, n):
+    """The modes of −u u_x."""
+    return -0.5j * k * np.fft.rfft(np.fft.irfft(v, n) ** 2)
+
+
+@dataclass(frozen=True)
 class Equation:
     """A problem, and its solution `(n,)` or `(n, c)` at points `(n, d)` with time last, for its first c unknowns.
 
-    **Fields:** `solution`: the closed form as a function of the coordinates, if there is one. `nodes`: numbers of points per axis on
-    which errors are measured.
+    **Fields:** `solution`: the closed form as a function of the coordinates, if there is one. `nodes`: number of points per axis
+    on which errors are measured. `waves`: the equation in Fourier modes, where it has them.
     """
 
     problem: sx.Problem
     exact: Callable[[np.ndarray], np.ndarray]
     nodes: int = 101
     solution: Callable | None = None
+    waves: Waves | None = None
 
 
 def closed(problem: sx.Problem, solution: Callable, nodes: int = 101) -> Equation:
@@ -71,7 +90,9 @@ def burgers() -> Equation:
         "u", sx.Box(x=(-1, 1)), time=(0, 1), residual=lambda u, p: u.t + u * u.x - nu * u.xx,
         initial=lambda x: -jnp.sin(jnp.pi * x),
     )  # fmt: skip
-    return Equation(problem, lambda z: cole_hopf(z, nu, 200))
+    # Odd about both sides, and so periodic.
+    waves = Waves(lambda k: -nu * k**2, advected, lambda x: -np.sin(np.pi * x))
+    return Equation(problem, lambda z: cole_hopf(z, nu, 200), waves=waves)
 
 
 def convection() -> Equation:
@@ -87,14 +108,12 @@ def allen_cahn() -> Equation:
         "u", sx.Box(x=(-1, 1, "periodic")), time=(0, 1), residual=lambda u, p: u.t - 1e-4 * u.xx + 5 * u**3 - 5 * u,
         initial=lambda x: x**2 * jnp.cos(jnp.pi * x),
     )  # fmt: skip
-    reference = fourier_reference(
+    waves = Waves(
         lambda k: 5 - 1e-4 * k**2,
         lambda v, k, n: -5 * np.fft.rfft(np.fft.irfft(v, n) ** 3),
         lambda x: x**2 * np.cos(np.pi * x),
-        4096,
-        4000,
     )
-    return Equation(problem, reference)
+    return Equation(problem, fourier_reference(*waves.law, 4096, 4000), waves=waves)
 
 
 def kdv() -> Equation:
@@ -102,14 +121,8 @@ def kdv() -> Equation:
         "u", sx.Box(x=(-1, 1, "periodic")), time=(0, 1), residual=lambda u, p: u.t + u * u.x + 0.022**2 * u.xxx,
         initial=lambda x: jnp.cos(jnp.pi * x),
     )  # fmt: skip
-    reference = fourier_reference(
-        lambda k: 1j * 0.022**2 * k**3,
-        lambda v, k, n: -0.5j * k * np.fft.rfft(np.fft.irfft(v, n) ** 2),
-        lambda x: np.cos(np.pi * x),
-        512,
-        20000,
-    )
-    return Equation(problem, reference)
+    waves = Waves(lambda k: 1j * 0.022**2 * k**3, advected, lambda x: np.cos(np.pi * x))
+    return Equation(problem, fourier_reference(*waves.law, 512, 20000), waves=waves)
 
 
 def cavity() -> Equation:
