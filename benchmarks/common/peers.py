@@ -15,6 +15,8 @@ LINEAR = PEERS / ".venv-linear" / "bin" / "python"
 
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
+# DeepXDE, PyTorch and jinns, `peers/requirements-physics.txt`.
+PHYSICS = PEERS / ".venv-physics" / "bin" / "python"
 
 
 class PeerProcess:
