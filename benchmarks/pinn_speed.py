@@ -4,8 +4,8 @@
 
 Problems: Burgers ν = .01/π and Helmholtz (1, 4) with u = 0 on the sides, as in `common/equations.py`.
 
-- step: the same work everywhere: 3 × 20 tanh, float32, 2540 fixed points inside, 80 on both sides and 160 at the start (Burgers) or
-  240 on the sides (Helmholtz), conditions by the loss, full batch, Adam 1e-3. Ours draws the points of the conditions anew in
+- step: the same work everywhere: 3 × 20 tanh, float32, 2540 fixed points inside, 80 on both sides and 160 at the start (Burgers)
+  or 240 on the sides (Helmholtz), conditions by the loss, full batch, Adam 1e-3. Ours draws the points of the conditions anew in
   every step and evaluates a residual on independent points too (here 1). jinns draws batches of its whole sample.
 - time to accuracy: each in its own way. DeepXDE by the recipe of its Burgers example, Adam 1e-3 for 15000 steps, then L-BFGS
   (Helmholtz with weight 100 of the sides), for at most 900 s. Ours by Levenberg-Marquardt, conditions exact, with compilation.

@@ -2,8 +2,8 @@
 
 step NAME STEPS: seconds per step of Adam after a warm-up
 accuracy NAME WANTED LIMIT POINTS: seconds until the relative error is below WANTED, or "null"; POINTS is a file with "points"
-    and "exact". The documented recipe of its Burgers example: Adam 1e-3 for 15000 steps, then L-BFGS. Errors are looked at every
-    500 steps, outside of the time.
+    and "exact". The documented recipe of its Burgers example: Adam 1e-3 for 15000 steps, then L-BFGS. Errors are looked at
+        every 500 steps, outside of the time.
 """
 
 import os
@@ -76,7 +76,7 @@ def accuracy(name: str, wanted: str, limit: str, file: str) -> str:
         print(f"  DeepXDE {name}: {error:.1e} after {seconds:.0f} s", file=sys.stderr, flush=True)
         return error < float(wanted)
 
-    for number in range(30):
+    for _ in range(30):
         seconds += train(model, 500)
         if done():
             return str(seconds)

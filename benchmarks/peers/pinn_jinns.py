@@ -50,7 +50,7 @@ def helmholtz():
     data = jinns.data.CubicMeshPDEStatio(
         key=jax.random.PRNGKey(1), n=2540, nb=240, dim=2, min_pts=(-1.0, -1.0), max_pts=(1.0, 1.0), method="uniform"
     )
-    params = jinns.parameters.Params(nn_params=start, eq_params={})
+    params = jinns.parameters.Params(nn_params=start, eq_params={"k": jnp.array(1.0)})
     loss = jinns.loss.LossPDEStatio(
         u=u, dynamic_loss=Helmholtz(), boundary_condition=jinns.loss.Dirichlet(), params=params,
         loss_weights=jinns.loss.LossWeightsPDEStatio(dyn_loss=1, boundary_loss=100),

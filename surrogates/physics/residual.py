@@ -5,7 +5,6 @@ from typing import Any, Literal, NoReturn
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, count, kind, number
@@ -18,7 +17,7 @@ from ..training.objective import AbstractByRows, Outcome, Rows
 from .collocation import Collocation, Points, ResidualState, on_sides, with_numbers
 from .observations import Observations
 from .sampling import Sampler, uniform_points
-from .trial_functions import Multiple
+from .solution_scales import points_per_wave, trial_size
 from .trial_surrogate import TrialSurrogate
 from .weights import AbstractWeights
 
@@ -167,7 +166,9 @@ class Residual(AbstractByRows):
         inside = (values[0] ** 2).sum(-1) * (len(values[0]) / 2) / points.factors[0]
         outside = (Rows(_scaled(self._equations, 1.0), points.independent).values(fixed) ** 2).sum(-1)
         metrics = {"residual": inside.mean(), "independent_residual": outside.mean()}
-        metrics["points_per_wave"] = self._points_per_wave(fixed, points)
+        rows = jax.tree.map(lambda x: x[: self.independent], points.independent)
+        number, box = len(points.inside.points), self.problem.space_time
+        metrics["points_per_wave"] = points_per_wave(lambda row: self._jets(fixed, row), rows, number, box)
         if self._weights or points.gated:
             metrics["weight"] = points.factors[0].mean()
         sizes = jax.lax.stop_gradient((jnp.sqrt(inside), jnp.sqrt(outside)))
@@ -187,12 +188,7 @@ class Residual(AbstractByRows):
         )
         return ResidualState(population, weights)
 
-    def _points_per_wave(self, model: Model, points: Points) -> Float[Array, ""]:
-        """Of the points inside, those along one wave of the unknown whose waves are shortest."""
-        names, rows = self.problem.coordinates, points.independent
-        rows = jax.tree.map(lambda x: x[: self.independent], rows)
-
-        def one(row):
+    def one(row):
             jets = self._jets(model, row)
             return jnp.stack([jnp.stack([u.value, *(u.partial(name) for name in names)]) for u in jets.values()])
 
@@ -253,13 +249,12 @@ class Residual(AbstractByRows):
             raise ValueError(f"Residual: the task lives on {task.domain!r}, {self.problem!r} on {self.problem.box}")
 
     def size(self, model: TrialSurrogate) -> float:
-        """About how large the trial function N must be: its size when it changes the residual by as much as the residual is at
-        N = 0. Waves that N does not have at first make this too large, by a factor of their number to the order of the equation.
-        0 if the residual vanishes there, infinite if N does not change it."""
+        """About how large the trial function must be, see `trial_size`."""
         key = jax.random.key(0)
         rows = with_numbers(self.problem, uniform_points(key, self.problem.space_time, 64), key)
+        return trial_size(lambda scaled: jax.vmap(lambda row: self._equations(scaled, row))(rows), model)
 
-        def residual(factor):
+    def residual(factor):
             scaled = eqx.tree_at(lambda m: m.function, model, Multiple(model.function, factor))
             return jax.vmap(lambda row: self._equations(scaled, row))(rows)
 

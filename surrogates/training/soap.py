@@ -1,6 +1,6 @@
 """SOAP: Adam in the eigenbasis of Shampoo's preconditioner, as an optax optimiser."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -61,9 +61,9 @@ def soap(
     def init(params):
         return SOAPState(jnp.asarray(0), [_start(p, largest) for p in jax.tree.leaves(params)]), rate.init(params)
 
-    def update(gradients, state, params=None):
-        own, after = state
-        leaves, structure = jax.tree.flatten(gradients)
+    def update(updates, state, params=None):
+        own, after = cast(tuple[SOAPState, optax.OptState], state)
+        leaves, structure = jax.tree.flatten(updates)
         found = [
             _updated(g, leaf, own.count, b1, b2, eps, frequency) for g, leaf in zip(leaves, own.leaves, strict=True)
         ]
@@ -82,10 +82,9 @@ def _matrix(x: Array) -> Float[Array, "m n"]:
 def _start(x: Array, largest: int) -> _Leaf:
     m, n = _matrix(x).shape
     sizes = [k if k <= largest and (k > 1 or m == n == 1) else 0 for k in (m, n)]
-    averages = tuple(jnp.zeros((k, k), x.dtype) for k in sizes)
-    bases = tuple(jnp.eye(k, dtype=x.dtype) for k in sizes)
-    zero = jnp.zeros((m, n), x.dtype)
-    return _Leaf(zero, zero, averages, bases)
+    zero, (left, right) = jnp.zeros((m, n), x.dtype), sizes
+    averages = jnp.zeros((left, left), x.dtype), jnp.zeros((right, right), x.dtype)
+    return _Leaf(zero, zero, averages, (jnp.eye(left, dtype=x.dtype), jnp.eye(right, dtype=x.dtype)))
 
 
 def _turned(x: Array, bases: tuple[Array, Array], back: bool = False) -> Array:
@@ -112,7 +111,9 @@ def _updated(gradient, leaf: _Leaf, updates, b1, b2, eps, frequency) -> tuple[Ar
         g @ g.T if leaf.bases[0].size else leaf.averages[0],
         g.T @ g if leaf.bases[1].size else leaf.averages[1],
     )
-    averages = tuple(b2 * a + (1 - b2) * p for a, p in zip(leaf.averages, products, strict=True))
+    averages = cast(
+        tuple[Array, Array], tuple(b2 * a + (1 - b2) * p for a, p in zip(leaf.averages, products, strict=True))
+    )
 
     def follow(square):
         bases = []
