@@ -43,7 +43,8 @@ class Residual(AbstractByRows):
       residuals of a step when it chooses the points of the next one.
     - `penalty`: the weight λ of the conditions, 1 to 1000.
     - `boundary_points`: number of points per condition, and at the initial time.
-    - `independent`: number of points on which the residual is measured beside the training.
+    - `independent`: number of points on which the residual is measured beside the training, so many that some lie where the
+      solution is steep.
     - `weights`: factors that adapt to the training, one or several, which are multiplied: `GradientNorm`, `TangentKernel`,
       `Causal`, `Attention`.
     - `observations`: values of the unknowns at points, for inverse problems: of `fit` a dataset of one sample, in which NaN
@@ -66,7 +67,7 @@ class Residual(AbstractByRows):
     sampler: Sampler
     penalty: float = eqx.field(static=True, default=100.0)
     boundary_points: int = eqx.field(static=True, default=64)
-    independent: int = eqx.field(static=True, default=256)
+    independent: int = eqx.field(static=True, default=1000)
     dtype: Literal["float32", "float64"] | None = eqx.field(static=True, default=None)
     weights: AbstractWeights | tuple[AbstractWeights, ...] = ()
     observations: Observations | None = None
@@ -188,17 +189,6 @@ class Residual(AbstractByRows):
         )
         return ResidualState(population, weights)
 
-    def one(row):
-            jets = self._jets(model, row)
-            return jnp.stack([jnp.stack([u.value, *(u.partial(name) for name in names)]) for u in jets.values()])
-
-        found = jax.vmap(one)(rows)
-        tiny = jnp.finfo(found.dtype).tiny
-        waves = jnp.sqrt((found[..., 1:] ** 2).mean(0) / jnp.maximum(found[..., 0].var(0), tiny)[:, None])
-        lengths = jnp.asarray([axis.length for axis in self.problem.space_time.axes], found.dtype)
-        share = jnp.prod(2 * jnp.pi / jnp.maximum(waves * lengths, 2 * jnp.pi), axis=-1)
-        return (len(points.inside.points) * share.min()) ** (1 / len(names))
-
     def validate(self, model: Model, batch: Fields) -> NoReturn:
         raise TypeError("Residual has no use for validation data; give fit(…, val=measure), a function of the model")
 
@@ -253,14 +243,6 @@ class Residual(AbstractByRows):
         key = jax.random.key(0)
         rows = with_numbers(self.problem, uniform_points(key, self.problem.space_time, 64), key)
         return trial_size(lambda scaled: jax.vmap(lambda row: self._equations(scaled, row))(rows), model)
-
-    def residual(factor):
-            scaled = eqx.tree_at(lambda m: m.function, model, Multiple(model.function, factor))
-            return jax.vmap(lambda row: self._equations(scaled, row))(rows)
-
-        start, slope = jax.jit(lambda: jax.jvp(residual, (jnp.zeros(()),), (jnp.ones(()),)))()
-        at_zero, along = (float(np.linalg.norm(np.asarray(x, np.float64))) for x in (start, slope))
-        return at_zero / along if along else float("inf")
 
     def _inputs(self, model: Model, row: Collocation) -> Jets:
         learned = model.learned if isinstance(model, TrialSurrogate) else {}
