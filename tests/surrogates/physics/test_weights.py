@@ -28,6 +28,12 @@ def advanced(objective, net, key):
     return state, points, objective.draw(state, None, jax.random.fold_in(key, 1))
 
 
+@eqx.filter_jit
+def advanced_again(objective, net, state, points, key):
+    _, outcome = objective.value(net, points)
+    return objective.update(state, points, outcome, key)
+
+
 def term_losses(objective, points):
     """The mean squares of the three kinds of terms, with the penalty on conditions, as functions of the model."""
 
@@ -47,15 +53,14 @@ def test_gradient_norms_become_equal(key, x64):
     state, points, after = advanced(objective, net, key)
     gradients = []
     for loss in term_losses(objective, points):
-        gradient = jax.grad(lambda f, loss=loss: loss(eqx_with(net, f)))(net.function)
+        gradient = jax.jit(jax.grad(lambda f, loss=loss: loss(eqx_with(net, f))))(net.function)
         gradients.append(float(jnp.sqrt(sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient)))))
     factors = np.asarray(state.weights[0].factors)
     np.testing.assert_allclose(factors, sum(gradients) / np.array(gradients), rtol=1e-6)
     for factor, expected in zip(after.factors, factors, strict=True):
         np.testing.assert_allclose(factor, expected, rtol=1e-12)
     # Between two measurements the factors stay.
-    _, outcome = objective.value(net, after)
-    later = objective.update(state, after, outcome, key)
+    later = advanced_again(objective, net, state, after, key)
     np.testing.assert_array_equal(later.weights[0].factors, factors)
     assert int(later.weights[0].updates) == 2
 
@@ -64,6 +69,7 @@ def eqx_with(net, function):
     return eqx.tree_at(lambda m: m.function, net, function)
 
 
+@pytest.mark.nightly
 def test_traces_of_the_tangent_kernel(key, x64):
     net = model(key)
     objective = sx.Residual(PROBLEM, sx.FixedPoints(20), boundary_points=10, weights=sx.TangentKernel())
@@ -87,7 +93,7 @@ def test_causal_weights_are_the_exponentials_of_earlier_losses(key):
     np.testing.assert_allclose(state.weights[0], expected, rtol=1e-4)
     chunk = (np.asarray(after.inside.points)[:, 1] / 0.5).astype(int)
     np.testing.assert_allclose(after.factors[0], expected[chunk], rtol=1e-4)
-    value, outcome = objective.value(net, after)
+    value, outcome = eqx.filter_jit(objective.value)(net, after)
     inside = jax.vmap(lambda p: objective._equations(net, type(points.inside)(p, {})))(after.inside.points)[:, 0] ** 2
     np.testing.assert_allclose(outcome.metrics["residual"], inside.mean(), rtol=1e-4)
     rest = sum(loss(net) for loss in term_losses(objective, after)[1:])
@@ -98,7 +104,7 @@ def test_attention_follows_points_that_stay(key):
     net = model(key)
     objective = sx.Residual(PROBLEM, sx.R3(100), weights=sx.Attention(decay=0.5, rate=0.5))
     state, points, after = advanced(objective, net, key)
-    _, outcome = objective.value(net, points)
+    _, outcome = eqx.filter_jit(objective.value)(net, points)
     size = np.asarray(outcome.memory[0])
     kept = (np.asarray(after.inside.points) == np.asarray(points.inside.points)).all(-1)
     assert 10 < kept.sum() < 90
@@ -116,9 +122,11 @@ def test_the_gradient_penalty_is_that_of_the_residual(key, x64):
     for move in h * jnp.eye(2):
         up, down = residual(points.inside.points + move), residual(points.inside.points - move)
         total += 0.3 * (((up - down) / (2 * h)) ** 2).mean()
-    np.testing.assert_allclose(steep.value(net, points)[0] - plain.value(net, points)[0], total, rtol=1e-6)
+    values = [eqx.filter_jit(o.value)(net, points)[0] for o in (plain, steep)]
+    np.testing.assert_allclose(values[1] - values[0], total, rtol=1e-6)
 
 
+@pytest.mark.nightly
 def test_points_per_wave(key):
     """sin 2πkx on the unit interval has k waves."""
     problem = sx.Problem("u", sx.Box(x=(0, 1, "neumann")), residual=lambda u, p: u.xx)
