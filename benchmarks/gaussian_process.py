@@ -1,15 +1,12 @@
 """Gaussian processes in a float32 program beside scikit-learn's in float64: error of the mean, coverage of the intervals.
 
 Smooth curves with more and more samples, many oscillations, an input over four decades, two inputs, noise; and fields of one
-and of
-two parameters through `PODRegression`. x64 is off. The peer fits the same samples by GaussianProcessRegressor with a constant
-times an
-anisotropic Matérn-5/2 kernel plus white noise on standardised inputs and outputs, the best of six starts by likelihood; for
-the input
-over decades it is also given the logarithm, and its better result counts. For fields it gets the coefficients of a POD by
-NumPy. Errors
-are root mean squares on unseen samples over their spread, coverage the share of |error| < 2 std. Errors below 1e-6 count as 1e-6:
-float32 results resolve no more.
+and of two parameters through `PODRegression`. x64 is off. The peer fits the same samples by GaussianProcessRegressor with a
+constant times an anisotropic Matérn-5/2 kernel, and with a squared exponential one, each plus white noise, on standardised
+inputs and outputs, the best of six starts and two kernels by likelihood; for the input over decades it is also given the
+logarithm, and its better result counts. For fields it gets the coefficients of a POD by NumPy. Errors are root mean squares on
+unseen samples over their spread, coverage the share of |error| < 2 std. Errors below 1e-6 count as 1e-6: float32 results
+resolve no more.
 
     python benchmarks/gaussian_process.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 

@@ -1,4 +1,4 @@
-"""Exact Gaussian-process regression: Matérn-5/2 kernel, a linear trend, one Cholesky factor for all outputs.
+"""Exact Gaussian-process regression: a kernel chosen by likelihood, a linear trend, one Cholesky factor for all outputs.
 
 Fits and predictions are computed in float64 (`core.precision.wide`): the weights of smooth maps are up to 1e8 times as large as
 their sum with the kernel, and variances are differences of numbers near one.
@@ -6,6 +6,7 @@ their sum with the kernel, and variances are differences of numbers near one.
 
 import warnings
 from functools import partial
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -18,9 +19,10 @@ from ....core.arguments import checked
 from ....core.minimize import minimize
 from ....core.precision import Double, in_double, wide
 from ....core.storage import register
+from .covariance_kernels import KERNELS, KernelName
 from .input_scaling import InputScaling, Log
 from .per_point import checked_pairs, per_point
-from .restricted_likelihood import DEPENDENT, correlation, least_squares, matern52, negative_log_likelihood, projector
+from .restricted_likelihood import DEPENDENT, correlation, least_squares, negative_log_likelihood, projector
 
 _NOISE = (1e-12, 1e2)  # noise over signal variance; the lower bound keeps 1000 samples positive definite
 _LENGTHS = (1e-3, 1e4)  # over the root-mean-square distance of two samples
@@ -33,10 +35,10 @@ _APART = 3.0  # ratio of the lengths of two starts
 class GaussianProcess(eqx.Module):
     """c(z) ~ GP(h(x)ᵀB, Σ ⊗ (k(|(x − x')/ℓ|) + ν δ)) of scaled inputs x = `scaling(z)`: what `fit_gaussian_process` returns.
 
-    h is (1, x), or 1; k the Matérn-5/2 kernel with one length ℓ per input, shared by all outputs; Σ the
-    covariance of the outputs. With κ(z) the kernel at the n centres, `gp(z)` is the mean h(x)ᵀB + κ(z)ᵀA, and
-    the covariance of a new observation is `spread(z)` Σ. Works on one z `(d,)` or on many `(n, d)`, under jit, vmap and grad,
-    always in float64; derivatives are by z alone.
+    h is (1, x), or 1; k the `kernel` with one length ℓ per input, shared by all outputs; Σ the covariance of the outputs. With
+    κ(z) the kernel at the n centres, `gp(z)` is the mean h(x)ᵀB + κ(z)ᵀA, and the covariance of a new observation is
+    `spread(z)` Σ. Works on one z `(d,)` or on many `(n, d)`, under jit, vmap and grad, always in float64; derivatives are by z
+    alone.
     """
 
     scaling: InputScaling
@@ -51,6 +53,7 @@ class GaussianProcess(eqx.Module):
     noise: Double
     mean: Double  # of the outputs, (m,)
     size: Double  # root mean square of the outputs about their mean
+    kernel: KernelName = eqx.field(static=True)
 
     def __call__(self, z) -> Float[Array, "*n m"]:
         return per_point(_predicted, z, self, self.rates.shape[0])
@@ -87,7 +90,7 @@ def _kernel(z, gp: GaussianProcess):
     x = gp.scaling(z)
     # By differences: the expansion of the square would cancel.
     squared = (((x - gp.centres.wide()) * gp.rates.wide()) ** 2).sum(1)
-    return matern52(squared), jnp.concatenate([jnp.ones(1), x])[: gp.trend.shape[0]]
+    return KERNELS[gp.kernel](squared), jnp.concatenate([jnp.ones(1), x])[: gp.trend.shape[0]]
 
 
 @wide
@@ -121,15 +124,16 @@ def fit_gaussian_process(
     trend: str = "linear",
     log: Log = "auto",
     common_scale: bool = False,
+    kernel: KernelName | Literal["auto"] = "auto",
     restarts: int = 2,
     steps: int = 15,
     subset: int = 512,
 ) -> GaussianProcess:
-    """Lengths and noise by the restricted likelihood; trend and weights in closed form, Σ from leave-one-out errors; in float64.
+    """Kernel, lengths and noise by the restricted likelihood; trend and weights in closed form, Σ from leave-one-out errors.
 
-    L-BFGS on the logarithms of lengths and noise from `restarts` starts, on at most `subset` samples (evenly spaced); the rest
-    with all of them. The starts are those of a grid of common lengths that have the largest likelihood. O(n³) once and
-    O(subset³) per evaluation. Inputs may have any units (`InputScaling`).
+    All in float64. L-BFGS on the logarithms of lengths and noise from `restarts` starts, on at most `subset` samples (evenly
+    spaced); the rest with all of them. The starts are those of a grid of common lengths that have the largest likelihood. O(n³)
+    once and O(subset³) per evaluation. Inputs may have any units (`InputScaling`).
 
     **Arguments:**
 
@@ -137,6 +141,8 @@ def fit_gaussian_process(
       samples it becomes constant.
     - `log`: the inputs that enter by their logarithm: "auto", or the numbers of their columns, `()` for none.
     - `common_scale`: one unit for all inputs: True for POD coefficients, whose sizes tell which of them matter.
+    - `kernel`: "matern52" for maps with two derivatives; "squared_exponential" for smooth ones, whose errors are then 2 to 40
+      times smaller; "auto" takes the one of larger likelihood and as long as for both.
 
     **Raises:** `ValueError` for values that are not finite, fewer than 3 samples and an unknown trend; `TypeError` for complex
     numbers.
@@ -147,7 +153,7 @@ def fit_gaussian_process(
     if trend not in ("linear", "constant"):
         raise ValueError(f"fit_gaussian_process: unknown trend {trend!r}; use 'linear' or 'constant'")
     scaling = InputScaling.fit(z, log, common=common_scale)
-    gp = fit_scaled_process(z, c, scaling, trend=trend, restarts=restarts, steps=steps, subset=subset)
+    gp = fit_scaled_process(z, c, scaling, trend=trend, kernel=kernel, restarts=restarts, steps=steps, subset=subset)
     n = len(z)
     missed, spread = np.linalg.norm(gp.left_out), np.linalg.norm(c - c.mean(0)) * n / (n - 1)
     if spread > 0 and missed > 0.95 * spread:
@@ -160,7 +166,15 @@ def fit_gaussian_process(
 
 
 def fit_scaled_process(
-    z, c, scaling: InputScaling, *, trend: str = "linear", restarts: int = 2, steps: int = 15, subset: int = 512
+    z,
+    c,
+    scaling: InputScaling,
+    *,
+    trend: str = "linear",
+    kernel: KernelName | Literal["auto"] = "auto",
+    restarts: int = 2,
+    steps: int = 15,
+    subset: int = 512,
 ) -> GaussianProcess:
     """`fit_gaussian_process` of checked float64 arrays, with a given scaling of the inputs."""
     x = scaling(z)
@@ -175,54 +189,67 @@ def fit_scaled_process(
     distance = np.sqrt(2 * (spread**2).sum()) or 1.0
     few = np.linspace(0, n - 1, min(n, subset)).astype(int)
     bounds = np.log(distance * np.asarray(_LENGTHS))
-    best = _hyperparameters(x[few], features[few], c[few], np.asarray(distance), bounds, restarts, steps)
+    names = tuple(KERNELS) if kernel == "auto" else (kernel,)
+    best, chosen = _hyperparameters(x[few], features[few], c[few], np.asarray(distance), bounds, names, restarts, steps)
+    name = names[int(chosen)]
     rates = np.exp(-np.clip(best["lengths"], *bounds))
     noise = np.exp(np.clip(best["noise"], *np.log(_NOISE)))
-    fields = _condition(x, features, c, rates, noise)
-    return GaussianProcess(scaling, *map(Double.of, (x, rates, *fields, mean, size)))
+    fields = _condition(x, features, c, rates, noise, name)
+    return GaussianProcess(scaling, *map(Double.of, (x, rates, *fields, mean, size)), kernel=name)
 
 
 @in_double
-@partial(jax.jit, static_argnames=("restarts", "steps"))
-def _hyperparameters(x, features, c, distance, bounds, restarts: int, steps: int):
-    def objective(p):
+@partial(jax.jit, static_argnames=("names", "restarts", "steps"))
+def _hyperparameters(x, features, c, distance, bounds, names: tuple[KernelName, ...], restarts: int, steps: int):
+    """Lengths and noise of the largest likelihood, and the number of their kernel among the `names`."""
+
+    def objective(p, kernel):
         noise = jnp.exp(jnp.clip(p["noise"], *np.log(_NOISE)))
-        matrix = correlation(x, jnp.exp(-jnp.clip(p["lengths"], bounds[0], bounds[1])), noise)
-        return negative_log_likelihood(matrix, features, c)
+        rates = jnp.exp(-jnp.clip(p["lengths"], bounds[0], bounds[1]))
+        among = partial(jax.lax.switch, kernel, [KERNELS[name] for name in names])
+        return negative_log_likelihood(correlation(among, x, rates, noise), features, c)
 
     def on_grid(length, noise):
         return {"lengths": jnp.full(x.shape[1], length), "noise": noise}
 
-    # One after the other, here and below: batched Cholesky factors that run side by side wait for each other's threads on a CPU,
-    # for ever where there are two; and alone, a line search evaluates no more than it needs.
+    def best_of_starts(kernel):
+        values = jax.lax.map(lambda p: objective(on_grid(*p), kernel), (lengths, noises))
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        starts = []
+        for _ in range(restarts):
+            i = jnp.argmin(values)
+            starts.append(on_grid(lengths[i], noises[i]))
+            values = jnp.where(jnp.abs(lengths - lengths[i]) < np.log(_APART), jnp.inf, values)
+        stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *starts)
+        ends, values = jax.lax.map(
+            lambda start: minimize(partial(objective, kernel=kernel), start, optimizer, steps), stacked
+        )
+        best = jnp.nanargmin(values[:, -1])
+        return jax.tree.map(lambda p: p[best], ends), values[best, -1]
+
     lengths, noises = (
         g.ravel() for g in jnp.meshgrid(jnp.log(distance * _START_LENGTHS), jnp.log(jnp.array(_START_NOISES)))
     )
-    values = jax.lax.map(lambda p: objective(on_grid(*p)), (lengths, noises))
-    values = jnp.where(jnp.isfinite(values), values, jnp.inf)
-    starts = []
-    for _ in range(restarts):
-        i = jnp.argmin(values)
-        starts.append(on_grid(lengths[i], noises[i]))
-        values = jnp.where(jnp.abs(lengths - lengths[i]) < np.log(_APART), jnp.inf, values)
     # Without the limit a converged start would spend 20 evaluations per step on finding no better point.
     optimizer = optax.lbfgs(linesearch=optax.scale_by_zoom_linesearch(6, initial_guess_strategy="one"))
-    stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *starts)
-    ends, values = jax.lax.map(lambda start: minimize(objective, start, optimizer, steps), stacked)
-    return jax.tree.map(lambda p: p[jnp.nanargmin(values[:, -1])], ends)
+    # One after the other, here and above: batched Cholesky factors that run side by side wait for each other's threads on a CPU,
+    # for ever where there are two; and alone, a line search evaluates no more than it needs.
+    ends, values = jax.lax.map(best_of_starts, jnp.arange(len(names)))
+    chosen = jnp.nanargmin(values)
+    return jax.tree.map(lambda p: p[chosen], ends), chosen
 
 
 @in_double
-@jax.jit
-def _condition(x, features, c, rates, noise):
+@partial(jax.jit, static_argnames="name")
+def _condition(x, features, c, rates, noise, name: KernelName):
     """The fields of `GaussianProcess` from `weights` to `noise`: the inverse of [[K + ν, H], [Hᵀ, 0]] by blocks.
 
     Σ is the mean square of the left-out errors over their variances (Bachoc 2013), not the estimate of the likelihood: the truth
     is often smoother than the kernel, and intervals of the latter are then up to 20 times too wide."""
-    solved = least_squares(correlation(x, rates, noise), features, c)
+    solved = least_squares(correlation(KERNELS[name], x, rates, noise), features, c)
     noise = noise + solved.jitter
     f = projector(solved)
-    kernel = correlation(x, rates, noise)
+    kernel = correlation(KERNELS[name], x, rates, noise)
     pseudo = jnp.linalg.pinv(features, rtol=DEPENDENT)
     weights = f.T @ solved.residual
     interpolation = pseudo.T - f.T @ (f @ (kernel @ pseudo.T))

@@ -1,4 +1,4 @@
-"""The Matérn-5/2 kernel, and the restricted likelihood of data with a trend, with its derivative in closed form."""
+"""The restricted likelihood of data with a trend, with its derivative in closed form."""
 
 from typing import NamedTuple
 
@@ -7,32 +7,9 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
+from .covariance_kernels import Kernel
+
 DEPENDENT = 1e-8  # singular values of features, over the largest, up to which they count as dependent
-
-
-@jax.custom_jvp
-def matern52(squared: Float[Array, "..."]) -> Float[Array, "..."]:
-    """k(r) = (1 + √5 r + 5r²/3) exp(−√5 r) of r², with the derivative −(5/6)(1 + √5 r) exp(−√5 r) in r², finite at 0
-    (Rasmussen and Williams 2006, eq. 4.17)."""
-    root = jnp.sqrt(5 * squared)
-    return (1 + root + root**2 / 3) * jnp.exp(-root)
-
-
-@matern52.defjvp
-def _(primals, tangents):
-    return matern52(primals[0]), _slope(primals[0]) * tangents[0]
-
-
-@jax.custom_jvp
-def _slope(squared):
-    """The derivative of `matern52`, with the derivative (25/12) exp(−√5 r) in r²."""
-    root = jnp.sqrt(5 * squared)
-    return -5 / 6 * (1 + root) * jnp.exp(-root)
-
-
-@_slope.defjvp
-def _(primals, tangents):
-    return _slope(primals[0]), 25 / 12 * jnp.exp(-jnp.sqrt(5 * primals[0])) * tangents[0]
 
 
 def squared_distances(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
@@ -41,9 +18,9 @@ def squared_distances(x: Float[Array, "n d"]) -> Float[Array, "n n"]:
     return jnp.maximum(norms[:, None] + norms - 2 * x @ x.T, 0)
 
 
-def correlation(z: Float[Array, "n d"], rates: Float[Array, " d"], noise) -> Float[Array, "n n"]:
-    """R = k(|(zᵢ − zⱼ) rates|) + noise δᵢⱼ."""
-    return matern52(squared_distances(z * rates)) + noise * jnp.eye(len(z), dtype=z.dtype)
+def correlation(kernel: Kernel, z: Float[Array, "n d"], rates: Float[Array, " d"], noise) -> Float[Array, "n n"]:
+    """R = k(|(zᵢ − zⱼ) rates|²) + noise δᵢⱼ."""
+    return kernel(squared_distances(z * rates)) + noise * jnp.eye(len(z), dtype=z.dtype)
 
 
 class LeastSquares(NamedTuple):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from surrogax.core.storage import load, save
+from surrogax.surrogates.reduced.regression.covariance_kernels import matern52
 from surrogax.surrogates.reduced.regression.gaussian_process import fit_gaussian_process
 from surrogax.surrogates.reduced.regression.per_point import checked_pairs
 from surrogax.surrogates.reduced.regression.restricted_likelihood import (
     cholesky,
     correlation,
-    matern52,
     negative_log_likelihood,
 )
 
@@ -35,7 +35,7 @@ def inputs():
 
 @pytest.fixture(scope="module")
 def process(inputs):
-    return fit_gaussian_process(inputs[:N], smooth(inputs[:N]))
+    return fit_gaussian_process(inputs[:N], smooth(inputs[:N]), kernel="matern52")
 
 
 def in_single(function, z):
@@ -64,7 +64,7 @@ def test_likelihood_and_gradient_are_those_of_scikit_learn():
     with jax.enable_x64(True):
 
         def log_likelihood(lengths, noise):
-            r = correlation(jnp.asarray(z), jnp.exp(-lengths), jnp.exp(noise))
+            r = correlation(matern52, jnp.asarray(z), jnp.exp(-lengths), jnp.exp(noise))
             value = negative_log_likelihood(r, jnp.zeros((8, 0)), jnp.asarray(y)[:, None])
             return -8 * (value + 0.5 * (1 + jnp.log(2 * jnp.pi)))
 
@@ -91,7 +91,7 @@ def test_restricted_likelihood_is_that_of_contrasts_and_its_gradient_that_of_dif
     with jax.enable_x64(True):
 
         def ours(log_lengths):
-            r = correlation(jnp.asarray(z), jnp.exp(-log_lengths), 0.01)
+            r = correlation(matern52, jnp.asarray(z), jnp.exp(-log_lengths), 0.01)
             return negative_log_likelihood(r, jnp.asarray(features), jnp.asarray(c))
 
         value, gradient = jax.value_and_grad(ours)(jnp.log(lengths))
@@ -105,7 +105,7 @@ def test_restricted_likelihood_is_that_of_contrasts_and_its_gradient_that_of_dif
 
 def test_a_matrix_without_cholesky_factor_gets_the_jitter_that_it_needs():
     z = jnp.zeros((6, 1)).at[3:].set(1e-4)
-    factor, jitter = cholesky(correlation(z, jnp.ones(1), jnp.float32(0)))
+    factor, jitter = cholesky(correlation(matern52, z, jnp.ones(1), jnp.float32(0)))
     assert np.isfinite(factor).all() and 1e-12 <= jitter <= 1e-4
     assert cholesky(jnp.eye(3))[1] == 0
 
@@ -163,6 +163,34 @@ def test_many_oscillations_are_found(periods):
     waves = lambda z: np.concatenate([np.sin(2 * np.pi * periods * z), np.cos(2 * np.pi * periods * z)], 1)  # noqa: E731
     new = np.random.default_rng(2).uniform(0.05, 0.95, (100, 1))
     assert np.sqrt(np.mean((in_single(fit_gaussian_process(z, waves(z)), new) - waves(new)) ** 2)) < 0.1
+
+
+def test_the_kernel_is_that_of_larger_likelihood(inputs):
+    """The squared exponential for a smooth map, whose error it makes several times smaller; Matérn for one with a kink."""
+    z, new = inputs[:N], inputs[N:]
+
+    def error(gp, truth):
+        return np.sqrt(((np.float64(gp(new)) - truth(new)) ** 2).mean())
+
+    chosen, rough = fit_gaussian_process(z, smooth(z)), fit_gaussian_process(z, smooth(z), kernel="matern52")
+    assert (chosen.kernel, rough.kernel) == ("squared_exponential", "matern52")
+    assert error(chosen, smooth) < 0.4 * error(rough, smooth)
+    assert fit_gaussian_process(z, np.abs(z[:, :1] - 0.1)).kernel == "matern52"
+
+
+@pytest.mark.nightly
+def test_intervals_of_the_squared_exponential_are_those_of_dense_kriging(inputs):
+    """Mean and spread by the inverse of the whole saddle-point system, in float64."""
+    z, c, new = inputs[:N], smooth(inputs[:N]) + 0.01 * np.sin(40 * inputs[:N]), inputs[N:]
+    gp = fit_gaussian_process(z, c, kernel="squared_exponential")
+    x, at = gp.scaling(z) * np.asarray(gp.rates), gp.scaling(new) * np.asarray(gp.rates)
+    k = lambda a, b: np.exp(-((a[:, None] - b[None]) ** 2).sum(2) / 2)  # noqa: E731
+    h, h_new = (np.concatenate([np.ones((len(a), 1)), gp.scaling(a)], 1) for a in (z, new))
+    noise = np.asarray(gp.noise)
+    right = np.concatenate([k(x, at), h_new.T])
+    weights = np.linalg.solve(np.block([[k(x, x) + noise * np.eye(N), h], [h.T, np.zeros((3, 3))]]), right)
+    np.testing.assert_allclose(gp(new), weights[:N].T @ c, atol=1e-5)
+    np.testing.assert_allclose(gp.spread(new), 1 + noise - (weights * right).sum(0), rtol=1e-3, atol=1e-9)
 
 
 def test_samples_that_explain_nothing_of_each_other_are_reported():
