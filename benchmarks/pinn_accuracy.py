@@ -60,7 +60,7 @@ SETTINGS = {
     "helmholtz": Setting(scale=18.0),
     "helmholtz_dirichlet": Setting(scale=14.0),
     # R3 gathers points in the shock, of which uniform candidates, as those of RAD, see one in a hundred.
-    "burgers": Setting(features=1000, scale=25.0, newton=15, sampler=sx.R3),
+    "burgers": Setting(features=1000, scale=25.0, newton=15, points=2.0, sampler=sx.R3),
     "convection": Setting({"width": 20, "depth": 2, "activation": "sine", "frequency": 20.0}, scale=36.0),
     "allen_cahn": Setting({"width": 24, "depth": 3, "harmonics": 5}, 1000, 60.0, 15, sampler=sx.R3),
     "kdv": Setting({"width": 24, "depth": 3, "harmonics": 5}, 1000, 40.0, 15, sampler=sx.R3),
@@ -104,7 +104,7 @@ def trained(name: str, method: str, size: Size, key):
     network = {**setting.network, "width": 4, "depth": 1} if tiny else setting.network
     model = sx.PINN(problem, **network, key=key, **setting.exact)
     step, factor, others = {
-        "lm": (sx.LevenbergMarquardt(), 1, {}),
+        "lm": (sx.LevenbergMarquardt(hold=2), 1, {}),
         "spring": (sx.SPRING(), 1, {}),
         "broyden": (sx.SSBroyden(), 20, {}),
         "lbfgs": (sx.LBFGS(), 30, {}),
