@@ -28,7 +28,8 @@ class LevenbergMarquardt(AbstractDoubleStep):
 
     **Arguments:**
 
-    - `hold`: number of steps on the same points; 5 to 50. Use at least three times as many residuals as parameters.
+    - `hold`: number of steps on the same points; 1 to 50. New points cost nothing here, and steps that fit their points between
+      two draws, which the independent residual shows, ask for 1 or 2. Use at least three times as many residuals as parameters.
     - `damping`: the first λ as a share of the largest diagonal entry of JᵀJ; 1e-2 to 1e-4.
     - `trials`: number of dampings per step, each ten times the one before; 3 to 6.
     - `accelerated`: whether steps follow the curvature of r (geodesic acceleration).
