@@ -55,14 +55,9 @@ class Size:
 
 
 FULL = Size(5, 20_000, 1000, 200)
-QUICK = Size(
-    1,
-    1500,
-    1000,
-    25,
-    tuple(f"convection50:{r}" for r in ("fixed:float32", "uniform:float32", "r3:float32", "lm:float64")),
-)
-SMOKE = Size(1, 2, 20, 2)
+QUICK_ROWS = ("fixed:float32", "uniform:float32", "r3:float32", "features:float64")
+QUICK = Size(1, 1500, 1000, 25, tuple(f"convection50:{row}" for row in QUICK_ROWS))
+SMOKE = Size(1, 2, 20, 2, ("convection50:causal:float32", "convection50:features:float64"))
 
 
 def trained(case: str, method: str, precision: str, size: Size, key):

@@ -124,8 +124,8 @@ class RAD(eqx.Module):
     """Residual-based adaptive distribution (Wu et al., CMAME 403, 2023).
 
     Every time all points are drawn anew from uniform ones, with probabilities in proportion to |r|^k / mean |r|^k + c and without
-    repetition. Where the residual is large in a small part of the box, at a shock, few of the candidates lie there: take R3, whose
-    points gather, or a large `ratio`.
+    repetition. Where the residual is large in a small part of the box, at a shock, few of the candidates lie there: take R3,
+    whose points gather, or a large `ratio`.
 
     **Arguments:** `n`, the number of points, 1000 to 10000; `k`, `c`: the published setting is 1 and 1; `ratio`: the number of
     candidates is `ratio` times n, 2 to 10.
