@@ -160,6 +160,15 @@ def diffusion_samplers(values: dict) -> list[str]:
     ]
 
 
+def sampling_overhead(values: dict) -> list[str]:
+    lines = numbers_of(values)
+    for case in values["cases"]:
+        rows = [[name, case["us_per_step"].get(name), ms] for name, ms in case["total_ms"].items()]
+        lines += ["", f"{case['network']} network, batch {case['batch']}:", ""]
+        lines += table(["", "overhead, µs per step", "ms in all"], rows)
+    return lines
+
+
 def operators_compared(values: dict) -> list[str]:
     lines = []
     for problem, rows in values.items():
@@ -172,6 +181,23 @@ def neural_spectral(values: dict) -> list[str]:
     rows = [[name, *(row[k] for k in ("rel_l2", "steps", "seconds", "ms"))] for name, row in values["rows"].items()]
     rows = [["FFT, float32", values["fft"]["rel_l2"], None, None, values["fft"]["ms"]], *rows]
     return table(["", "relative L2", "steps", "training, s", "ms per source"], rows)
+
+
+def differentiable_solvers(values: dict) -> list[str]:
+    details = dict(values["details"])
+    drag, mosaic = details.pop("drag"), details.pop("Mosaic")
+    columns = ("taylor_green", "gradient_rel_error", "gradient_cosine", "longest_finite_horizon")
+    rows = [[name, *(row[k] for k in columns)] for name, row in details.items()]
+    theirs = sorted({name for found in mosaic.values() for name in found})
+    lines = [f"drag of the flat inflow {drag['drag_start']:.5f}, after optimisation {drag['drag']:.5f} ", ""]
+    lines += table(["", "Taylor-Green", "error of the gradient", "cosine", "finite to"], rows)
+    lines += ["", "Errors of the gradient by horizon:", ""]
+    horizons = list(next(iter(details.values()))["horizons"])
+    lines += table(
+        ["", *horizons], [[name, *(row["horizons"][h]["rel_error"] for h in horizons)] for name, row in details.items()]
+    )
+    lines += ["", "Mosaic's solvers, by its own results (drag in other settings, with the opposite sign):", ""]
+    return lines + table(["", *mosaic], [[name, *(found.get(name) for found in mosaic.values())] for name in theirs])
 
 
 def rows_of(values: dict) -> list[str]:

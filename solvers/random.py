@@ -6,6 +6,7 @@ depends on the key alone, not on the resolution (see `kernels.gaussian_field`).
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -88,6 +89,34 @@ class TimedDistribution(AbstractLaw):
         if times is None:
             raise ValueError(f"{self!r} is a law of time-dependent fields: give the instants, times=…")
         return self.sample(key, grid, times)
+
+
+class JointLaw(ABC):
+    """The law of several inputs that depend on each other, as a frozen dataclass: derive from it, name the `parts` and write
+    `sample`. `problem("euler", **law.inputs())` gives each input its part; the parts of one law are drawn together.
+    """
+
+    parts: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def sample(self, key: jax.Array, grid: Grid) -> Mapping[str, Array]:
+        """One realisation of every part, fields `(*grid.shape)` or `(*grid.shape, c)`, by name."""
+
+    def inputs(self) -> "dict[str, Part]":
+        """The parts by name, as arguments of a problem."""
+        return {name: Part(self, name) for name in self.parts}
+
+
+@dataclass(frozen=True)
+class Part(Distribution):
+    """One input of a `JointLaw`. In a problem all parts of one law get the same key, so that they belong to one draw."""
+
+    law: JointLaw
+    name: str
+    is_field, isotropic, smooth = True, False, False
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        return self.law.sample(key, grid)[self.name]
 
 
 @dataclass(frozen=True)
@@ -231,3 +260,105 @@ class TruncatedNoise(Distribution):
 
         _, noise = jax.lax.while_loop(too_large, draw, draw((key, None)))
         return jnp.pad(noise, [(k, k) for k in known])
+
+
+@dataclass(frozen=True)
+class SumOfWaves(Distribution):
+    """Σ A sin(2π n·x/L + φ) over `waves` random waves: A uniform on [0, 1), n whole from 1 to `largest` along every axis, φ
+    any phase.
+
+    The initial states of PDEBench's advection and Burgers' equation (two waves up to 8), without their windows and absolute
+    values. Smooth, and the same function on every grid.
+    """
+
+    waves: int = 2
+    largest: int = 8
+    is_field, isotropic, smooth = True, False, True
+
+    def __post_init__(self):
+        count("SumOfWaves", "waves", self.waves)
+        count("SumOfWaves", "largest", self.largest)
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        keys = jax.random.split(key, 3)
+        amplitude = jax.random.uniform(keys[0], (self.waves,), jnp.float32)
+        turns = jax.random.uniform(keys[1], (self.waves,), jnp.float32)
+        number = jax.random.randint(keys[2], (self.waves, grid.ndim), 1, self.largest + 1)
+        place = jnp.asarray(_unit_coordinates(grid), float)
+        phase = place @ number.T.astype(place.dtype) + turns
+        return (amplitude * jnp.sin(2 * jnp.pi * phase)).sum(-1)
+
+
+@dataclass(frozen=True)
+class SquareWave(Distribution):
+    """`high` in a random interval of a periodic axis, or box of several, and `low` elsewhere: the discontinuous states.
+
+    Its ends are at x₀ ± half a width; x₀ is uniform and the width uniform between `narrowest` and `widest` parts of the axis.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    narrowest: float = 0.1
+    widest: float = 0.5
+    is_field, isotropic, smooth = True, True, False
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        keys = jax.random.split(key)
+        middle = jax.random.uniform(keys[0], (grid.ndim,), jnp.float32)
+        width = jax.random.uniform(keys[1], (grid.ndim,), jnp.float32, self.narrowest, self.widest)
+        distance = jnp.abs((jnp.asarray(_unit_coordinates(grid), float) - middle + 0.5) % 1 - 0.5)
+        return jnp.where((distance < width / 2).all(-1), float(self.high), float(self.low))
+
+
+@dataclass(frozen=True)
+class Bumps(Distribution):
+    """Σ height · exp(−|x − x_i|²/(2 width²)) round `number` random points of a periodic box, distances across its sides included.
+
+    `width` is in units of the box's coordinates. The same function on every grid.
+    """
+
+    number: int = 8
+    width: float = 0.1
+    height: float = 1.0
+    is_field, isotropic, smooth = True, True, True
+
+    def __post_init__(self):
+        count("Bumps", "number", self.number)
+        number("Bumps", "width", self.width, above=0)
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        middles = jax.random.uniform(key, (self.number, grid.ndim), jnp.float32)
+        place, extent = jnp.asarray(_unit_coordinates(grid), float), np.asarray(grid.box.extent)
+        distance = (place[..., None, :] - middles + 0.5) % 1 - 0.5
+        # The nearest image and its neighbours: the sum over all images is smooth across the sides.
+        near = distance[..., None] + np.arange(-1, 2)
+        along = jnp.exp(-0.5 * (near * (extent[:, None] / self.width)) ** 2).sum(-1)
+        return self.height * along.prod(-1).sum(-1)
+
+
+@dataclass(frozen=True)
+class UnitRange(Distribution):
+    """A field of another law, scaled and shifted so that its values at the grid's points go from `low` to `high`.
+
+    The extremes are those on the grid: on grids of other resolution the same field differs by their interpolation error.
+    """
+
+    field: Distribution
+    low: float = 0.0
+    high: float = 1.0
+    is_field, isotropic, smooth = True, True, True
+
+    def __post_init__(self):
+        law = self.field
+        if not (isinstance(law, Distribution) and law.is_field and law.isotropic and law.smooth):
+            raise TypeError(f"UnitRange({law!r}): expected a law of smooth isotropic fields, such as PeriodicGP(0.2)")
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        values = self.field.sample(key, grid)
+        least, most = values.min(), values.max()
+        return self.low + (self.high - self.low) * (values - least) / (most - least)
+
+
+def _unit_coordinates(grid: Grid) -> np.ndarray:
+    """The points in units of the box, `(*space, d)`."""
+    return (grid.points - np.asarray(grid.box.lower)) / np.asarray(grid.box.extent)

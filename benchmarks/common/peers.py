@@ -17,6 +17,10 @@ LINEAR = PEERS / ".venv-linear" / "bin" / "python"
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
 # DeepXDE, PyTorch and jinns, `peers/requirements-physics.txt`.
 PHYSICS = PEERS / ".venv-physics" / "bin" / "python"
+# hackable-diffusion and diffuse-jax, `peers/requirements-diffusion-jax.txt`.
+DIFFUSION_JAX = PEERS / ".venv-diffusion-jax" / "bin" / "python"
+# exponax and SciPy, `peers/requirements-exponax.txt`.
+EXPONAX = PEERS / ".venv-exponax" / "bin" / "python"
 
 
 class PeerProcess:

@@ -58,6 +58,29 @@ def smoke_gradient(side, buoyancy):
     return jax.grad(lambda b: flow.solve(steps=2, buoyancy=b)["density"][-1].sum())(buoyancy)
 
 
+def gas_gradient(n, gamma):
+    """Through steps as long as the state allows, with shocks and contacts."""
+    tube = sx.problem(
+        "euler", box=sx.Box.unit(1, "neumann"), density0=1.0, velocity0=0.0, pressure0=np.linspace(1, 2, n)
+    )
+    return jax.grad(lambda g: tube.solve({"gamma": g}, tube.box.grid(n), times=[0.1])["density"].sum())(gamma)
+
+
+def channel_gradient(side, inflow):
+    solid = np.zeros((side, side), bool)
+    solid[side // 2, side // 2] = True
+    flow = sx.problem("channel_flow", grid=(side, side), solid=solid)
+    return jax.grad(lambda u: flow.solve(steps=2, inflow=u, dt=0.01).diagnostics["force"].sum())(inflow)
+
+
+def torus_gradient(n, nu):
+    flow = sx.problem("navier_stokes_velocity")
+    v = jnp.ones((n, n, 2))
+    return jax.grad(lambda nu: flow.solve({"nu": nu, "velocity0": v}, flow.box.grid(n), times=[0.1])["velocity"].sum())(
+        nu
+    )
+
+
 def bandit_step(c):
     tuner = sx.linear.TunedSolver(SOR(rtol=1e-3), omega=np.linspace(1, 1.9, 4), policy=sx.linear.ChebCB(context=(0, 1)))
     operator = sx.linear.Laplacian((6, 6), (0.2, 0.2), ("dirichlet",) * 2, shift=c)
@@ -109,6 +132,9 @@ CASES = {
     "gradient of BiCGStab, rows": (functools.partial(sparse_gradient, BiCGStab(), (-17, 0, 16)), jnp.ones(20)),
     "Gram matrix": (gram.gram, jnp.ones((3, 200)), jnp.ones(200)),
     "gradient of smoke": (functools.partial(smoke_gradient, 8), 1.0),
+    "gradient of gas": (functools.partial(gas_gradient, 8), 1.4),
+    "gradient of a channel's drag": (functools.partial(channel_gradient, 8), 1.0),
+    "gradient of flow on a torus": (functools.partial(torus_gradient, 8), 0.1),
     "a bandit's step": (bandit_step, 0.1),
     "threshold field": (lambda k: sx.random.Threshold().sample(k, sx.Grid.unit_square(9)), jax.random.key(0)),
 }

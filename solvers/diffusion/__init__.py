@@ -3,11 +3,14 @@
 - `sample(denoiser, solver, schedule=, times=, shape=, n=, key=)` draws; `plan` gives the coefficient table that it runs.
 - Solvers: `UniPC`, `DPMSolverPP`, `ExponentialAdams`, `DDIM`, `DEIS`, `IPNDM`, `Heun`, `DPMSolver`;
   `DPMSolverV3` with `ModelStatistics` of a denoiser.
-- Schedules: `EDM`, `VE`, `VPLinear`, `VPCosine`, `VPDiscrete`, `FlowMatching`.
-- Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`.
+- Schedules: `EDM`, `VE`, `VPLinear`, `VPCosine`, `VPDiscrete`, `FlowMatching`, `MeanReverting`; `from_diffusers` reads a
+  scheduler_config.json.
+- Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`, `GivenTimes`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
   `Preconditioned`.
-- `Gaussian`: the jump over the noisy end. `log_likelihood`: densities by the ODE.
+- Other processes: `StudentNoise` (PFGM++), `FlowMap` (any-step maps), `transport` between two distributions along the
+  interpolants `Linear` and `Trigonometric`, `LightBridge`.
+- `Gaussian`: the jump over the noisy end. `log_likelihood`: densities by the ODE; `likelihood_bound` for training; `curvature`.
 """
 
 from .denoiser import AbstractDenoiser as AbstractDenoiser
@@ -19,8 +22,17 @@ from .denoiser import NoisePrediction as NoisePrediction
 from .denoiser import Preconditioned as Preconditioned
 from .denoiser import ScorePrediction as ScorePrediction
 from .denoiser import VelocityPrediction as VelocityPrediction
+from .diffusers_config import FromDiffusers as FromDiffusers
+from .diffusers_config import from_diffusers as from_diffusers
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
+from .flow_map import FlowMap as FlowMap
+from .interpolant import AbstractInterpolant as AbstractInterpolant
+from .interpolant import Linear as Linear
+from .interpolant import Trigonometric as Trigonometric
+from .interpolant import transport as transport
+from .light_bridge import LightBridge as LightBridge
 from .likelihood import log_likelihood as log_likelihood
+from .mean_reverting import MeanReverting as MeanReverting
 from .model_statistics import ModelStatistics as ModelStatistics
 from .multistep import DDIM as DDIM
 from .multistep import DPMSolverPP as DPMSolverPP
@@ -41,6 +53,7 @@ from .single_step import DPMSolver as DPMSolver
 from .single_step import Heun as Heun
 from .solver import AbstractMultistep as AbstractMultistep
 from .solver import AbstractSolver as AbstractSolver
+from .student_noise import StudentNoise as StudentNoise
 from .table import Row as Row
 from .table import Table as Table
 from .table import Update as Update
@@ -48,10 +61,13 @@ from .table import assemble as assemble
 from .table import noise_record as noise_record
 from .teleportation import Gaussian as Gaussian
 from .times import AbstractGrid as AbstractGrid
+from .times import GivenTimes as GivenTimes
 from .times import LogSNR as LogSNR
 from .times import Quadratic as Quadratic
 from .times import Rho as Rho
 from .times import Shifted as Shifted
 from .times import UniformTime as UniformTime
 from .times import VPQuadratic as VPQuadratic
+from .trajectory_curvature import curvature as curvature
 from .unipc import UniPC as UniPC
+from .variational_bound import likelihood_bound as likelihood_bound

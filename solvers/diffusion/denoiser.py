@@ -21,7 +21,8 @@ from .table import noise_share, unit_scale
 
 class Level(NamedTuple):
     """What is known of a noise level: s, the scale 1/√(1 + s²) of v = y · scale, the share s/√(1 + s²) of noise in v, and the
-    time t, α and σ of a schedule (not numbers where that does not matter)."""
+    time t, α and σ of a schedule (not numbers where that does not matter); `target`, the level of the next point, for networks
+    that jump there."""
 
     sigma: Any
     scale: Any
@@ -29,6 +30,7 @@ class Level(NamedTuple):
     time: Any
     alpha: Any
     std: Any
+    target: "Level | None" = None
 
     @classmethod
     def of(cls, sigma: Any, schedule: AbstractSchedule) -> "Level":

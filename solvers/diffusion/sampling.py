@@ -1,5 +1,6 @@
 """`sample`: draw from a denoiser with any solver, schedule and time grid, as one compiled scan over a coefficient table."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -9,14 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
 from .automatic import automatic_grid, automatic_solver
 from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned
+from .flow_map import FlowMap
+from .mean_reverting import Centred
+from .multistep import DDIM
 from .schedule import AbstractSchedule
 from .solver import AbstractSolver
+from .student_noise import StudentNoise
 from .table import Table
 from .teleportation import Gaussian
 from .times import AbstractGrid, check_levels, given_levels, usual_grid
@@ -26,7 +32,7 @@ class Trajectory(NamedTuple):
     """Samples with all that was computed on the way, in the normalised frame y = x/α.
 
     **Fields:** `samples` `(n, *shape)`; `levels` `(evaluations,)`, the noise levels; `points` and `denoised`
-    `(n, evaluations, *shape)`, where the network was evaluated and D there.
+    `(n, evaluations, *shape)`, where the network was evaluated and D there; with a centre they are those of x − μ.
     """
 
     samples: Float[Array, "n *shape"]
@@ -53,9 +59,32 @@ def plan(
     **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered,
     or without a noise level.
     """
+    if isinstance(times, int):
+        count("sample", "times", times)
+    parts: Any = solver, schedule, times
+    return _kept_plan(*parts) if all(_is_frozen(part) for part in parts) else _plan(*parts)
+
+
+def _is_frozen(part: Any) -> bool:
+    """Whether equal objects of this kind have equal tables for ever: numbers, words and frozen dataclasses without arrays."""
+    if isinstance(part, int | str):
+        return True
+    settings = [
+        vars(base)["__dataclass_params__"] for base in type(part).__mro__ if "__dataclass_params__" in vars(base)
+    ]
+    if not settings or not settings[0].frozen:  # of the class itself, or of the first base that is a dataclass
+        return False
+    try:
+        hash(part)
+    except TypeError:
+        return False
+    return True
+
+
+def _plan(solver, schedule, times) -> Table:
     given = times
     if isinstance(times, int):
-        times = (automatic_grid if solver == "auto" else usual_grid)(schedule, count("sample", "times", times))
+        times = (automatic_grid if solver == "auto" else usual_grid)(schedule, times)
     if isinstance(solver, str):
         solver = automatic_solver(times.evaluations if isinstance(times, AbstractGrid) else np.size(times) - 1)
     if isinstance(times, AbstractGrid):
@@ -66,6 +95,16 @@ def plan(
         split = solver.whole(len(levels) - 1, bool(levels[-1] == 0))
     check_levels(nodes, levels, schedule)
     return solver.table(levels, split, schedule)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept_plan(solver, schedule, times) -> Table:
+    """Computing a table takes milliseconds, many times a call of a small network. Its arrays are read-only."""
+    table = _plan(solver, schedule, times)
+    for array in vars(table).values():
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    return table
 
 
 @checked
@@ -82,6 +121,8 @@ def sample(
     condition: Any = None,
     noise: Callable | None = None,
     teleport: Gaussian | None = None,
+    centre: AnyArray | None = None,
+    mesh: Mesh | None = None,
     dtype: Literal["float32", "float64"] | None = None,
     trajectory: bool = False,
 ) -> Float[Array, "n *shape"] | Trajectory:
@@ -105,6 +146,8 @@ def sample(
     - `noise`: `noise(key, shape)` draws the noise ε; white by default. With coloured noise of covariance C the denoiser must
       be that of x₀ + s C^½ ε: the solvers stay as they are, for all modes share the ratios of levels.
     - `teleport`: a `Gaussian` over which to jump from the start of the schedule to the first of `times`.
+    - `centre`: μ `(*shape)`, to which the noisy end reverts (`MeanReverting`): x_t = μ + α (x₀ − μ) + σ ε.
+    - `mesh`: devices over which the samples are divided, along all of its axes; n must be a multiple of their number.
     - `dtype`: of the state, float32 (float64 while x64 is on). A network in bfloat16 keeps its own.
     - `trajectory`: return a `Trajectory` with every evaluation.
 
@@ -118,8 +161,21 @@ def sample(
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
     precision = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+    if isinstance(noise, StudentNoise) and table.stochastic:
+        raise ValueError("sample(noise=StudentNoise(…)): this process has no solver that adds noise; use one of an ODE")
+    if isinstance(denoiser, FlowMap) and (not isinstance(solver, DDIM) or table.stochastic or centre is not None):
+        raise ValueError("sample: a FlowMap jumps from time to time by itself; use it with DDIM() and without a centre")
+    if centre is not None:
+        centre = jnp.asarray(real_array("sample", "centre", centre), precision)
+        denoiser = Centred(denoiser, centre)
+        if initial is not None:
+            initial = jnp.asarray(real_array("sample", "initial", initial), precision) - centre
     states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, precision)
-    if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned):
+    if centre is not None and centre.shape not in ((), states.shape[1:]):
+        raise ValueError(f"sample(centre=…) has the shape {centre.shape}, samples have {states.shape[1:]}")
+    if mesh is not None:
+        states, keys = _divided(mesh, states, keys)
+    if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned | Centred):
         raise ValueError(
             f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
             "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
@@ -130,22 +186,34 @@ def sample(
     if table.stochastic and keys is None:
         raise ValueError("sample: this solver draws noise, which needs key=…")
     level = Level.of(table.levels, schedule)
+    if isinstance(denoiser, FlowMap):
+        with np.errstate(divide="ignore"):
+            level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), schedule))
     weights = _weights(table, level, precision)
     size = (
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
     )
     run = _Run(table.corrects, table.stochastic, table.memory, noise)
-    arguments = run, denoiser, weights, jnp.asarray(table.entry, precision), states, keys, condition
-    samples, on_the_way = _integrate(*arguments, trajectory)
-    samples = samples * jnp.asarray(size, precision)
-    if not isinstance(samples, Tracer) and not bool(jnp.isfinite(samples).all()):
+    entry = np.asarray((*table.entry, size), precision)
+    arguments = run, denoiser, weights, entry, states, keys, condition
+    samples, on_the_way, finite = _integrate(*arguments, trajectory)
+    if not isinstance(finite, Tracer) and not bool(finite):
         _explain(table, on_the_way or _integrate(*arguments, True)[1])
+    samples = samples if centre is None else samples + centre
     if not trajectory:
         return samples
     points, denoised = on_the_way
     return Trajectory(
         samples, table.levels, points / level.scale.astype(precision).reshape(-1, *(1,) * (points.ndim - 2)), denoised
     )
+
+
+def _divided(mesh: Mesh, states, keys):
+    """States and keys with their samples divided over the devices of a mesh."""
+    if len(states) % mesh.size:
+        raise ValueError(f"sample(mesh=…): n={len(states)} is no multiple of the {mesh.size} devices")
+    over = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    return jax.device_put(states, over), None if keys is None else jax.device_put(keys, over)
 
 
 class _Weights(NamedTuple):
@@ -170,8 +238,8 @@ class _Run(NamedTuple):
 
 def _weights(table: Table, level: Level, dtype) -> _Weights:
     numbers = (level, table.accept, table.advance, table.noise, table.record)
-    rounded = jax.tree.map(lambda a: jnp.asarray(a, dtype), numbers)
-    return _Weights(*rounded, number=jnp.arange(1, table.evaluations + 1))
+    rounded = jax.tree.map(lambda a: np.asarray(a, dtype), numbers)
+    return _Weights(*rounded, number=np.arange(1, table.evaluations + 1, dtype=np.int32))
 
 
 def _function(denoiser: Any) -> FunctionDenoiser:
@@ -211,17 +279,15 @@ def _start(table, schedule, shape, n, key, initial, noise, teleport, dtype):
         t = schedule.time(-np.log(begin)) if np.isfinite(begin) else schedule.start
         level = schedule.alpha(t) * np.sqrt(1 + begin**2) if np.isfinite(begin) else 1.0
         states, n = initial / jnp.asarray(level, dtype), len(initial)
-        keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+        keys = None if key is None else _keys(key, n)
     else:
         if shape is None or key is None:
             raise ValueError("sample: give shape=…, n=… and key=…, or the states initial=…")
         shape = tuple(count("sample", "shape", side) for side in shape)
         n = count("sample", "n", 1 if n is None else n)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
         # v of pure noise: of the data itself, √(1 − share²) ≪ 1 of v, nothing is known yet.
         share = begin / np.sqrt(1 + begin**2) if np.isfinite(begin) else 1.0
-        states = jax.vmap(lambda k: _drawn(noise, jax.random.fold_in(k, 0), shape, dtype))(keys)
-        states = states * jnp.asarray(share, dtype)
+        states, keys = _pure_noise(key, np.asarray(share, dtype), n, shape, noise)
     if teleport is not None:
         if teleport.mean.shape != states.shape[1:]:
             raise ValueError(f"sample: teleport has the shape {teleport.mean.shape}, samples {states.shape[1:]}")
@@ -230,8 +296,23 @@ def _start(table, schedule, shape, n, key, initial, noise, teleport, dtype):
 
 
 @eqx.filter_jit
+def _keys(key, n: int):
+    """One key per sample."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+
+
+@eqx.filter_jit
+def _pure_noise(key, share, n: int, shape, noise):
+    """v of pure noise, `share` of it, and the keys of the samples."""
+    keys = _keys(key, n)
+    drawn = jax.vmap(lambda k: _drawn(noise, jax.random.fold_in(k, 0), shape, share.dtype))(keys)
+    return share * drawn, keys
+
+
+@eqx.filter_jit
 def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, condition, trajectory: bool):
-    """v at the end of the table for every sample; with `trajectory` all points and denoised values, else None."""
+    """The state at the end of the table for every sample; with `trajectory` all points and denoised values, else None; and
+    whether all of the samples are finite."""
 
     def one(state, key):
         shape, dtype = state.shape, state.dtype
@@ -260,13 +341,16 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
             point += entry[1] * _drawn(run.noise, jax.random.fold_in(key, weights.number.shape[0] + 1), shape, dtype)
         carry = state if run.corrects else None, point, (jnp.zeros_like(state),) * run.memory
         (_, end, _), seen = lax.scan(jax.checkpoint(step), carry, weights)
-        return end, seen
+        return entry[2] * end, seen
 
-    return jax.vmap(one)(states, keys)
+    samples, seen = jax.vmap(one)(states, keys)
+    return samples, seen, jnp.isfinite(samples).all()
 
 
 def _combined(weights, solution, point, denoised, history):
-    total = weights[0] * solution + weights[1] * point + weights[2] * denoised + weights[3]
+    same = solution is point  # one product where nothing is corrected
+    total = (weights[0] + weights[1]) * point if same else weights[0] * solution + weights[1] * point
+    total += weights[2] * denoised + weights[3]
     for weight, old in zip(weights[4:], history, strict=True):
         total += weight * old
     return total

@@ -104,7 +104,7 @@ class VPCosine(AbstractSchedule):
 
     **Arguments:**
 
-    - `offset`: o, 0.008 in the paper.
+    - `offset`: o, 0.008 in the paper; 0 for α = cos(πt/2), σ = sin(πt/2).
     - `start`: at most 0.9946 (DPM-Solver paper): at t = 1 nothing but noise is left.
     - `end`: 1e-3.
     """
@@ -115,7 +115,7 @@ class VPCosine(AbstractSchedule):
 
     def __post_init__(self):
         check_fields(self)
-        number("VPCosine", "offset", self.offset, above=0)
+        number("VPCosine", "offset", self.offset, least=0)
         _range(self, 0.0, 1.0)
 
     def _log_alpha(self, t):

@@ -157,6 +157,30 @@ class Shifted(AbstractGrid):
         return _pinned(self.shift * t / (1 + (self.shift - 1) * t), start, end)
 
 
+@dataclass(frozen=True)
+class GivenTimes(AbstractGrid):
+    """Times of the schedule one by one, noisy first, and then no noise at all if `to_zero`: what a list of times cannot say.
+
+    **Arguments:** `at`: the times. `evaluations` must be what the solver makes of them, one each for multistep solvers.
+    """
+
+    at: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        AbstractGrid.__post_init__(self)
+        if len(self.at) + self.to_zero < 2 or self.start is not None or self.end is not None:
+            raise ValueError(f"GivenTimes(at={self.at}): expected times, the first and last of which are start and end")
+        object.__setattr__(self, "start", float(self.at[0]))
+        object.__setattr__(self, "end", float(self.at[-1]))
+
+    def nodes(self, schedule, start, end, number):
+        if number != len(self.at):
+            raise ValueError(
+                f"GivenTimes: {len(self.at)} times, but the solver makes {number} of {self.evaluations} evaluations"
+            )
+        return np.asarray(self.at, np.float64)
+
+
 def _pinned(times: np.ndarray, start: float, end: float) -> np.ndarray:
     """With the ends as they were asked for, not as rounded by inverses."""
     times[-1] = end

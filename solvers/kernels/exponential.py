@@ -56,6 +56,18 @@ def phi_functions(z: Symbol) -> tuple[Symbol, Symbol, Symbol, Symbol]:
     )
 
 
+def etdrk1(linear: Symbol, nonlinear: Step, dt: float) -> Step:
+    """The step u ↦ eᶻ u + Δt φ₁ N(u, t) of first order, exponential Euler. Arguments as for `etdrk2`."""
+    whole, first, _, _ = phi_functions(linear * dt)
+    coefficients = whole, dt * first
+
+    def step(u, t):
+        whole, first = _like(u, *coefficients)
+        return whole * u + first * nonlinear(u, t)
+
+    return step
+
+
 def etdrk2(linear: Symbol, nonlinear: Step, dt: float) -> Step:
     """The step (u, t) ↦ u(t + Δt) of second order with two evaluations of N (Cox and Matthews, 2002).
 
@@ -143,6 +155,32 @@ def integrate(
     return jnp.concatenate(saved), total
 
 
+def propagate(
+    linear: Inexact[Array | np.ndarray, "..."],
+    u: Inexact[Array, "*modes"],
+    times: Instants,
+    source: Inexact[Array, "*modes"] | None = None,
+) -> Inexact[Array, "t *modes"]:
+    """The states of u' = L u + source at `times` from the state `u` at time 0, exact for a constant source, without steps.
+
+    Arguments and errors as for `integrate`; L broadcasts against u. A NumPy L gets its factors in float64, one array for each
+    length of interval.
+    """
+    saved = []
+    for start, stop, count, _ in _schedule(times, math.inf):
+        z = linear * ((stop - start) / count)
+        whole, first, _, _ = phi_functions(z) if source is not None else (_exp(z), z, z, z)
+        whole, first = _like(u, whole, (stop - start) / count * first)
+
+        def advance(u, _, whole=whole, first=first):
+            u = whole * u if source is None else whole * u + first * source
+            return u, u
+
+        u, states = lax.scan(advance, u, None, count)
+        saved.append(states)
+    return jnp.concatenate(saved)
+
+
 def checked_instants(times: Instants) -> np.ndarray:
     """`times` in float64; `TypeError` if traced, `ValueError` unless they increase from 0 or later."""
     if any(isinstance(t, Tracer) for t in jax.tree.leaves(times)):
@@ -152,6 +190,10 @@ def checked_instants(times: Instants) -> np.ndarray:
     if not increasing:
         raise ValueError(f"times must be one or more instants that increase, the first not before 0; got {instants}")
     return instants
+
+
+def _exp(z: Symbol) -> Symbol:
+    return np.exp(z) if isinstance(z, np.ndarray) else jnp.exp(z)
 
 
 def _run(step: Step, u: Array, moments: Array) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..kernels.batch_flags import any_of_batch
 from .method import AbstractMethod
 from .solution import DEFLATED, PAUSED, RUNNING, Stats, Status
 
@@ -330,17 +331,6 @@ def _like(old, new):
 
 def _empty_history(method: AbstractMethod, record: bool, dtype) -> Float[Array, " steps"]:
     return jnp.full(method.max_steps if record else 0, jnp.nan, dtype)
-
-
-@jax.custom_batching.custom_vmap
-def any_of_batch(flag: Bool[Array, ""]) -> Bool[Array, ""]:
-    """The flag itself; under `vmap` whether any system of the batch raises it, one flag for all."""
-    return flag
-
-
-@any_of_batch.def_vmap
-def _any_of_batch(size, batched, flag):
-    return any_of_batch(flag.any(0)), False
 
 
 def verdict(ok: Bool[Array, ""], failure: int | Int[Array, ""], *numbers: Float[Array, ""]) -> Int[Array, ""]:

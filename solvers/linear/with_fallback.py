@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, ScalarLike
 
-from .driver import any_of_batch
+from ..kernels.batch_flags import any_of_batch
 from .method import AbstractMethod
 from .solution import Stats, Status
 

@@ -6,6 +6,14 @@ from .conditions import Neumann as Neumann
 from .conditions import Sides as Sides
 from .declaration import Interval as Interval
 from .declaration import Problem as Problem
+from .exponax_stepper import from_exponax as from_exponax
+from .flow_laws import Dam as Dam
+from .flow_laws import GasWaves as GasWaves
+from .flow_laws import Riemann as Riemann
+from .flow_laws import Stirring as Stirring
+from .flow_laws import Swirls as Swirls
+from .flow_laws import TravellingWaves as TravellingWaves
+from .flow_laws import WaveSum as WaveSum
 from .pointwise_derivatives import AbstractDerivatives as AbstractDerivatives
 from .pointwise_derivatives import Jet as Jet
 from .pointwise_derivatives import Jets as Jets

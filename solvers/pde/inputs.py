@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from ...core.domains import Grid
-from ..random import AbstractLaw
+from ..random import AbstractLaw, Part
 from .pointwise_derivatives import Constant, Jet, Jets, Values
 
 Fields = Mapping[str, Any]  # arrays of JAX or NumPy by name
@@ -57,8 +57,13 @@ class DeclaredInputs(Mapping[str, Any]):
 
     def sample(self, key: jax.Array, grid: Grid, times: np.ndarray | None = None) -> dict[str, Array]:
         """One draw of every random input, see `Problem.sample_inputs`."""
-        laws = enumerate(self.laws.items())
-        drawn = {name: law.draw(jax.random.fold_in(key, i), grid, times) for i, (name, law) in laws}
+        laws = list(self.laws.items())
+        together = [law.law if isinstance(law, Part) else name for name, law in laws]
+        numbers = [together.index(group) for group in together]
+        drawn = {
+            name: law.draw(jax.random.fold_in(key, i), grid, times)
+            for i, (name, law) in zip(numbers, laws, strict=True)
+        }
         for name, law in self.laws.items():
             instants = () if times is None or not law.is_timed else (len(times),)
             expected = (*instants, *grid.shape) if law.is_field else ()

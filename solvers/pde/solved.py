@@ -19,11 +19,13 @@ class Solved(eqx.Module):
     - `stats`: of the solve; `(steps,)` each where every time step solves a system.
     - `restart`: inputs from which a solve in time goes on where this one ended, where the fields at the last instant do not
       hold them all; else empty.
+    - `diagnostics`: numbers that some solvers compute on the way, such as forces, with a first axis of time steps.
     """
 
     fields: Mapping[str, Array]
     stats: Stats
     restart: Mapping[str, Any] = eqx.field(default_factory=dict)
+    diagnostics: Mapping[str, Array] = eqx.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Array:
         return self.fields[name]

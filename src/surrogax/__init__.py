@@ -28,6 +28,7 @@ from .solvers.pde import Dihedral as Dihedral
 from .solvers.pde import Problem as Problem
 from .solvers.pde import problem as problem
 from .solvers.pde import register_problem as register_problem
+from .surrogates import generative as generative
 from .surrogates import learned_solvers as learned_solvers
 from .surrogates import reduced as reduced
 from .surrogates.baselines import LinearSpectral as LinearSpectral

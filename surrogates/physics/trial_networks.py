@@ -103,7 +103,8 @@ class ModifiedMLP(AbstractTrialFunction):
     def __init__(self, embedding: Embedding, out: int, width: int, depth: int, factorised: bool, *, key: Array):
         keys = jax.random.split(key, depth + 3)
         self.embedding, size = embedding, embedding.size
-        self.encoders = tuple(Dense(size, width, factorised, key=k) for k in keys[:2])
+        first, second = (Dense(size, width, factorised, key=k) for k in keys[:2])
+        self.encoders = (first, second)
         sizes = [size, *[width] * depth, out]
         self.layers = [
             Dense(a, b, factorised, key=k) for (a, b), k in zip(itertools.pairwise(sizes), keys[2:], strict=True)

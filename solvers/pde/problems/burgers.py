@@ -2,17 +2,17 @@
 
 import functools
 
-import jax
-import numpy as np
 from jaxtyping import Array
 
 from ....core.domains import Box, Grid
 from ...kernels.exponential import Symbol
-from ...random import AbstractLaw, Distribution, GaussianField
+from ...kernels.periodic_modes import square
+from ...random import Distribution, GaussianField
 from ..declaration import Fields, Problem
-from ..periodic_advection import PeriodicAdvection
+from ..periodic_evolution import PeriodicEvolution, Waves, self_advection
 from ..pointwise_derivatives import Jet, Jets
 from ..registry import register_problem
+from ..representative_draws import draws, largest
 
 
 @register_problem("burgers")
@@ -46,7 +46,16 @@ def burgers(
     """
     box = Box.unit(1, "periodic") if box is None else box
     u0 = GaussianField(2, 5, 25 * 5**-1.5, box.conditions[0]) if u0 is None else u0
-    method = PeriodicAdvection("burgers", box, _symbol, functools.partial(_default_step, nu, u0, box), dt)
+    method = PeriodicEvolution(
+        "burgers",
+        box,
+        {"u": "u0"},
+        _symbol,
+        self_advection,
+        functools.partial(_default_step, nu, u0, box),
+        dt,
+        ndim=(1,),
+    )
     return Problem(
         "u",
         box,
@@ -63,20 +72,11 @@ def _residual(x: str, u: Jet, inputs: Jets) -> Array:
     return u.t + u * u.partial(x) - inputs.nu * u.partial(x, x)
 
 
-def _symbol(k: np.ndarray, inputs: Fields) -> Symbol:
-    return -inputs["nu"] * k**2
+def _symbol(k: Waves, inputs: Fields) -> Symbol:
+    return -inputs["nu"] * square(k)
 
 
 def _default_step(nu: Distribution | float, u0: Distribution, box: Box, grid: Grid) -> float:
-    speed, viscosity = abs(_draws(u0, box)).max(), _draws(nu, box)
+    speed, viscosity = largest(u0, box), draws(nu, box)
     (h,), (length,) = grid.spacing, box.extent
     return 0.5 / max(speed**2 / max(speed * h, viscosity.min()), 400 * viscosity.max() / length**2)
-
-
-def _draws(value: Distribution | float, box: Box) -> np.ndarray:
-    """64 draws of a law on 64 points per axis, the same in every trace; or the number itself."""
-    if not isinstance(value, AbstractLaw):
-        return np.asarray(value, np.float64)
-    with jax.ensure_compile_time_eval():
-        keys = jax.random.split(jax.random.key(0), 64)
-        return np.asarray(jax.vmap(lambda key: value.sample(key, box.grid(64)))(keys), np.float64)

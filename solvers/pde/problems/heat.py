@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from ....core.domains import Box, Grid
@@ -17,13 +16,7 @@ from ..marching import initial_field, integration_stats, one_step
 from ..pointwise_derivatives import Jet, Jets, laplacian
 from ..registry import register_problem
 from ..solved import Solved
-
-# |k| of the orthogonal eigenfunctions of −d²/dx² with n unknowns, in the order of the transforms.
-_WAVENUMBERS = {
-    "dirichlet": lambda n, length: np.pi / length * np.arange(1, n + 1),
-    "neumann": lambda n, length: np.pi / length * np.arange(n),
-    "periodic": lambda n, length: 2 * np.pi / length * np.minimum(np.arange(n), n - np.arange(n)),
-}
+from ..spectral_eigenvalues import squared_wavenumbers
 
 
 @register_problem("heat")
@@ -69,9 +62,9 @@ class Heat:
 
     def solve(self, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: float | None = None) -> Solved:
         u0, times = initial_field("heat", self.box, inputs, grid, times)
-        modes, squares = jnp.asarray(interior(u0, self.box)), np.zeros(())
-        for axis, (condition, length) in enumerate(zip(self.box.conditions, self.box.extent, strict=True)):
-            squares = squares[..., None] + _WAVENUMBERS[condition](modes.shape[axis], length) ** 2
+        modes = jnp.asarray(interior(u0, self.box))
+        squares = squared_wavenumbers(self.box, modes.shape)
+        for axis, condition in enumerate(self.box.conditions):
             modes = FORWARD[condition](modes, axis, norm="ortho")
 
         def at(t):
@@ -84,4 +77,4 @@ class Heat:
         return Solved({"u": u}, integration_stats(u, 0))
 
     def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
-        return one_step(self.solve, fields, inputs, grid, dt, rtol)
+        return one_step(self.solve, fields, inputs, {"u": "u0"}, grid, dt, rtol)

@@ -2,14 +2,14 @@
 
 import functools
 
-import numpy as np
 from jaxtyping import Array
 
 from ....core.domains import Box, Grid
 from ...kernels.exponential import Symbol
+from ...kernels.periodic_modes import square
 from ...random import Distribution, GaussianField
 from ..declaration import Fields, Problem
-from ..periodic_advection import PeriodicAdvection
+from ..periodic_evolution import PeriodicEvolution, Waves, self_advection
 from ..pointwise_derivatives import Jet, Jets
 from ..registry import register_problem
 
@@ -33,7 +33,9 @@ def kuramoto_sivashinsky(
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """
     box = Box(x=(0, 22, "periodic")) if box is None else box
-    method = PeriodicAdvection("kuramoto_sivashinsky", box, _symbol, _default_step, dt)
+    method = PeriodicEvolution(
+        "kuramoto_sivashinsky", box, {"u": "u0"}, _symbol, self_advection, _default_step, dt, ndim=(1,)
+    )
     return Problem(
         "u",
         box,
@@ -50,8 +52,8 @@ def _residual(x: str, u: Jet, inputs: Jets) -> Array:
     return u.t + u * u.partial(x) + u.partial(x, x) + u.partial(x, x, x, x)
 
 
-def _symbol(k: np.ndarray, inputs: Fields) -> Symbol:
-    return k**2 - k**4
+def _symbol(k: Waves, inputs: Fields) -> Symbol:
+    return square(k) - square(k) ** 2
 
 
 def _default_step(grid: Grid) -> float:

@@ -8,17 +8,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, ScalarLike
+from jaxtyping import Bool, Float, Int, ScalarLike
 
 from ....core.arrays import AnyArray
 from ....core.domains import Axis, Box, Grid
-from ...kernels.exponential import Instants, checked_instants
+from ...kernels.exponential import Instants
 from ...linear.method import AbstractMethod
 from ...linear.method_choice import choose
 from ...random import Distribution
 from ..conditions import Free
 from ..declaration import Fields, Problem
 from ..incompressible import SCHEMES, Flow, connected_parts
+from ..marching import frame_schedule
 from ..registry import register_problem
 from ..solved import Solved
 
@@ -122,7 +123,7 @@ class Smoke:
         rtol: ScalarLike | None = None,
         pressure_solver: AbstractMethod | None = None,
     ) -> Solved:
-        lengths, per_frame, start = _schedule(steps, times, min(grid.spacing) if dt is None else dt)
+        lengths, per_frame, start = frame_schedule("smoke", steps, times, min(grid.spacing) if dt is None else dt)
         values, lengths = jax.tree.map(lambda v: jnp.asarray(v, float), (dict(inputs), lengths))
         flow = Flow(grid, self.solid, self.parts, self.n_parts, self.open_top, self.scheme)
         method = pressure_solver
@@ -148,20 +149,6 @@ def _run(flow: Flow, values, lengths, per_frame: int, with_start: bool, method: 
         frames = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), flow.frame(start), frames)
     stats = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stats)
     return Solved(frames, stats, {"density0": density, "velocity0": faces})
-
-
-def _schedule(steps: int | None, times: Instants | None, dt: ScalarLike) -> tuple[Array | np.ndarray, int, bool]:
-    """Times between frames, steps per frame, and whether the start is a frame."""
-    if (steps is None) == (times is None) or (steps is not None and steps < 1):
-        raise ValueError(f"smoke: give steps (at least 1) or times, got steps={steps}, times={times}")
-    if times is None:
-        return jnp.broadcast_to(jnp.asarray(dt, float), (steps,)), 1, False
-    lengths = np.diff(checked_instants(times), prepend=0.0)
-    with_start = bool(lengths[0] == 0)
-    lengths = lengths[with_start:]
-    if not len(lengths) or not np.asarray(dt) > 0:
-        raise ValueError(f"smoke: needs an instant after 0 and a positive dt, got times={times}, dt={dt}")
-    return lengths, math.ceil(lengths.max() / dt * (1 - 1e-9)), with_start
 
 
 def _ball(grid: Grid) -> Float[np.ndarray, "*space"]:

@@ -22,7 +22,7 @@ class Generate:
     """Solve a problem for random parameters and write the samples to an HDF5 file in The Well's layout."""
 
     problem: Annotated[str, tyro.conf.Positional]
-    """A registered problem with its default laws, for example darcy, poisson, heat, burgers, kuramoto_sivashinsky."""
+    """A registered problem with its default laws, for example darcy, burgers, navier_stokes, gray_scott, wave."""
     out: Path
     """File to write."""
     n: int = 100

@@ -296,3 +296,28 @@ def test_networks_and_arguments_of_a_wrong_kind_are_told(key):
         diffusion.sample(network, diffusion.Heun(), schedule=diffusion.FlowMatching(), times=5, shape=(2,), key=key)
     with pytest.raises(TypeError, match="FlowMatching"):
         diffusion.FlowPrediction(velocity, diffusion.EDM())
+
+
+def test_a_table_is_computed_once_and_cannot_be_changed():
+    """Of equal solvers, schedules and grids; a schedule that may change is planned anew."""
+    first, second = (diffusion.plan(diffusion.UniPC(3), schedule=diffusion.EDM(), times=7) for _ in range(2))
+    assert first is second and diffusion.plan(diffusion.UniPC(2), schedule=diffusion.EDM(), times=7) is not first
+    with pytest.raises(ValueError, match="read-only"):
+        first.advance[0, 0] = 1.0
+
+    class Changing(diffusion.AbstractSchedule):
+        start, end, factor = 2.0, 0.1, 1.0
+
+        def log_snr(self, t):
+            return -np.log(self.factor * t)
+
+        def time(self, log_snr):
+            return np.exp(-log_snr) / self.factor
+
+        def alpha(self, t):
+            return np.ones_like(t)
+
+    schedule = Changing()
+    before = diffusion.plan(diffusion.DDIM(), schedule=schedule, times=[2.0, 0.5])
+    schedule.factor = 3.0
+    assert diffusion.plan(diffusion.DDIM(), schedule=schedule, times=[2.0, 0.5]).start == 3 * before.start

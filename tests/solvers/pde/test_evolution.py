@@ -11,7 +11,7 @@ from surrogax.core.domains import Box, Grid
 from surrogax.datasets import generate
 from surrogax.solvers import random
 from surrogax.solvers.linear import Status
-from surrogax.solvers.pde import periodic_advection, problems
+from surrogax.solvers.pde import periodic_evolution, problems
 
 TIMES = np.array([0.0, 0.1, 0.2, 0.5])
 PERIODIC = Grid.unit_interval(64, "periodic")
@@ -144,7 +144,7 @@ def test_products_do_not_alias(x64, mode):
 def test_default_steps_follow_their_rule(monkeypatch):
     """½ max(h, ν/U)/U, at most L²/(800 ν), with U the largest of 64 draws; rtol by the fourth root."""
     steps = []
-    monkeypatch.setattr(periodic_advection, "integrate", lambda method, v, times, dt: (v[None], steps.append(dt) or 1))
+    monkeypatch.setattr(periodic_evolution, "integrate", lambda method, v, times, dt: (v[None], steps.append(dt) or 1))
     law = random.GaussianField(2, 5, 2, "periodic")
     draws = jax.vmap(lambda key: law.sample(key, PERIODIC))(jax.random.split(jax.random.key(0), 64))
     speed = float(abs(draws).max())

@@ -30,8 +30,8 @@ def test_a_coefficient_from_values_at_points(key):
     model = sx.PINN(heat(), width=8, depth=1, learn={"nu": 0.5}, key=key)
     assert float(model.learned["nu"]) == 0.5
     found = sx.fit(
-        model, observations=measured(0.13, missing=3), sampler=sx.UniformSampler(150), steps=60, check_every=60,
-        optimizer=sx.LevenbergMarquardt(trials=2, accelerated=False), progress=False,
+        model, observations=measured(0.13, missing=3), sampler=sx.UniformSampler(150), steps=40, check_every=40,
+        optimizer=sx.LevenbergMarquardt(), progress=False,
     )  # fmt: skip
     np.testing.assert_allclose(found.best.learned["nu"], 0.13, rtol=1e-4)
 
