@@ -50,6 +50,7 @@ TRAJECTORY = sx.diffusion.sample(
 )
 TABLE = sx.evaluate({"FNO": FNO}, DATA, timing=False)
 
+HARMONIC = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx)
 POISSON = sx.linear.Laplacian((9, 9), (0.1, 0.1), ("dirichlet",) * 2)
 MATRIX = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(9, 9)).tocsr()
 DISTANCES = np.abs(P[:, None] - P)
@@ -260,6 +261,28 @@ CALLS = [
     ("fit_gaussian_process", sx.reduced.fit_gaussian_process, {"z": P[:, None], "c": A[:, :2]}, "z c"),
     ("PODRegression", lambda **k: sx.fit(sx.PODRegression(**k), DATA),
      {"task": sx.Task.fit(DATA, "p", "u"), "rank": 2, "regressor": "linear"}, "task rank regressor"),
+    ("PINN", lambda **k: sx.PINN(HARMONIC, **k),
+     {"key": KEY, "width": 2, "depth": 1, "harmonics": 1, "architecture": "mlp", "activation": "tanh", "frequency": 3.0,
+      "fourier": 0, "fourier_scale": 1.0, "learn": None},
+     "key width depth harmonics architecture activation"),
+    ("SPINN", lambda **k: sx.SPINN(HARMONIC, **k), {"key": KEY, "rank": 2, "width": 2, "depth": 1}, "key rank width depth"),
+    ("PIG", lambda **k: sx.PIG(HARMONIC, **k), {"key": KEY, "gaussians": 2, "features": 1, "spread": 0.2, "covariance": "full"},
+     "key gaussians features covariance"),
+    ("Residual", lambda **k: sx.Residual(HARMONIC, **k),
+     {"sampler": sx.R3(4), "weights": sx.GradientNorm(), "penalty": 1.0, "independent": 4, "gradient_penalty": 0.0,
+      "observations": None, "observation_weight": 1.0},
+     "sampler independent"),
+    ("CausalR3", sx.CausalR3, {"n": 4, "steepness": 5.0, "rate": 1e-3, "tolerance": 20.0}, "n"),
+    ("FixedPoints", sx.FixedPoints, {"n": 4}, "n"),
+    ("GradientNorm", sx.GradientNorm, {"every": 1, "decay": 0.5}, "every"),
+    ("TangentKernel", sx.TangentKernel, {"every": 1, "decay": 0.5}, "every"),
+    ("Causal", sx.Causal, {"tolerance": 1.0, "chunks": 4}, "chunks"),
+    ("Attention", sx.Attention, {"decay": 0.5, "rate": 0.1}, ""),
+    ("SPRING", sx.SPRING, {"hold": 1, "damping": 1e-3, "momentum": 0.5, "halvings": 2}, "hold halvings"),
+    ("SketchedLevenbergMarquardt", sx.SketchedLevenbergMarquardt, {"size": 4, "hold": 1, "damping": 1e-3, "trials": 2},
+     "size hold trials"),
+    ("soap", sx.soap, {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.9, "eps": 1e-8, "frequency": 1, "largest": 8},
+     "frequency largest"),
 ]  # fmt: skip
 
 

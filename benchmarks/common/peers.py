@@ -19,6 +19,8 @@ LOADING = PEERS / ".venv-loading" / "bin" / "python"
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
 # crepes and MAPIE, `peers/requirements-conformal.txt`.
 CONFORMAL = PEERS / ".venv-conformal" / "bin" / "python"
+# DeepXDE, PyTorch and jinns, `peers/requirements-physics.txt`.
+PHYSICS = PEERS / ".venv-physics" / "bin" / "python"
 # hackable-diffusion and diffuse-jax, `peers/requirements-diffusion-jax.txt`.
 DIFFUSION_JAX = PEERS / ".venv-diffusion-jax" / "bin" / "python"
 # exponax and SciPy, `peers/requirements-exponax.txt`.

@@ -52,6 +52,39 @@ def gaussian_sums(
     return found
 
 
+def full_gaussian_sums(
+    orders: tuple[int, ...],
+    point: Float[Array, " d"],
+    centres: Float[Array, "*k n d"],
+    matrices: Float[Array, "*k n d d"],
+    amplitudes: Float[Array, "*k n"],
+) -> Derivatives:
+    """Σ_j w_j exp(−½ ‖A_j (x − μ_j)‖²) and its derivatives of all orders up to `orders`, `(*k)` each, with `matrices` A.
+
+    With P = AᵀA the derivatives of one Gaussian g follow from D^{α + e_i} g = −Σ_j P_ij ((x − μ)_j D^α g + α_j D^{α − e_j} g).
+    Coordinates beyond the length of `orders` are not differentiated.
+    """
+    d = centres.shape[-1]
+    orders = (*orders, *(0,) * (d - len(orders)))
+    difference = point - centres
+    stretched = jnp.einsum("...ij,...j->...i", matrices, difference)
+    precision = jnp.einsum("...ki,...kj->...ij", matrices, matrices)
+    slope = jnp.einsum("...ij,...j->...i", precision, difference)
+    found = {(0,) * d: amplitudes * jnp.exp(-0.5 * (stretched**2).sum(-1))}
+    for which in itertools.product(*(range(order + 1) for order in orders)):
+        if which in found:
+            continue
+        i = next(k for k, n in enumerate(which) if n)
+        before = tuple(n - (k == i) for k, n in enumerate(which))
+        value = -slope[..., i] * found[before]
+        for j, n in enumerate(before):
+            if n:
+                lower = tuple(m - (k == j) for k, m in enumerate(before))
+                value = value - n * precision[..., i, j] * found[lower]
+        found[which] = value
+    return {which: value.sum(-1) for which, value in found.items()}
+
+
 def taylor(derivatives: Derivatives, move: Float[Array, " d"]) -> Array:
     """The Taylor polynomial Σ_α D^α m^α / α! of a displacement m with these derivatives."""
     total = jnp.zeros(())

@@ -1,10 +1,15 @@
-"""Models that are trained on the residual of a problem alone: `PINN`, `PIG`, `RandomFeatures`."""
+"""Models that are trained on the residual of a problem alone: `PINN`, `SPINN`, `PIG`, `RandomFeatures`."""
 
+from collections.abc import Mapping
+from typing import Literal
+
+import jax
 from jaxtyping import Array
 
 from ...core.arguments import checked, count, number, random_key
 from ...solvers.pde.declaration import Problem
-from .trial_functions import MLP, Gaussians, RandomSines
+from .trial_functions import AbstractTrialFunction, Coordinates, Gaussians, RandomSines
+from .trial_networks import MLP, Activation, Embedding, ModifiedMLP, PirateNet, Separable
 from .trial_surrogate import TrialSettings, TrialSurrogate
 
 
@@ -17,10 +22,16 @@ def PINN(
     depth: int = 3,
     harmonics: int = 1,
     factorised: bool = False,
+    architecture: Literal["mlp", "modified", "pirate"] = "mlp",
+    activation: Activation = "tanh",
+    frequency: float = 10.0,
+    fourier: int = 0,
+    fourier_scale: float = 1.0,
     exact_boundary: bool = True,
     exact_initial: bool = True,
+    learn: Mapping[str, float] | None = None,
 ) -> TrialSurrogate:
-    """A physics-informed neural network: a perceptron with tanh of the coordinates, trained on the residual of a problem.
+    """A physics-informed neural network: a perceptron of the coordinates, trained on the residual of a problem.
 
         u = fit(PINN(problem, width=20, depth=3, key=key), sampler=RAD(3000), optimizer=LevenbergMarquardt(), steps=200)
 
@@ -35,8 +46,17 @@ def PINN(
     - `width`, `depth`: size of the hidden layers and their number; 20 to 40 and 3 to 5 with `LevenbergMarquardt`.
     - `harmonics`: number M of waves cos(2πmx/L), sin(2πmx/L), m ≤ M, along periodic axes; 1 to 10.
     - `factorised`: whether rows of the weights are a trained length times a vector (random weight factorisation).
+    - `architecture`: "mlp"; "modified", whose layers are gated by two encoders of the point; or "pirate", residual blocks that
+      are off at first and switched on by training, for Adam and SOAP with 3 to 9 blocks (`depth`); it needs `fourier`, and its
+      width is 2 `fourier`.
+    - `activation`, of the "mlp": "tanh", or "sine" (SIREN) of `frequency` times its argument, 3 to 30, for many waves.
+    - `fourier`: number of random waves cos(b · z), sin(b · z) through which the network sees the coordinates z, on [−1, 1]; 0
+      shows it z itself. `fourier_scale` is the deviation of b, about π times the number of waves of the solution.
     - `exact_boundary`, `exact_initial`: False leaves these conditions to the loss. Do so where a value is not smooth, or where
       values contradict each other in a corner.
+    - `learn`: constants of the problem that are unknown, with start values, such as `{"nu": .01}`. They are trained with the
+      solution from `fit(…, observations=dataset)`, and found in `learned` of the result. State them near 1, a positive one of
+      unknown size by its logarithm. An unknown field is one more unknown of the problem, with `Free()` sides.
 
     **Raises:** `ValueError` for a problem without residual or with random fields, and for exact conditions that contradict each
     other. **Warns**, in `fit`, of solutions that are far from 1.
@@ -45,14 +65,60 @@ def PINN(
     Trans. Neural Netw. 9 (1998); periodic inputs: Dong & Ni, J. Comput. Phys. 435 (2021).
     """
     width, depth = count("PINN", "width", width), count("PINN", "depth", depth)
+    fourier = count("PINN", "fourier", fourier, least=0)
+    frequency = number("PINN", "frequency", frequency, above=0)
+    fourier_scale = number("PINN", "fourier_scale", fourier_scale, above=0)
+    if architecture == "pirate" and not fourier:
+        raise ValueError('PINN(architecture="pirate") needs fourier=…, half the width of its blocks, for example 32')
+    if architecture != "mlp" and activation != "tanh":
+        raise ValueError(f'PINN(architecture={architecture!r}) has tanh; activation={activation!r} is for the "mlp"')
+
+    def build(coordinates: Coordinates, out: int, key: Array) -> AbstractTrialFunction:
+        embedding = Embedding(coordinates, fourier, fourier_scale, key=jax.random.fold_in(key, 1))
+        if architecture == "pirate":
+            return PirateNet(embedding, out, depth, factorised, key=key)
+        if architecture == "modified":
+            return ModifiedMLP(embedding, out, width, depth, factorised, key=key)
+        return MLP(embedding, out, width, depth, factorised, frequency if activation == "sine" else 0.0, key=key)
+
+    waves = count("PINN", "harmonics", harmonics)
+    settings = TrialSettings(problem, build, exact_boundary, exact_initial, waves, learn)
+    return TrialSurrogate.build(settings, random_key("PINN", key))
+
+
+@checked
+def SPINN(
+    problem: Problem,
+    *,
+    key: Array,
+    rank: int = 16,
+    width: int = 20,
+    depth: int = 2,
+    harmonics: int = 1,
+    exact_boundary: bool = True,
+    exact_initial: bool = True,
+) -> TrialSurrogate:
+    """A separable network u = Σ_r ∏_i f_ir(x_i), with a perceptron per coordinate, trained on the residual of a problem.
+
+    Conditions are fulfilled as by `PINN`. It has few parameters for what is nearly separable, and cheap derivatives.
+    The points are those of the sampler; the tensor grids of the paper, which let a graphics processor see millions of points,
+    are not used.
+
+    **Arguments:** `rank`: number of terms, 8 to 64. Others as of `PINN`.
+
+    **Raises:** as `PINN`.
+
+    Source: Cho et al., NeurIPS 2023 (SPINN).
+    """
+    rank, width, depth = count("SPINN", "rank", rank), count("SPINN", "width", width), count("SPINN", "depth", depth)
     settings = TrialSettings(
         problem,
-        lambda coordinates, out, key: MLP(coordinates, out, width, depth, factorised, key=key),
+        lambda coordinates, out, key: Separable(coordinates, out, rank, width, depth, key=key),
         exact_boundary,
         exact_initial,
-        count("PINN", "harmonics", harmonics),
+        count("SPINN", "harmonics", harmonics),
     )
-    return TrialSurrogate.build(settings, random_key("PINN", key))
+    return TrialSurrogate.build(settings, random_key("SPINN", key))
 
 
 @checked
@@ -63,8 +129,10 @@ def PIG(
     gaussians: int = 200,
     features: int = 4,
     spread: float = 0.1,
+    covariance: Literal["diagonal", "full"] = "diagonal",
     exact_boundary: bool = True,
     exact_initial: bool = True,
+    learn: Mapping[str, float] | None = None,
 ) -> TrialSurrogate:
     """Physics-informed Gaussians: a tiny network of a few features, each a sum of Gaussians whose centres, widths and weights are
     trained, so that they move to where they are needed.
@@ -80,9 +148,10 @@ def PIG(
     - `gaussians`: Gaussians per feature; 100 to 4000, with `LevenbergMarquardt` at most 100 in two dimensions.
     - `features`: number of features, the inputs of the network.
     - `spread`: initial widths, where every axis has length 2; .05 to .5.
-    - `exact_boundary`, `exact_initial`: as of `PINN`.
+    - `covariance`: "diagonal", or "full" for Gaussians that also turn, with d² + d + 1 numbers each; not along periodic axes.
+    - `exact_boundary`, `exact_initial`, `learn`: as of `PINN`.
 
-    **Raises:** as `PINN`.
+    **Raises:** as `PINN`, and `ValueError` for full covariances along periodic axes.
 
     Source: Kang, Oh, Hong & Park, ICLR 2025 (PIG); closed derivatives, periodic Gaussians and exact conditions are ours.
     """
@@ -90,10 +159,13 @@ def PIG(
     spread = number("PIG", "spread", spread, above=0)
     settings = TrialSettings(
         problem,
-        lambda coordinates, out, key: Gaussians(coordinates, out, gaussians, features, spread, key=key),
+        lambda coordinates, out, key: Gaussians(
+            coordinates, out, gaussians, features, spread, covariance == "full", key=key
+        ),
         exact_boundary,
         exact_initial,
         1,
+        learn,
     )
     return TrialSurrogate.build(settings, random_key("PIG", key))
 

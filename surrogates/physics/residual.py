@@ -5,43 +5,24 @@ from typing import Any, Literal, NoReturn
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, count, kind, number
-from ...core.domains import Box
-from ...solvers.pde.conditions import BoundaryCondition, Side
+from ...solvers.pde.conditions import BoundaryCondition
 from ...solvers.pde.declaration import Problem
 from ...solvers.pde.pointwise_derivatives import Jet, Jets
 from ..networks.network_surrogate import NetworkSurrogate
 from ..task.task import Fields
 from ..training.objective import AbstractByRows, Outcome, Rows
+from .collocation import Collocation, Points, ResidualState, on_sides, with_numbers
+from .observations import Observations
 from .sampling import Sampler, uniform_points
-from .trial_functions import Multiple
+from .solution_scales import points_per_wave, trial_size
 from .trial_surrogate import TrialSurrogate
+from .weights import AbstractWeights
 
 Model = NetworkSurrogate | TrialSurrogate
-
-
-class Collocation(eqx.Module):
-    """Points of space and time, each with its own random parameters.
-
-    **Fields:** `points` `(n, d)`, in the order of `Problem.coordinates` (time last); `numbers`, the problem's random numbers by
-    name, `(n,)` each. A row of it is one point.
-    """
-
-    points: Float[Array, "*n d"]
-    numbers: dict[str, Float[Array, "*n"]]
-
-
-class Points(eqx.Module):
-    """The points of a step: inside, on the sides of every condition, at the start (None for a steady problem), and independent
-    ones, on which the model is not trained."""
-
-    inside: Collocation
-    sides: list[list[Collocation]]
-    start: Collocation | None
-    independent: Collocation
+_SMALLEST = 1e-20  # of the factors: residuals are divided by their roots to be shown
 
 
 class Residual(AbstractByRows):
@@ -58,16 +39,26 @@ class Residual(AbstractByRows):
     **Arguments:**
 
     - `problem`: a problem that declares `residual`.
-    - `sampler`: chooses the points inside: `UniformSampler`, `R3`, `RAD` or `RAR`. It sees the residuals of a step when it
-      chooses the points of the next one.
+    - `sampler`: chooses the points inside: `UniformSampler`, `FixedPoints`, `R3`, `CausalR3`, `RAD` or `RAR`. It sees the
+      residuals of a step when it chooses the points of the next one.
     - `penalty`: the weight λ of the conditions, 1 to 1000.
     - `boundary_points`: number of points per condition, and at the initial time.
-    - `independent`: number of points on which the residual is measured beside the training.
+    - `independent`: number of points on which the residual is measured beside the training, so many that some lie where the
+      solution is steep.
+    - `weights`: factors that adapt to the training, one or several, which are multiplied: `GradientNorm`, `TangentKernel`,
+      `Causal`, `Attention`.
+    - `observations`: values of the unknowns at points, for inverse problems: of `fit` a dataset of one sample, in which NaN
+      stands for what is not known. The loss gets `observation_weight` times the mean squared difference; 100 for exact values, 1
+      or less for noisy ones, which should not bend the solution.
+    - `gradient_penalty`: a number λ_r adds λ_r mean ‖∇r‖², the gradient of the residuals along the coordinates (double
+      backpropagation), 1e-4 to 1e-2 where the points are few; it makes a step two to four times as long.
     - `dtype`: "float32" or "float64"; by default float64 with optimisers of second order, float32 with others.
 
     **Metrics:** "residual", Σ mean r² at the points of the step; "independent_residual", the same at uniform points on which the
     model is not trained. A model may fulfil the equation at its points alone: if the second number exceeds the first one much,
-    take more points. R3, RAD and RAR raise the first one on purpose.
+    take more points. R3, RAD and RAR raise the first one on purpose. "points_per_wave", of n uniform points in d dimensions those
+    along one wave of the model, (n ∏ 2π / (k L))^(1/d) with k² = mean u_x² / var u along an axis of length L; below 5 or so the
+    solution is not seen. With weights or a gate "weight", the mean factor of the equations.
 
     **Raises:** `ValueError` for a problem without residual or with random fields among its inputs.
     """
@@ -76,11 +67,17 @@ class Residual(AbstractByRows):
     sampler: Sampler
     penalty: float = eqx.field(static=True, default=100.0)
     boundary_points: int = eqx.field(static=True, default=64)
-    independent: int = eqx.field(static=True, default=256)
+    independent: int = eqx.field(static=True, default=1000)
     dtype: Literal["float32", "float64"] | None = eqx.field(static=True, default=None)
+    weights: AbstractWeights | tuple[AbstractWeights, ...] = ()
+    observations: Observations | None = None
+    observation_weight: float = eqx.field(static=True, default=100.0)
+    gradient_penalty: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
         check_fields(self)
+        number("Residual", "gradient_penalty", self.gradient_penalty, least=0)
+        number("Residual", "observation_weight", self.observation_weight, above=0)
         kind("Residual", "sampler", self.sampler, Sampler, "pass for example UniformSampler(2000)")
         number("Residual", "penalty", self.penalty, least=0)
         count("Residual", "boundary_points", self.boundary_points)
@@ -93,74 +90,138 @@ class Residual(AbstractByRows):
     def calls(self) -> int:
         return 1
 
-    def init(self, key: Array) -> Float[Array, "n d"]:
-        return self.sampler.init(key, self.problem.space_time)
+    @property
+    def _weights(self) -> tuple[AbstractWeights, ...]:
+        return self.weights if isinstance(self.weights, tuple) else (self.weights,)
 
-    def draw(self, state: Float[Array, "n d"], batch: Fields | None, key: Array) -> Points:
+    def init(self, key: Array) -> ResidualState:
+        box, kinds = self.problem.space_time, len(self.problem.boundary) + 3
+        states = tuple(w.init(kinds, self.sampler, box) for w in self._weights)
+        return ResidualState(self.sampler.init(key, box), states)
+
+    def draw(self, state: ResidualState, batch: Fields | None, key: Array) -> Points:
         problem, box = self.problem, self.problem.space_time
         k_inside, k_sides, k_start = jax.random.split(key, 3)
         sides = [
-            [self._with_numbers(points, k) for points in _moved(c.sides, box, k, self.boundary_points)]
+            [with_numbers(problem, points, k) for points in on_sides(c.sides, box, k, self.boundary_points)]
             for k, c in zip(jax.random.split(k_sides, len(problem.boundary)), problem.boundary, strict=True)
         ]
         start = None
         if problem.time is not None:
             points = uniform_points(k_start, box, self.boundary_points).at[:, -1].set(problem.time.start)
-            start = self._with_numbers(points, k_start)
+            start = with_numbers(problem, points, k_start)
         k_independent = jax.random.fold_in(k_inside, 1)
         others = uniform_points(k_independent, box, max(self.independent, self.sampler.pool))
-        return Points(self._with_numbers(state, k_inside), sides, start, self._with_numbers(others, k_independent))
+        inside, population = with_numbers(problem, state.population.points, k_inside), state.population
+        rows = [inside, *(held[0] for held in sides), *([start] if start is not None else [])]
+        factors = [self._factor(state.weights, i, row.points) for i, row in enumerate(rows)]
+        if self.observations is not None:
+            rows = self.observations.rows()[0]
+            factors.append(self._factor(state.weights, len(problem.boundary) + 2, rows))
+        factors[0] = jnp.maximum(factors[0] * population.factors**2, _SMALLEST)
+        return Points(
+            inside, sides, start, with_numbers(problem, others, k_independent), factors, state.weights,
+            population.memory is not None,
+        )  # fmt: skip
+
+    def _factor(self, states: tuple[PyTree, ...], kind: int, points: Float[Array, "n d"]) -> Float[Array, " n"]:
+        factor = jnp.ones(len(points), points.dtype)
+        for weights, state in zip(self._weights, states, strict=True):
+            factor = factor * weights.factor(state, kind, points, self.problem.space_time)
+        return factor
 
     def terms(self, model: Model, points: Points) -> tuple[Rows, ...]:
+        places = len(self.problem.boundary) + 2
+        found = [
+            _weighted(rows, points.factors[kind if kind < places else -1])
+            for kind, rows in self._numbered(model, points)
+        ]
+        if self.gradient_penalty:
+            steep = _scaled(self._slopes, 2 * self.gradient_penalty / len(points.inside.points))
+            found.append(_weighted(Rows(steep, points.inside), points.factors[0]))
+        return tuple(found)
+
+    def _numbered(self, model: Model, points: Points) -> list[tuple[int, Rows]]:
+        """The residuals of all terms without adaptive factors, numbered as for `AbstractWeights`."""
         problem = self.problem
         self._check(model)
         boundary, initial = problem.boundary, problem.initial
         if isinstance(model, TrialSurrogate):
             boundary, initial = model.split.boundary, {u: problem.initial[u] for u in model.split.initial}
         # ½‖r‖² is then the mean of squares, with the penalty on the conditions.
-        terms = [Rows(_scaled(self._equations, 2 / len(points.inside.points)), points.inside)]
+        terms = [(0, Rows(_scaled(self._equations, 2 / len(points.inside.points)), points.inside))]
         weight = 2 * self.penalty / self.boundary_points
-        for condition, held in zip(problem.boundary, points.sides, strict=True):
+        for kind_, (condition, held) in enumerate(zip(problem.boundary, points.sides, strict=True), 1):
             if condition in boundary:
-                terms.append(Rows(_scaled(self._condition(condition), weight), held))
+                terms.append((kind_, Rows(_scaled(self._condition(condition), weight), held)))
         if points.start is not None and initial:
-            terms.append(Rows(_scaled(self._start(tuple(initial)), weight), points.start))
-        return tuple(term for term in terms if eqx.filter_eval_shape(term.values, model).size)
+            terms.append((len(problem.boundary) + 1, Rows(_scaled(self._start(tuple(initial)), weight), points.start)))
+        if self.observations is not None:
+            share = 2 * self.observation_weight / self.observations.number
+            rows = Rows(_scaled(self._difference, share), self.observations.rows())
+            terms.append((len(problem.boundary) + 2, rows))
+        return [(kind_, term) for kind_, term in terms if eqx.filter_eval_shape(term.values, model).size]
 
     def outcome(self, model: Model, points: Points, values: list[Array]) -> Outcome:
-        inside = (values[0] ** 2).sum(-1) * (len(values[0]) / 2)
-        outside = (Rows(self._equations, points.independent).values(_fixed(model)) ** 2).sum(-1)
+        fixed = _fixed(model)
+        inside = (values[0] ** 2).sum(-1) * (len(values[0]) / 2) / points.factors[0]
+        outside = (Rows(_scaled(self._equations, 1.0), points.independent).values(fixed) ** 2).sum(-1)
         metrics = {"residual": inside.mean(), "independent_residual": outside.mean()}
+        rows = jax.tree.map(lambda x: x[: self.independent], points.independent)
+        number, box = len(points.inside.points), self.problem.space_time
+        metrics["points_per_wave"] = points_per_wave(lambda row: self._jets(fixed, row), rows, number, box)
+        if self._weights or points.gated:
+            metrics["weight"] = points.factors[0].mean()
         sizes = jax.lax.stop_gradient((jnp.sqrt(inside), jnp.sqrt(outside)))
-        return Outcome(model.state, sizes, metrics)
+        terms = self._numbered(model, points) if self._weights else []
+        measured = tuple(w.measure(s, model, terms) for w, s in zip(self._weights, points.weights, strict=True))
+        return Outcome(model.state, (*sizes, measured), metrics)
 
-    def update(self, state: Float[Array, "n d"], points: Points, outcome: Outcome, key: Array) -> Float[Array, "n d"]:
-        inside, outside = outcome.memory
-        others = points.independent.points
-        return self.sampler.update(key, state, inside, others, outside, self.problem.space_time)
+    def update(self, state: ResidualState, points: Points, outcome: Outcome, key: Array) -> ResidualState:
+        inside, outside, measured = outcome.memory
+        box, others = self.problem.space_time, points.independent.points
+        population = self.sampler.update(key, state.population, inside, others, outside, box)
+        before = state.population.points
+        kept = (population.points == before).all(-1)
+        weights = tuple(
+            w.update(s, m, before, inside**2, kept, box)
+            for w, s, m in zip(self._weights, state.weights, measured, strict=True)
+        )
+        return ResidualState(population, weights)
 
     def validate(self, model: Model, batch: Fields) -> NoReturn:
         raise TypeError("Residual has no use for validation data; give fit(…, val=measure), a function of the model")
 
     def _equations(self, model: Model, row: Collocation) -> Float[Array, " m"]:
         """The residuals of all equations at one point."""
-        found = jax.tree.leaves(self.problem.residual(self._jets(model, row), self._inputs(row)))
+        found = jax.tree.leaves(self.problem.residual(self._jets(model, row), self._inputs(model, row)))
         if wrong := [r.shape for r in map(jnp.asarray, found) if r.shape]:
             raise ValueError(
                 f"the residual of {self.problem!r} has the shape {wrong[0]} at one point, expected one number per equation"
             )
         return jnp.stack([jnp.asarray(r, row.points.dtype) for r in found])
 
+    def _slopes(self, model: Model, row: Collocation) -> Float[Array, "m d"]:
+        """The derivatives of all residuals along the coordinates at one point."""
+        return jax.jacfwd(lambda points: self._equations(model, Collocation(points, row.numbers)))(row.points)
+
+    def _difference(self, model: Model, row: tuple[Array, Array, Array]) -> Float[Array, " c"]:
+        """The unknowns minus what was observed at one point; 0 for what is not known."""
+        points, values, known = row
+        jets = self._jets(model, Collocation(points, {}))
+        names = self.observations.names if self.observations is not None else ()
+        return known * (jnp.stack([jets[name].value for name in names]) - values)
+
     def _condition(self, condition: BoundaryCondition):
         def residual(model: Model, rows: list[Collocation]) -> Array:
-            found = condition.residual([self._jets(model, row) for row in rows], self._inputs(rows[0]))
+            found = condition.residual([self._jets(model, row) for row in rows], self._inputs(model, rows[0]))
             return _stacked(jax.tree.leaves(found))
 
         return residual
 
     def _start(self, names: tuple[str, ...]):
         def residual(model: Model, row: Collocation) -> Array:
-            found = self.problem.initial_residual(self._jets(model, row), self._inputs(row))
+            found = self.problem.initial_residual(self._jets(model, row), self._inputs(model, row))
             return _stacked([found[name] for name in names])
 
         return residual
@@ -178,33 +239,14 @@ class Residual(AbstractByRows):
             raise ValueError(f"Residual: the task lives on {task.domain!r}, {self.problem!r} on {self.problem.box}")
 
     def size(self, model: TrialSurrogate) -> float:
-        """About how large the trial function N must be: its size when it changes the residual by as much as the residual is at
-        N = 0. Waves that N does not have at first make this too large, by a factor of their number to the order of the equation.
-        0 if the residual vanishes there, infinite if N does not change it."""
+        """About how large the trial function must be, see `trial_size`."""
         key = jax.random.key(0)
-        rows = self._with_numbers(uniform_points(key, self.problem.space_time, 64), key)
+        rows = with_numbers(self.problem, uniform_points(key, self.problem.space_time, 64), key)
+        return trial_size(lambda scaled: jax.vmap(lambda row: self._equations(scaled, row))(rows), model)
 
-        def residual(factor):
-            scaled = eqx.tree_at(lambda m: m.function, model, Multiple(model.function, factor))
-            return jax.vmap(lambda row: self._equations(scaled, row))(rows)
-
-        start, slope = jax.jit(lambda: jax.jvp(residual, (jnp.zeros(()),), (jnp.ones(()),)))()
-        at_zero, along = (float(np.linalg.norm(np.asarray(x, np.float64))) for x in (start, slope))
-        return at_zero / along if along else float("inf")
-
-    def _with_numbers(self, points: Float[Array, "n d"], key: Array) -> Collocation:
-        grid, names = self.problem.box.grid(2), enumerate(self.problem.laws.items())
-        keys = jax.random.split(jax.random.fold_in(key, 1), len(points))
-        return Collocation(
-            points,
-            {
-                name: jax.vmap(lambda k, i=i, law=law: law.draw(jax.random.fold_in(k, i), grid, None))(keys)
-                for i, (name, law) in names
-            },
-        )
-
-    def _inputs(self, row: Collocation) -> Jets:
-        return self.problem.input_jets(row.numbers)
+    def _inputs(self, model: Model, row: Collocation) -> Jets:
+        learned = model.learned if isinstance(model, TrialSurrogate) else {}
+        return self.problem.input_jets({**learned, **row.numbers})
 
     def _jets(self, model: Model, row: Collocation) -> Jets:
         """The jets (values and derivatives) of the unknowns at one point."""
@@ -237,11 +279,10 @@ def _scaled(function, weight: float):
     return lambda model, row: jnp.sqrt(weight) * function(model, row)
 
 
+def _weighted(rows: Rows, factors: Float[Array, " n"]) -> Rows:
+    """Residuals times the roots of factors, one per row."""
+    return Rows(lambda model, row: jnp.sqrt(row[1]) * rows.function(model, row[0]), (rows.rows, factors))
+
+
 def _stacked(residuals: list[Array]) -> Array:
     return jnp.stack([jnp.asarray(r) for r in residuals]) if residuals else jnp.zeros(0)
-
-
-def _moved(sides: tuple[Side, ...], box: Box, key: Array, n: int) -> list[Float[Array, "n d"]]:
-    """Random points of the box, moved to each of `sides` along the axis of the side."""
-    points = uniform_points(key, box, n)
-    return [points.at[:, box.names.index(side.axis)].set(side.position) for side in sides]

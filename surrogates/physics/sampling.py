@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, count, number
 from ...core.domains import Box
@@ -14,22 +14,48 @@ Points = Float[Array, "n d"]
 Sizes = Float[Array, " n"]
 
 
+class Population(eqx.Module):
+    """The points of a step, and what their sampler remembers.
+
+    **Fields:** `points` `(n, d)`; `factors` `(n,)`, by which the residuals at the points are multiplied in the loss; `memory`,
+    what else the sampler keeps from step to step.
+    """
+
+    points: Points
+    factors: Sizes
+    memory: PyTree = None
+
+    @classmethod
+    def of(cls, points: Points) -> "Population":
+        """Points that count alike."""
+        return cls(points, jnp.ones(len(points), points.dtype))
+
+
 @runtime_checkable
 class Sampler(Protocol):
-    """Chooses the points `(n, d)` of every training step in a box; their number n is fixed.
+    """Chooses the points of every training step in a box; their number is fixed.
 
-    **Fields:** `pool`: number of further uniform points at which it wants to know the residual; 0 if it wants none.
+    **Fields:**
+
+    - `pool`: number of further uniform points at which it wants to know the residual; 0 if it wants none.
+    - `keeps`: whether points of a step may be points of the next one too.
     """
 
     @property
     def pool(self) -> int: ...
 
-    def init(self, key: Array, box: Box) -> Points:
+    @property
+    def keeps(self) -> bool: ...
+
+    def init(self, key: Array, box: Box) -> Population:
         """The points of the first step."""
         ...
 
-    def update(self, key: Array, points: Points, residual: Sizes, pool: Points, at_pool: Sizes, box: Box) -> Points:
-        """The points of the next step, from those of this step and uniform ones, and the size of the residual at both."""
+    def update(
+        self, key: Array, population: Population, residual: Sizes, pool: Points, at_pool: Sizes, box: Box
+    ) -> Population:
+        """The points of the next step, from those of this step and uniform ones, and the size of the residual at both. A point
+        that stays keeps its place in the array."""
         ...
 
 
@@ -38,16 +64,36 @@ class UniformSampler(eqx.Module):
 
     n: int = eqx.field(static=True)
     pool = 0
+    keeps = False
 
     def __check_init__(self):
         check_fields(self)
         count("UniformSampler", "n", self.n)
 
     def init(self, key, box):
-        return uniform_points(key, box, self.n)
+        return Population.of(uniform_points(key, box, self.n))
 
-    def update(self, key, points, residual, pool, at_pool, box):
-        return uniform_points(key, box, self.n)
+    def update(self, key, population, residual, pool, at_pool, box):
+        return self.init(key, box)
+
+
+class FixedPoints(eqx.Module):
+    """Uniform points that stay the same in all steps. A model may then fulfil the equation at these points alone, which the
+    independent residual shows. **Arguments:** `n`, the number of points; 1000 to 20000."""
+
+    n: int = eqx.field(static=True)
+    pool = 0
+    keeps = True
+
+    def __check_init__(self):
+        check_fields(self)
+        count("FixedPoints", "n", self.n)
+
+    def init(self, key, box):
+        return Population.of(uniform_points(key, box, self.n))
+
+    def update(self, key, population, residual, pool, at_pool, box):
+        return population
 
 
 class R3(eqx.Module):
@@ -61,25 +107,25 @@ class R3(eqx.Module):
 
     n: int = eqx.field(static=True)
     pool = 0
+    keeps = True
 
     def __check_init__(self):
         check_fields(self)
         count("R3", "n", self.n)
 
     def init(self, key, box):
-        return uniform_points(key, box, self.n)
+        return Population.of(uniform_points(key, box, self.n))
 
-    def update(self, key, points, residual, pool, at_pool, box):
-        fitness = jnp.abs(residual)
-        retained = fitness > fitness.mean()
-        return jnp.where(retained[:, None], points, uniform_points(key, box, self.n))
+    def update(self, key, population, residual, pool, at_pool, box):
+        return Population.of(retained(key, population.points, residual, box))
 
 
 class RAD(eqx.Module):
     """Residual-based adaptive distribution (Wu et al., CMAME 403, 2023).
 
     Every time all points are drawn anew from uniform ones, with probabilities in proportion to |r|^k / mean |r|^k + c and without
-    repetition.
+    repetition. Where the residual is large in a small part of the box, at a shock, few of the candidates lie there: take R3,
+    whose points gather, or a large `ratio`.
 
     **Arguments:** `n`, the number of points, 1000 to 10000; `k`, `c`: the published setting is 1 and 1; `ratio`: the number of
     candidates is `ratio` times n, 2 to 10.
@@ -89,6 +135,7 @@ class RAD(eqx.Module):
     k: float = eqx.field(static=True, default=1.0)
     c: float = eqx.field(static=True, default=1.0)
     ratio: int = eqx.field(static=True, default=3)
+    keeps = False
 
     def __check_init__(self):
         check_fields(self)
@@ -102,14 +149,14 @@ class RAD(eqx.Module):
         return self.ratio * self.n
 
     def init(self, key, box):
-        return uniform_points(key, box, self.n)
+        return Population.of(uniform_points(key, box, self.n))
 
-    def update(self, key, points, residual, pool, at_pool, box):
+    def update(self, key, population, residual, pool, at_pool, box):
         powers = at_pool**self.k
         density = powers / jnp.maximum(powers.mean(), jnp.finfo(powers.dtype).tiny) + self.c
         # The largest n of log p + Gumbel noise are a draw without repetition.
         chance = jnp.log(density) + jax.random.gumbel(key, density.shape, density.dtype)
-        return pool[jax.lax.top_k(chance, self.n)[1]]
+        return Population.of(pool[jax.lax.top_k(chance, self.n)[1]])
 
 
 class RAR(eqx.Module):
@@ -125,6 +172,7 @@ class RAR(eqx.Module):
     n: int = eqx.field(static=True)
     moved: int | None = eqx.field(static=True, default=None)
     ratio: int = eqx.field(static=True, default=2)
+    keeps = True
 
     def __check_init__(self):
         check_fields(self)
@@ -138,13 +186,18 @@ class RAR(eqx.Module):
         return self.ratio * self.n
 
     def init(self, key, box):
-        return uniform_points(key, box, self.n)
+        return Population.of(uniform_points(key, box, self.n))
 
-    def update(self, key, points, residual, pool, at_pool, box):
+    def update(self, key, population, residual, pool, at_pool, box):
         moved = max(1, self.n // 100) if self.moved is None else self.moved
         smallest = jax.lax.top_k(-residual, moved)[1]
         largest = jax.lax.top_k(at_pool, moved)[1]
-        return points.at[smallest].set(pool[largest])
+        return Population.of(population.points.at[smallest].set(pool[largest]))
+
+
+def retained(key: Array, points: Points, fitness: Sizes, box: Box) -> Points:
+    """The points whose fitness exceeds the mean, and new uniform points in place of the others."""
+    return jnp.where((fitness > fitness.mean())[:, None], points, uniform_points(key, box, len(points)))
 
 
 def uniform_points(key: Array, box: Box, n: int) -> Points:

@@ -1,7 +1,6 @@
 """Trial functions: networks of a few coordinates whose derivatives a residual asks for."""
 
 import abc
-import itertools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...core.domains import Box
-from ...solvers.kernels.gaussian_sums import gaussian_sums, taylor
+from ...solvers.kernels.gaussian_sums import full_gaussian_sums, gaussian_sums, taylor
 from ..trainable import Buffer
 
 Orders = tuple[int, ...]  # how often to differentiate along each coordinate
@@ -72,43 +71,6 @@ class Multiple(AbstractTrialFunction):
         return lambda z: self.factor * near(z)
 
 
-class MLP(AbstractTrialFunction):
-    """A perceptron with tanh, z ↦ W z + b in every layer, after the `coordinates`.
-
-    With weight factorisation the rows of every W are stored as exp(s) times a vector (Wang et al. 2022).
-    """
-
-    coordinates: Coordinates
-    weights: list[Float[Array, "out in"]]
-    biases: list[Float[Array, " out"]]
-    scales: list[Float[Array, " out"]] | None
-
-    def __init__(self, coordinates: Coordinates, out: int, width: int, depth: int, factorised: bool, *, key: Array):
-        sizes = [coordinates.size, *[width] * depth, out]
-        keys = jax.random.split(key, 2 * len(sizes))
-        self.coordinates = coordinates
-        self.weights, self.biases, self.scales = [], [], [] if factorised else None
-        for i, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
-            weight = np.sqrt(2 / (n_in + n_out)) * jax.random.normal(keys[2 * i], (n_out, n_in))
-            if self.scales is not None:
-                scale = 1 + 0.1 * jax.random.normal(keys[2 * i + 1], (n_out,))
-                self.scales.append(scale)
-                weight = weight / jnp.exp(scale)[:, None]
-            self.weights.append(weight)
-            self.biases.append(jnp.zeros(n_out))
-
-    def near(self, point: Float[Array, " d"], orders: Orders) -> Callable[[Array], Array]:
-        return self._value
-
-    def _value(self, point: Float[Array, " d"]) -> Float[Array, " out"]:
-        z = self.coordinates(point)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            y = weight @ z
-            y = (y if self.scales is None else jnp.exp(self.scales[i]) * y) + bias
-            z = jnp.tanh(y) if i < len(self.weights) - 1 else y
-        return z
-
-
 class RandomSines(AbstractTrialFunction):
     """Σ_j c_j sin(w_j · z + b_j) with fixed random w and b, and trained c.
 
@@ -136,35 +98,47 @@ class RandomSines(AbstractTrialFunction):
 
 
 class Gaussians(AbstractTrialFunction):
-    """A tiny network of sums of Gaussians: x ↦ MLP(φ_1(x), …, φ_k(x)), φ_c = Σ_j w_cj exp(−½ Σ_i ((x_i − μ_cji)/σ_cji)²).
+    """A tiny network of sums of Gaussians: x ↦ MLP(φ_1(x), …, φ_k(x)), φ_c = Σ_j w_cj exp(−½ ‖A_cj (x − μ_cj)‖²).
 
-    Every feature φ_c has Gaussians of its own. Centres, widths, weights and the network are trained. Coordinates are scaled to
-    [0, 2]; along periodic axes x_i − μ_i is replaced by (2/π) sin(π (x_i − μ_i)/2), which is periodic. Derivatives of φ have
-    closed forms (`kernels.gaussian_sums`).
+    Every feature φ_c has Gaussians of its own. Centres, shapes, weights and the network are trained. Coordinates are scaled to
+    [0, 2]. A is the inverse of a diagonal of `shapes` `(k, n, d)`, the widths; then along periodic axes x_i − μ_i is replaced by
+    (2/π) sin(π (x_i − μ_i)/2), which is periodic. Or A is any matrix, with `shapes` `(k, n, d, d)`. Derivatives of φ have closed
+    forms (`kernels.gaussian_sums`).
     """
 
     centres: Float[Array, "k n d"]
-    widths: Float[Array, "k n d"]
+    shapes: Float[Array, "k n d ..."]
     amplitudes: Float[Array, "k n"]
     hidden: tuple[Float[Array, "m k"], Float[Array, " m"]]
     last: tuple[Float[Array, "out m"], Float[Array, " out"]]
     spans: tuple[tuple[float, float, bool], ...] = eqx.field(static=True)
 
-    def __init__(self, coordinates: Coordinates, out: int, gaussians: int, features: int, width: float, *, key: Array):
+    def __init__(
+        self, coordinates: Coordinates, out: int, gaussians: int, features: int, width: float, full: bool, *, key: Array
+    ):
+        """**Raises:** `ValueError` for full matrices along periodic axes, where a rotated Gaussian is not periodic."""
+        if full and any(periodic for _, _, periodic in coordinates.spans):
+            raise ValueError(
+                'PIG(covariance="full"): along periodic axes Gaussians are diagonal, since rotated ones are not periodic'
+            )
         k1, k2, k3, k4 = jax.random.split(key, 4)
-        shape, hidden = (features, gaussians, len(coordinates.spans)), 16
+        d, hidden = len(coordinates.spans), 16
+        shape = (features, gaussians, d)
         self.spans = coordinates.spans
         self.centres = jax.random.uniform(k1, shape, maxval=2.0)
-        self.widths = jnp.full(shape, width)
+        self.shapes = jnp.broadcast_to(jnp.eye(d) / width, (*shape, d)) if full else jnp.full(shape, width)
         self.amplitudes = 0.1 * jax.random.normal(k2, shape[:2])
         self.hidden = np.sqrt(2 / (features + hidden)) * jax.random.normal(k3, (hidden, features)), jnp.zeros(hidden)
         self.last = np.sqrt(2 / (out + hidden)) * jax.random.normal(k4, (out, hidden)), jnp.zeros(out)
 
     def near(self, point: Float[Array, " d"], orders: Orders) -> Callable[[Array], Array]:
         starts, lengths = (jnp.asarray([span[i] for span in self.spans], point.dtype) for i in (0, 1))
-        periodic = tuple(periodic for _, _, periodic in self.spans)
         scaled = 2 * (point - starts) / lengths
-        table = gaussian_sums(orders, scaled, self.centres, self.widths, self.amplitudes, periodic)
+        if self.shapes.ndim == self.centres.ndim:
+            periodic = tuple(periodic for _, _, periodic in self.spans)
+            table = gaussian_sums(orders, scaled, self.centres, self.shapes, self.amplitudes, periodic)
+        else:
+            table = full_gaussian_sums(orders, scaled, self.centres, self.shapes, self.amplitudes)
 
         def function(z):
             moved = 2 * (z - point) / lengths

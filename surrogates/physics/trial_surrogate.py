@@ -1,7 +1,7 @@
 """`TrialSurrogate`: a trial function that fulfils conditions of a problem exactly. `PINN(…)` and `PIG(…)` return one."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..surrogate import AbstractSurrogate, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import AbstractTrainable
 from .exact_conditions import ExactConditions, exact_conditions
+from .observations import Observations, learned_arrays, started
 from .trial_functions import AbstractTrialFunction, Coordinates
 
 Builder = Callable[[Coordinates, int, Array], AbstractTrialFunction]
@@ -32,7 +33,8 @@ class TrialSettings:
     """From what a `TrialSurrogate` is built.
 
     **Fields:** `problem`; `build`, which makes the trial function of coordinates, number of unknowns and a random key;
-    `exact_boundary`, `exact_initial`, which conditions hold by construction; `harmonics` of periodic axes.
+    `exact_boundary`, `exact_initial`, which conditions hold by construction; `harmonics` of periodic axes; `learn`, start values
+    of constants of the problem that are trained with the solution.
     """
 
     problem: Problem
@@ -40,6 +42,7 @@ class TrialSettings:
     exact_boundary: bool
     exact_initial: bool
     harmonics: int
+    learn: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,13 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
     It predicts on the grid of its task and at any other points (`predict(n, at=…)`), for the random numbers of the problem as
     parameters. A surrogate that was trained in float64 predicts in float64 by `predict`.
 
-    **Fields:** `function`, `task`, and `settings`, from which it was built. Files hold its arrays; to load one, pass
+    **Fields:** `function`; `learned`, the constants of the problem that were trained with it, by name; `task`; and `settings`,
+    from which it was built. Files hold its arrays; to load one, pass
     `load(path, like=PINN(problem, …))` with the same arguments.
     """
 
     function: AbstractTrialFunction
+    learned: dict[str, Float[Array, ""]]
     task: Task
     settings: TrialSettings = eqx.field(static=True)
     split: Split = eqx.field(static=True)
@@ -103,7 +108,8 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
         task = Task.of(problem, _POINTS.get(len(problem.box.axes), 9))
         coordinates = Coordinates.of(problem.space_time, _ranges(problem), settings.harmonics)
         function = settings.build(coordinates, len(problem.unknowns), key)
-        return cls(function=function, task=task, settings=settings, split=Split.of(settings))
+        learned = learned_arrays(started(problem, settings.learn))
+        return cls(function=function, learned=learned, task=task, settings=settings, split=Split.of(settings))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -150,6 +156,10 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
         if data is not None:
             raise ValueError("fit: this model is trained on the residual of its problem alone; leave out data")
         problem = self.settings.problem
+        if (seen := options.get("observations")) is not None and not isinstance(seen, Observations):
+            options["observations"] = Observations.of(seen, problem)
+        if self.learned and seen is None:
+            raise ValueError(f"fit: to learn {sorted(self.learned)} give observations=…, a dataset of measured values")
         residual = Residual(problem=problem, **{"sampler": UniformSampler(2000), **options})
         size = residual.size(self)
         if 0 < size < _SIZES[0] or _SIZES[1] < size < np.inf:
@@ -182,7 +192,7 @@ class _Channel(AbstractDerivatives):
         surrogate, problem = self.surrogate, self.surrogate.settings.problem
         own = jnp.stack([self.numbers[name] for name in problem.laws]) if problem.laws else self.point[:0]
         near = surrogate.function.near(jnp.concatenate([self.point, own.astype(self.point.dtype)]), orders)
-        inputs = {**problem.constants, **self.numbers}
+        inputs = {**problem.constants, **surrogate.learned, **self.numbers}
 
         def function(point):
             value = near(jnp.concatenate([point, own.astype(point.dtype)]))[self.index]

@@ -1,13 +1,13 @@
 """`GaussNewton`: least squares by an orthogonal factorisation, for models that are linear in their parameters or nearly so."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from ...core.arguments import check_fields, count, number
 from .steps import AbstractDoubleStep, Residuals, Taken, Value, with_metrics
+from .trials import lowest
 
 
 class GaussNewton(AbstractDoubleStep):
@@ -53,15 +53,12 @@ class GaussNewton(AbstractDoubleStep):
 
         def trial(length):
             moved = start - length * move
-            after = value(unravel(moved))[0]
-            return moved, jnp.where(jnp.isfinite(after), after, jnp.inf)
+            return moved, value(unravel(moved))[0]
 
-        moved, losses = jax.lax.map(trial, 0.5 ** jnp.arange(self.halvings, dtype=start.dtype))
-        best = jnp.argmin(losses)
-        accepted = losses[best] < loss
+        moved, _, accepted = lowest(trial, 0.5 ** jnp.arange(self.halvings, dtype=start.dtype), loss)
         finite = jnp.isfinite(loss) & jnp.isfinite(move).all()
         outcome = with_metrics(outcome, rank=rank, accepted=accepted)
-        return Taken(unravel(jnp.where(accepted, moved[best], start)), None, loss, outcome, finite, accepted)
+        return Taken(unravel(jnp.where(accepted, moved, start)), None, loss, outcome, finite, accepted)
 
 
 def minimal_norm(

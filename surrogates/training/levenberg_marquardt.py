@@ -1,18 +1,15 @@
 """`LevenbergMarquardt`: damped Gauss-Newton steps on sums of squares."""
 
-import itertools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, count, number
+from .damped_normal_equations import DampedNormalEquations
 from .steps import AbstractDoubleStep, Residuals, Taken, Value, with_metrics
-
-_BLOCKS = 4  # in which the symmetric half of JᵀJ is computed
+from .trials import dampings_around, lowest, next_damping
 
 
 class LevenbergMarquardt(AbstractDoubleStep):
@@ -31,7 +28,8 @@ class LevenbergMarquardt(AbstractDoubleStep):
 
     **Arguments:**
 
-    - `hold`: number of steps on the same points; 5 to 50. Use at least three times as many residuals as parameters.
+    - `hold`: number of steps on the same points; 1 to 50. New points cost nothing here, and steps that fit their points between
+      two draws, which the independent residual shows, ask for 1 or 2. Use at least three times as many residuals as parameters.
     - `damping`: the first λ as a share of the largest diagonal entry of JᵀJ; 1e-2 to 1e-4.
     - `trials`: number of dampings per step, each ten times the one before; 3 to 6.
     - `accelerated`: whether steps follow the curvature of r (geodesic acceleration).
@@ -69,55 +67,28 @@ class LevenbergMarquardt(AbstractDoubleStep):
     def __call__(self, params: PyTree, memory: Float[Array, ""], value: Value, residuals: Residuals) -> Taken:
         start, unravel = ravel_pytree(params)
         loss, outcome = value(params)
-        r, jacobian = residuals.vector(params), residuals.jacobian(params)
-        gradient = r @ jacobian
-        tall = jacobian.shape[0] >= jacobian.shape[1]
-        gram = symmetric_product(jacobian if tall else jacobian.T)
-        top = jnp.maximum(gram.diagonal().max(), jnp.finfo(r.dtype).tiny)
-        smallest = 10 * jnp.finfo(r.dtype).eps  # below it the factorisation is of rounding
-        dampings = jnp.maximum(memory * 10.0 ** (jnp.arange(self.trials) - max(self.trials - 2, 0)), smallest)
+        r, equations = residuals.vector(params), DampedNormalEquations.of(residuals.jacobian(params))
+        # Below the smallest damping the factorisation is of rounding.
+        dampings = dampings_around(memory, self.trials, 10 * jnp.finfo(r.dtype).eps)
 
         def trial(damping):
-            factor = cho_factor(gram + damping * top * jnp.eye(len(gram), dtype=gram.dtype), lower=True)
-
-            def solved(r):
-                return cho_solve(factor, r @ jacobian) if tall else cho_solve(factor, r) @ jacobian
-
-            move = -solved(r)
+            damped = equations.damped(damping)
+            move = -damped.solve(r)
             moved = start + move
             if self.accelerated:
-                bend = -0.5 * solved(second_derivative(lambda v: residuals.vector(unravel(v)), start, move))
+                bend = -0.5 * damped.solve(second_derivative(lambda v: residuals.vector(unravel(v)), start, move))
                 small = jnp.linalg.norm(bend) < 0.5 * jnp.linalg.norm(move)  # else the expansion means nothing
                 moved = jnp.where(small, moved + bend, moved)
-            after = value(unravel(moved))[0]
-            return moved, jnp.where(jnp.isfinite(after), after, jnp.inf)
+            return moved, value(unravel(moved))[0]
 
-        # One trial after the other: batched factorisations on a CPU are slower, and their matrices would all be in memory.
-        moved, losses = jax.lax.map(trial, dampings)
-        best = jnp.argmin(losses)
-        accepted = losses[best] < loss
-        memory = jnp.where(accepted, dampings[best], jnp.minimum(memory * 10.0 ** (max(self.trials - 1, 1)), 1e6))
-        finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all()
+        moved, best, accepted = lowest(trial, dampings, loss)
+        finite = jnp.isfinite(loss) & jnp.isfinite(r @ equations.jacobian).all()
         outcome = with_metrics(outcome, damping=dampings[best], accepted=accepted)
-        return Taken(
-            unravel(jnp.where(accepted, moved[best], start)),
-            memory.astype(start.dtype),
-            loss,
-            outcome,
-            finite,
-            accepted,
-        )
+        memory = next_damping(memory, dampings[best], accepted, self.trials)
+        return Taken(unravel(jnp.where(accepted, moved, start)), memory, loss, outcome, finite, accepted)
 
 
 def second_derivative(function, point: Float[Array, " d"], along: Float[Array, " d"]) -> Float[Array, " n"]:
     """d²/dt² f(x + t v) at t = 0."""
     slope = lambda x: jax.jvp(function, (x,), (along,))[1]  # noqa: E731
     return jax.jvp(slope, (point,), (along,))[1]
-
-
-def symmetric_product(a: Float[Array, "n d"]) -> Float[Array, "d d"]:
-    """AᵀA. Only the blocks on and below the diagonal are computed: of 4 by 4, ten."""
-    edges = [round(a.shape[1] * i / _BLOCKS) for i in range(_BLOCKS + 1)]
-    parts = [a[:, i:j] for i, j in itertools.pairwise(edges)]
-    product = {(i, j): parts[i].T @ parts[j] for i in range(_BLOCKS) for j in range(i + 1)}
-    return jnp.block([[product[i, j] if j <= i else product[j, i].T for j in range(_BLOCKS)] for i in range(_BLOCKS)])

@@ -7,38 +7,6 @@ import optax
 import pytest
 
 import surrogax as sx
-from surrogax.surrogates.physics.sampling import Sampler
-
-BOX = sx.Box(x=(0, 1), y=(-1, 3))
-
-
-def test_points_of_all_samplers_stay_in_the_box_and_keep_their_number(key):
-    for sampler in (sx.UniformSampler(40), sx.R3(40), sx.RAD(40), sx.RAR(40, moved=5)):
-        assert isinstance(sampler, Sampler)
-        points = sampler.init(key, BOX)
-        pool = jax.random.uniform(key, (max(sampler.pool, 8), 2)) * jnp.array([1.0, 4.0]) - jnp.array([0.0, 1.0])
-        points = sampler.update(key, points, points[:, 0] ** 2, pool, pool[:, 0] ** 2, BOX)
-        assert points.shape == (40, 2)
-        assert (points >= jnp.array([0, -1])).all() and (points <= jnp.array([1, 3])).all()
-
-
-def test_rad_draws_without_repetition_and_more_often_where_the_residual_is_large(key):
-    sampler = sx.RAD(500, c=0.0, ratio=4)
-    pool = jax.random.uniform(key, (sampler.pool, 2))
-    found = sampler.update(key, pool[:500], jnp.ones(500), pool, jnp.where(pool[:, 0] > 0.9, 1.0, 0.0), BOX)
-    hits = int((found[:, 0] > 0.9).sum())
-    assert hits == int((pool[:, 0] > 0.9).sum()), "the others have no chance before these are used up"
-    assert len(np.unique(np.asarray(found), axis=0)) == 500
-    even = sampler.update(key, pool[:500], jnp.ones(500), pool, jnp.ones(2000), BOX)
-    assert 0.05 < float((even[:, 0] > 0.9).mean()) < 0.16
-
-
-def test_rar_replaces_the_smallest_by_the_largest(key):
-    points = jnp.stack([jnp.arange(6.0), jnp.zeros(6)], 1)
-    pool = jnp.stack([jnp.arange(12.0), jnp.ones(12)], 1)
-    found = sx.RAR(6, moved=2).update(key, points, points[:, 0], pool, pool[:, 0], BOX)
-    np.testing.assert_array_equal(found[2:], points[2:])
-    np.testing.assert_array_equal(np.sort(found[:2, 0]), [10, 11])
 
 
 def poisson(**changes):

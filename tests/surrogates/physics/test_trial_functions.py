@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import surrogax as sx
-from surrogax.solvers.kernels.gaussian_sums import gaussian_sums, taylor
+from surrogax.solvers.kernels.gaussian_sums import full_gaussian_sums, gaussian_sums, taylor
 from surrogax.solvers.pde import Sides
 
 
@@ -38,6 +38,31 @@ def test_derivatives_of_gaussian_sums_are_the_automatic_ones(periodic, x64):
     np.testing.assert_allclose(gradient, jax.grad(second)(centres), rtol=1e-9, atol=1e-9)
 
 
+def test_derivatives_of_rotated_gaussians_are_the_automatic_ones(x64):
+    rng = np.random.default_rng(1)
+    arrays = rng.uniform(0, 2, (3, 5, 2)), rng.normal(size=(3, 5, 2, 2)), rng.normal(size=(3, 5))
+    centres, matrices, amplitudes = map(jnp.asarray, arrays)
+    x = jnp.array([0.7, 1.1])
+
+    def function(z):
+        moved = jnp.einsum("kjab,kjb->kja", matrices, z - centres)
+        return (amplitudes * jnp.exp(-0.5 * (moved**2).sum(-1))).sum(-1)
+
+    found = jax.jit(lambda: full_gaussian_sums((3, 2), x, centres, matrices, amplitudes))()
+    assert len(found) == 12
+
+    def automatic():
+        expected = {}
+        for i, j in found:
+            expected[i, j] = function
+            for index in [0] * i + [1] * j:
+                expected[i, j] = _along(expected[i, j], index)
+        return {which: derivative(x) for which, derivative in expected.items()}
+
+    for which, value in jax.jit(automatic)().items():
+        np.testing.assert_allclose(found[which], value, rtol=1e-9, atol=1e-9)
+
+
 def _along(function, index):
     return lambda x: jax.jvp(function, (x,), (jnp.zeros_like(x).at[index].set(1.0),))[1]
 
@@ -57,8 +82,12 @@ MODELS = [
     (lambda problem, key: sx.PINN(problem, width=6, depth=1, factorised=True, key=key)),
     (lambda problem, key: sx.PIG(problem, gaussians=5, spread=0.5, key=key)),
     (lambda problem, key: sx.RandomFeatures(problem, features=7, key=key)),
+    (lambda problem, key: sx.SPINN(problem, rank=3, width=4, depth=1, harmonics=2, key=key)),
+    (lambda problem, key: sx.PINN(problem, width=4, depth=1, architecture="modified", key=key)),
+    (lambda problem, key: sx.PINN(problem, depth=1, architecture="pirate", fourier=3, factorised=True, key=key)),
+    (lambda problem, key: sx.PINN(problem, width=5, depth=2, activation="sine", frequency=3.0, key=key)),
 ]
-NAMES = ["PINN", "factorised", "PIG", "features"]
+NAMES = ["PINN", "factorised", "PIG", "features", "SPINN", "modified", "pirate", "sine"]
 
 
 def filled(model, key):
@@ -70,7 +99,7 @@ def filled(model, key):
     )
 
 
-@pytest.mark.quick("PIG", "features", "factorised")
+@pytest.mark.quick("PIG", "SPINN")
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_conditions_hold_exactly_and_derivatives_are_those_of_the_values(make, key, x64):
     model = filled(make(heat(), key), key)
@@ -90,6 +119,7 @@ def test_conditions_hold_exactly_and_derivatives_are_those_of_the_values(make, k
     np.testing.assert_allclose(jet.t, (values(point.at[1].add(h)) - values(point.at[1].add(-h))) / (2 * h), rtol=1e-6)
 
 
+@pytest.mark.quick("PINN", "PIG", "features", "pirate")
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_periodic_axes_are_periodic_with_all_derivatives(make, key, x64):
     problem = sx.Problem("u", sx.Box(x=(1, 4, "periodic"), y=(0, 1, "neumann")), residual=lambda u, p: u.xx + u.yy)
@@ -121,5 +151,11 @@ def test_what_a_trial_function_cannot_be_is_refused(key):
         sx.PIG(sx.problem("poisson", f=sx.random.GaussianField(), box=sx.Box.unit(1)), key=key)
     with pytest.raises(ValueError, match="width=0"):
         sx.PINN(heat(), width=0, key=key)
+    with pytest.raises(ValueError, match=r"pirate.* needs fourier"):
+        sx.PINN(heat(), architecture="pirate", key=key)
+    with pytest.raises(ValueError, match="has tanh; activation='sine'"):
+        sx.PINN(heat(), architecture="modified", activation="sine", key=key)
+    with pytest.raises(ValueError, match="rotated ones are not periodic"):
+        sx.PIG(sx.Problem("u", sx.Box(x=(0, 1, "periodic")), residual=lambda u, p: u.xx), covariance="full", key=key)
     with pytest.raises(ValueError, match=r"scale=-1\.0"):
         sx.RandomFeatures(heat(), scale=-1.0, key=key)

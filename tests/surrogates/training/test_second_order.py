@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import surrogax as sx
+from surrogax.surrogates.training.damped_normal_equations import symmetric_product
 from surrogax.surrogates.training.gauss_newton import minimal_norm
-from surrogax.surrogates.training.levenberg_marquardt import symmetric_product
 from surrogax.surrogates.training.objective import AbstractByRows, Rows
 from surrogax.surrogates.training.quasi_newton import updated_inverse
 
