@@ -33,8 +33,8 @@ def finite(name: str, values: np.ndarray, positions: np.ndarray, valid: np.ndarr
         # Several windows of one sample have its position.
         bad = np.unique(positions[~np.isfinite(values.reshape(len(values), -1)).all(1)])
         raise ValueError(
-            f"field {name!r} holds NaN or infinity in {len(bad)} of {len(np.unique(positions))} samples, at positions {bad[:5].tolist()}; "
-            "drop them with dataset.select(…) or repair the file"
+            f"field {name!r} holds NaN or infinity in {len(bad)} of {len(np.unique(positions))} samples, at "
+            f"positions {bad[:5].tolist()}; drop them with dataset.select(…) or repair the file"
         )
     return values
 
