@@ -116,8 +116,9 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations of single samples that least squares and training have cost so far, teachers included. Every
-        step of training also has a vector-Jacobian product for each of its evaluations."""
+        """Network evaluations of single samples that `least_squares` (its teacher included), `searched` and the steps of `fit`
+        have cost so far. Not counted: the fine solutions of `fit`, `pool` times `teacher` of `SolverMatching` once, and a
+        vector-Jacobian product for each evaluation of its steps."""
         return int(self.state)
 
     def objective(self, data: None = None, **options: Any):
