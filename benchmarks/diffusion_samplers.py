@@ -1,42 +1,63 @@
-"""Samplers of diffusion models against the exact flow of Gaussian mixtures: error over network evaluations.
+"""Samplers of diffusion models against exact flows: error over network evaluations.
 
     python benchmarks/diffusion_samplers.py [--quick | --smoke] [--self-only] [--peer-python PATH]
 
-Beds: mixtures in 8 dimensions, 6 components, standard deviations 0.45 to 0.75 ("smooth") and 0.1 to 0.4 ("sharp"); 64
-dimensions with 10 and 256 with 50 components; the smooth one with the levels of EDM. Schedule VP-linear, t from 1 to 1e-3.
-The error is the median over samples of the root mean square at the end, in float64, beside classical Runge-Kutta with 2500
-steps. With --quick fewer samples, evaluations and beds, with --smoke the smallest of each.
+The error is the median over samples of the root mean square at the end, in float64. Beds:
 
-Two tables. Solvers without training: every solver on every grid. Fitted: DPM-Solver-v3, whose statistics cost network
-evaluations and Jacobian products once. The peer is diffusers, called through its public interface with all grids that this
-offers.
+- A: mixtures in 8 dimensions, 6 components, with standard deviations 0.45 to 0.75 ("smooth") and 0.1 to 0.4 ("sharp"),
+  VP-linear, t from 1 to 1e-3, beside classical Runge-Kutta with 2500 steps.
+- A': 64 and 256 dimensions, 6 to 50 components, other spreads and schedules (EDM, VE, cosine).
+- B: the log-likelihood of "smooth" beside its exact density. C: "smooth" moved by a mean to which noise returns. D: points under
+  the Student-t noise of PFGM++. (E, bridges, have processes and tests of their own.)
+- A Gaussian field on 32² points, diagonal in the spectrum, with its exact flow.
+- A small trained denoiser of fields on 64 points, beside its own fine solution.
 
-Last line: JSON. `auto_vs_oracle_max`: the largest ratio, over beds and 5, 10, 20 evaluations, of `solver="auto"` to the best
-of every solver and grid for that bed. `nfe5_free`, `nfe10_free`: `solver="auto"` on the smooth bed; `nfe5_fitted`,
-`nfe10_fitted`: v3 with three nodes in predictor and corrector on the quadratic grid; `nfe5_best_peer`, `nfe10_best_peer`: the
-best of the peer there, null without it. `v3_logsnr_10`: the same v3 on uniform log-SNR. `teleportation_saving`: the median
-share of calls that a jump to noise level 12 saves UniPC-3 at the errors of 10 to 20 calls. `orders`: measured between 40 and
-80 evaluations.
+The time grid of `solver="auto"` and its rule were optimised on mixtures of seeds 1000 to 1207 and chosen on seeds 2000 to 2005;
+every bed that is scored here has another seed, and those of A' and the others have dimensions, spreads or kinds of data that
+are in neither.
+
+Two tables: solvers without training, every solver on every grid (the one of "auto" included); and fitted ones with the network
+evaluations that they cost once: `choose` (a trial of all pairs on a few samples of other noise), DPM-Solver-v3, and learned
+tables (least squares; trained). The peer is diffusers, called through its public interface with all grids that this offers. With
+--quick fewer samples, evaluations and beds, with --smoke the smallest of each.
+
+Last line: JSON. `auto_vs_oracle_max`: the largest ratio, over beds and 5, 10, 20 evaluations, of "auto" to the best of every
+solver and grid on that bed, `auto_vs_oracle_mixtures`: over A and A'; `auto_vs_classical_max`: to the best on usual grids;
+`chosen_vs_oracle_max`: of `choose` to the best of all. `nfe5_free`, `nfe10_free`: "auto" on "smooth"; `nfe5_fitted`,
+`nfe10_fitted`: the best fitted; `nfe5_best_peer`, `nfe10_best_peer`: the best of the peer there, null without it.
+`v3_logsnr_10`, `v3_quadratic_10`: DPM-Solver-v3 with three nodes
+in predictor and corrector. `least_squares_5`: learned weights in closed form, four evaluations wide, uniform log-SNR.
+`teleportation_saving`: the median share of calls that a jump to noise level 12 saves UniPC-3 at the errors of 10 to 20 calls.
+`rank_agreement`: Kendall's τ of all solvers and grids between the trained denoiser and "smooth". `orders`: between 40 and 80.
 """
 
+import dataclasses
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 from common.command_line import options
 from common.mixtures import SHARP, SMOOTH, Mixture
 from common.peers import DIFFUSION, PEERS
 from common.record import record
+from common.sampling_beds import Bed, GaussianField, PointCloud, Shifted, exact_flow, median_error
+from common.trained_denoiser import trained_denoiser
+from scipy.stats import kendalltau
 
+import surrogax as sx
 from surrogax.solvers import diffusion as sd
+from surrogax.solvers.diffusion.automatic import automatic_grid
+from surrogax.surrogates import learned_solvers as ls
 
 VP, EDM = sd.VPLinear(), sd.EDM()
+
+
+AUTO = "auto", "auto"
 
 
 class Size(NamedTuple):
@@ -46,17 +67,19 @@ class Size(NamedTuple):
     evaluations: tuple[int, ...]
     beds: int
     scored: tuple[int, ...]
+    training: int
 
 
-FULL = Size(256, (4, 5, 6, 8, 10, 15, 20, 40, 80), 5, (5, 10, 20))
-QUICK = Size(64, (5, 10, 40, 80), 2, (5, 10))
-SMOKE = Size(4, (4,), 1, (4,))
+FULL = Size(256, (4, 5, 6, 8, 10, 15, 20, 40, 80), 99, (5, 10, 20), 800)
+QUICK = Size(64, (5, 10, 40, 80), 2, (5, 10), 200)
+SMOKE = Size(4, (4,), 1, (4,), 2)
 
 GRIDS = {
     "log-SNR": sd.LogSNR,
     "quadratic": sd.VPQuadratic,
     "rho 7": sd.Rho,
     "uniform": sd.UniformTime,
+    "tuned": sd.Tuned,
 }
 SOLVERS = {
     "DDIM": sd.DDIM(),
@@ -75,72 +98,68 @@ SOLVERS = {
 }
 
 
-class Bed(NamedTuple):
-    """A mixture with states at the noisy end and their exact images at the clean one, in the frame x₀ + s ε."""
-
-    mixture: Mixture
-    schedule: sd.AbstractSchedule
-    start: np.ndarray
-    exact: np.ndarray
-
-    @classmethod
-    def of(cls, mixture: Mixture, schedule: sd.AbstractSchedule, samples: int) -> "Bed":
-        first, last = schedule.log_snr(np.array([schedule.start, schedule.end]))
-        start = np.exp(-first) * np.random.default_rng(1).standard_normal((samples, mixture.means.shape[1]))
-        return cls(mixture, schedule, start, exact_flow(mixture, start, first, last))
-
-    def error(self, solver, times, **others) -> float | None:
-        """Of a solver; None where it cannot make that many evaluations."""
-        initial = self.start * self.schedule.alpha(np.float64(self.schedule.start))
-        try:
-            x = sd.sample(self.mixture.denoise, solver, schedule=self.schedule, times=times, initial=initial, **others)
-        except ValueError as refused:
-            if "evaluations" not in str(refused):
-                raise
-            return None
-        return median_error(np.asarray(x) / self.schedule.alpha(np.float64(self.schedule.end)), self.exact)
-
-
-def exact_flow(mixture: Mixture, start, first: float, last: float):
-    flow = eqx.filter_jit(lambda mixture, y: mixture.flow(y, first, last))
-    return np.asarray(flow(mixture, jnp.asarray(start)))
-
-
-def median_error(y, exact) -> float:
-    return float(np.median(np.sqrt(np.mean((y - exact) ** 2, -1))))
-
-
 def beds(size: Size) -> dict[str, Bed]:
-    declared = {
-        "smooth": (Mixture.random(0, SMOOTH), VP),
-        "sharp": (Mixture.random(0, SHARP), VP),
-        "64 dimensions": (Mixture.random(20, (0.2, 0.9), 64, 10), VP),
-        "256 dimensions": (Mixture.random(21, (0.3, 0.6), 256, 50), VP),
-        "smooth, EDM": (Mixture.random(22, SMOOTH), EDM),
+    """All beds by name; the field and the trained denoiser are the slowest and come last."""
+    rng, samples = np.random.default_rng(6), size.samples
+    smooth = Mixture.random(0, SMOOTH)
+    cloud = PointCloud(0.8 * rng.standard_normal((40, 8)) + 0.2, 128.0)
+    wide = sd.VE(0.01, 50.0)
+    made = {
+        "A smooth": lambda: Bed.of_mixture(smooth, VP, samples),
+        "A sharp": lambda: Bed.of_mixture(Mixture.random(0, SHARP), VP, samples),
+        "A' 64, K 10": lambda: Bed.of_mixture(Mixture.random(20, (0.2, 0.9), 64, 10), VP, samples // 2),
+        "A' 256, K 50": lambda: Bed.of_mixture(Mixture.random(21, (0.3, 0.6), 256, 50), VP, samples // 4),
+        "A' smooth, EDM": lambda: Bed.of_mixture(Mixture.random(22, SMOOTH), EDM, samples),
+        "A' 64, K 6, cosine": lambda: Bed.of_mixture(
+            Mixture.random(23, (0.15, 0.35), 64, 6), sd.VPCosine(), samples // 2
+        ),
+        "A' 16, K 20, VE": lambda: Bed.of_mixture(Mixture.random(24, (0.3, 1.0), 16, 20), wide, samples),
+        "C shifted": lambda: Bed.of_denoiser(Shifted(smooth, np.full(8, 3.0)), VP, _start(VP, samples, (8,)) + 3.0),
+        "D PFGM++": lambda: Bed.of_denoiser(cloud, EDM, 80 * cloud.noise(rng, samples)),
+        "Gaussian field": lambda: Bed.of_field(GaussianField.of(), VP, samples // 8),
+        "trained": lambda: Bed.of_denoiser(trained_denoiser(2500), EDM, _start(EDM, samples // 4, (64,)), 200),
     }
-    return {name: Bed.of(*bed, size.samples) for name, bed in list(declared.items())[: size.beds]}
+    return {name: bed() for name, bed in list(made.items())[: size.beds]}
 
 
-def free_table(bed: Bed, evaluations) -> dict[str, dict[str, list[float]]]:
-    """Errors by grid and solver."""
-    return {
-        name: {
-            solver: [bed.error(made, grid(n, to_zero=False)) for n in evaluations] for solver, made in SOLVERS.items()
-        }
-        for name, grid in GRIDS.items()
-    }
+def _start(schedule, samples, shape):
+    return schedule.level(np.float64(schedule.start)) * np.random.default_rng(3).standard_normal((samples, *shape))
 
 
-def automatic(bed: Bed, evaluations: int) -> float:
-    """`solver="auto"` on its own grid, which ends at noise here as the others do."""
-    return bed.error("auto", sd.VPQuadratic(evaluations, to_zero=False))
+def free_errors(bed: Bed, evaluations) -> dict[tuple[str, str, int], float]:
+    """Errors by grid, solver and number of evaluations, `AUTO` among them; pairs that cannot make that number are left out."""
+    tables = {}
+    for n in evaluations:
+        grid = dataclasses.replace(automatic_grid(bed.schedule, n), to_zero=False)
+        tables[*AUTO, n] = sd.plan("auto", schedule=bed.schedule, times=grid)
+        for name, kind in GRIDS.items():
+            for solver, made in SOLVERS.items():
+                try:
+                    tables[name, solver, n] = sd.plan(made, schedule=bed.schedule, times=kind(n, to_zero=False))
+                except ValueError as refused:
+                    if "evaluations" not in str(refused):
+                        raise
+    return bed.errors(tables)
 
 
-def fitted_table(bed: Bed, size: Size, evaluations) -> tuple[dict[str, dict[str, list[float]]], int]:
-    """Errors of DPM-Solver-v3 by grid and variant, and the evaluations that its statistics cost."""
-    rng, m = np.random.default_rng(5), bed.mixture
-    chosen = rng.choice(len(m.weights), size.samples, p=m.weights)
-    data = m.means[chosen] + m.stds[chosen, None] * rng.standard_normal((size.samples, m.means.shape[1]))
+def chosen_errors(bed: Bed, evaluations, samples: int) -> dict[int, tuple[float, int]]:
+    """The errors of what `choose` finds on other noise, and the network evaluations that this costs."""
+    found = {
+        n: sd.choose(
+            bed.data.denoise, schedule=bed.schedule, times=n, shape=bed.start.shape[1:], key=jax.random.key(7),
+            samples=samples, to_zero=False,
+        )
+        for n in evaluations
+    }  # fmt: skip
+    errors = bed.errors({n: each.fixed_table() for n, each in found.items()})
+    return {n: (errors[n], found[n].evaluations) for n in evaluations}
+
+
+def fitted_errors(bed: Bed, size: Size, evaluations) -> tuple[dict[tuple[str, str, int], float], dict[str, int]]:
+    """Errors of fitted solvers by grid, variant and evaluations, and the network evaluations that each cost once."""
+    rng, m = np.random.default_rng(5), bed.data
+    picked = rng.choice(len(m.weights), size.samples, p=m.weights)
+    data = m.means[picked] + m.stds[picked, None] * rng.standard_normal((size.samples, m.means.shape[1]))
     statistics = sd.ModelStatistics.estimate(m.denoise, data, bed.schedule, key=jax.random.key(0))
     variants = {
         "v3, order 1": sd.DPMSolverV3(statistics, 1, 0),
@@ -148,15 +167,66 @@ def fitted_table(bed: Bed, size: Size, evaluations) -> tuple[dict[str, dict[str,
         "v3, order 3, corrector": sd.DPMSolverV3(statistics, 3, 3),
     }
     found = {
-        grid: {name: [bed.error(v, GRIDS[grid](n, to_zero=False)) for n in evaluations] for name, v in variants.items()}
-        for grid in ("log-SNR", "quadratic")
-    }
-    return found, statistics.evaluations
+        (grid, name, n): bed.error(v, GRIDS[grid](n, to_zero=False))
+        for grid in ("log-SNR", "quadratic") for name, v in variants.items() for n in evaluations
+    }  # fmt: skip
+    spent = dict.fromkeys(variants, statistics.evaluations)
+    for n in size.scored:
+        learned = learned_solvers(bed, n, size)
+        spent |= {f"{name}, {n}": solver.evaluations for (_, name), solver in learned.items()}
+        errors = bed.errors({key: solver.fixed_table() for key, solver in learned.items()})
+        found |= {(*key, n): error for key, error in errors.items()}
+    return found, spent
+
+
+def learned_solvers(bed: Bed, n: int, size: Size) -> dict[tuple[str, str], ls.LearnedSolver]:
+    """By grid and name."""
+    key, shape = jax.random.key(11), bed.start.shape[1:]
+
+    def made(grid, form=None):
+        form = ls.FreeTable() if form is None else form
+        times = GRIDS[grid](n, to_zero=False)
+        return sx.LearnedSolver(bed.data.denoise, bed.schedule, n, shape=shape, form=form, grid=times)
+
+    def squares(solver):
+        return solver.least_squares(key, samples=2 * size.samples)
+
+    found = {("log-SNR", "least squares, 4 wide"): squares(made("log-SNR", ls.FreeTable(4)))}
+    found["tuned", "least squares"] = start = squares(made("tuned"))
+    if size.training > 10:
+        for form in (ls.DODE(), ls.IIA()):
+            found["tuned", type(form).__name__] = squares(made("tuned", form))
+    rate = optax.cosine_decay_schedule(2e-3 if n < 15 else 5e-4, size.training)
+    trained = sx.fit(
+        start, optimizer=optax.adam(rate), steps=size.training, key=key, progress=False, samples=min(128, size.samples),
+        val=ls.EndError.of(start, jax.random.key(12), samples=size.samples), check_every=max(size.training // 4, 1),
+        pool=4 * size.samples,
+    )  # fmt: skip
+    found["tuned", "trained table"] = trained.best
+    return found
+
+
+def likelihood_errors(bed: Bed, steps=(5, 10, 20, 40)) -> dict[str, float]:
+    """Median |log p − exact| by evaluations: the exact trace, and Hutchinson's with 8 probes."""
+    m, rng = bed.data, np.random.default_rng(8)
+    picked = rng.choice(len(m.weights), 64, p=m.weights)
+    end = bed.levels[1]
+    x = m.means[picked] + np.sqrt(m.stds[picked, None] ** 2 + end**2) * rng.standard_normal((64, m.means.shape[1]))
+    exact = m.log_density(x, end)
+    found = {}
+    for steps in (5, 10, 20, 40):
+        for probes in (None, 8):
+            got = sd.log_likelihood(
+                m.denoise, x, schedule=bed.schedule, steps=steps, probes=probes, key=jax.random.key(1)
+            )
+            name = f"{'exact trace' if probes is None else '8 probes'}, {4 * steps} evaluations"
+            found[name] = float(np.median(np.abs(np.asarray(got) - exact)))
+    return found
 
 
 def teleportation_saving(bed: Bed, calls=(10, 12, 15, 20)) -> float:
     """The median share of calls that a jump saves at equal error or less."""
-    m = bed.mixture
+    m = bed.data
     mean = m.weights @ m.means
     covariance = np.einsum("k,ki,kj->ij", m.weights, m.means - mean, m.means - mean)
     variances, modes = np.linalg.eigh(covariance + m.weights @ m.stds**2 * np.eye(len(mean)))
@@ -178,7 +248,7 @@ def teleportation_saving(bed: Bed, calls=(10, 12, 15, 20)) -> float:
 
 def peer_errors(python: Path, bed: Bed, evaluations) -> dict[str, float]:
     """The error of every method of diffusers, named "scheduler, grid|evaluations"."""
-    m, z = bed.mixture, bed.start / np.exp(-bed.schedule.log_snr(np.float64(bed.schedule.start)))
+    m, z = bed.data, bed.start / bed.levels[0]
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder) / "given.npz", Path(folder) / "answer.npz"
         np.savez(given, means=m.means, stds=m.stds, weights=m.weights, z=z, evaluations=list(evaluations))
@@ -198,7 +268,15 @@ def peer_errors(python: Path, bed: Bed, evaluations) -> dict[str, float]:
     return errors
 
 
-def show(title: str, table: dict[str, dict[str, list[float]]], evaluations) -> None:
+def as_table(errors: dict[tuple[str, str, int], float], evaluations) -> dict[str, dict[str, list[float | None]]]:
+    """By grid and solver, a list over the evaluations."""
+    table = {}
+    for grid, name, _ in errors:
+        table.setdefault(grid, {})[name] = [errors.get((grid, name, n)) for n in evaluations]
+    return table
+
+
+def show(title: str, table: dict[str, dict[str, list[float | None]]], evaluations) -> None:
     for grid, rows in table.items():
         print(f"{title}, {grid}\n{'':24}" + "".join(f"{n:>9}" for n in evaluations))
         for solver, errors in rows.items():
@@ -208,44 +286,67 @@ def show(title: str, table: dict[str, dict[str, list[float]]], evaluations) -> N
 def main():
     arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=DIFFUSION)
     jax.config.update("jax_enable_x64", True)
-    size, found, ratios = arguments.size, {}, {}
-    every = beds(size)
+    size, found, ratios, classical, choices = arguments.size, {}, {}, {}, {}
+    every, errors = beds(size), {}
     for name, bed in every.items():
-        shown = size.evaluations if name in ("smooth", "sharp") else size.scored
-        table = free_table(bed, shown)
+        shown = size.evaluations if name in ("A smooth", "A sharp") else size.scored
+        errors[name] = free_errors(bed, shown)
+        table = as_table(errors[name], shown)
         show(name, table, shown)
         found[name] = {"evaluations": shown, "free": table}
+        trials = {} if arguments.smoke else chosen_errors(bed, size.scored, 64 if size is FULL else 8)
         for n in size.scored:
-            errors = [e[shown.index(n)] for rows in table.values() for e in rows.values()]
-            best = min(e for e in errors if e is not None)
-            chosen = automatic(bed, n)
-            ratios[f"{name}, {n}"] = chosen / best
-            print(f"{name}, {n} evaluations: auto {chosen:.1e}, best of all {best:.1e}", flush=True)
-    smooth = every["smooth"]
-    fitted, offline = fitted_table(smooth, size, size.evaluations)
-    show(f"smooth, fitted with {offline} evaluations", fitted, size.evaluations)
-    found["smooth"] |= {"fitted": fitted, "offline_evaluations": offline}
+            here = {(grid, solver): e for (grid, solver, m), e in errors[name].items() if m == n}
+            auto = here.pop(AUTO)
+            best = min(here, key=lambda pair: here[pair])
+            ratios[f"{name}, {n}"] = auto / here[best]
+            classical[f"{name}, {n}"] = auto / min(e for (grid, _), e in here.items() if grid != "tuned")
+            print(f"{name}, {n}: auto {auto:.1e}, best of all {here[best]:.1e}, {best}", flush=True)
+            if n in trials:
+                choices[f"{name}, {n}"] = {"ratio": trials[n][0] / here[best], "evaluations": trials[n][1]}
+                print(f"{name}, {n}: chosen {trials[n][0]:.1e}, after {trials[n][1]} evaluations", flush=True)
+    smooth, n = every["A smooth"], size.scored[-1]
+    grid = dataclasses.replace(automatic_grid(VP, n), to_zero=False)
+    # Tables were run by their matrices: `sample` gives the same.
+    assert np.isclose(smooth.error("auto", grid), errors["A smooth"][*AUTO, n], rtol=1e-3)
+    fitted, offline = fitted_errors(smooth, size, size.evaluations)
+    table = as_table(fitted, size.evaluations)
+    show("A smooth, fitted", table, size.evaluations)
+    found["A smooth"] |= {"fitted": table, "offline_evaluations": offline}
     peer = {} if arguments.python is None else peer_errors(arguments.python, smooth, size.scored)
     for name, error in sorted(peer.items(), key=lambda pair: pair[1]):
         print(f"diffusers {name:40} {error:.1e}")
 
-    def fitted_at(grid, n):
-        return fitted[grid]["v3, order 3, corrector"][size.evaluations.index(n)] if n in size.evaluations else None
-
     def best_peer(n):
         return min((e for name, e in peer.items() if name.endswith(f"|{n}")), default=None)
 
-    errors = found["smooth"]["free"]["log-SNR"] | fitted["log-SNR"]
-    measured = {40, 80} <= set(size.evaluations)
+    agreement = None
+    if "trained" in errors:
+        pairs = [k for k in errors["trained"] if k in errors["A smooth"] and np.isfinite(errors["trained"][k])]
+        agreement = {
+            str(n): float(kendalltau(*([errors[b][k] for k in pairs if k[2] == n] for b in ("trained", "A smooth"))).statistic)
+            for n in size.scored
+        }  # fmt: skip
+    both = {**errors["A smooth"], **fitted}
+    orders = {
+        name: float(np.log2(both[grid, name, 40] / both[grid, name, 80]))
+        for grid, name, n in both if n == 80 and grid == "log-SNR"
+    }  # fmt: skip
     record("diffusion_samplers", arguments, {
         "auto_vs_oracle_max": max(ratios.values()),
-        **{f"nfe{n}_free": automatic(smooth, n) for n in (5, 10)},
-        **{f"nfe{n}_fitted": fitted_at("quadratic", n) for n in (5, 10)},
+        "auto_vs_oracle_mixtures": max(r for name, r in ratios.items() if name.startswith("A")),
+        "auto_vs_classical_max": max(classical.values()),
+        "chosen_vs_oracle_max": max((c["ratio"] for c in choices.values()), default=None),
+        **{f"nfe{n}_free": errors["A smooth"].get((*AUTO, n)) for n in (5, 10)},
+        **{f"nfe{n}_fitted": min((e for (*_, m), e in fitted.items() if m == n), default=None) for n in (5, 10)},
         **{f"nfe{n}_best_peer": best_peer(n) for n in (5, 10)},
-        "v3_logsnr_10": fitted_at("log-SNR", 10),
+        "v3_logsnr_10": fitted.get(("log-SNR", "v3, order 3, corrector", 10)),
+        "v3_quadratic_10": fitted.get(("quadratic", "v3, order 3, corrector", 10)),
+        "least_squares_5": fitted.get(("log-SNR", "least squares, 4 wide", 5)),
         "teleportation_saving": None if arguments.smoke else teleportation_saving(smooth),
-        "orders": {s: float(np.log2(e[-2] / e[-1])) for s, e in errors.items()} if measured else {},
-        "auto_vs_oracle": ratios, "beds": found, "peer": peer,
+        "rank_agreement": agreement,
+        "likelihood": likelihood_errors(smooth, (2,) if arguments.smoke else (5, 10, 20, 40)), "orders": orders,
+        "auto_vs_oracle": ratios, "auto_vs_classical": classical, "chosen": choices, "beds": found, "peer": peer,
     })  # fmt: skip
 
 

@@ -25,7 +25,6 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,17 +32,14 @@ import optax
 from common.command_line import options
 from common.peers import TORCH, PeerProcess
 from common.record import record
-from common.timing import repeated, timed
+from common.timing import repeated
+from common.training_step import TrainingStep, unscaled_task
 
 import surrogax as sx
 from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
 from surrogax.surrogates.operators import from_neuraloperator
-from surrogax.surrogates.training.loop import Loop
-from surrogax.surrogates.training.samples import DeviceData, Samples
-from surrogax.surrogates.training.steps import as_step
 
 OPTIMIZER = optax.adamw(1e-3, weight_decay=1e-4)
-STEPS = 5  # of the training loop in one call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,36 +77,12 @@ QUICK = Size(CASES, ("eager",), rounds=3, calls=1, product=2048)
 SMOKE = Size((Case("2D 16²", 2, (16, 16), 4, 4), Case("1D 32", 2, (32,), 4, 4)), (), rounds=1, calls=1, product=256)
 
 
-class Ours:
-    """The surrogate with given weights: `train()` and `infer()` return seconds per step and per batch."""
-
-    def __init__(self, case: Case, parameters: dict, a: np.ndarray, u: np.ndarray):
-        grid = sx.Box.unit(len(case.shape), "periodic").grid(case.shape)
-        data = sx.from_arrays({"a": a[:, 0], "u": u[:, 0]}, grid=grid)
-        task = sx.Task.fit(data, inputs="a", targets="u")
-        unscaled = dataclasses.replace(task.normalizers["a"], mean=jnp.zeros(1), std=jnp.ones(1))
-        task = eqx.tree_at(lambda t: t.normalizers, task, dict.fromkeys(("a", "u"), unscaled))
-        surrogate = sx.NetworkSurrogate(network=from_neuraloperator(parameters), task=task, state=None)
-        loop = Loop.of(surrogate, sx.Supervised(), as_step(OPTIMIZER), 0.0)
-        device = DeviceData.load(Samples.of(task, data))
-        order = jnp.tile(jnp.arange(case.batch), (STEPS, 1))
-        # As in `fit`: the constants stay, the state is donated.
-        self._train = eqx.filter_jit(lambda c, state: c[0].run(state, c[2], c[1].take), donate="all-except-first")
-        self._constants = (loop, device, order)
-        self._state = loop.init(surrogate, jax.random.key(0))
-        self._infer = eqx.filter_jit(
-            lambda n, batch: n(jax.vmap(task.pack)(batch), key=None, state=None, train=False)[0]
-        )
-        self._inputs = (surrogate.network, device.take(order[0]))
-        self.output = np.moveaxis(np.asarray(self._infer(*self._inputs)), -1, 1)
-        self.losses = np.asarray(self.train()[1])
-
-    def train(self):
-        seconds, (self._state, losses, _) = timed(self._train, self._constants, self._state)
-        return seconds / STEPS, losses
-
-    def infer(self) -> float:
-        return timed(self._infer, *self._inputs)[0]
+def ours_of(case: Case, parameters: dict, a: np.ndarray, u: np.ndarray) -> TrainingStep:
+    """The surrogate with given weights."""
+    grid = sx.Box.unit(len(case.shape), "periodic").grid(case.shape)
+    data = sx.from_arrays({"a": a[:, 0], "u": u[:, 0]}, grid=grid)
+    surrogate = sx.NetworkSurrogate(network=from_neuraloperator(parameters), task=unscaled_task(data), state=None)
+    return TrainingStep(surrogate, data, OPTIMIZER)
 
 
 class Peer(PeerProcess):
@@ -150,17 +122,17 @@ def compare(case: Case, python: Path | None, size: Size, rate: float) -> dict:
         if python is None:
             generator = np.random.default_rng(0)
             a, u = (generator.normal(size=(case.batch, 1, *case.shape)).astype(np.float32) for _ in range(2))
-            ours, peer = Ours(case, random_parameters(case), a, u), None
+            ours, peer = ours_of(case, random_parameters(case), a, u), None
         else:
             peer = Peer(python, case, Path(folder))
             stored = np.load(peer.data)
             parameters = {n.removeprefix("param/"): stored[n] for n in stored.files if n.startswith("param/")}
-            ours = Ours(case, parameters, stored["x"], stored["target"])
+            ours = ours_of(case, parameters, stored["x"], stored["target"])
             np.testing.assert_allclose(ours.output, stored["output"], atol=1e-5 * abs(stored["output"]).max())
             np.testing.assert_allclose(ours.losses[:3], stored["losses"], rtol=1e-4)
     modes = () if peer is None else size.modes
     seconds: dict[str, list[float]] = {}
-    for what, call in (("train", lambda: ours.train()[0]), ("infer", ours.infer)):
+    for what, call in (("train", ours.train), ("infer", ours.infer)):
         for mode in modes:
             peer.seconds(mode, what, 3)
         call()

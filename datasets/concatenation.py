@@ -1,6 +1,6 @@
 """Concatenation of several sources, and of several datasets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..core.domains import AbstractDomain
 from .dataset import Dataset
 from .source import FieldSpec, Source, sample_positions
 from .view_source import ViewSource
+from .windows import read_windows
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,25 @@ class ConcatSource:
 
     def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
         """See `Source.read`. Each part that holds any of the samples is read once."""
+        return self._by_part(indices, lambda part, inside, _: part.read(name, inside, window))
+
+    def read_windows(
+        self, name: str, indices: np.ndarray, starts: np.ndarray, frames: int, step: int, space: tuple[slice, ...]
+    ) -> np.ndarray:
+        """See `windows.read_windows`."""
+        return self._by_part(
+            indices, lambda part, inside, mine: read_windows(part, name, inside, starts[mine], frames, step, space)
+        )
+
+    def _by_part(self, indices: np.ndarray, read: Callable[[Source, np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """`read(part, its samples, which of all they are)` of every part that holds any of the samples, in their order."""
         edges = np.cumsum([0, *map(len, self.parts)])
         indices = sample_positions(indices, len(self))
         owner = np.searchsorted(edges, indices, side="right") - 1
         owners = np.unique(owner) if len(indices) else [0]
-        blocks = [self.parts[k].read(name, indices[owner == k] - edges[k], window) for k in owners]
+        blocks = [read(self.parts[k], indices[owner == k] - edges[k], owner == k) for k in owners]
+        if len(blocks) == 1:
+            return blocks[0]
         return np.concatenate(blocks)[np.argsort(np.argsort(owner, kind="stable"))]
 
 
@@ -124,6 +139,12 @@ class Attributed:
     def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
         """See `Source.read`."""
         return self.whole.read(name, indices, window)
+
+    def read_windows(
+        self, name: str, indices: np.ndarray, starts: np.ndarray, frames: int, step: int, space: tuple[slice, ...]
+    ) -> np.ndarray:
+        """See `windows.read_windows`."""
+        return read_windows(self.whole, name, indices, starts, frames, step, space)
 
 
 def _listed(times: np.ndarray | None) -> list[float] | None:

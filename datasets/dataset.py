@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, overload
 
 import jax
@@ -16,12 +17,14 @@ from ..core.domains.grid import per_axis
 from ..solvers.pde.declaration import Problem
 from .description import described
 from .frame_source import FrameSource
+from .masking import masked_source
 from .parameter_conditions import meets, values_of
 from .source import FieldSpec, MemorySource, Source, sample_positions
 from .spectral_restriction import SpectralSource, restriction_matrix
 from .systems import Systems
 from .verification import Verification, verified
 from .view_source import ViewSource
+from .windows import read_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +155,36 @@ class Dataset:
         return {name: self.source.read(name, indices, self._window(self.spec(name), time)) for name in names}
 
     @checked
+    def windows(self, name: str, positions: Any, starts: Any, frames: int, step: int = 1) -> np.ndarray:
+        """Windows of trajectories: `frames` instants of the time-dependent array `name`, `step` apart, of every sample in
+        `positions`, from its instant in `starts` on: `(window, frames, *space, [component])`.
+
+        Windows of a contiguous HDF5 file are read one by one by the operating system, ahead and in the order of the file, which
+        is far faster than one `read` per window.
+
+        **Raises:** `ValueError` for an array without time axis, and for positions and starts of different numbers; `IndexError`
+        for a window that is not inside of the trajectory.
+        """
+        frames, step = count("windows", "frames", frames), count("windows", "step", step)
+        if not self.spec(name).time:
+            raise ValueError(f"windows({name!r}): has no time axis; use read")
+        rows, first = sample_positions(positions, len(self)), np.atleast_1d(np.asarray(starts))
+        if first.shape != rows.shape or (first.size and first.dtype.kind not in "iu"):
+            raise ValueError(
+                f"windows({name!r}): {len(rows)} positions need as many whole numbers as starts, got {first.dtype}"
+                f"{list(first.shape)}"
+            )
+        if first.size and not (first.min() >= 0 and first.max() + step * (frames - 1) < self.instants):
+            raise IndexError(
+                f"windows({name!r}): {frames} instants, {step} apart, from {first.min()} to {first.max()} on do not fit into "
+                f"{self.instants}"
+            )
+        stored = range(len(np.asarray(self.source.times)))[self.time]
+        space = self._window(self.spec(name), slice(None))[1:]
+        starts = stored.start + first.astype(int) * stored.step
+        return read_windows(self.source, name, self.indices[rows], starts, frames, step * stored.step, space)
+
+    @checked
     def blocks(
         self, names: str | Iterable[str] | None = None, nbytes: int = 2**25
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
@@ -191,6 +224,23 @@ class Dataset:
         anything else, such as names or fractions.
         """
         return replace(self, indices=self.indices[sample_positions(samples, len(self))])
+
+    def by_ids(self, ids: Any) -> "Dataset":
+        """A view of the samples with these ids, in their order: a split that was stored as `train.ids.tolist()`.
+
+        **Raises:** `KeyError` for an id that this dataset does not have; `ValueError` if it has one twice.
+        """
+        wanted, own = np.atleast_1d(np.asarray(ids)), self.ids
+        if wanted.size and (wanted.dtype.kind not in "iu" or wanted.ndim > 1):
+            raise TypeError(f"by_ids({ids!r:.60}): expected whole numbers")
+        order = np.argsort(own, kind="stable")
+        if len(np.unique(own)) < len(own):
+            raise ValueError("by_ids: this dataset has samples with equal ids")
+        place = np.minimum(np.searchsorted(own, wanted, sorter=order), max(len(own) - 1, 0))
+        if wanted.size and (not len(own) or (own[order[place]] != wanted).any()):
+            missing = sorted(set(wanted.tolist()) - set(own.tolist()))
+            raise KeyError(f"by_ids: this dataset has no samples with the ids {missing[:5]}")
+        return self.select(order[place] if wanted.size else [])
 
     @checked
     def split(self, key: AnyArray | None = None, **sizes: int) -> tuple["Dataset", ...]:
@@ -298,6 +348,17 @@ class Dataset:
         stored = range(len(np.asarray(self.source.times)))[self.time][index]
         return replace(self, source=FrameSource(self.source, stored), time=slice(None))
 
+    def masked(self, name: str) -> "Dataset":
+        """A view whose fields are 0 where the field `name` is zero or not finite, such as the fluid round a body that moves.
+
+        The mask may change from sample to sample and in time, and becomes 0 and 1 itself, so that it can be an input of the
+        task. What lies outside of it, NaN included, does not matter any more. Losses and metrics see zeros there.
+
+        **Raises:** `KeyError` for an unknown name; `ValueError` for one that is no field with one number per point.
+        """
+        self.spec(name)
+        return Dataset.of(masked_source(ViewSource(self), name), self.problem)
+
     def in_memory(self) -> "Dataset":
         """The same samples, read into memory at once."""
         arrays = self.read()
@@ -386,7 +447,8 @@ class Dataset:
         """Write the samples to one HDF5 file, which `surrogax.open` reads with the same values, bit for bit.
 
         Data on one grid are written in The Well's layout, all others in a layout of this library. Ids and attributes are kept,
-        the problem is not. An existing file is replaced when the new one is complete.
+        the problem is not. An existing file is replaced when the new one is complete. `path` may be an address such as
+        `s3://bucket/file`; the file is then made on this machine and sent there.
 
         **Raises:** `ValueError` for names of fields that the file cannot hold; `FileNotFoundError` for a missing folder.
         """
@@ -424,6 +486,25 @@ class Dataset:
             kind("plot", "name", name, str, "pass the name of a field")
         n = count("plot", "n", n)
         return plot_samples(self, names, n)
+
+    def animate(
+        self, path: str | os.PathLike, *names: str, beside: "Dataset | None" = None, n: int = 2, fps: int = 10
+    ) -> Path:
+        """Write a moving picture of the first `n` samples as `.gif` (or `.mp4` where the program ffmpeg is installed), and return
+        its path.
+
+        A row is a sample, a column a field that varies in time (`names`, by default all) and component, as in `plot`. `beside` is
+        another dataset with these instants, such as the truth of a rollout, which gets columns of its own; both share their
+        scale. `fps` are frames per second.
+
+        **Raises:** `ValueError` for other endings, fields without time, and data that are not on a grid.
+        """
+        from .animation import animate_samples
+
+        for name in names:
+            kind("animate", "name", name, str, "pass the name of a field")
+        kind("animate", "beside", beside, (Dataset, type(None)), "pass a dataset")
+        return animate_samples(self, path, names, beside, count("animate", "n", n), count("animate", "fps", fps))
 
     def __repr__(self) -> str:
         return f"Dataset({described(self, 0)})"

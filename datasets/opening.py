@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..core.addresses import address_of
 from ..core.arguments import checked
+from ..core.remote_files import local_copy
 from .dataset import Dataset
 from .formats.registry import format_of
-from .remote_files import is_address, local_copy
 
 
 @checked
@@ -19,7 +20,8 @@ def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
     - HDF5: files of `Dataset.save`, The Well, PDEBench (all three families), PDEArena, RealPDEBench, ETH's sets, MATLAB 7.3,
       NetCDF 4, CGNS.
     - MATLAB 5, `.npy` and `.npz`, neuraloperator's `.pt`, NetCDF 3, zarr, VTK (`.vtk`, `.vtu`).
-    - Folders: The Well's and RealPDEBench's splits, PLAID's samples, CFDBench's cases, APEBench's exports, VTK files.
+    - Folders: The Well's and RealPDEBench's splits (HDF5 and Arrow), PLAID's samples, CFDBench's cases, APEBench's exports, VTK
+      files.
 
     `register_format` adds others. `options` are passed to the reader of the format. For arrays whose axes the file does not
     tell, `axes={"u": "sample time x y"}` does, with `grid=`, `times=`, `boundary=` where the file has none (see
@@ -43,7 +45,8 @@ def open_splits(path: str | os.PathLike, **options: Any) -> dict[str, Dataset]:
 
     A single file is returned as the one split "". `options` and errors are those of `open`.
     """
-    path = local_copy(str(path)) if is_address(path) else Path(path)
+    address = address_of(path)
+    path = Path(path) if address is None else local_copy(address)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     return {name: Dataset.of(source) for name, source in format_of(path).read(path, **options).items()}

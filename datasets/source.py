@@ -100,6 +100,13 @@ class MemorySource:
     def read(self, name: str, indices: np.ndarray, window: tuple[slice, ...] = ()) -> np.ndarray:
         return self.arrays[name][(slice(None), *window)][indices]
 
+    def read_windows(
+        self, name: str, indices: np.ndarray, starts: np.ndarray, frames: int, step: int, space: tuple[slice, ...]
+    ) -> np.ndarray:
+        """See `windows.read_windows`."""
+        instants = starts[:, None] + step * np.arange(frames)
+        return self.arrays[name][(slice(None), slice(None), *space)][indices[:, None], instants]
+
 
 def sample_positions(samples: Any, count: int) -> np.ndarray:
     """A slice, positions or a boolean array of `count` samples as positions 0 … count−1, without a list of all of them.

@@ -14,7 +14,9 @@ import numpy as np
 
 from ..core.domains import AbstractDomain
 from ..core.files import StorageError
+from .direct_reads import Extent
 from .source import FieldSpec, Role, sample_positions
+from .windows import by_first_instant
 
 
 @runtime_checkable
@@ -29,6 +31,15 @@ class Stored(Protocol):
 
     def read(self, cuts: tuple[slice, ...]) -> np.ndarray:
         """The part inside one slice per axis; steps are positive."""
+        ...
+
+
+@runtime_checkable
+class InOnePart(Protocol):
+    """A stored array that may lie in one part of a file."""
+
+    def extent(self) -> Extent | None:
+        """Where it lies; None if it does not lie in one part."""
         ...
 
 
@@ -134,6 +145,21 @@ class Placed:
         dropped = [axis for axis in range(values.ndim) if axis not in kept]
         values = np.transpose(values, (*kept, *dropped)).reshape([values.shape[axis] for axis in kept])
         return np.expand_dims(values, [k for k, axis in enumerate(self.axes) if axis is None])
+
+    def read_windows(self, rows: np.ndarray, starts: np.ndarray, frames: int, step: int) -> np.ndarray | None:
+        """Windows of the samples `rows`, see `windows.read_windows`; None if they are no parts of a file by themselves."""
+        extent = self.stored.extent() if isinstance(self.stored, InOnePart) else None
+        if (
+            extent is None
+            or self.axes[:2] != (0, 1)
+            or sorted(a for a in self.axes if a is not None) != list(range(len(extent.shape)))
+        ):
+            return None
+        values = extent.windows(rows, starts, frames, step)
+        return np.expand_dims(
+            np.transpose(values, [axis for axis in self.axes if axis is not None]),
+            [k for k, axis in enumerate(self.axes) if axis is None],
+        )
 
 
 def place(
@@ -258,6 +284,19 @@ class StoredSource:
         if varies and np.array_equal(position, np.arange(len(values))):
             return values  # as asked for: no copy
         return values[position if varies else np.zeros(len(position), int)]
+
+    def read_windows(
+        self, name: str, indices: np.ndarray, starts: np.ndarray, frames: int, step: int, space: tuple[slice, ...]
+    ) -> np.ndarray:
+        """See `windows.read_windows`. Each window is one read by the system where the array lies in one part of the file."""
+        placed = self.arrays.get(name)
+        if placed is not None and not space and placed.spec.time:
+            with foreign(self.path, self.layout):
+                values = placed.read_windows(sample_positions(indices, len(self)), starts, frames, step)
+            if values is not None:
+                shape = (len(values), frames, *self._expected(placed)[2:])
+                return np.broadcast_to(values, shape).astype(placed.spec.dtype, copy=False)
+        return by_first_instant(self, name, indices, starts, frames, step, space)
 
     def __repr__(self) -> str:
         return f"StoredSource({str(self.path)!r}, {len(self)} samples of {', '.join(self.arrays)})"

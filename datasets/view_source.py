@@ -46,3 +46,10 @@ class ViewSource:
         values = self.view.read([name], indices, frames=frames)[name]
         rest = (slice(None), *window[1:]) if timed and window else window
         return values[(slice(None), *rest)]
+
+    def read_windows(
+        self, name: str, indices: np.ndarray, starts: np.ndarray, frames: int, step: int, space: tuple[slice, ...]
+    ) -> np.ndarray:
+        """See `windows.read_windows`. Space is cut afterwards."""
+        values = self.view.windows(name, indices, starts, frames, step)
+        return values[(slice(None), slice(None), *space)]

@@ -146,9 +146,25 @@ def diffusion_samplers(values: dict) -> list[str]:
         names = ["median error", *map(str, found["evaluations"])]
         for kind in ("free", "fitted"):
             for grid, solvers in found.get(kind, {}).items():
-                fitted = f", fitted with {found['offline_evaluations']} evaluations" if kind == "fitted" else ""
+                fitted = ", fitted" if kind == "fitted" else ""
                 rows = [[name, *("–" if e is None else f"{e:.1e}" for e in errors)] for name, errors in solvers.items()]
                 lines += ["", f"{bed}, {grid}{fitted}:", "", *table(names, rows)]
+        if "offline_evaluations" in found:
+            spent = [[name, f"{count:,}"] for name, count in found["offline_evaluations"].items()]
+            lines += ["", "Network evaluations that the fitted cost once:", "", *table(["", "evaluations"], spent)]
+    ratios = [
+        [bed, *(f"{values[kind][bed]:.2f}" for kind in ("auto_vs_oracle", "auto_vs_classical")),
+         *([f"{tried['ratio']:.2f}", f"{tried['evaluations']:,}"] if (tried := values["chosen"].get(bed)) else ["–", "–"])]
+        for bed in values["auto_vs_oracle"]
+    ]  # fmt: skip
+    heads = [
+        "bed, evaluations",
+        "auto / best",
+        "auto / best on usual grids",
+        "chosen / best",
+        "evaluations of the choice",
+    ]
+    lines += ["", "Errors over that of the best of all solvers and grids on the bed itself:", "", *table(heads, ratios)]
     best = sorted(values["peer"].items(), key=lambda pair: pair[1])[:12]
     rows = [[*name.split("|"), f"{error:.1e}"] for name, error in best]
     return [

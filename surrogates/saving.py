@@ -37,8 +37,8 @@ def load(path: str | os.PathLike, like: eqx.Module | None = None) -> Any:
 
     **Arguments:**
 
-    - `path`: a file of `surrogate.save`; or the bare name of weights that are shipped with the library, such as
-      "deepcg-poisson-64".
+    - `path`: a file of `surrogate.save`, which may be at an address such as `s3://bucket/file`; or the bare name of weights
+      that are shipped with the library, such as "deepcg-poisson-64".
     - `like`: needed only for a wrapped foreign network, whose file holds arrays alone: a surrogate built in the same way. The
       result is a copy of it with the arrays of the file.
 

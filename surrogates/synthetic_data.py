@@ -27,7 +27,7 @@ def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Datas
     for i, (name, domain) in enumerate(task.domains):
         place = domain.example(n, jax.random.fold_in(key, 1000 + i))
         domains[name] = place.layout(name)
-        arrays |= place.stored(name, n)
+        arrays |= _inside(task, domain, place.stored(name, n))
     specs = {name: FieldSpec("domain", values.shape[2:], dtype=str(values.dtype)) for name, values in arrays.items()}
     for i, (name, spec) in enumerate(task.specs):
         domain = domains[spec.domain] if spec.role == "field" else None
@@ -37,6 +37,14 @@ def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Datas
         specs[name] = replace(spec, dtype=str(arrays[name].dtype))
     domains.setdefault("", domains[task.place])
     return Dataset.of(MemorySource(arrays, specs, domains, times, {}))
+
+
+def _inside(task: Task, domain: AbstractDomain, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays of a domain with the points, drawn in the unit box, moved into the box of the training points."""
+    name = domain.arrays[:1]
+    if domain.fixed or not name or name[0] not in task.normalizers:
+        return stored
+    return stored | {name[0]: np.asarray(task.normalizers[name[0]].decode(stored[name[0]]))}
 
 
 def relative_dataset(task: Task, data: Dataset) -> Dataset:

@@ -3,8 +3,12 @@
 import functools
 import gc
 import importlib.metadata
+import importlib.util
 import os
+import socket
+import subprocess
 import sys
+import time
 import types
 import zlib
 
@@ -48,6 +52,37 @@ def x64():
     """Arrays may be float64."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def s3_bucket(monkeypatch):
+    """The address of an empty bucket of a real S3 server on this machine, moto's (`pip install s3fs 'moto[server]'`)."""
+    if not all(map(importlib.util.find_spec, ("s3fs", "moto", "flask"))):
+        pytest.skip("needs s3fs and moto[server] (pip install)")
+    import fsspec
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", port], **quiet)
+    try:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "key")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # those of other servers
+        store = fsspec.filesystem("s3")
+        for _ in range(120):
+            try:
+                store.mkdir("bucket")
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield "s3://bucket"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -19,7 +19,10 @@ import surrogax as sx
 
 N, T, X, Y = 3, 4, 6, 5
 CELLS = {n: (np.arange(n) + 0.5) / n for n in (X, Y)}
-NEEDS = {"netcdf4": "h5netcdf", "netcdf3": "xarray", "zarr": "zarr", "vtu": "meshio", "vtk folder": "meshio"}
+NEEDS = {
+    "netcdf4": "h5netcdf", "netcdf3": "xarray", "zarr": "zarr", "vtu": "meshio", "vtk folder": "meshio",
+    "RealPDEBench Arrow": "pyarrow",
+}  # fmt: skip
 WITHOUT_LIBRARY = [name for name, library in NEEDS.items() if importlib.util.find_spec(library) is None]
 
 
@@ -182,6 +185,30 @@ def realpdebench(folder: Path) -> Made:
     return Made(home / "numerical", {n: values.swapaxes(2, 3) for n, values in arrays["numerical"].items()})
 
 
+def arrow(folder: Path) -> Made:
+    """As Hugging Face's `save_to_disk` writes them: streams with few rows each."""
+    import pyarrow as pa
+
+    home, arrays = folder / "fsi" / "hf_dataset", {}
+    for split, names in (("real", "uv"), ("numerical", "uvp")):
+        (home / split).mkdir(parents=True)
+        arrays[split] = {name: random(N, T, Y, X) + k for k, name in enumerate(names)}
+        ids = [f"{1000 * (k + 1)}.h5" for k in range(N)]
+        columns = {
+            "sim_id": pa.array(ids), **{n: pa.array([v.tobytes() for v in arrays[split][n]], pa.binary()) for n in names},
+            **{f"shape_{a}": pa.array([n] * N, pa.int32()) for a, n in (("t", T), ("h", Y), ("w", X))},
+        }  # fmt: skip
+        table = pa.table(columns)
+        for part, rows in enumerate((table.slice(0, 2), table.slice(2))):
+            file = home / split / f"data-{part:05d}-of-00002.arrow"
+            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(rows)
+        for name, rows in (("train", (0, 2)), ("test", (1,))):
+            windows = [{"sim_id": ids[k], "time_id": t} for k in rows for t in range(2)]
+            (home / f"{name}_index_{split}.json").write_text(json.dumps(windows))
+    return Made(home / "numerical", {n: values.swapaxes(2, 3) for n, values in arrays["numerical"].items()})
+
+
 def eth_points(folder: Path) -> Made:
     u, c, x = random(N, T, 7, 2), random(N, 1, 7, 1), random(N, 1, 7, 2)
     with h5py.File(folder / "points.nc", "w") as file:
@@ -314,7 +341,8 @@ FORMATS = {
     "PDEBench fluid": pdebench_fluid, "PDEBench Darcy": pdebench_darcy, "PDEBench groups": pdebench_groups,
     "PDEBench incompressible": pdebench_incompressible, "mat Burgers": mat_burgers, "mat Darcy": mat_darcy,
     "mat vorticity": mat_vorticity, "mat 7.3": mat_new, "npy": npy, "npz": npz, "APEBench": apebench, "CFDBench": cfdbench,
-    "PDEArena": pdearena, "RealPDEBench": realpdebench, "ETH points": eth_points, "ETH grid": eth_grid, "netcdf4": netcdf4,
+    "PDEArena": pdearena, "RealPDEBench": realpdebench, "RealPDEBench Arrow": arrow,
+    "ETH points": eth_points, "ETH grid": eth_grid, "netcdf4": netcdf4,
     "netcdf3": netcdf3, "zarr": zarr, "vtu": vtu, "vtk folder": vtk_folder, "PLAID": cgns, "unknown HDF5": unknown_hdf5,
     "saved": saved, "The Well": well,
 }  # fmt: skip

@@ -32,7 +32,11 @@ def irregular(n: int, seed: int = 0) -> Triangles:
     edges = [np.stack(pair, 1) for pair in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))]
     inner = np.random.default_rng(seed).uniform(0.2 / side, 1 - 0.2 / side, (n - 4 * side, 2))
     points = np.concatenate([*edges, inner])
-    cells = Delaunay(points).simplices
+    return triangles(points, Delaunay(points).simplices)
+
+
+def triangles(points: np.ndarray, cells: np.ndarray) -> Triangles:
+    """The mesh of these cells, without those of no area."""
     a, b, c = (points[cells[:, k]] for k in range(3))
     opposite = np.stack([c - b, a - c, b - a], 1)
     double = opposite[:, 2, 0] * -opposite[:, 1, 1] + opposite[:, 2, 1] * opposite[:, 1, 0]
@@ -48,12 +52,13 @@ def patches(mesh: Triangles, contrast: float) -> np.ndarray:
     return np.where(inside, contrast, 1.0)
 
 
-def diffusion(mesh: Triangles, coefficient, fixed, velocity=(0.0, 0.0)) -> sp.csr_array:
-    """−∇·(a∇u) + v·∇u with a per triangle; the rows and columns of the points `fixed` are those of the identity."""
+def diffusion(mesh: Triangles, coefficient, fixed, velocity=(0.0, 0.0), keep_zeros: bool = False) -> sp.csr_array:
+    """−∇·(a∇u) + v·∇u with a per triangle; the rows and columns of the points `fixed` are those of the identity. With
+    `keep_zeros` the pattern is that of the cells, whatever the values."""
     stiffness = np.einsum("eid,ejd->eij", mesh.gradients, mesh.gradients)
     local = stiffness * (np.broadcast_to(coefficient, mesh.areas.shape) * mesh.areas)[:, None, None]
     transport = np.einsum("d,ejd->ej", np.asarray(velocity), mesh.gradients) * mesh.areas[:, None] / 3
-    return _without(_assembled(mesh.cells, local + transport[:, None, :], len(mesh.points)), fixed)
+    return _without(_assembled(mesh.cells, local + transport[:, None, :], len(mesh.points)), fixed, keep_zeros)
 
 
 def elasticity(mesh: Triangles, poisson: float = 0.3) -> tuple[sp.csr_array, np.ndarray]:
@@ -81,10 +86,15 @@ def _assembled(unknowns, local, n: int) -> sp.csr_array:
     return sp.csr_array(sp.coo_array((local.ravel(), (rows.ravel(), columns.ravel())), shape=(n, n)))
 
 
-def _without(matrix: sp.csr_array, fixed) -> sp.csr_array:
+def _without(matrix: sp.csr_array, fixed, keep_zeros: bool = False) -> sp.csr_array:
     """With the identity in the rows and columns of `fixed`."""
     free = np.ones(matrix.shape[0])
     free[fixed] = 0
-    found = sp.csr_array(sp.diags_array(free) @ matrix @ sp.diags_array(free) + sp.diags_array(1 - free))
-    found.eliminate_zeros()
+    entries = matrix.tocoo()
+    rows, columns = entries.coords
+    # The entries are multiplied one by one: a product of matrices would drop explicit zeros.
+    data = entries.data * free[rows] * free[columns] + np.where(rows == columns, 1 - free[rows], 0)
+    found = sp.csr_array(sp.coo_array((data, (rows, columns)), shape=matrix.shape))
+    if not keep_zeros:
+        found.eliminate_zeros()
     return found

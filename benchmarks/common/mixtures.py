@@ -30,6 +30,13 @@ class Mixture(eqx.Module):
         posterior = means + (variances / total)[:, None] * offsets
         return jax.nn.softmax(scores) @ posterior
 
+    def log_density(self, x: np.ndarray, sigma: float) -> np.ndarray:
+        """log p of x₀ + sigma ε at points `(n, d)`."""
+        total = self.stds**2 + sigma**2
+        squares = ((x[:, None] - self.means) ** 2).sum(-1)
+        terms = np.log(self.weights) - 0.5 * squares / total - 0.5 * x.shape[1] * np.log(2 * np.pi * total)
+        return np.logaddexp.reduce(terms, 1)
+
     def flow(self, states, start: float, end: float, steps: int = 2500):
         """y at the log-SNR `end` from the normalised states `(n, d)` at `start`: classical Runge-Kutta steps in λ."""
         h = (end - start) / steps

@@ -11,10 +11,14 @@ TORCH = PEERS / ".venv" / "bin" / "python"
 REDUCED = PEERS / ".venv-reduced" / "bin" / "python"
 # SciPy and pyamg, `peers/requirements-linear.txt`.
 LINEAR = PEERS / ".venv-linear" / "bin" / "python"
+# PyTorch and the_well, `peers/requirements-loading.txt`.
+LOADING = PEERS / ".venv-loading" / "bin" / "python"
 
 
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
+# crepes and MAPIE, `peers/requirements-conformal.txt`.
+CONFORMAL = PEERS / ".venv-conformal" / "bin" / "python"
 # DeepXDE, PyTorch and jinns, `peers/requirements-physics.txt`.
 PHYSICS = PEERS / ".venv-physics" / "bin" / "python"
 # hackable-diffusion and diffuse-jax, `peers/requirements-diffusion-jax.txt`.

@@ -21,7 +21,7 @@ from ..checked_arrays import instants
 from ..dataset import Dataset
 from ..source import FieldSpec, Source, sample_positions
 from ..stored import ascending, foreign
-from .hdf5_file import Handle, check_count, new_hdf5, open_hdf5, read_rows, root_of, stored_values
+from .hdf5_file import Handle, check_count, new_hdf5, open_hdf5, read_rows, root_of, stored_values, written_values
 from .registry import AbstractFormat, without_options
 
 _ENTRY, _VERSION = "surrogax_dataset", 1
@@ -55,7 +55,7 @@ def write_arrays(path: str | os.PathLike, dataset: Dataset, *, chunk: int = 16) 
             names = [name for name in dataset.fields if not (name in once and start)]
             for name, values in dataset.read(names, rows).items():
                 here = slice(0, 1) if name in once else slice(start, start + len(rows))
-                stored_values(file, f"arrays/{name}")[here] = values[: here.stop - here.start]
+                written_values(file, f"arrays/{name}")[here] = values[: here.stop - here.start]
             if disk.failure is not None:
                 break
 
@@ -132,11 +132,11 @@ class ArraysSource:
             raise KeyError(f"{self.path}: no field {name!r}; it has {sorted(self.fields)}")
         wanted, position = np.unique(sample_positions(indices, len(self)), return_inverse=True)
         with self._explained():
-            data = stored_values(self._handle.file(), f"arrays/{name}")
+            data, extent = self._handle.values(f"arrays/{name}")
             ranges = [range(n)[cut] for n, cut in zip(data.shape[1:], window, strict=False)]
             once = len(data) < len(self)
             rows = np.zeros(min(len(wanted), 1), int) if once else wanted
-            values = read_rows(data, rows, True, tuple(map(ascending, ranges)))
+            values = read_rows(data, extent, rows, True, tuple(map(ascending, ranges)))
         values = values[(slice(None), *(slice(None, None, -1 if r.step < 0 else 1) for r in ranges))]
         return values[np.zeros_like(position) if once else position]
 

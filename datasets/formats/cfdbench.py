@@ -3,8 +3,10 @@
 A case is a folder with `u.npy` and `v.npy` `(time, y, x)` and the numbers of `case.json`, such as `vel_in`, `density`,
 `viscosity`, `height`, `width`. A folder of cases, or one with the folders `bc`, `geo`, `prop` of cases, is a dataset with a
 sample per case. The numbers that all cases have are parameters. Cases of one size lie on their own box; where height or width
-vary, the grid is that of the unit square and both are parameters. Walls and inlets are not stored; nothing is padded here.
-Frames are 0.1 s apart, 0.001 s around cylinders; pass `dt=` if yours differ.
+vary, the grid is that of the unit square and both are parameters. Walls and inlets are not stored, and nothing is padded here:
+what holds at the sides is in `attributes["boundary_conditions"]`. Round cylinders the field `fluid` is 1 in the fluid and 0
+inside the circle about the origin of `x_min`, …, `y_max`, where the solid is; `data.masked("fluid")` leaves it out. Frames
+are 0.1 s apart, 0.001 s around cylinders; pass `dt=` if yours differ.
 """
 
 import json
@@ -23,6 +25,13 @@ from .npy import NpyArray
 from .registry import AbstractFormat
 
 _LAYOUT = "CFDBench's layout"
+_WALL = "u = v = 0"
+# What holds at the sides, by the number of a case that tells it.
+_SIDES = {
+    "vel_top": {"left": _WALL, "right": _WALL, "bottom": _WALL, "top": "u = vel_top, v = 0"},
+    "vel_in": {"left": "u = vel_in, v = 0", "right": "outflow", "bottom": _WALL, "top": _WALL},
+}
+_AT_REST = 0.05  # of the largest velocity
 
 
 class CfdBenchFormat(AbstractFormat):
@@ -72,9 +81,15 @@ def open_cfdbench(path: Path, dt: float | None = None) -> StoredSource:
     lx, ly = sizes.pop() if len(sizes) == 1 else (1.0, 1.0)
     if sizes:
         notes.append("height and width vary; coordinates are relative to them")
+    if {"radius", "x_min", "x_max", "y_min", "y_max"} <= shared:
+        fluid = np.stack([_fluid(each, shapes[0][1:]) for each in numbers])
+        arrays["fluid"] = place(InMemory(fluid), "sample y x", "xy")
+        notes += _moving_solid(fluid[0], fields["u"][0], frames)
     box = Box((Axis("x", 0.0, lx, None), Axis("y", 0.0, ly, None)))
     grid = Grid(box, (shapes[0][2], shapes[0][1]), ("cells", "cells"))
-    attributes = {"cases": [str(case.relative_to(path)) for case in cases], "notes": notes}
+    attributes: dict[str, Any] = {"cases": [str(case.relative_to(path)) for case in cases], "notes": notes}
+    if sides := next((_SIDES[name] for name in _SIDES if name in shared), None):
+        attributes["boundary_conditions"] = sides
     return StoredSource(path, _LAYOUT, arrays, {"": grid}, step * np.arange(frames), attributes, len(cases))
 
 
@@ -122,3 +137,21 @@ def _size(case: dict[str, float]) -> tuple[float, float]:
     width = case.get("width", case.get("x_max", 1.0) - case.get("x_min", 0.0))
     height = case.get("height", case.get("y_max", 1.0) - case.get("y_min", 0.0))
     return (width, height) if width > 0 and height > 0 else (1.0, 1.0)
+
+
+def _fluid(case: dict[str, float], shape: tuple[int, ...]) -> np.ndarray:
+    """1 at the centres of cells `(y, x)` outside of the cylinder, 0 inside."""
+    y, x = (
+        case[f"{a}_min"] + (np.arange(n) + 0.5) * (case[f"{a}_max"] - case[f"{a}_min"]) / n
+        for a, n in zip("yx", shape, strict=True)
+    )
+    return np.asarray(x**2 + y[:, None] ** 2 > case["radius"] ** 2, np.float32)
+
+
+def _moving_solid(fluid: np.ndarray, u: NpyArray, frames: int) -> list[str]:
+    """A note if the first case moves where its solid should be."""
+    last = np.abs(u.read((slice(frames - 1, frames), slice(None), slice(None)))[0])
+    inside = last[fluid == 0]
+    if not inside.size or inside.max() <= _AT_REST * max(float(last.max()), 1e-30):
+        return []
+    return ["u does not vanish inside the cylinder about the origin, where fluid is 0; the cylinder may lie elsewhere"]

@@ -3,6 +3,7 @@
 import math
 import os
 import posixpath
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 
 from ...core.files import StorageError, atomic_write
+from ..direct_reads import Extent
 
 _LARGEST = 1100  # bytes that a byte of a file can become: the best that gzip does is 1032
 
@@ -25,13 +27,25 @@ class Handle:
     def __init__(self, path: Path):
         self.path = path
         self._lock, self._opened = threading.Lock(), None
+        self._values: dict[str, tuple[h5py.Dataset, Extent | None]] = {}
 
     def file(self) -> h5py.File:
         """The open file, of this process."""
         with self._lock:
             if self._opened is None or self._opened[0] != os.getpid():
-                self._opened = os.getpid(), open_hdf5(self.path)
+                self._opened, self._values = (os.getpid(), open_hdf5(self.path)), {}
             return self._opened[1]
+
+    def values(self, path: str) -> tuple[h5py.Dataset, Extent | None]:
+        """The HDF5 dataset at `path`, and where its values lie if that is one part of the file.
+
+        It is looked up and checked once. **Raises:** as `stored_values`.
+        """
+        file, known = self.file(), self._values
+        if path not in known:
+            data = stored_values(file, path)
+            known[path] = data, extent_of(data)
+        return known[path]
 
     def __reduce__(self):
         return Handle, (self.path,)
@@ -69,6 +83,13 @@ def stored_values(file: h5py.File, path: str) -> h5py.Dataset:
         found.file.id.get_filesize() + 10**5
     ):
         raise StorageError(f"{path} claims {count} chunks, more than this file can hold; it was never written")
+    return found
+
+
+def written_values(file: h5py.File, path: str) -> h5py.Dataset:
+    """The HDF5 dataset at `path` of a file that is being written, which is still smaller than its values."""
+    found = file[path]
+    assert isinstance(found, h5py.Dataset)
     return found
 
 
@@ -111,7 +132,7 @@ class Hdf5Array:
 
     @cached_property
     def _form(self) -> tuple[tuple[int, ...], np.dtype]:
-        data = stored_values(self.handle.file(), self.path)
+        data, _ = self.handle.values(self.path)
         return data.shape, data.dtype
 
     @property
@@ -123,7 +144,11 @@ class Hdf5Array:
         return self._form[1]
 
     def read(self, cuts: tuple[slice, ...]) -> np.ndarray:
-        return stored_values(self.handle.file(), self.path)[cuts]
+        return self.handle.values(self.path)[0][cuts]
+
+    def extent(self) -> Extent | None:
+        """Where the values lie in the file, if they lie in one part of it."""
+        return self.handle.values(self.path)[1]
 
 
 def root_of(path: Path) -> tuple[frozenset[str], frozenset[str]]:
@@ -138,22 +163,45 @@ def root_of(path: Path) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(), frozenset()
 
 
+def extent_of(data: h5py.Dataset) -> Extent | None:
+    """Where the values of an HDF5 dataset lie, if they are real numbers of this machine in one part of a file; else None."""
+    # An array that was never written has no place; behind a block of the user HDF5 tells a wrong one.
+    written = data.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED
+    offset = data.id.get_offset() if written and data.chunks is None and sys.platform != "win32" else None
+    if offset is None or data.dtype.kind not in "iuf" or not data.dtype.isnative or data.file.driver != "sec2":
+        return None
+    return Extent(data.file.id.get_vfd_handle(), data.file, offset, data.shape, data.dtype)
+
+
 def check_count(path: Path, samples: int) -> None:
     """Refuse a number of samples that a file of its size cannot hold."""
     if not 0 <= samples <= _LARGEST * path.stat().st_size:
         raise StorageError(f"n_trajectories is {samples}, which a file of {path.stat().st_size} bytes cannot hold")
 
 
-def read_rows(data: h5py.Dataset, rows: np.ndarray, varies: bool, cuts: tuple[slice, ...]) -> np.ndarray:
-    """The parts `cuts` of the samples `rows`, which ascend. Every run of consecutive rows is one read: HDF5 also accepts a list
-    of rows, but is up to 40 times slower with it on chunked files."""
+def read_rows(
+    data: h5py.Dataset, extent: Extent | None, rows: np.ndarray, varies: bool, cuts: tuple[slice, ...]
+) -> np.ndarray:
+    """The parts `cuts` of the samples `rows`, which ascend. Without an extent every run of consecutive rows is one read: HDF5
+    also accepts a list of rows, but is up to 40 times slower with it on chunked files."""
     if not varies:
         return np.asarray(data[cuts])[None]
+    if extent is not None and all(is_whole(cut, n) for cut, n in zip(cuts[1:], data.shape[2:], strict=False)):
+        if not cuts or is_whole(cuts[0], data.shape[1]):
+            return extent.rows(rows)
+        ids = range(data.shape[1])[cuts[0]]
+        if len(ids):
+            return extent.windows(rows, np.full(len(rows), ids.start), len(ids), ids.step)
     if len(rows) == 0:
         return data[(slice(0, 0), *cuts)]
     runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
     blocks = [data[(slice(run[0], run[-1] + 1), *cuts)] for run in runs]
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def is_whole(cut: slice, n: int) -> bool:
+    """Whether a slice keeps every entry of an axis of length n, in order."""
+    return range(n)[cut] == range(n)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from .pdebench import PDEBenchFormat
 from .plaid import CgnsFormat, PlaidFolder
 from .pt_format import PtFormat
 from .realpdebench import RealPDEBenchFolder, RealPDEBenchFormat
+from .realpdebench_arrow import RealPDEBenchArrow
 from .registry import AbstractFormat
 from .unknown_hdf5 import UnknownHdf5
 from .vtk import VtkFolder, VtkFormat
@@ -19,6 +20,6 @@ from .well_format import WellFolder, WellFormat
 
 FORMATS: tuple[AbstractFormat, ...] = (
     ArraysFormat(), PtFormat(), ApebenchFormat(), ApebenchFolder(), MatFormat(), PDEBenchFormat(), PDEArenaFormat(),
-    PlaidFolder(), CgnsFormat(), EthFormat(), RealPDEBenchFolder(), RealPDEBenchFormat(), CfdBenchFormat(), WellFolder(),
-    WellFormat(), VtkFolder(), VtkFormat(), ZarrFormat(), NetcdfFormat(), NpzFormat(), NpyFormat(), UnknownHdf5(),
+    PlaidFolder(), CgnsFormat(), EthFormat(), RealPDEBenchArrow(), RealPDEBenchFolder(), RealPDEBenchFormat(), CfdBenchFormat(),
+    WellFolder(), WellFormat(), VtkFolder(), VtkFormat(), ZarrFormat(), NetcdfFormat(), NpzFormat(), NpyFormat(), UnknownHdf5(),
 )  # fmt: skip

@@ -75,15 +75,21 @@ def open_trajectories(path: Path, files: list[Path], grid: Grid | None = None, t
             words = "sample time y x" + " component" * (len(parts[0].shape) == 4)
             arrays[name] = place(Stack(parts), words, "xy")
         count, nx, ny = next(iter(arrays.values())).shape[1:4]
-        notes = []
-        if grid is None:
-            grid = Grid.unit((nx, ny), layout="cells")
-            notes.append("the files store no coordinates; the grid is that of the unit square, pass grid=")
-        if times is None:
-            times = np.arange(count, dtype=np.float64)
-            notes.append("the files store no instants; the numbers of the frames stand for them, pass times=")
+        grid, times, notes = grid_and_times((nx, ny), count, grid, times)
         attributes = {"files": [file.name for file in files], "notes": notes}
         return StoredSource(path, _LAYOUT, arrays, {"": grid}, instants(times), attributes, len(files))
+
+
+def grid_and_times(shape: tuple[int, int], count: int, grid: Grid | None, times: Any) -> tuple[Grid, Any, list[str]]:
+    """The given grid and instants or those that stand for them, and notes about the latter."""
+    notes = []
+    if grid is None:
+        grid = Grid.unit(shape, layout="cells")
+        notes.append("the files store no coordinates; the grid is that of the unit square, pass grid=")
+    if times is None:
+        times = np.arange(count, dtype=np.float64)
+        notes.append("the files store no instants; the numbers of the frames stand for them, pass times=")
+    return grid, times, notes
 
 
 def _is_trajectory(path: Path) -> bool:

@@ -22,8 +22,9 @@ from ...core.files import StorageError
 from ..checked_arrays import instants
 from ..source import FieldSpec, sample_positions
 from ..stored import ascending, foreign
+from ..windows import by_first_instant
 from .coordinates import axis_of
-from .hdf5_file import Handle, check_count, member, open_hdf5, read_rows, stored_values
+from .hdf5_file import Handle, check_count, is_whole, member, open_hdf5, read_rows, stored_values
 
 ORDERS = {"t0_fields": 0, "t1_fields": 1, "t2_fields": 2, "scalars": 0}  # groups of a file and their tensor orders
 
@@ -95,9 +96,8 @@ class WellSource:
         wanted, position = np.unique(sample_positions(indices, len(self)), return_inverse=True)
 
         cuts = tuple(ascending(r) for r, varies in zip(ranges, stored.varying[1:], strict=True) if varies)
-        file = self._file()
         with foreign(self.path, "The Well's layout"):
-            parts = [read_rows(stored_values(file, path), wanted, stored.varying[0], cuts) for path in stored.datasets]
+            parts = [read_rows(*self._handle.values(path), wanted, stored.varying[0], cuts) for path in stored.datasets]
         axes = parts[0].shape[: 1 + len(cuts)]
         values = np.stack(parts, -1) if stored.split else parts[0].reshape(axes + spec.components)
         values = np.expand_dims(values, [k for k, varies in enumerate(stored.varying) if k and not varies])
@@ -109,8 +109,26 @@ class WellSource:
             values = values[position]
         return values.astype(spec.dtype, copy=False)
 
-    def _file(self) -> h5py.File:
-        return self._handle.file()
+    def read_windows(
+        self, name: str, indices: np.ndarray, starts: np.ndarray, frames: int, step: int, space: tuple[slice, ...]
+    ) -> np.ndarray:
+        """See `windows.read_windows`. Each window is one read by the system where the values of a field lie in one part of the
+        file."""
+        stored = self._stored.get(name)
+        whole = stored is not None and all(
+            is_whole(cut, n) for cut, n in zip(space, self._sizes(stored.spec), strict=False)
+        )
+        if stored is None or len(stored.datasets) > 1 or not all(stored.varying) or not whole:
+            return by_first_instant(self, name, indices, starts, frames, step, space)
+        with foreign(self.path, "The Well's layout"):
+            _, extent = self._handle.values(stored.datasets[0])
+            if extent is None:
+                return by_first_instant(self, name, indices, starts, frames, step, space)
+            values = extent.windows(sample_positions(indices, len(self)), starts, frames, step)
+        return values.reshape(len(values), frames, *self._sizes(stored.spec))
+
+    def _sizes(self, spec: FieldSpec) -> tuple[int, ...]:
+        return (self.grid.shape if spec.role == "field" else ()) + spec.components
 
     def __reduce__(self):
         return WellSource, (self.path, self._statistics)

@@ -19,7 +19,7 @@ import numpy as np
 from ...core.progress import ProgressPrinter
 from ..dataset import Dataset
 from ..source import Source
-from .hdf5_file import new_hdf5, stored_values
+from .hdf5_file import new_hdf5, written_values
 from .well import ORDERS
 
 _BC_TYPES = {"dirichlet": "WALL", "neumann": "OPEN", "periodic": "PERIODIC"}
@@ -44,9 +44,9 @@ def write_well(
     full disk.
     """
     dataset = samples if isinstance(samples, Dataset) else Dataset.of(samples)
-    layout = _layout(dataset)
+    layout = layout_of(dataset)
     with new_hdf5(path) as (file, disk):
-        _write_header(file, dataset, layout, name)
+        write_header(file, dataset, layout, name)
         blocks = list(blocks_of(dataset, chunk))
         printer = ProgressPrinter(len(blocks), str(path), enabled=progress)
         for done, (rows, frames) in enumerate(blocks, 1):
@@ -77,7 +77,7 @@ def blocks_of(dataset: Dataset, chunk: int, nbytes: int = 2**26) -> Iterator[tup
             yield from ((rows, range(first, min(first + step, frames))) for first in range(0, frames, step))
 
 
-def _layout(dataset: Dataset) -> dict[str, list[str]]:
+def layout_of(dataset: Dataset) -> dict[str, list[str]]:
     """The paths of the HDF5 datasets of every field, by the field's name."""
     grid, layout = dataset.domain.as_grid("The Well's layout"), {}
     if others := sorted(dataset.domains.keys() - {""}):
@@ -97,8 +97,8 @@ def _layout(dataset: Dataset) -> dict[str, list[str]]:
     return layout
 
 
-def _write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[str]], name: str) -> None:
-    """Write everything but the values of the fields."""
+def write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[str]], name: str) -> None:
+    """Write everything but the values of the fields, for which there is room afterwards."""
     grid, times = dataset.grid, np.zeros(1, np.float32) if dataset.times is None else dataset.times
     file.attrs.update(dataset_name=name, grid_type="cartesian", n_spatial_dims=grid.ndim, n_trajectories=len(dataset))
     file.attrs["simulation_parameters"] = _names([])
@@ -135,18 +135,31 @@ def _write_header(file: h5py.File, dataset: Dataset, layout: Mapping[str, list[s
         shape = (len(dataset), len(times)) if spec.time else (len(dataset),)
         shape += (grid.shape if spec.role == "field" else ()) + spec.components * paths[0].startswith("t1")
         for path in paths:
-            data = file.create_dataset(path, shape, spec.dtype)
+            data = file.create_dataset(path, shape, spec.dtype, dcpl=_room())
             data.attrs.update(sample_varying=True, time_varying=spec.time)
             if spec.role == "field":
                 data.attrs["dim_varying"] = [True] * grid.ndim
 
 
+def _room() -> h5py.h5p.PropDCID:
+    """Settings of an array that gets its place in the file at once, without values."""
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_layout(h5py.h5d.CONTIGUOUS)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return settings
+
+
+def parts_of(field: str, paths: list[str], values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The values of a field by the paths of their HDF5 datasets."""
+    yield from zip(paths, [values] if paths[0].endswith(f"/{field}") else np.moveaxis(values, -1, 0), strict=True)
+
+
 def _write_rows(
     file: h5py.File, field: str, paths: list[str], rows: np.ndarray, frames: range | None, values: np.ndarray
 ) -> None:
-    parts = np.moveaxis(values, -1, 0) if not paths[0].endswith(f"/{field}") else [values]
-    for path, part in zip(paths, parts, strict=True):
-        data = stored_values(file, path)
+    for path, part in parts_of(field, paths, values):
+        data = written_values(file, path)
         time = () if frames is None else (slice(frames.start, frames.stop),)
         expected = (len(rows), *([] if frames is None else [len(frames)]), *data.shape[1 + len(time) :])
         if part.shape != expected or part.dtype != data.dtype:

@@ -5,14 +5,17 @@
   `DPMSolverV3` with `ModelStatistics` of a denoiser.
 - Schedules: `EDM`, `VE`, `VPLinear`, `VPCosine`, `VPDiscrete`, `FlowMatching`, `MeanReverting`; `from_diffusers` reads a
   scheduler_config.json.
-- Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`, `GivenTimes`.
+- Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`, `GivenTimes`, `Tuned`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
-  `Preconditioned`.
+  `Preconditioned`; `InSpectrum` for solvers with weights per wavenumber.
+- `choose`: the best classical solver and grid for one denoiser, by trying. `unrolled`: a sampler as a triangular matrix.
 - Other processes: `StudentNoise` (PFGM++), `FlowMap` (any-step maps), `transport` between two distributions along the
   interpolants `Linear` and `Trigonometric`, `LightBridge`.
 - `Gaussian`: the jump over the noisy end. `log_likelihood`: densities by the ODE; `likelihood_bound` for training; `curvature`.
 """
 
+from .choice import Chosen as Chosen
+from .choice import choose as choose
 from .denoiser import AbstractDenoiser as AbstractDenoiser
 from .denoiser import AbstractPrediction as AbstractPrediction
 from .denoiser import DataPrediction as DataPrediction
@@ -26,6 +29,8 @@ from .diffusers_config import FromDiffusers as FromDiffusers
 from .diffusers_config import from_diffusers as from_diffusers
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
 from .flow_map import FlowMap as FlowMap
+from .in_spectrum import InSpectrum as InSpectrum
+from .in_spectrum import hartley as hartley
 from .interpolant import AbstractInterpolant as AbstractInterpolant
 from .interpolant import Linear as Linear
 from .interpolant import Trigonometric as Trigonometric
@@ -34,12 +39,15 @@ from .light_bridge import LightBridge as LightBridge
 from .likelihood import log_likelihood as log_likelihood
 from .mean_reverting import MeanReverting as MeanReverting
 from .model_statistics import ModelStatistics as ModelStatistics
+from .model_statistics import schedule_hash as schedule_hash
+from .model_statistics import wavenumber_shells as wavenumber_shells
 from .multistep import DDIM as DDIM
 from .multistep import DPMSolverPP as DPMSolverPP
 from .multistep import ExponentialAdams as ExponentialAdams
 from .noise_multistep import DEIS as DEIS
 from .noise_multistep import IPNDM as IPNDM
 from .sampling import Trajectory as Trajectory
+from .sampling import as_denoiser as as_denoiser
 from .sampling import plan as plan
 from .sampling import sample as sample
 from .schedule import EDM as EDM
@@ -51,6 +59,7 @@ from .schedule import VPDiscrete as VPDiscrete
 from .schedule import VPLinear as VPLinear
 from .single_step import DPMSolver as DPMSolver
 from .single_step import Heun as Heun
+from .solver import AbstractFixedSolver as AbstractFixedSolver
 from .solver import AbstractMultistep as AbstractMultistep
 from .solver import AbstractSolver as AbstractSolver
 from .student_noise import StudentNoise as StudentNoise
@@ -69,5 +78,8 @@ from .times import Shifted as Shifted
 from .times import UniformTime as UniformTime
 from .times import VPQuadratic as VPQuadratic
 from .trajectory_curvature import curvature as curvature
+from .triangular_form import from_unrolled as from_unrolled
+from .triangular_form import unrolled as unrolled
+from .tuned_times import Tuned as Tuned
 from .unipc import UniPC as UniPC
 from .variational_bound import likelihood_bound as likelihood_bound

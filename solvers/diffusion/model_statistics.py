@@ -1,9 +1,11 @@
 """Statistics of a denoiser on data, from which DPM-Solver-v3 takes its optimal parametrisation."""
 
+import hashlib
 import itertools
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import astuple, dataclass, field, is_dataclass
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import interpolate
 
+from ...core import storage
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
 from .schedule import AbstractSchedule
@@ -31,8 +34,10 @@ class ModelStatistics:
     `estimate` computes them once per network; samplers take them as `DPMSolverV3(statistics)`. `integral_l`, `integral_s` and
     `integral_b` are L = ∫ l, S = ∫ s and B = ∫ e^(−S) b from the first log-SNR on.
 
+    `save` and `load` keep them with a hash of the schedule, which a network is trained for.
+
     **Fields:** `log_snrs` `(nodes,)`, rising; `l`, `s`, `b` `(nodes, *shape)`; `evaluations`, the network evaluations spent,
-    each with one Jacobian product.
+    each with one Jacobian product; `schedule`, the hash (`schedule_hash`), "" for statistics without.
     """
 
     log_snrs: np.ndarray
@@ -40,6 +45,7 @@ class ModelStatistics:
     s: np.ndarray
     b: np.ndarray
     evaluations: int = field(default=0)
+    schedule: str = field(default="")
     integral_l: Callable = field(init=False, repr=False)
     integral_s: Callable = field(init=False, repr=False)
     integral_b: Callable = field(init=False, repr=False)
@@ -86,6 +92,7 @@ class ModelStatistics:
         nodes: int = 60,
         condition: Any = None,
         average: tuple[int, ...] = (),
+        groups: AnyArray | None = None,
     ) -> "ModelStatistics":
         """From samples x₀ `(n, *shape)` of the data, at `nodes` log-SNRs between the start and the end of the schedule.
 
@@ -97,8 +104,11 @@ class ModelStatistics:
         - `denoise`: `denoise(x, sigma, condition)` of one sample.
         - `average`: axes of a sample over which to average, as the space axes of a field: (0, 1) for `(x, y, c)`. The
           statistics are then one per channel and fit any resolution.
+        - `groups`: whole numbers `(*shape)`; statistics are averaged over all entries with the same number. In the spectrum of a
+          field (`InSpectrum`, whose entries are wavenumbers) `wavenumber_shells` gives one per length of the wavenumber.
 
-        **Raises:** `ValueError` if the schedule starts or ends at infinite log-SNR, or the statistics are not finite.
+        **Raises:** `ValueError` for `average` together with `groups`, and if the schedule starts or ends at infinite log-SNR,
+        or the statistics are not finite.
         """
         data = jnp.asarray(real_array("ModelStatistics.estimate", "data", data), float)
         if data.ndim < 1 or len(data) < 2:
@@ -113,20 +123,85 @@ class ModelStatistics:
         grid = np.linspace(ends[0], ends[1], count("ModelStatistics.estimate", "nodes", nodes, 3))
         diagonals = _over_nodes(_diagonal, denoise, data, key, condition, jnp.asarray(grid), None)
         axes = tuple(range(1, data.ndim))
-        chosen = tuple(axes[a] for a in average)
-        share = _averaged(diagonals, chosen)  # 1 − l, small where noise is large
+        chosen = _Averaging(tuple(axes[a] for a in average), _labels(groups, data.shape[1:], average))
+        share = chosen(diagonals)  # 1 − l, small where noise is large
         slope = interpolate.CubicSpline(grid, share).derivative()(grid)
         rest = (jnp.asarray(grid), (jnp.asarray(share, data.dtype), jnp.asarray(slope, data.dtype)))
-        moments = [_averaged(m, chosen) for m in _over_nodes(_slopes, denoise, data, key, condition, *rest)]
+        moments = [chosen(m) for m in _over_nodes(_slopes, denoise, data, key, condition, *rest)]
         f, df, ff, fdf, dd = moments
         # Where f hardly varies beside D (not at all for Gaussian data), s is 0/0 and does not matter.
         s = (fdf - f * df) / np.maximum(ff - f * f + _FLAT**2 * dd, 1e-30)
-        return cls(grid, 1 - share, s, df - s * f, 2 * nodes * len(data))
+        return cls(grid, 1 - share, s, df - s * f, 2 * nodes * len(data), schedule_hash(schedule))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write them to a file that `ModelStatistics.load` reads."""
+        names = ("log_snrs", "l", "s", "b", "evaluations", "schedule")
+        storage.save(path, {"model statistics": {name: vars(self)[name] for name in names}})
+
+    @classmethod
+    @checked
+    def load(cls, path: str | os.PathLike, schedule: AbstractSchedule) -> "ModelStatistics":
+        """Read a file of `save`. **Raises:** `StorageError` for another file; `ValueError` for statistics of another schedule."""
+        match storage.load(path):
+            case {"model statistics": dict(values)}:
+                found = cls(**values)
+            case _:
+                raise storage.StorageError(f"{path}: holds no statistics of DPM-Solver-v3")
+        if found.schedule != schedule_hash(schedule):
+            raise ValueError(
+                f"{path}: these statistics were estimated for another schedule than {schedule!r}; estimate them again, or give "
+                "the schedule that they were made with"
+            )
+        return found
 
 
-def _averaged(values: Any, axes: tuple[int, ...]) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    return values.mean(axes, keepdims=True) if axes else values
+def schedule_hash(schedule: AbstractSchedule) -> str:
+    """SHA-256 of the name and the numbers of a schedule."""
+    if not is_dataclass(schedule):
+        raise TypeError(f"schedule_hash: {type(schedule).__name__} is no dataclass")
+    return hashlib.sha256(repr((type(schedule).__name__, astuple(schedule))).encode()).hexdigest()
+
+
+def wavenumber_shells(shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
+    """Whole numbers `(*shape)`: |k| rounded, k the wavenumber of an entry of the spectrum along `axes`; other axes are apart."""
+    squares = np.zeros(shape)
+    for axis in axes:
+        k = np.fft.fftfreq(shape[axis], 1 / shape[axis])
+        squares = squares + (k**2).reshape(-1, *(1,) * (len(shape) - 1 - axis))
+    shells = np.rint(np.sqrt(squares)).astype(int)
+    for axis in set(range(len(shape))) - set(axes):
+        apart = np.arange(shape[axis]).reshape(-1, *(1,) * (len(shape) - 1 - axis))
+        shells = shells * shape[axis] + apart
+    return shells
+
+
+class _Averaging(NamedTuple):
+    """Means over axes, or over entries with the same label."""
+
+    axes: tuple[int, ...]
+    labels: np.ndarray | None
+
+    def __call__(self, values: Any) -> np.ndarray:
+        values = np.asarray(values, np.float64)
+        if self.labels is None:
+            return values.mean(self.axes, keepdims=True) if self.axes else values
+        flat, labels = values.reshape(len(values), -1), self.labels.ravel()
+        sums = np.stack([np.bincount(labels, row) for row in flat]) / np.maximum(np.bincount(labels), 1)
+        return sums[:, labels].reshape(values.shape)
+
+
+def _labels(groups: Any, shape: tuple[int, ...], average: tuple[int, ...]) -> np.ndarray | None:
+    if groups is None:
+        return None
+    if average:
+        raise ValueError("ModelStatistics.estimate: average=… and groups=… are two ways to average; give one")
+    groups = np.asarray(groups)
+    if groups.shape != shape or not np.issubdtype(groups.dtype, np.integer) or groups.min() < 0:
+        raise ValueError(
+            f"ModelStatistics.estimate(groups=…): expected whole numbers of the shape {shape} of a sample, got {groups.dtype} "
+            f"{groups.shape}"
+        )
+    return groups
 
 
 @eqx.filter_jit

@@ -21,11 +21,13 @@ from .flow_map import FlowMap
 from .mean_reverting import Centred
 from .multistep import DDIM
 from .schedule import AbstractSchedule
-from .solver import AbstractSolver
+from .solver import AbstractFixedSolver, AbstractSolver
 from .student_noise import StudentNoise
 from .table import Table
 from .teleportation import Gaussian
 from .times import AbstractGrid, check_levels, given_levels, usual_grid
+
+_SLACK = 1e-5
 
 
 class Trajectory(NamedTuple):
@@ -43,7 +45,7 @@ class Trajectory(NamedTuple):
 
 @checked
 def plan(
-    solver: AbstractSolver | Literal["auto"],
+    solver: AbstractSolver | AbstractFixedSolver | Literal["auto"],
     *,
     schedule: AbstractSchedule,
     times: int | AbstractGrid | AnyArray | list | tuple,
@@ -52,7 +54,8 @@ def plan(
 
     **Arguments:**
 
-    - `solver`: a solver, or "auto": `IPNDM(3)` up to 12 evaluations, else `UniPC(3)`, with `times=10` on the grid `VPQuadratic`.
+    - `solver`: a solver, or "auto": up to 28 evaluations `IPNDM(3)`, with `times=10` on the grid `Tuned`; beyond
+      `ExponentialAdams(4)` on `LogSNR`.
     - `times`: how many network evaluations (on `Rho(7)` for EDM, uniform times for flow matching, `LogSNR` otherwise), a time
       grid, or the times of the schedule themselves, noisy first.
 
@@ -82,6 +85,8 @@ def _is_frozen(part: Any) -> bool:
 
 
 def _plan(solver, schedule, times) -> Table:
+    if isinstance(solver, AbstractFixedSolver):
+        return _fixed(solver, schedule, times)
     given = times
     if isinstance(times, int):
         times = (automatic_grid if solver == "auto" else usual_grid)(schedule, times)
@@ -110,7 +115,7 @@ def _kept_plan(solver, schedule, times) -> Table:
 @checked
 def sample(
     denoiser: Any,
-    solver: AbstractSolver | Literal["auto"],
+    solver: AbstractSolver | AbstractFixedSolver | Literal["auto"],
     *,
     schedule: AbstractSchedule,
     times: int | AbstractGrid | AnyArray | list | tuple,
@@ -138,7 +143,7 @@ def sample(
 
     - `denoiser`: `denoise(x, sigma, condition)`, a function of ONE sample x = x₀ + sigma ε `(*shape)` that returns E[x₀ | x]; an
       `equinox.Module` if it has parameters. Or a network that predicts noise, velocity, … (`NoisePrediction`).
-    - `solver`: "auto", `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`, `Heun(churn=…)`, …
+    - `solver`: "auto", `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`, `Heun(churn=…)`, …; or a trained `LearnedSolver`.
     - `schedule`, `times`: as in `plan`; 10 to 20 evaluations suffice for most uses.
     - `shape`, `n`, `key`: of the samples. Or
     - `initial`: the states `(n, *shape)` at the first time, in the units of the schedule, α x₀ + σ ε.
@@ -157,7 +162,7 @@ def sample(
     that are not finite (inside of `jit` these samples are NaN).
     """
     table = plan(solver, schedule=schedule, times=times)
-    denoiser = denoiser if isinstance(denoiser, AbstractDenoiser) else _function(denoiser)
+    denoiser = as_denoiser(denoiser)
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
     precision = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
@@ -216,6 +221,23 @@ def _divided(mesh: Mesh, states, keys):
     return jax.device_put(states, over), None if keys is None else jax.device_put(keys, over)
 
 
+def _fixed(solver: AbstractFixedSolver, schedule: AbstractSchedule, times: Any) -> Table:
+    """**Raises:** `ValueError` unless `times` is the solver's number of evaluations and the schedule has its noise levels."""
+    table, name = solver.fixed_table(), type(solver).__name__
+    if not isinstance(times, int) or times != table.evaluations:
+        raise ValueError(
+            f"sample(times={times!r}): {name} has times of its own, those of {table.evaluations} evaluations; pass "
+            f"times={table.evaluations}"
+        )
+    most, least = (float(schedule.level(np.float64(t))) for t in (schedule.start, schedule.end))
+    wrong = [s for s in (table.start, *table.levels) if not (1 - _SLACK) * least <= s <= (1 + _SLACK) * most]
+    if wrong:
+        raise ValueError(
+            f"sample: {name} evaluates at the noise level {wrong[0]:.4g}; {type(schedule).__name__} has {least:.4g} to {most:.4g}"
+        )
+    return table
+
+
 class _Weights(NamedTuple):
     """Rows of the scan."""
 
@@ -242,7 +264,10 @@ def _weights(table: Table, level: Level, dtype) -> _Weights:
     return _Weights(*rounded, number=np.arange(1, table.evaluations + 1, dtype=np.int32))
 
 
-def _function(denoiser: Any) -> FunctionDenoiser:
+def as_denoiser(denoiser: Any) -> AbstractDenoiser:
+    """**Raises:** `TypeError` for what is neither a denoiser nor a function."""
+    if isinstance(denoiser, AbstractDenoiser):
+        return denoiser
     if isinstance(denoiser, type) or not callable(denoiser):
         raise TypeError(f"sample(denoiser=…) is {denoiser!r}; pass a function denoise(x, sigma, condition)")
     return FunctionDenoiser(denoiser)

@@ -27,6 +27,14 @@ class AbstractSolver(abc.ABC):
         """The table of the steps between the noise levels `(steps + 1,)`, which fall; the first may be ∞, the last 0."""
 
 
+class AbstractFixedSolver(abc.ABC):
+    """A sampler with noise levels of its own, such as a learned one. `sample(times=…)` then only repeats its evaluations."""
+
+    @abc.abstractmethod
+    def fixed_table(self) -> Table:
+        """The table, whatever the schedule."""
+
+
 class AbstractMultistep(AbstractSolver):
     """A solver with one evaluation per step."""
 

@@ -8,6 +8,7 @@ Same frequencies, conventions and results as `truncated_rfft`, `multiply` and `t
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +35,10 @@ def spectral_convolution(
     v: Float[Array, "*reversed b i"],
     weight: Float[Array, "*kept i 2 o"],
     *,
+    shape: tuple[int, ...] | None = None,
     method: Method = "auto",
     precision: lax.PrecisionLike = "highest",
-) -> Float[Array, "*reversed b o"]:
+) -> Float[Array, "*out b o"]:
     """Σ_k e^{2πi k·x} R_k v̂_k over the kept frequencies k.
 
     **Arguments:**
@@ -44,14 +46,46 @@ def spectral_convolution(
     - `v`: fields, space reversed in front.
     - `weight`: R_k, real parts `weight[..., 0, :]` and imaginary parts `weight[..., 1, :]`, frequencies reversed as well: the
       axis of k = 0, 1, … comes first.
+    - `shape`: the grid of the result, reversed; that of `v` by default.
     - `method`, `precision`: as for `truncated_rfft`.
     """
-    kept, shape = weight.shape[:-3], v.shape[:-2]
+    kept = weight.shape[:-3]
     if devices_along(SPACE) > 1:
+        if shape is not None and shape != v.shape[:-2]:
+            raise ValueError("a spectral convolution to another grid cannot be divided along space")
         return _divided(v, weight, precision)
-    if resolve(shape[::-1], kept[::-1], "forward", method) == "fft":
-        return _by_fft(v, weight)
-    return _inverse(_product(_forward(v, kept, precision), weight), shape, precision)
+    return spectral_map(
+        v, kept, lambda z: frequency_product(z, weight), shape=shape, method=method, precision=precision
+    )
+
+
+def spectral_map(
+    v: Float[Array, "*reversed b i"],
+    kept: tuple[int, ...],
+    function: Callable[[Float[Array, "*kept 2 b i"]], Float[Array, "*kept 2 b o"]],
+    *,
+    shape: tuple[int, ...] | None = None,
+    method: Method = "auto",
+    precision: lax.PrecisionLike = "highest",
+) -> Float[Array, "*out b o"]:
+    """The field whose coefficients are `function` of those of v; real and imaginary parts lie behind the frequencies.
+
+    **Raises:** `ValueError` on several devices along space, which would hold a part of the frequencies each.
+    """
+    if devices_along(SPACE) > 1:
+        raise ValueError("this spectral layer cannot be divided along space; use a mesh with the axis 'data' alone")
+    shape = v.shape[:-2] if shape is None else shape
+    if resolve(v.shape[:-2][::-1], kept[::-1], "forward", method) == "fft":
+        return _by_fft(v, kept, function, shape)
+    return _inverse(function(_forward(v, kept, precision)), shape, precision)
+
+
+def one_product(z: Float[Array, "*kept 2 b i"], matrix: Float[Array, "i 2 o"]) -> Float[Array, "*kept 2 b o"]:
+    """The same complex matrix for all frequencies, given as its real and imaginary part."""
+    p = jnp.tensordot(z, matrix, 1)
+    real = p[..., 0, :, 0, :] - p[..., 1, :, 1, :]
+    imaginary = p[..., 0, :, 1, :] + p[..., 1, :, 0, :]
+    return jnp.stack([real, imaginary], -3)
 
 
 def _forward(v, kept: tuple[int, ...], precision):
@@ -87,7 +121,7 @@ def _divided(v, weight, precision):
     z = lax.all_to_all(z.reshape(*kept, 2, part, -1), SPACE, 0, len(kept) + 1, tiled=True)
     z = _forward_along(z.reshape(math.prod(mine), 2, part * devices, -1), m, precision)
     weight = lax.dynamic_slice_in_dim(weight, lax.axis_index(SPACE) * mine[0], mine[0])
-    z = _product(z.reshape(*mine, m, 2, batch, channels), weight)
+    z = frequency_product(z.reshape(*mine, m, 2, batch, channels), weight)
     z = _inverse_along(z.reshape(math.prod(mine), m, 2, -1), part * devices, precision)
     z = lax.all_to_all(z.reshape(*mine, 2, part * devices, -1), SPACE, len(kept) + 1, 0, tiled=True)
     z = _inverse(z.reshape(*kept, 2, part * batch, -1), tuple(others), precision)
@@ -156,7 +190,9 @@ def _from_left(matrix: np.ndarray, z: Float[Array, "p q r"], precision) -> Float
     return product.astype(z.dtype)
 
 
-def _product(z, weight):
+def frequency_product(
+    z: Float[Array, "*kept 2 b i"], weight: Float[Array, "*kept i 2 o"]
+) -> Float[Array, "*kept 2 b o"]:
     """R_k v̂_k by one real product per frequency, of (parts · batch, i) and (i, parts · o)."""
     *kept, _, batch, n_in = z.shape
     n_out = weight.shape[-1]
@@ -167,9 +203,8 @@ def _product(z, weight):
     return jnp.stack([real, imaginary], -3)
 
 
-def _by_fft(v, weight):
+def _by_fft(v, kept: tuple[int, ...], function, shape: tuple[int, ...]):
     """The same by FFTs of one sample at a time."""
-    kept = weight.shape[:-3]
     ndim = len(kept)
     sample = lambda x: jnp.transpose(x, (*range(ndim)[::-1], ndim))  # noqa: E731
 
@@ -178,7 +213,7 @@ def _by_fft(v, weight):
 
     def back(z):
         re, im = (sample(lax.index_in_dim(z, k, ndim, keepdims=False)) for k in (0, 1))
-        return sample(truncated_irfft((re, im), v.shape[:-2][::-1], method="fft"))
+        return sample(truncated_irfft((re, im), shape[::-1], method="fft"))
 
     z = jax.vmap(transform, -2, -2)(v)
-    return jax.vmap(back, -2, -2)(_product(z, weight))
+    return jax.vmap(back, -2, -2)(function(z))

@@ -16,14 +16,15 @@ from ...core.precision import in_double
 from ...datasets.dataset import Dataset
 from ..batching import Batch, batches
 from ..rollout import forecast as predicted_frames
-from ..surrogate import AbstractSurrogate, about_origin, generative, output_place, probabilistic
+from ..surrogate import AbstractInterval, AbstractSurrogate, about_origin, generative, output_place, probabilistic
 from ..task.task import Place, Task
 from ..training.result import members_of
-from .forecast import AbstractForecast, GaussianForecast, PointForecast, SampleForecast
+from .forecast import AbstractForecast, GaussianForecast, IntervalForecast, PointForecast, SampleForecast
 from .metrics import find_metric, known_metrics
 from .table import Row, Table
 
 _BATCH = 64
+_LEVEL = 0.9  # of the intervals that metrics ask for
 _REPEATS = 5
 
 
@@ -59,8 +60,10 @@ def evaluate(
 
     - `surrogates`: surrogates or results of `fit`, by name, or a single one. A result of `fit` gets rows for all its seeds.
     - `datasets`: datasets by name, for example one per resolution, or a single one.
-    - `metrics`: names of metrics. "rel_l2" (the default), "rel_h1", "rmse", "max_error", "vrmse" and "rel_l2_unweighted" serve
-      every surrogate; "crps", "coverage_90" and "spread" need one with `std` or `samples`. `metrics.register_metric` adds others.
+    - `metrics`: names of metrics. "rel_l2" (the default), "rel_h1", "rmse", "max_error", "vrmse", "rel_l2_unweighted",
+      "correlation" and "blow_up" serve every surrogate; "crps" and "spread" need one with `std` or `samples`; "coverage_90",
+      "simultaneous_90" (whole fields) and "width_90" need these or the calibrated intervals of `conformal`.
+      `metrics.register_metric` adds others.
     - `rollout`: number of frames to predict from the start of every trajectory, feeding predictions back, with one row per frame.
       It needs autoregressive surrogates. By default single predictions are measured.
     - `samples`: number of draws per test sample, for surrogates that draw samples and metrics that need them; `key` is the random
@@ -159,9 +162,11 @@ def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) ->
 def _measurable(
     surrogate: AbstractSurrogate, metrics: tuple[str, ...], rollout: int | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The metrics that can be computed for a surrogate, and those that need a `std` or `samples` which it does not have."""
+    """The metrics that can be computed for a surrogate, and those that need a `std`, `samples` or intervals that it does not
+    have."""
     knows = (surrogate.capabilities.has_std or surrogate.capabilities.has_samples) and not rollout
-    can = tuple(m for m in metrics if knows or not find_metric(m).probabilistic)
+    bands = isinstance(surrogate, AbstractInterval) and not rollout
+    can = tuple(m for m in metrics if knows or not find_metric(m).probabilistic or (bands and find_metric(m).interval))
     return can, tuple(m for m in metrics if m not in can)
 
 
@@ -231,6 +236,10 @@ def _uncertain(surrogate, batch: Batch, n: int, key: Array, at: Place | None) ->
             return jnp.moveaxis(jax.vmap(task.join)(drawn), 0, 1)
 
         return SampleForecast(value, jax.vmap(one)(batch.fields, batch.numbers))
+    if isinstance(surrogate, AbstractInterval):
+        ends = jax.vmap(lambda f, _: surrogate.interval(f, _LEVEL, at))(batch.fields, batch.numbers)
+        low, high = (jax.vmap(task.join)(end) for end in ends)
+        return IntervalForecast(value, low, high, _LEVEL)
     spread = probabilistic(surrogate).std
     return GaussianForecast(value, jax.vmap(lambda f, _: task.join(spread(f, at)))(batch.fields, batch.numbers))
 

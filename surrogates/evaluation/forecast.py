@@ -1,4 +1,4 @@
-"""Forecasts, the predictions that metrics are given: a value, a value with a standard deviation, or samples."""
+"""Forecasts, the predictions that metrics are given: a value, with a standard deviation, an interval, or samples."""
 
 import abc
 from typing import NoReturn
@@ -81,6 +81,31 @@ class GaussianForecast(AbstractForecast):
 
     def spread(self):
         return self.std
+
+
+class IntervalForecast(AbstractForecast):
+    """A value and the ends of its calibrated interval at one `level`, all `(*space, c)`: `crps`, `spread` and intervals at other
+    levels raise `TypeError`."""
+
+    value: Values
+    low: Values
+    high: Values
+    level: float = eqx.field(static=True)
+
+    def shifted(self, by) -> "IntervalForecast":
+        low, high = (np.asarray(end) + by for end in (self.low, self.high))
+        return IntervalForecast(np.asarray(self.value) + by, low, high, self.level)
+
+    def crps(self, reference) -> NoReturn:
+        _no_uncertainty()
+
+    def interval(self, level: float):
+        if level != self.level:
+            raise TypeError(f"the interval of this forecast is that at level {self.level:g}, asked for {level:g}")
+        return self.low, self.high
+
+    def spread(self) -> NoReturn:
+        _no_uncertainty()
 
 
 class SampleForecast(AbstractForecast):

@@ -27,22 +27,27 @@ Function = Callable[[AbstractForecast, Array, Array, AbstractDomain], Float[Arra
 class Metric(NamedTuple):
     """A registered metric.
 
-    **Fields:** `function`, the metric itself; `probabilistic`, whether it needs the uncertainty of the forecast.
+    **Fields:** `function`, the metric itself; `probabilistic`, whether it needs the uncertainty of the forecast; `interval`,
+    whether the central interval at 90 % is all that it needs of it, which conformal bands have too.
     """
 
     function: Function
     probabilistic: bool = False
+    interval: bool = False
 
 
 _METRICS: dict[str, Metric] = {}
 
 
 @checked
-def register_metric(name: str, *, probabilistic: bool = False) -> Callable[[Function], Function]:
+def register_metric(
+    name: str, *, probabilistic: bool = False, interval: bool = False
+) -> Callable[[Function], Function]:
     """Decorator that makes a function available as `evaluate(…, metrics=(name,))`.
 
     **Arguments:** `name`: the name of the metric. `probabilistic`: True if the metric calls `forecast.crps`, `forecast.interval`
-    or `forecast.spread`; it is then left out for surrogates without `std` or `samples`, which the table notes.
+    or `forecast.spread`; it is then left out for surrogates without `std` or `samples`, which the table notes. `interval`:
+    True if it calls `forecast.interval(0.9)` alone; it then serves surrogates with calibrated intervals (`conformal`) as well.
 
     A function that is defined again, as in a notebook cell that is run again, replaces its former self.
 
@@ -53,7 +58,7 @@ def register_metric(name: str, *, probabilistic: bool = False) -> Callable[[Func
         known = _METRICS.get(name)
         if known is not None and _place(known.function) != _place(function):
             raise ValueError(f"the metric {name!r} exists already; choose another name")
-        _METRICS[name] = Metric(function, probabilistic)
+        _METRICS[name] = Metric(function, probabilistic or interval, interval)
         return function
 
     return decorate
@@ -126,17 +131,52 @@ def vrmse(forecast, reference, weights, domain) -> Float[Array, " c"]:
     return jnp.sqrt(error / (spread + 1e-7))
 
 
+@register_metric("correlation")
+def correlation(forecast, reference, weights, domain) -> Float[Array, " c"]:
+    """∫ (u − ū)(v − v̄) / √(∫ (u − ū)² ∫ (v − v̄)²), with means ū and v̄ over the points; 0 where a field is constant or not
+    finite. See `Table.correlation_time`."""
+    u, v = (x - _mean(x, weights) for x in (forecast.value, reference))
+    size = jnp.sqrt(_mean(u**2, weights) * _mean(v**2, weights))
+    found = _mean(u * v, weights) / jnp.where(size > 0, size, 1)
+    return jnp.where(jnp.isfinite(found), found, 0)
+
+
+@register_metric("blow_up")
+def blow_up(forecast, reference, weights, domain) -> Float[Array, " c"]:
+    """1 if the prediction has a value that is not finite, or more than 100 times the largest of the truth; else 0. Its mean over
+    samples is the share of rollouts that have blown up."""
+    real = (weights > 0)[..., None]
+    size = jnp.where(real, jnp.abs(forecast.value), 0).reshape(-1, reference.shape[-1]).max(0)
+    largest = jnp.where(real, jnp.abs(reference), 0).reshape(-1, reference.shape[-1]).max(0)
+    return jnp.where(jnp.isfinite(size) & (size <= 100 * largest), 0.0, 1.0).astype(reference.dtype)
+
+
 @register_metric("crps", probabilistic=True)
 def crps(forecast, reference, weights, domain) -> Float[Array, " c"]:
     """∫ CRPS / volume, in the units of the field. For a forecast without spread it is the mean absolute error."""
     return _mean(forecast.crps(reference), weights)
 
 
-@register_metric("coverage_90", probabilistic=True)
+@register_metric("coverage_90", interval=True)
 def coverage_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
     """Fraction of the volume in which the truth is inside the central 90 % interval; 0.9 for a calibrated forecast."""
     low, high = forecast.interval(0.9)
     return _mean(((low <= reference) & (reference <= high)).astype(reference.dtype), weights)
+
+
+@register_metric("simultaneous_90", interval=True)
+def simultaneous_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
+    """1 if the truth is inside the 90 % interval at every point, else 0: the mean over samples of a simultaneous band is 0.9."""
+    low, high = forecast.interval(0.9)
+    inside = ((low <= reference) & (reference <= high)) | (weights == 0)[..., None]
+    return inside.reshape(-1, reference.shape[-1]).all(0).astype(reference.dtype)
+
+
+@register_metric("width_90", interval=True)
+def width_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
+    """∫ (width of the 90 % interval) / volume, in the units of the field. Of two that cover alike the narrower one is better."""
+    low, high = forecast.interval(0.9)
+    return _mean(high - low, weights)
 
 
 @register_metric("spread", probabilistic=True)

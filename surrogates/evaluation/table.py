@@ -78,6 +78,34 @@ class Table:
     samples: Mapping[tuple, np.ndarray] = field(default_factory=dict, repr=False)
 
     @checked
+    def correlation_time(self, surrogate: str, *, dataset: str | None = None, below: float = 0.8) -> float:
+        """How long the frames of a rollout stay correlated with the truth: the mean over samples, seeds and channels of the time
+        of the last frame before the first one whose correlation is less than `below`.
+
+        A rollout that stays correlated counts with its whole length, so that the value is a lower bound there. It needs
+        `evaluate(…, metrics=("correlation",), rollout=…)` and a time step.
+
+        **Raises:** `KeyError` if there are no such rows; `ValueError` without a time step.
+        """
+        times: dict[tuple, list[float | None]] = {}
+        for row in self.rows:
+            wanted = row.surrogate == surrogate and row.metric == "correlation" and row.rollout
+            if wanted and dataset in (None, row.dataset):
+                times.setdefault((row.surrogate, row.seed, row.dataset, row.field, row.metric), []).append(row.time)
+        if not times:
+            raise KeyError(
+                f"no correlations of a rollout of {surrogate!r}; evaluate with metrics=('correlation',) and rollout=…"
+            )
+        lasted = []
+        for place, each in times.items():
+            if any(time is None for time in each):
+                raise ValueError(f"correlation_time: the task of {surrogate!r} has no time step")
+            ends = np.array([0.0, *each], float)
+            kept = np.logical_and.accumulate(self.samples[place] >= below, 1).sum(1)
+            lasted.append(ends[kept])
+        return float(np.concatenate(lasted).mean())
+
+    @checked
     def value(
         self, surrogate: str, dataset: str | None = None, metric: str = "rel_l2", field: str | None = None
     ) -> float:

@@ -1,8 +1,11 @@
-"""Models that `fit` trains and that run inside linear solvers: search directions for `linear.DeepCG`, preconditioners for `CG`.
+"""Models that `fit` trains and that run inside solvers: search directions for `linear.DeepCG`, preconditioners for `CG`,
+coefficient tables for `diffusion.sample`.
 
 - `MultilevelDirection`, `DirectionNetwork`: search directions. `DirectionObjective` trains them on an `AbstractSystems`
   (`MixedDomains`, `RandomDomains`, `SineSystems`). `DirectionFamily` joins trained directions of several space dimensions.
 - `GraphPreconditioner`: a preconditioner by a `GraphNetwork`. `PreconditionerObjective` trains it.
+- `LearnedSolver`: a sampler of diffusion models. `SolverMatching` trains it, `EndError` measures it; `FreeTable`, `DODE`, `IIA`,
+  `SolverSearch`, `TimeAlignment`, `StepChoices` say what of it is free.
 """
 
 from .direction_family import DirectionFamily as DirectionFamily
@@ -19,5 +22,17 @@ from .direction_systems import ritz_vectors as ritz_vectors
 from .direction_systems import sine_mix as sine_mix
 from .graph_network import GraphNetwork as GraphNetwork
 from .graph_preconditioner import GraphPreconditioner as GraphPreconditioner
+from .learned_solver import LearnedSolver as LearnedSolver
 from .multilevel_direction import MultilevelDirection as MultilevelDirection
 from .preconditioner_objective import PreconditionerObjective as PreconditionerObjective
+from .probability_flow import ProbabilityFlow as ProbabilityFlow
+from .solver_forms import DODE as DODE
+from .solver_forms import IIA as IIA
+from .solver_forms import AbstractForm as AbstractForm
+from .solver_forms import FreeTable as FreeTable
+from .solver_forms import SolverSearch as SolverSearch
+from .solver_forms import TimeAlignment as TimeAlignment
+from .solver_objective import EndError as EndError
+from .solver_objective import SolverMatching as SolverMatching
+from .step_search import StepChoice as StepChoice
+from .step_search import StepChoices as StepChoices

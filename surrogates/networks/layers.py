@@ -184,3 +184,18 @@ class GroupNorm(eqx.Module):
         axes = (*range(x.ndim - 2), x.ndim - 1)
         x = x - mean_over(x, axes, SPACE)
         return x * jax.lax.rsqrt(mean_over(x**2, axes, SPACE) + 1e-5) * self.scale + self.shift
+
+
+@register("LayerNorm")
+class LayerNorm(eqx.Module):
+    """Every point is normalised by mean and variance over its channels, then scaled and shifted per channel."""
+
+    scale: Float[Array, " c"]
+    shift: Float[Array, " c"]
+
+    def __init__(self, channels: int):
+        self.scale, self.shift = jnp.ones(channels), jnp.zeros(channels)
+
+    def __call__(self, x: Float[Array, "*points c"]):
+        x = x - x.mean(-1, keepdims=True)
+        return x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + 1e-5) * self.scale + self.shift

@@ -1,5 +1,6 @@
-"""`wrap` makes a surrogate from your own network, a flax NNX module or any callable pytree."""
+"""`wrap` makes a surrogate from your own network, a module of flax (NNX, or Linen with its variables) or any callable pytree."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ def wrap(
     - `network`: a `flax.nnx.Module`, or any callable pytree of arrays, such as an equinox module. It maps
       `(*space, task.in_channels + task.in_params)` to `(*space, task.out_channels)`, both normalised. The `Param`s of a flax
       module are trained; everything else in it, such as batch statistics, becomes the surrogate's state. Its `train()` and
-      `eval()` are called.
+      `eval()` are called. A `flax.linen.Module` is given with its variables, `module.bind(variables)`: "params" are trained,
+      all other collections become the state. If its `__call__` has an argument `train`, `training` or `deterministic`, it is
+      told whether it trains; its stream of random numbers is named "dropout".
     - `task`: the learning problem.
     - `batched`: whether the network takes and returns arrays with a leading batch axis, as flax's convolutions do. Flax modules
       with a state need it.
@@ -61,8 +64,22 @@ def wrap(
             params=params, graph=graph, config=config, signature=task.signature, abilities=abilities, select=select
         )
         return NetworkSurrogate(network=made, task=task, state=rest if stateful else None)
+    if _is_linen(network):
+        if network.scope is None:
+            raise ValueError(
+                f"wrap: {type(network).__name__} of flax.linen has no variables; pass module.bind(module.init(key, x))"
+            )
+        module, variables = network.unbind()
+        params = variables.get("params", {})
+        rest = {name: values for name, values in variables.items() if name != "params"}
+        if rest and not batched:
+            raise ValueError(f"wrap: {type(network).__name__} has a state, which needs batches: pass batched=True")
+        made = LinenNetwork(
+            params=params, module=module, config=config, signature=task.signature, abilities=abilities, select=select
+        )
+        return NetworkSurrogate(network=made, task=task, state=rest or None)
     if not callable(network) or isinstance(network, type):
-        raise TypeError(f"wrap: {type(network).__name__} is neither a flax.nnx.Module nor callable")
+        raise TypeError(f"wrap: {type(network).__name__} is neither a module of flax nor callable")
     made = CallableNetwork(network=network, config=config, signature=task.signature, abilities=abilities, select=select)
     return NetworkSurrogate(network=made, task=task)
 
@@ -129,6 +146,36 @@ class NNXNetwork(AbstractNetwork):
         x = jax.vmap(self.select)(inputs) if self.abilities.batched else self.select(inputs)
         y = module(x)
         return y, (None if state is None else nnx.split(module, nnx.Param, ...)[2])
+
+
+class LinenNetwork(AbstractNetwork):
+    """A wrapped flax Linen module and its parameters. Its other variables are the surrogate's state."""
+
+    params: PyTree
+    module: Any = eqx.field(static=True)
+    config: Foreign = eqx.field(static=True)
+    signature: Signature = eqx.field(static=True)
+    abilities: Abilities = eqx.field(static=True)
+    select: Callable = eqx.field(static=True)
+
+    def initial_state(self) -> None:
+        return None
+
+    def __call__(self, inputs: Inputs, *, key: Array | None, state: PyTree, train: bool):
+        x = jax.vmap(self.select)(inputs) if self.abilities.batched else self.select(inputs)
+        asked = inspect.signature(type(self.module).__call__).parameters
+        told = {"train": train, "training": train, "deterministic": not train}
+        told = {name: value for name, value in told.items() if name in asked}
+        rngs = {} if key is None or not train else {"dropout": key}
+        variables = {"params": self.params, **(state or {})}
+        changing = list(state) if state is not None and train else False
+        y = self.module.apply(variables, x, rngs=rngs, mutable=changing, **told)
+        return y if changing else (y, state)
+
+
+def _is_linen(network: Any) -> bool:
+    linen = sys.modules.get("flax.linen")
+    return linen is not None and isinstance(network, linen.Module)
 
 
 def _is_nnx(network: Any) -> bool:

@@ -7,18 +7,20 @@ from typing import Any, Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from ...core.arguments import check_fields, checked, random_key
 from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
 from ..networks.abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
-from ..networks.layers import ACTIVATIONS, BatchNorm, GroupNorm, Pointwise, PointwiseMLP, SpectralConv
+from ..networks.factorized import Factorization, Rank
+from ..networks.layers import ACTIVATIONS, BatchNorm, PointwiseMLP
 from ..networks.network_surrogate import NetworkSurrogate
 from ..task.inputs import Inputs
 from ..task.signature import Signature
 from ..task.task import Task
+from .fourier_block import Block, Boundary, Local
 from .on_devices import axes_to_divide, in_parts, over_devices, part_for_caches
 
 # Details of the original paper's network (with the batch normalisation that its published parameter counts include), and of
@@ -34,48 +36,9 @@ NEURALOPERATOR: Mapping[str, Any] = dict(
 
 _CHOICES: Mapping[str, tuple] = dict(
     norm=("batch", "group", None), activation=tuple(ACTIVATIONS), init=("normal", "uniform"),
-    padding_side=("end", "both"), method=get_args(Method),
+    padding_side=("end", "both"), method=get_args(Method), factorization=(*get_args(Factorization), None),
+    boundary=get_args(Boundary),
 )  # fmt: skip
-
-
-class Block(eqx.Module):
-    """One Fourier block: v ↦ σ(norm(K v + W v)), or with channel MLP v ↦ σ(MLP(σ(norm(K v + W v))) + g ⊙ v).
-
-    K is a spectral convolution, W a pointwise linear map, g a trained gate per channel and σ the activation. The last block has
-    no σ outside the MLP.
-    """
-
-    spectral: SpectralConv
-    skip: Pointwise
-    norm: BatchNorm | GroupNorm | None
-    channel_mlp: PointwiseMLP | None
-    gate: Float[Array, " c"] | None
-
-    def __init__(self, config: "FNOConfig", kept: tuple[int, ...], *, key: Array):
-        k1, k2, k3 = jax.random.split(key, 3)
-        width = config.width
-        self.spectral = SpectralConv(
-            width, width, kept, bias=config.spectral_bias, init=config.init, method=config.method, key=k1
-        )
-        self.skip = Pointwise(width, width, bias=config.skip_bias, key=k2)
-        self.norm = {"batch": BatchNorm, "group": GroupNorm, None: lambda _: None}[config.norm](width)
-        self.channel_mlp = self.gate = None
-        if config.channel_mlp is not None:
-            hidden = round(config.channel_mlp * width)
-            self.channel_mlp = PointwiseMLP(width, hidden, width, activation=config.activation, key=k3)
-            self.gate = jnp.ones(width)
-
-    def __call__(self, v, activate, last: bool, state, train: bool):
-        y = self.spectral(v) + self.skip(v)
-        if isinstance(self.norm, BatchNorm):
-            y, state = self.norm(y, state, train)
-        elif self.norm is not None:
-            y = self.norm(y)
-        y = y if last else activate(y)
-        if self.channel_mlp is not None:
-            y = self.channel_mlp(y) + self.gate * v
-            y = y if last else activate(y)
-        return y, state
 
 
 @register("FNO.Config")
@@ -100,6 +63,12 @@ class FNOConfig(AbstractNetworkConfig):
     - `init`: how spectral weights are initialised, "normal" or "uniform"; see `SpectralConv`.
     - `method`: how truncated transforms are computed; see `kernels.fourier`.
     - `remat`: recompute the blocks in the backward pass, which needs less memory and a third more time.
+    - `boundary`: the basis of the spectral layers: "periodic" is Fourier's; "dirichlet" sines, "neumann" cosines and "chebyshev"
+      polynomials, `modes` of them per axis, see `BasisConv`.
+    - `factorization`: "tucker", "cp" or "tt" for spectral weights of low rank (TFNO), see `FactorizedSpectralConv`; `rank` is the
+      share of the parameters of dense weights that they have, or whole numbers, the ranks themselves.
+    - `separable`: whether a spectral layer multiplies every channel by itself; the pointwise maps alone mix channels.
+    - `local`: further layers of every block, "differential" and "integral" stencils.
     - `kept`: for networks ported from elsewhere: the number of frequencies per axis, counting both signs on all axes but the
       last. It replaces `modes`.
 
@@ -121,6 +90,11 @@ class FNOConfig(AbstractNetworkConfig):
     padding_side: Literal["end", "both"] = "end"
     method: Method = "auto"
     remat: bool = False
+    boundary: Boundary = "periodic"
+    factorization: Factorization | None = None
+    rank: Rank = 0.1
+    separable: bool = False
+    local: tuple[Local, ...] = ()
     kept: tuple[int, ...] | None = None
 
     def __post_init__(self):
@@ -128,22 +102,34 @@ class FNOConfig(AbstractNetworkConfig):
 
     def __check_init__(self):
         for name, known in _CHOICES.items():
-            if vars(self)[name] not in known:
-                raise ValueError(f"FNO: unknown {name} {vars(self)[name]!r}; use one of {list(known)}")
+            value = vars(self)[name]
+            if isinstance(value, str | None) and value not in known:
+                raise ValueError(f"FNO: unknown {name} {value!r}; use one of {list(known)}")
         check_fields(self)
         modes = (self.modes,) if isinstance(self.modes, int) else tuple(self.modes)
         if min((*modes, *(self.kept or ()), self.width, self.depth)) < 1:
             raise ValueError(
                 f"FNO: width, depth and modes must be positive, got {self.width}, {self.depth}, {self.kept or modes}"
             )
+        chosen = {"factorization": self.factorization is not None, "separable": self.separable}
+        chosen["boundary"] = self.boundary != "periodic"
+        if sum(chosen.values()) > 1:
+            several = [name for name, given in chosen.items() if given]
+            raise ValueError(f"FNO: {' and '.join(several)} exclude each other; each is a form of the spectral weights")
+        if chosen["boundary"] and self.padding:
+            raise ValueError(
+                f"FNO: boundary={self.boundary!r} needs no padding, got {self.padding}; padding is for the periodic basis"
+            )
 
     def kept_modes(self, ndim: int) -> tuple[int, ...]:
-        """Number of frequencies kept per axis in `ndim` dimensions, counting both signs on all axes but the last.
+        """Number of frequencies kept per axis in `ndim` dimensions, counting both signs on all axes but the last; in real bases
+        the number of functions.
 
         **Raises:** `ValueError` if `modes` or `kept` has another number of axes.
         """
         modes = (self.modes,) * ndim if isinstance(self.modes, int) else tuple(self.modes)
-        kept = self.kept or (*(2 * m for m in modes[:-1]), modes[-1])
+        kept = modes if self.boundary != "periodic" else (*(2 * m for m in modes[:-1]), modes[-1])
+        kept = self.kept or kept
         if len(kept) != ndim:
             raise ValueError(f"FNO: modes={self.kept or self.modes} for a task with {ndim} dimensions")
         return kept
@@ -181,6 +167,8 @@ class FourierNetwork(AbstractNetwork):
                 raise ValueError(
                     f"FNO: the inputs live on {source.domain!r}, the targets on {grid!r}; FNO needs all fields on one grid"
                 )
+        if config.boundary != "periodic" and any(grid.periodic):
+            raise ValueError(f"FNO: boundary={config.boundary!r} on {grid!r}, which is periodic")
         kept = config.kept_modes(grid.ndim)
         keys = jax.random.split(key, config.depth + 2)
 
@@ -191,7 +179,7 @@ class FourierNetwork(AbstractNetwork):
         n_in = signature.in_channels + signature.params + grid.ndim
         self.lifting = mlp(n_in, config.lifting, width, keys[0])
         self.projection = mlp(width, config.projection, signature.out_channels, keys[1])
-        self.blocks = tuple(Block(config, kept, key=k) for k in keys[2:])
+        self.blocks = tuple(Block(config, kept, grid, key=k) for k in keys[2:])
         self.config, self.signature = config, signature
 
     @property
@@ -249,11 +237,13 @@ class FourierNetwork(AbstractNetwork):
         else:
             v = jnp.pad(self.lifting(x), [*widths[::-1], (0, 0), (0, 0)])
         states = state if state is not None else (None,) * len(self.blocks)
-        new_states = []
+        # A device with a part of space does not know the whole grid; layers that read it refuse to be divided along space.
+        grid = self.signature.domain.as_grid("FNO")
+        grid, new_states = grid if widths is None else grid.at_shape(tuple(space)), []
         for i, (block, block_state) in enumerate(zip(self.blocks, states, strict=True)):
 
             def run(block, v, block_state, last=i == len(self.blocks) - 1):
-                return block(v, ACTIVATIONS[self.config.activation], last, block_state, train)
+                return block(v, ACTIVATIONS[self.config.activation], last, block_state, train, grid)
 
             v, new = (jax.checkpoint(run) if self.config.remat else run)(block, v, block_state)
             new_states.append(new)
@@ -307,8 +297,10 @@ class FNO:
     - `padding`: width of the zero padding, as a fraction of the domain: 0.1 to 0.3 for problems that are not periodic, 0 for
       periodic ones. Choose it so that padding · (n − 1) is an integer on every grid used.
     - `key`: random key of the initial weights.
-    - `details`: the other fields of `FNOConfig`. `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`)
-      reproduce the published networks.
+    - `details`: the other fields of `FNOConfig`: `boundary="dirichlet"`, `"neumann"` or `"chebyshev"` for sines, cosines or
+      polynomials instead of waves on domains that are not periodic; `factorization="tucker"`, `rank=0.1` for spectral weights
+      of low rank (TFNO); `separable`; `local=("differential", "integral")` for stencils beside the spectral layers.
+      `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`) reproduce the published networks.
 
     A network that was trained on one grid also predicts on other resolutions. On a grid with fewer frequencies than `modes` the
     highest are dropped.
@@ -317,7 +309,8 @@ class FNO:
 
     **Raises:** `ValueError` for point clouds and meshes, and for wrong settings.
 
-    **Source:** Li et al., arXiv:2010.08895, equations 2 to 5. The channel MLP with soft gating is from neuraloperator 2.0
+    **Source:** Li et al., arXiv:2010.08895, equations 2 to 5; Kossaifi et al. 2023 (factorised weights); Liu-Schiaffini et al.,
+    ICML 2024 (local layers). The channel MLP with soft gating is from neuraloperator 2.0
     (Kossaifi et al.).
     """
 

@@ -170,7 +170,7 @@ class PODDeepONet:
         config = replace(config, basis=pod.rank)
         surrogate = NetworkSurrogate.build(config, task, random_key("PODDeepONet", key))
         mask = np.ones(rows.shape[1:-1], bool) if sites.mask is None else sites.mask
-        points = (jnp.asarray(task.signature.domain.scaled(sites.points), jnp.float32), jnp.asarray(mask))
+        points = (jnp.asarray(task.scaled(task.signature.domain, sites.points), jnp.float32), jnp.asarray(mask))
         held = (
             Buffer(jnp.asarray(modes.reshape(*rows.shape[1:], pod.rank), jnp.float32)),
             Buffer(jnp.asarray(mean.reshape(rows.shape[1:]), jnp.float32)),

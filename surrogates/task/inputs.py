@@ -29,7 +29,8 @@ class Inputs(eqx.Module):
     - `params` `(p,)`: the normalised parameters of the sample; None without parameters.
     - `query`: the sites at which the output is wanted.
 
-    Coordinates are scaled to [0, 1] along every axis of a box; on clouds and meshes they are physical.
+    Coordinates are scaled to [0, 1] along every axis of a box; on clouds and meshes the box of all training points is, by one
+    factor for all axes.
     """
 
     sources: tuple[FieldValues, ...]

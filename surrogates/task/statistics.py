@@ -1,6 +1,7 @@
 """Statistics of training data: normalisers, mean fields and the time step. The data are read in blocks."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,8 +50,10 @@ def statistics(
     - `increments`: fields `name` whose differences of successive frames get a normaliser too, under the name `"Δname"`.
     - `averaged`: fields whose mean over the samples is computed.
 
-    **Returns:** normalisers and mean fields by name, both of the values minus their origin; and origins `(c,)` by name, for those
-    fields and parameters whose mean is much larger than their deviations (`Moments.origin`); and the range of the parameters.
+    **Returns:** normalisers and mean fields by name, both of the values minus their origin; the points of clouds and meshes have
+    a normaliser too, under the name of their array, which maps the box of all training points into [0, 1]; and origins `(c,)`
+    by name, for those fields and parameters whose mean is much larger than their deviations (`Moments.origin`); and the range
+    of the parameters.
 
     **Raises:** `ValueError` for values that are not finite.
     """
@@ -58,6 +61,7 @@ def statistics(
     moments |= {f"Δ{name}": Moments(moments[name].components) for name in increments}
     sums = dict.fromkeys(averaged, np.zeros(()))
     ranges: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = ({}, {})
+    ends_of: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     geometry = tuple(array for domain in domains.values() for array in domain.arrays)
     for positions, block in train.blocks((*specs, *geometry)):
         masks = {name: domain.sites(block).mask for name, domain in domains.items()}
@@ -75,7 +79,11 @@ def statistics(
                 moments[f"Δ{name}"].add(steps, None if valid is None else valid[:, 1:])
             if name in sums:
                 sums[name] = sums[name] + values.sum(0, np.float64)
+        for name, domain in domains.items():
+            if domain.arrays and (ends := _ends(domain, block, ends_of.get(name))) is not None:
+                ends_of[name] = ends
     normalizers = {label: m.normalizer() for label, m in moments.items()}
+    normalizers |= {domains[name].arrays[0]: _box_scaling(*ends) for name, ends in ends_of.items()}
     origins = {name: moments[name].origin for name in specs if moments[name].origin.any()}
     means = {
         name: jnp.asarray(
@@ -84,3 +92,23 @@ def statistics(
         for name, total in sums.items()
     }
     return normalizers, means, origins, ParameterRange(*ranges)
+
+
+def _ends(
+    domain: AbstractDomain, block: Mapping[str, Any], before: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper end of the box of the real points of a block and of those `before`."""
+    sites = domain.sites(block)
+    points = np.asarray(sites.points, np.float64)
+    rows = points.reshape(-1, points.shape[-1]) if sites.mask is None else points[np.asarray(sites.mask)]
+    if not len(rows):
+        return before
+    parts = [rows] if before is None else [rows, *(end[None] for end in before)]
+    every = np.concatenate(parts)
+    return every.min(0), every.max(0)
+
+
+def _box_scaling(low: np.ndarray, high: np.ndarray) -> Normalizer:
+    """One scale for all axes, so that shapes stay as they are: the longest side of the box has length 1."""
+    extent = float((high - low).max()) or 1.0
+    return Normalizer(jnp.asarray(low, jnp.float32), jnp.full(len(low), extent, jnp.float32))

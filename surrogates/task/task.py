@@ -45,7 +45,8 @@ class Task(eqx.Module):
     - `place`: name of the domain of the targets.
     - `dt`: time step of the training data; None if they are steady or unevenly spaced in time.
     - `specs`: pairs of name and form, for every field and parameter used.
-    - `normalizers`: mean and standard deviation by name; those of the differences of successive frames under `"Δname"`.
+    - `normalizers`: mean and standard deviation by name; those of the differences of successive frames under `"Δname"`; under
+      the names of the points of clouds and meshes the lower ends and the longest side of the box of all training points.
     - `means`: the mean field of every target, if the task is steady and all samples have the same points; else empty. On
       clouds and meshes also these points.
     - `ranges`: smallest and largest value of every parameter in the training data; None without parameters.
@@ -348,7 +349,7 @@ class Task(eqx.Module):
         asked = self.mode.domain(self.domain, self.dt)
         if points.shape[-1] != asked.ndim:
             raise ValueError(f"points of shape {points.shape}: expected {asked.ndim} coordinates")
-        scaled = asked.scaled(points)
+        scaled = self.scaled(asked, points)
         return self.pack_for(fields, Sites(scaled, jnp.ones(points.shape[:-1], scaled.dtype)))
 
     def pack_for(self, fields: Fields, query: Sites) -> Inputs:
@@ -425,6 +426,16 @@ class Task(eqx.Module):
             [self._with_channels(n, self.mode.as_frames(jnp.asarray(named[n]))) for n in self.targets], -1
         )
 
+    def scaled(self, domain: AbstractDomain, points):
+        """Coordinates `(…, d)` as networks see them: in [0, 1] along every axis of a box and along time. On clouds and meshes the
+        box of all training points is scaled, by one factor, so that its longest side has length 1."""
+        scaled, name = domain.scaled(points), domain.arrays[:1]
+        if not name or name[0] not in self.normalizers:
+            return scaled
+        normalizer = self.normalizers[name[0]]
+        time = scaled.shape[-1] - len(normalizer.mean)
+        return jnp.concatenate([scaled[..., :time], normalizer.encode(scaled[..., time:])], -1)
+
     # Private ---------------------------------------------------------------------------------------------------------
 
     def _sources(self) -> list[tuple[str, AbstractDomain, tuple[str, ...]]]:
@@ -455,7 +466,7 @@ class Task(eqx.Module):
     def _sites(self, domain: AbstractDomain, fields: Fields):
         """The sites of a sample in float32, with coordinates scaled as networks see them."""
         sites = domain.sites(fields)
-        points = self._scaling(domain).scaled(sites.points)
+        points = self.scaled(self._scaling(domain), sites.points)
         return eqx.tree_at(
             lambda s: (s.points, s.weights),
             sites,

@@ -19,9 +19,9 @@ from ..task.task import Fields, Task
 from .devices import Devices
 from .samples import DeviceData, Samples
 
-_CHUNK_BYTES = (
-    2**26
-)  # size of one transfer to the devices: enough to hide its latency, small compared with their memory
+# Size of one transfer to the devices: enough to hide its latency, small enough that the memory of one chunk serves the next
+# (glibc returns pieces of 32 MiB and more to the system, and a new one costs a third of reading it).
+_CHUNK_BYTES = 2**24
 _AHEAD = 2  # number of chunks that are read in advance, and of threads that read them
 
 

@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ...core.addresses import address_of, inside
 from ...core.files import StorageError, atomic_write, write_json
 from .devices import is_first_process, wait_for_all
 from .history import History
+from .run_store import RunStore
 
 
 @dataclass(frozen=True)
@@ -30,33 +32,50 @@ class RunFolder:
     """
 
     path: Path
+    store: RunStore | None = None
 
     @classmethod
     def open(cls, path: str | Path, settings: dict) -> "RunFolder":
         """Make the folder, or check that it belongs to a run with these settings. Only the first process writes.
 
+        At an address such as `s3://bucket/run` the folder is a `RunStore`.
+
         **Raises:** `ValueError` for a run with other settings, naming the first difference; `StorageError` for a damaged
         `settings.json`.
         """
-        path = Path(path).absolute()
+        address = address_of(path)
+        store = None if address is None else RunStore(address)
+        if store is not None:
+            store.fetch()
+        path = Path(path).absolute() if store is None else store.local
         file = path / "settings.json"
         if is_first_process() and not file.exists():
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / "environment.json", environment())
             write_json(file, settings)
+            for name in ("environment.json", "settings.json") if store is not None else ():
+                store.send(name)
         wait_for_all(f"open {path}")
+        place = path if store is None else store.address
         try:
             found = json.loads(file.read_text())
         except ValueError as error:
-            raise StorageError(f"{file} is damaged ({error}); remove the run folder or restore the file") from error
+            raise StorageError(
+                f"{inside(place, file.name)} is damaged ({error}); remove the run folder or restore the file"
+            ) from error
         change = first_difference(found, settings)
         if change is not None:
             where, before, now = change
             raise ValueError(
-                f"run folder {path} belongs to another configuration: {where} was {_short(before)}, now {_short(now)}; "
+                f"run folder {place} belongs to another configuration: {where} was {_short(before)}, now {_short(now)}; "
                 "choose another folder or remove this one"
             )
-        return cls(path)
+        return cls(path, store)
+
+    @property
+    def where(self) -> Path | str:
+        """The folder, or the address at which it is."""
+        return self.path if self.store is None else self.store.address
 
     def save(self, step: int, state: PyTree, history: History):
         """Write a checkpoint after `step` optimiser steps. The arrays are named by their key paths in `state`."""
@@ -71,6 +90,8 @@ class RunFolder:
             )
             manager.save(step, args=args, force=True)
             manager.wait_until_finished()
+        if self.store is not None:
+            self.store.send_checkpoints()
 
     def restore(self, like: PyTree) -> tuple[PyTree, History] | None:
         """Read the state and the history of the newest readable checkpoint; None if there is no checkpoint.
@@ -86,6 +107,8 @@ class RunFolder:
         if is_first_process():
             with atomic_write(self.path / "metrics.jsonl") as temporary:
                 temporary.write_text("".join(_record(history, i) for i in range(history.rounds)))
+            if self.store is not None:
+                self.store.send("metrics.jsonl")
         return restored
 
     def _read(self, like: PyTree) -> tuple[PyTree, History] | None:
@@ -104,12 +127,12 @@ class RunFolder:
                     return None
                 step, error = damaged[0]
                 raise StorageError(
-                    f"{self.path / 'checkpoints'}: no checkpoint can be read (of step {step}: {_short(error)}); remove "
+                    f"{inside(self.where, 'checkpoints')}: no checkpoint can be read (of step {step}: {_short(error)}); remove "
                     "the run folder to start again"
                 ) from error
             for later, error in damaged:
                 warnings.warn(
-                    f"{self.path}: the checkpoint of step {later} is damaged ({_short(error)}); going on from step {step}",
+                    f"{self.where}: the checkpoint of step {later} is damaged ({_short(error)}); going on from step {step}",
                     stacklevel=4,
                 )
                 manager.delete(later)
@@ -125,7 +148,7 @@ class RunFolder:
         history, difference = History(**found["history"]), _difference(found["leaves"], leaves)
         if difference is not None:
             raise StorageError(
-                f"{self.path / 'checkpoints'}: the checkpoint of step {step} is of another training: {difference}; "
+                f"{inside(self.where, 'checkpoints')}: the checkpoint of step {step} is of another training: {difference}; "
                 "choose another run folder or remove this one"
             )
         raw = {name: _raw(x) for name, x in leaves.items()}
@@ -139,6 +162,8 @@ class RunFolder:
         if is_first_process():
             with (self.path / "metrics.jsonl").open("a") as file:
                 file.write(_record(history, history.rounds - 1))
+            if self.store is not None:
+                self.store.send("metrics.jsonl")
 
 
 def first_difference(before: Any, now: Any, where: str = "") -> tuple[str, Any, Any] | None:

@@ -15,6 +15,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from ...core.addresses import inside
 from ...core.arguments import checked, count, kind, number, random_key
 from ...core.precision import in_double
 from ...datasets.dataset import Dataset
@@ -103,8 +104,10 @@ def fit(
 
     - `run`: folder for settings, metrics and checkpoints, and at the end for the best surrogate, `best.sgx`. The same call on
       an existing folder resumes the run and gives the same numbers as an uninterrupted one; a call with more epochs continues
-      it. On SIGTERM the run is saved and the process exits. Ctrl-C ends the training after the current epoch (part of an epoch,
-      if it is long) and returns the best model so far, with or without a folder; a second Ctrl-C raises `KeyboardInterrupt`.
+      it. The folder may be at an address such as `s3://bucket/run` (`pip install surrogax[remote]`). Nothing locks it: let
+      one process at a time use it. On SIGTERM the run is saved and the process exits. Ctrl-C ends the training after the
+      current epoch (part of an epoch, if it is long) and returns the best model so far, with or without a folder; a second
+      Ctrl-C raises `KeyboardInterrupt`.
     - `checkpoint_every`: seconds between two checkpoints.
     - `progress`: whether to show progress.
     - `log`: a function, or several, called after every epoch with the number of steps done and a dict of numbers ("epoch",
@@ -230,7 +233,7 @@ def fit(
     result = FitResult(members, lasts, session.history)
     savable = isinstance(result.best, AbstractSurrogate) and result.best.capabilities.savable
     if session.folder is not None and is_first_process() and savable:
-        result.save(session.folder.path / "best.sgx")
+        result.save(inside(session.folder.where, "best.sgx"))
     return result
 
 

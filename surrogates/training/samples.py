@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import equinox as eqx
 import jax
@@ -9,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from ...core.domains import AbstractDomain
 from ...datasets.dataset import Dataset
+from ...datasets.source import FieldSpec
 from ..task.checks import finite
 from ..task.statistics import real_points
 from ..task.task import Fields, Task
@@ -71,49 +74,58 @@ class Samples:
     def read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         """The samples with these numbers: arrays `(len(numbers), …)` by name.
 
-        A field is read once per different window position. **Raises:** `ValueError` for NaN or infinity.
+        **Raises:** `ValueError` for NaN or infinity.
         """
         trajectories, starts = np.divmod(numbers, self.starts)
-        timed = [name for name in self.task.names() if self.task.is_timed(name)]
-        still = [name for name in self.task.names() if name not in timed]
-        found = self._checked(self.dataset.read(still, trajectories), trajectories)
-        blocks, order = [], []
-        for start in np.unique(starts) if timed else ():
-            rows = np.flatnonzero(starts == start)
-            frames = range(start, start + self.frames)
-            here = self.dataset.read(timed, trajectories[rows], frames=frames)
-            geometry = {name: found[name][rows] for name in still if name not in dict(self.task.specs)}
-            checked = self._checked({**geometry, **here}, trajectories[rows])
-            blocks.append({name: checked[name] for name in timed})
-            order.append(rows)
-        if blocks:
-            back = np.argsort(np.concatenate(order))
-            found |= {name: np.concatenate([block[name] for block in blocks])[back] for name in timed}
-        return found
+        found = self._checked(self.dataset.read(self._still, trajectories), trajectories)
+        geometry = {name: values for name, values in found.items() if name not in self._specs}
+        moving = {name: self.dataset.windows(name, trajectories, starts, self.frames) for name in self._timed}
+        checked = self._checked({**geometry, **moving}, trajectories)
+        return {**found, **{name: checked[name] for name in self._timed}}
 
     def read_all(self) -> dict[str, np.ndarray]:
         """All samples of the dataset, with whole trajectories."""
         return self._checked(self.dataset.read(self.task.names()), np.arange(len(self.dataset)))
 
+    # Equinox makes a copy of the task at every attribute, which takes as long as reading a batch.
+
+    @cached_property
+    def _specs(self) -> dict[str, FieldSpec]:
+        return dict(self.task.specs)
+
+    @cached_property
+    def _timed(self) -> list[str]:
+        """Names of the time-dependent arrays."""
+        return [name for name in self.task.names() if self.task.is_timed(name)]
+
+    @cached_property
+    def _still(self) -> list[str]:
+        return [name for name in self.task.names() if name not in self._timed]
+
+    @cached_property
+    def _moving_domains(self) -> list[tuple[str, AbstractDomain]]:
+        """The domains that arrays describe."""
+        return [(name, domain) for name, domain in self.task.domains if domain.arrays]
+
     def _checked(self, arrays: dict[str, np.ndarray], positions: np.ndarray) -> dict[str, np.ndarray]:
-        task = self.task
         masks = {
             name: domain.sites(arrays).mask
-            for name, domain in task.domains
-            if domain.arrays and all(array in arrays for array in domain.arrays)
+            for name, domain in self._moving_domains
+            if all(array in arrays for array in domain.arrays)
         }
 
         def valid(name: str) -> np.ndarray | None:
-            if not task.is_field(name) or task.spec(name).domain not in masks:
+            spec = self._specs.get(name)
+            if spec is None or spec.role != "field" or spec.domain not in masks:
                 return None
-            return real_points(masks[task.spec(name).domain], arrays[name], task.spec(name))
+            return real_points(masks[spec.domain], arrays[name], spec)
 
         checked = {name: finite(name, values, positions, valid(name)) for name, values in arrays.items()}
         checked = self.task.relative(checked) if self.relative else checked
         # Masks and edges keep their dtype; fields, parameters and floating-point arrays become float32.
-        values = dict(self.task.specs)
         return {
-            k: v.astype(np.float32, copy=False) if k in values or v.dtype.kind == "f" else v for k, v in checked.items()
+            k: v.astype(np.float32, copy=False) if k in self._specs or v.dtype.kind == "f" else v
+            for k, v in checked.items()
         }
 
 

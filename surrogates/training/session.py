@@ -70,7 +70,7 @@ class Session:
             done = int(np.asarray(self.runner.devices.local(self.state.step)).max())
             if done > self.plan.total:
                 raise ValueError(
-                    f"run folder {self.folder.path} holds {done} steps ({self.history.rounds} epochs), more than the "
+                    f"run folder {self.folder.where} holds {done} steps ({self.history.rounds} epochs), more than the "
                     f"{self.plan.total} asked for; choose another folder or remove this one"
                 )
 
@@ -102,7 +102,7 @@ class Session:
                 if failed is not None:
                     self._raise_not_finite(failed)
                 if terminated:
-                    where = "" if self.folder is None else f" and saved in {self.folder.path}"
+                    where = "" if self.folder is None else f" and saved in {self.folder.where}"
                     print(f"\nfit: SIGTERM; stopped after step {self.done}{where}", file=sys.stderr)
                     raise SystemExit(143)
                 if interrupted and not self._finished():
@@ -119,7 +119,7 @@ class Session:
 
     def _interrupted(self) -> None:
         """Say that Ctrl-C ended the training; without validation the last state is the best."""
-        more = "" if self.folder is None else f"; the same call with run={str(self.folder.path)!r} goes on"
+        more = "" if self.folder is None else f"; the same call with run={str(self.folder.where)!r} goes on"
         warnings.warn(
             f"fit: interrupted after {self.done} of {self.plan.total} steps; the best model so far is returned{more}",
             stacklevel=4,
@@ -167,7 +167,7 @@ class Session:
             self._saved = time.monotonic()
 
     def _raise_not_finite(self, step: int) -> None:
-        kept = f"; the last good state is in {self.folder.path}" if self.folder is not None else ""
+        kept = f"; the last good state is in {self.folder.where}" if self.folder is not None else ""
         advice = self.zero_targets() or ". Lower the learning rate or clip gradients (optax.clip_by_global_norm(1.0))."
         raise FloatingPointError(
             f"the training loss or its gradient was not finite at step {step}; parameters of the step before "

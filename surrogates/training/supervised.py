@@ -32,16 +32,29 @@ class Unroll:
     - `gradient`: "full" averages the losses of all predictions and differentiates through all of them. "last" averages the losses
       of the first prediction, from the data, and of the last one, into whose inputs no gradient flows: the one-step and the
       stability loss of the pushforward trick (Brandstetter et al. 2022). It needs the memory of two predictions.
+    - `curriculum`: teacher forcing that fades over this many steps of the optimiser, a third to all of the training; None for
+      none. In step s the first `steps` · ½(1 + tanh((e − ½)/0.2)) predictions, e = s/`curriculum`, are made from the ones before
+      them, the others from the true frames (Takamoto, Alesiani and Niepert 2023).
 
-    **Raises:** `ValueError` for `steps` below 1 or an unknown `gradient`.
+    **Raises:** `ValueError` for `steps` or `curriculum` below 1 or an unknown `gradient`.
     """
 
     steps: int = 1
     gradient: Literal["full", "last"] = "full"
+    curriculum: int | None = None
 
     def __post_init__(self):
         check_fields(self)
         count("Unroll", "steps", self.steps)
+        if self.curriculum is not None:
+            count("Unroll", "curriculum", self.curriculum)
+
+    def free(self, done: Array | int) -> Array:
+        """How many of the predictions are made from the ones before them after `done` steps of the optimiser."""
+        if self.curriculum is None:
+            return jnp.asarray(self.steps)
+        progress = jnp.minimum(jnp.asarray(done) / self.curriculum, 1.0)
+        return jnp.ceil(self.steps * 0.5 * (1 + jnp.tanh((progress - 0.5) / 0.2))).astype(int)
 
 
 class Supervised(AbstractObjective):
@@ -121,24 +134,28 @@ class Supervised(AbstractObjective):
     def calls(self) -> int:
         return self.unroll.steps
 
-    def init(self, key: Array) -> None:
-        return None
+    def init(self, key: Array) -> Array | None:
+        """With a curriculum, the number of steps done."""
+        return None if self.unroll.curriculum is None else jnp.zeros((), int)
 
-    def draw(self, state: None, batch: Fields | None, key: Array) -> tuple[Fields, Array, Array]:
-        """The batch, a key for the random symmetries of its samples, and a key for the randomness of the network."""
+    def draw(self, state: Array | None, batch: Fields | None, key: Array) -> tuple[Fields, Array, Array, Array]:
+        """The batch, a key for the random symmetries of its samples, a key for the randomness of the network, and how many
+        predictions are made from the ones before them."""
         if batch is None:
             raise ValueError("Supervised needs data")
         k_symmetry, k_model = jax.random.split(key)
-        return batch, k_symmetry, k_model
+        return batch, k_symmetry, k_model, self.unroll.free(0 if state is None else state)
 
     def value(self, model: NetworkSurrogate, points: PyTree) -> tuple[Float[Array, ""], Outcome]:
-        (batch, k_symmetry, k_model), task = points, model.task
+        (batch, k_symmetry, k_model, free), task = points, model.task
         if self.symmetry is not None:
             batch = transformed(task, self.symmetry, batch, k_symmetry)
         numbers = jnp.arange(len(jax.tree.leaves(batch)[0]))
 
         def predict(state, fields, call):
             key = jax.random.fold_in(k_model, call)
+            if self.unroll.curriculum is not None:
+                fields = {**fields, **self._taught(task, fields, batch, call, call < free)}
             frames, state = with_state(model, state).frames(
                 Batch(fields, numbers), key=key, train=True, dtype=self.dtype
             )
@@ -150,8 +167,17 @@ class Supervised(AbstractObjective):
         losses = [frame_losses(self.loss, task, predicted[call], batch, call).mean() for call in counted]
         return sum(losses, start=jnp.zeros(())) / len(losses), Outcome(state)
 
-    def update(self, state: None, points: PyTree, outcome: Outcome, key: Array) -> None:
-        return None
+    def _taught(self, task: Task, fields: Fields, batch: Fields, call: Array | int, own: Array) -> Fields:
+        """The targets that prediction number `call` reads: those of `fields` where `own` is true, else the true frames."""
+
+        def chosen(name):
+            truth = jax.lax.dynamic_slice_in_dim(batch[name], call * task.mode.ahead, task.mode.history, 1)
+            return jnp.where(own, fields[name][:, : task.mode.history], truth.astype(fields[name].dtype))
+
+        return {name: chosen(name) for name in task.targets}
+
+    def update(self, state: Array | None, points: PyTree, outcome: Outcome, key: Array) -> Array | None:
+        return None if state is None else state + 1
 
     def validate(self, model: NetworkSurrogate, batch: Fields) -> Float[Array, " batch"]:
         """The metric of one prediction, `(batch,)`, whatever the training loss."""

@@ -1,5 +1,6 @@
 """Files of every format: the values, coordinates and instants that `open` gives, in whole and in parts."""
 
+import json
 import pickle
 import shutil
 
@@ -90,6 +91,20 @@ def test_published_splits(tmp_path, files):
     assert list(sx.open_splits(tmp_path)) == ["train"]
 
 
+def test_arrow_splits_and_published_windows(tmp_path, files):
+    pytest.importorskip("pyarrow")
+    files.arrow(tmp_path)
+    splits = sx.open_splits(tmp_path / "fsi")
+    assert {s: sorted(d.fields) for s, d in splits.items()} == {"real": ["u", "v"], "numerical": ["p", "u", "v"]}
+    assert splits["real"].attributes["published"] == {"train": [0, 2], "test": [1]}
+    file = tmp_path / "fsi" / "hf_dataset" / "real" / "data-00000-of-00002.arrow"
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole.replace(b"shape_w", b"shape_x"), b"sim_id shape_t shape_h shape_w"):
+        file.write_bytes(damaged)
+        with pytest.raises(StorageError):
+            sx.open(tmp_path / "fsi" / "hf_dataset" / "real")["u"]
+
+
 def test_missing_samples_are_told(tmp_path, files):
     import h5py
 
@@ -98,6 +113,27 @@ def test_missing_samples_are_told(tmp_path, files):
         del file["0001"]
     data = sx.open(made.path)
     assert data.ids.tolist() == [0, 2] and "1 of the samples 0 to 2 are missing" in data.attributes["notes"][0]
+
+
+def test_cylinders_have_a_mask_and_sides(tmp_path):
+    rng, ny, nx = np.random.default_rng(0), 16, 24
+    x, y = -1 + (np.arange(nx) + 0.5) / 8, -1 + (np.arange(ny) + 0.5) / 8
+    for k, radius in enumerate((0.3, 0.5)):
+        case = tmp_path / "cylinder" / "geo" / f"case{k:04d}"
+        case.mkdir(parents=True)
+        solid = x**2 + y[:, None] ** 2 <= radius**2
+        for name in "uv":
+            np.save(case / f"{name}.npy", np.where(solid, 0, rng.random((3, ny, nx)) + 1).astype(np.float32))
+        numbers = {"vel_in": 1.0, "radius": radius, "x_min": -1, "x_max": 2, "y_min": -1, "y_max": 1}
+        (case / "case.json").write_text(json.dumps(numbers))
+    data = sx.open(tmp_path / "cylinder")
+    assert data.grid.box.extent == (3, 2) and data.times[1] == pytest.approx(0.001)
+    np.testing.assert_array_equal(data["fluid"] == 0, (data["u"] == 0).all(1))
+    assert 0 < (data["fluid"][0] == 0).sum() < (data["fluid"][1] == 0).sum()
+    assert data.attributes["boundary_conditions"]["left"] == "u = vel_in, v = 0"
+    assert not any("cylinder" in note for note in data.attributes["notes"])
+    np.save(tmp_path / "cylinder" / "geo" / "case0000" / "u.npy", np.ones((3, ny, nx)))
+    assert any("may lie elsewhere" in note for note in sx.open(tmp_path / "cylinder").attributes["notes"])
 
 
 def test_cases_of_different_length_are_cut_with_a_warning(tmp_path, files):

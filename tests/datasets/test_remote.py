@@ -1,14 +1,12 @@
 """Files at addresses: copied once, again when they change; a real object store at night."""
 
-import importlib.util
-import subprocess
-import sys
-import time
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
 
 import surrogax as sx
+from surrogax.core.addresses import address_of
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -63,30 +61,38 @@ def test_a_connection_that_breaks_leaves_no_file(tmp_path, files, cache, monkeyp
     assert not [file for file in cache.rglob("*") if file.is_file()]
 
 
+def test_what_is_saved_at_an_address_is_opened_there(tmp_path, files):
+    made = sx.open(files.pdebench(tmp_path).path)
+    made.save("memory://bucket/saved.hdf5")
+    np.testing.assert_array_equal(sx.open("memory://bucket/saved.hdf5")["u"], made["u"])
+    made.select([1]).save("memory://bucket/saved.hdf5")  # replaced, and seen
+    assert len(sx.open("memory://bucket/saved.hdf5")) == 1
+    with pytest.raises(ValueError, match="nonsense"):
+        made.save("nonsense://bucket/a.hdf5")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        made.save(tmp_path / "nowhere" / "a.hdf5")
+
+
+def test_what_is_an_address():
+    for path, expected in (
+        ("s3://bucket/a.h5", "s3://bucket/a.h5"),
+        (Path("s3://bucket/a.h5"), "s3://bucket/a.h5"),  # which has lost a slash
+        ("S3://bucket", "s3://bucket"),
+        ("C:/data/a.h5", None),
+        (PureWindowsPath("C:/data/a.h5"), None),
+        ("data:/a", None),
+        ("/tmp/a://b", None),
+    ):
+        assert address_of(path) == expected
+
+
 @pytest.mark.nightly
-@pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("s3fs", "moto", "flask"))),
-    reason="needs s3fs and moto[server] (pip install)",
-)
-def test_a_real_object_store(tmp_path, files, monkeypatch):
+def test_a_real_object_store(tmp_path, files, s3_bucket):
     made = files.pdebench_groups(tmp_path)
-    port = "5601"
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", port], stderr=subprocess.DEVNULL)
-    try:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "key")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        store = fsspec.filesystem("s3", endpoint_url=f"http://127.0.0.1:{port}")
-        for _ in range(60):
-            try:
-                store.mkdir("bucket")
-                break
-            except OSError:
-                time.sleep(0.5)
-        store.put(str(made.path), "bucket/sets/groups.h5")
-        data = sx.open("s3://bucket/sets/groups.h5")
-        np.testing.assert_array_equal(data["activator"], made.arrays["activator"])
-    finally:
-        server.terminate()
-        server.wait()
+    fsspec.filesystem("s3").put(str(made.path), "bucket/sets/groups.h5")
+    data = sx.open(f"{s3_bucket}/sets/groups.h5")
+    np.testing.assert_array_equal(data["activator"], made.arrays["activator"])
+    data.save(f"{s3_bucket}/saved/a.hdf5")
+    np.testing.assert_array_equal(sx.open(f"{s3_bucket}/saved/a.hdf5")["activator"], made.arrays["activator"])
+    with pytest.raises(OSError, match="cannot write s3://nowhere"):
+        data.save("s3://nowhere/a.hdf5")

@@ -114,3 +114,67 @@ def test_a_coarser_view_of_files_and_arrays(tmp_path):
     nodes = sx.from_arrays({"u": np.ones((2, 9))}, grid=sx.Grid.unit(9))
     with pytest.raises(ValueError, match="subsample nodes by a stride"):
         nodes.coarsen(5)
+
+
+def test_a_split_is_found_again_by_its_ids(tmp_path):
+    data = made()
+    train, val = data.split(train=4, val=2, key=jax.random.key(0))
+    data.save(tmp_path / "a.hdf5")
+    again = sx.open(tmp_path / "a.hdf5").by_ids(train.ids.tolist())
+    assert again.ids.tolist() == train.ids.tolist() and not set(again.ids.tolist()) & set(val.ids.tolist())
+    np.testing.assert_array_equal(again["u"], train["u"])
+    assert len(data.by_ids([])) == 0
+    with pytest.raises(KeyError, match=r"no samples with the ids \[6, 9\]"):
+        data.by_ids([1, 9, 6])
+    with pytest.raises(TypeError, match="expected whole numbers"):
+        data.by_ids([0.5])
+    with pytest.raises(ValueError, match="equal ids"):
+        data.select([1, 1]).by_ids([1])
+
+
+@pytest.mark.parametrize("moving", [True, False], ids=["moves", "stands still"])
+def test_a_mask_may_change_in_time(tmp_path, moving):
+    rng = np.random.default_rng(0)
+    wall = (rng.random((6, 4, 12, 10) if moving else (6, 12, 10)) > 0.3).astype(np.float32)
+    data = made()
+    arrays = {"u": data["u"].copy(), "v": data["v"].copy(), "fluid": wall}
+    frames = wall if moving else np.broadcast_to(wall[:, None], (6, 4, 12, 10))
+    arrays["u"][frames == 0] = np.nan
+    arrays["v"][(frames == 0).any(1)] = np.inf
+    data = sx.from_arrays(arrays, grid=GRID, times=TIMES)
+    data.save(tmp_path / "a.hdf5")
+    for each in (data, sx.open(tmp_path / "a.hdf5")):
+        seen = each.masked("fluid")
+        expected = np.where(frames == 0, 0, np.nan_to_num(arrays["u"]))
+        np.testing.assert_array_equal(seen["u"], expected)
+        assert np.isfinite(seen["v"]).all() and (seen["v"][(frames == 0).any(1)] == 0).all()
+        np.testing.assert_array_equal(
+            seen.windows("u", [3, 0], [2, 1], 2), np.stack([expected[3, 2:4], expected[0, 1:3]])
+        )
+        part = seen.select([4, 1]).subsample((2, 1), 2)
+        np.testing.assert_array_equal(part["u"], expected[[4, 1], ::2, ::2])
+        np.testing.assert_array_equal(part["v"], seen["v"][[4, 1], ::2])
+        task = sx.Task.fit(seen, ("u", "fluid") if moving else "u", "u", mode=sx.Autoregressive())
+        assert all(np.isfinite(values).all() for values in seen.read(list(task.names())).values())
+    with pytest.raises(ValueError, match="expected a field with one number per point"):
+        data.masked("v")
+
+
+def test_moving_pictures(tmp_path):
+    from PIL import Image
+
+    data = made()
+    path = data.animate(tmp_path / "u.gif", "u", beside=data.subsample((2, 1)), n=1)
+    with Image.open(path) as picture:
+        assert picture.n_frames == 4
+        first = np.asarray(picture.convert("L"), float)
+        picture.seek(3)
+        assert np.abs(np.asarray(picture.convert("L"), float) - first).mean() > 1
+    for arguments, options, message in (
+        (("u.png", "u"), {}, r"must end in \.gif or \.mp4"),
+        (("u.gif", "v"), {}, "'v' is no field that varies in time"),
+        (("u.gif",), {"beside": data.frame(0)}, "needs 2 samples with instants"),
+        (("u.gif",), {"beside": data.subsample(1, 2)}, "has no frame at t = 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            data.animate(tmp_path / arguments[0], *arguments[1:], **options)

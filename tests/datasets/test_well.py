@@ -286,13 +286,13 @@ def test_an_open_source_goes_to_another_process(path):
 def test_a_forked_process_opens_its_own_handle(path):
     write_well(path, SOURCES["trajectories"], name="toy")
     source = WellSource(path)
-    expected, handle = read_sum(source), source._file()
+    expected, handle = read_sum(source), source._handle.file()
     context = multiprocessing.get_context("fork")
     results = context.SimpleQueue()
-    child = context.Process(target=lambda: results.put((read_sum(source), source._file() is handle)))
+    child = context.Process(target=lambda: results.put((read_sum(source), source._handle.file() is handle)))
     child.start()
     child.join()
-    assert results.get() == (expected, False) and source._file() is handle
+    assert results.get() == (expected, False) and source._handle.file() is handle
 
 
 def test_threads_share_one_handle(path, monkeypatch):

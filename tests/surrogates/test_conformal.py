@@ -105,3 +105,27 @@ def test_too_few_samples_are_said(model):
         band.coverage(drawn(3), level=0.95)
     with pytest.raises(ValueError, match=r"level=1\.5"):
         sx.conformal(model[0], drawn(9), level=1.5)
+
+
+def test_tables_read_the_bands(model):
+    """Coverage of points and of whole fields, and the mean width, as the band itself tells them; other metrics need a spread."""
+    calibration, test = drawn(99), drawn(40)
+    bands = {
+        kind: sx.conformal(model[0], calibration, level=0.9, simultaneous=kind == "whole")
+        for kind in ("whole", "point")
+    }
+    metrics = ("coverage_90", "simultaneous_90", "width_90", "crps")
+    table = sx.evaluate(bands, test, metrics=metrics, timing=False)
+    assert table.value("whole", metric="simultaneous_90") == pytest.approx(bands["whole"].coverage(test))
+    weights = np.asarray(GRID.sites().weights)
+    for name, band in bands.items():
+        low, high = (end["u"] for end in band.predict_interval(test))
+        inside = (low <= test["u"]) & (test["u"] <= high)
+        assert table.value(name, metric="coverage_90") == pytest.approx(
+            (inside @ weights).mean() / weights.sum(), abs=1e-5
+        )
+        assert table.value(name, metric="width_90") == pytest.approx(
+            ((high - low) @ weights).mean() / weights.sum(), rel=1e-4
+        )
+    assert table.value("point", metric="width_90") < table.value("whole", metric="width_90")
+    assert any("crps" in line for line in table.missing)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 import surrogax as sx
 from surrogax.core.files import StorageError
@@ -170,3 +170,78 @@ def test_what_cannot_be_wrapped_is_named(task):
         sx.wrap({"weight": jnp.zeros(3)}, task)
     with pytest.raises(ValueError, match="wrap: CNN has a state, which needs batches: pass batched=True"):
         sx.wrap(CNN(1, 1, rngs=nnx.Rngs(0)), task)
+
+
+class Linen(linen.Module):
+    """A convolution, batch normalisation and dropout in Linen, on batches."""
+
+    @linen.compact
+    def __call__(self, x, train: bool):
+        x = linen.Conv(4, (3,), padding="CIRCULAR")(x)
+        x = linen.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        x = linen.Dropout(0.2, deterministic=not train)(linen.tanh(x))
+        return linen.Dense(1)(x)
+
+
+def test_a_linen_module_carries_batch_statistics_and_dropout(data, task):
+    module = Linen()
+    variables = module.init(jax.random.key(0), jnp.zeros((2, N, 1)), train=False)
+    with pytest.raises(ValueError, match=r"no variables; pass module\.bind"):
+        sx.wrap(module, task, batched=True)
+    with pytest.raises(ValueError, match="has a state, which needs batches"):
+        sx.wrap(module.bind(variables), task)
+    model = sx.wrap(module.bind(variables), task, batched=True)
+    fields = {k: jnp.asarray(v) for k, v in data[0].read().items() if k != "u"}
+    batch = Batch(fields, jnp.arange(12))
+    expected = module.apply(variables, jax.vmap(task.pack)(fields).fields, train=False)
+    np.testing.assert_allclose(
+        model.predict(data[0])["u"], jax.vmap(task.decode)(expected, fields)[:, 0, :, 0], rtol=1e-5
+    )
+    one, state = model.frames(batch, key=jax.random.key(1), train=True)
+    other, _ = model.frames(batch, key=jax.random.key(2), train=True)
+    assert not np.allclose(one, other), "dropout"
+    assert not np.allclose(*(jax.tree.leaves(s)[1] for s in (state, model.state))), "the running variance"
+    fitted = sx.fit(model, data[0], optimizer=optax.adam(3e-2), epochs=2, batch_size=4, progress=False)
+    assert not np.allclose(*(jax.tree.leaves(s)[1] for s in (fitted.last.state, model.state)))
+
+
+def unet(task, **options):
+    return sx.UNet(task, key=jax.random.key(0), **{"width": 4, "levels": 1, **options})
+
+
+@pytest.mark.nightly
+def test_contract_of_the_unet(data):
+    task = sx.Task.fit(data[0], ("a", "c"), "u")
+    sx.check_surrogate(unet(task), data[0])
+
+
+def test_the_unet_carries_statistics_and_dropout_and_shifts_with_periodic_fields(data, task):
+    model = unet(task, dropout=0.3)
+    fields = {k: jnp.asarray(v) for k, v in data[0].read().items() if k != "u"}
+    batch = Batch(fields, jnp.arange(12))
+    frames = eqx.filter_jit(lambda model, key, train: model.frames(batch, key=key, train=train))
+    (one, state), (other, _) = (frames(model, jax.random.key(i), True) for i in (1, 2))
+    assert not np.allclose(one, other) and jax.tree.leaves(state)[0].shape == jax.tree.leaves(model.state)[0].shape
+    assert not np.allclose(*(jax.tree.leaves(s)[0] for s in (state, model.state)))
+    assert unet(task, norm=None).state is None
+
+
+def test_warm_start_lists_what_differs_and_copies_the_rest(data, task):
+    more = sx.Task.fit(data[0], ("a", "c"), "u")
+    trained = sx.FNO(task, width=4, modes=2, depth=1, key=jax.random.key(0))
+    model = sx.FNO(more, width=4, modes=2, depth=1, key=jax.random.key(1))
+    with pytest.raises(
+        ValueError, match=r"1 arrays do not match: lifting\.layers\[0\]\.weight \(3, 4\) here, \(2, 4\) in the trained"
+    ):
+        sx.warm_start(model, trained)
+    started = sx.warm_start(model, trained, reinitialise=("lifting",))
+    assert started.task is more
+    assert np.array_equal(started.network.lifting.layers[0].bias, model.network.lifting.layers[0].bias)
+    assert np.array_equal(started.network.blocks[0].spectral.weight, trained.network.blocks[0].spectral.weight)
+    assert np.array_equal(started.network.projection.layers[1].bias, trained.network.projection.layers[1].bias)
+    deeper = sx.FNO(task, width=4, modes=2, depth=2, key=jax.random.key(2))
+    with pytest.raises(ValueError, match=r"blocks\[1\].* here, missing in the trained"):
+        sx.warm_start(deeper, trained)
+    sx.warm_start(trained, deeper, reinitialise=["blocks[1]"])
+    with pytest.raises(ValueError, match=r"no array lies at \['block'\]"):
+        sx.warm_start(deeper, trained, reinitialise=("block",))

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import tyro
 
+from ..datasets.conversion import convert
 from ..datasets.description import described
 from ..datasets.formats.well_writer import write_well
 from ..datasets.generation import generate
-from ..datasets.opening import open_splits
+from ..datasets.opening import open_dataset, open_splits
 from ..solvers import random
 from ..solvers.pde import problem, registered_problems
 
@@ -112,8 +113,8 @@ class Verify:
 class Convert:
     """Write any readable data file as HDF5 in The Well's layout, few samples at a time.
 
-    A file with several splits becomes a folder of The Well: OUT/data/SPLIT/NAME.hdf5. An existing file is replaced when the new
-    one is complete.
+    A file with several splits becomes a folder of The Well: OUT/data/SPLIT/NAME.hdf5. A conversion that was killed goes on when
+    the same command is given again. An existing file is replaced when the new one is complete.
     """
 
     file: Annotated[Path, tyro.conf.Positional]
@@ -131,10 +132,5 @@ class Convert:
             **({"axes": self.axes} if self.axes else {}),
             **({"boundary": self.boundary} if self.boundary else {}),
         }
-        splits = open_splits(self.file, **options)
-        for split, data in splits.items():
-            out = self.out if len(splits) == 1 else self.out / "data" / split / f"{self.file.stem}.hdf5"
-            if len(splits) > 1:
-                out.parent.mkdir(parents=True, exist_ok=True)
-            write_well(out, data, name=self.file.stem, progress=True)
-            print(f"{out}: {data.describe()}")
+        for out in convert(self.file, self.out, **options):
+            print(f"{out}: {open_dataset(out).describe()}")

@@ -21,11 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import safetensors_file
+from .addresses import address_of
 from .arguments import misfit
 from .blueprint import AbstractBlueprint, AbstractBuilt
 from .files import StorageError as StorageError
 from .registry import field_names, is_named_tuple, qualified_name, tag_of, tags, type_of
 from .registry import register as register
+from .remote_files import local_copy
 from .safetensors_file import DTYPES
 
 # Saved objects --------------------------------------------------------------------------------------------------------
@@ -33,7 +35,8 @@ from .safetensors_file import DTYPES
 
 def save(path: str | os.PathLike, obj: Any) -> None:
     """Save a tree of registered objects, registered classes, tuples, lists, dicts with string keys, numbers, strings, None,
-    JAX and NumPy arrays, NumPy scalars and JAX random keys. The file is replaced in one step.
+    JAX and NumPy arrays, NumPy scalars and JAX random keys. The file is replaced in one step. `path` may be an address such as
+    `s3://bucket/file`.
 
     **Raises:** `TypeError` for anything else (functions, unregistered classes), naming its place in `obj`.
     """
@@ -48,8 +51,9 @@ def load(path: str | os.PathLike) -> Any:
     **Raises:** `StorageError` for a damaged or foreign file, an unknown tag, a class whose fields have changed, and an object
     whose fields do not fit their annotations or are refused by the `__check_init__` of its class.
     """
+    address = address_of(path)
     try:
-        tree, arrays = safetensors_file.read(path)
+        tree, arrays = safetensors_file.read(path if address is None else local_copy(address))
         match tree:
             case {"leaves": dict(leaves)}:
                 loaded = {key: _decode(node, arrays, key) for key, node in leaves.items()}

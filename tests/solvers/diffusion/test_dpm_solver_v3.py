@@ -96,3 +96,34 @@ def test_statistics_are_averaged_over_space_and_refuse_other_times(key):
         diffusion.sample(
             gaussian, diffusion.DPMSolverV3(statistics), schedule=SCHEDULE, times=4, shape=(4, 3), n=1, key=key
         )
+
+
+def test_statistics_per_wavenumber_make_one_step_exact_for_fields(key, x64, tmp_path):
+    """A Gaussian field is diagonal in the spectrum alone. The file keeps the hash of the schedule."""
+    k = 2 * np.pi * np.fft.fftfreq(16, 1 / 16)
+    variances = (k**2 + 9.0) ** -1.0
+    variances = variances / variances.mean()
+
+    def denoise(x, sigma, condition=None):
+        return jnp.fft.ifft(jnp.fft.fft(x) * variances / (variances + sigma**2)).real
+
+    spectral = diffusion.InSpectrum(diffusion.as_denoiser(denoise), (0,))
+    rng = np.random.default_rng(0)
+    data = np.sqrt(variances) * rng.standard_normal((32, 16))
+    shells = diffusion.wavenumber_shells((16,), (0,))
+    statistics = diffusion.ModelStatistics.estimate(spectral, data, SCHEDULE, key=key, groups=shells)
+    assert len(np.unique(statistics.l[0])) == len(np.unique(shells)) == 9
+    statistics.save(tmp_path / "v3.sgx")
+    again = diffusion.ModelStatistics.load(tmp_path / "v3.sgx", SCHEDULE)
+    np.testing.assert_array_equal(again.integral_b(0.0), statistics.integral_b(0.0))
+    with pytest.raises(ValueError, match="estimated for another schedule"):
+        diffusion.ModelStatistics.load(tmp_path / "v3.sgx", diffusion.VPLinear(beta_max=19.0))
+    with pytest.raises(ValueError, match="two ways to average"):
+        diffusion.ModelStatistics.estimate(spectral, data, SCHEDULE, key=key, groups=shells, average=(0,))
+    y = np.exp(-LOG_SNRS[0]) * rng.standard_normal((4, 16))
+    first, last = np.exp(-2 * LOG_SNRS)
+    exact = np.fft.ifft(np.sqrt((variances + last) / (variances + first)) * np.fft.fft(y)).real
+    z = diffusion.hartley(jnp.asarray(y), (1,))
+    found = diffusion.hartley(jnp.asarray(ends(spectral, diffusion.DPMSolverV3(again, 1, 0), z, 1)), (1,))
+    np.testing.assert_allclose(found, exact, atol=2e-3)
+    assert abs(ends(denoise, diffusion.DDIM(), jnp.asarray(y), 1) - exact).max() > 0.3

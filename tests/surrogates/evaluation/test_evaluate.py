@@ -347,3 +347,35 @@ def test_the_report_is_one_file_that_loads_nothing(table, tmp_path):
     ):
         assert text in page, text
     assert page.count("<tr>") == 3 and "<p>Not run: two on fine" in page
+
+
+def test_correlation_time_and_blow_ups_of_rollouts():
+    """Frames that drift away from the truth by a known angle per step, and a sample that explodes."""
+    x, angle = 2 * np.pi * np.arange(32) / 32, np.arange(9)
+    start = np.array([0.1, 0.7, 1.9])
+    w = np.sin(x + start[:, None, None] + 0 * angle[:, None])
+    grid = sx.Grid.unit(32, 1, "periodic")
+    data = sx.from_arrays({"w": w}, grid=grid, times=0.5 * angle)
+    task = sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(1))
+
+    class Turned(sx.AbstractSurrogate):
+        task: sx.Task
+        factor: float
+        capabilities = sx.Capabilities(autoregressive=True, savable=False)
+
+        def __call__(self, fields, at=None):
+            # A shift by two points is an angle of 2 · 2π/32 per step.
+            return {"w": self.factor * jnp.roll(fields["w"][0], 2)}
+
+    models = {"turned": Turned(task, 1.0), "exploding": Turned(task, 20.0)}
+    table = sx.evaluate(models, data, metrics=("correlation", "blow_up"), rollout=8, timing=False)
+    found = [r.mean for r in table.rows if r.surrogate == "turned" and r.metric == "correlation"]
+    np.testing.assert_allclose(found, np.cos(4 * np.pi / 32 * np.arange(1, 9)), atol=1e-5)
+    # cos(s π/8) is 0.92 after one step and 0.71 after two.
+    assert table.correlation_time("turned") == pytest.approx(0.5)
+    assert table.correlation_time("turned", below=0.5) == pytest.approx(1.0)
+    assert table.correlation_time("turned", below=-2.0) == pytest.approx(4.0)
+    blown = [r.mean for r in table.rows if r.surrogate == "exploding" and r.metric == "blow_up"]
+    assert blown == [0, 1, 1, 1, 1, 1, 1, 1]
+    with pytest.raises(KeyError, match="no correlations of a rollout of 'other'"):
+        table.correlation_time("other")

@@ -12,12 +12,22 @@ import pytest
 
 import surrogax as sx
 from surrogax.core.domains import Sites
+from surrogax.solvers.kernels.spectral_product import spectral_convolution
 from surrogax.surrogates.networks.abstract_network import AbstractNetwork
-from surrogax.surrogates.operators import NEURALOPERATOR, ORIGINAL, FNOConfig, FourierNetwork, from_neuraloperator
+from surrogax.surrogates.operators import (
+    NEURALOPERATOR,
+    ORIGINAL,
+    FNOConfig,
+    FourierNetwork,
+    from_neuraloperator,
+    to_neuraloperator,
+)
 from surrogax.surrogates.task.signature import Signature, SourceSignature
 
-FIXTURE = np.load(Path(__file__).parents[2] / "fixtures" / "neuraloperator_fno.npz")
+FOLDER = Path(__file__).parents[2] / "fixtures"
+FIXTURE = np.load(FOLDER / "neuraloperator_fno.npz")
 CASES = sorted({name.split("/")[0] for name in FIXTURE.files})
+TENSORS = np.load(FOLDER / "neuraloperator_tfno.npz")
 
 
 @eqx.filter_jit
@@ -61,6 +71,44 @@ def test_equals_neuraloperator_with_ported_weights(case):
         assert np.abs(y - expected).max() < 1e-12 * np.abs(expected).max()
     y, _ = apply_batch(ported(case), None, inputs_of(FIXTURE[f"{case}/input"], jnp.float32))
     assert np.abs(y - expected).max() < 5e-6 * np.abs(expected).max()
+
+
+def tensor_parameters(case: str) -> dict[str, np.ndarray]:
+    return {n.removeprefix(f"{case}/param/"): TENSORS[n] for n in TENSORS.files if n.startswith(f"{case}/param/")}
+
+
+@pytest.mark.quick("tucker", "tt")
+@pytest.mark.parametrize("case", ["tucker", "cp", "tt", "tucker3d"])
+def test_equals_a_tfno_with_ported_weights(case):
+    """The parity is that of float32; the product of the factors is the dense weight; and the parameters go back unchanged."""
+    network = from_neuraloperator(tensor_parameters(case))
+    y, _ = apply_batch(network, None, inputs_of(TENSORS[f"{case}/input"], jnp.float32))
+    expected = np.moveaxis(TENSORS[f"{case}/output"], 1, -1)
+    assert np.abs(y - expected).max() < 1e-5 * np.abs(expected).max()
+    layer = network.blocks[0].spectral
+    v = jax.random.normal(jax.random.key(0), (*TENSORS[f"{case}/input"].shape[:1:-1], 2, 5))
+    dense = spectral_convolution(v, layer.dense()) + layer.bias
+    np.testing.assert_allclose(layer(v), dense, atol=1e-5 * np.abs(dense).max())
+
+
+@pytest.mark.parametrize(
+    "parameters", [parameters_of("fno1d"), parameters_of("fno3d"), *map(tensor_parameters, ("tucker", "cp", "tt"))]
+)
+def test_parameters_go_back_to_neuraloperator(parameters):
+    back = to_neuraloperator(from_neuraloperator(parameters))
+    assert back.keys() == parameters.keys()
+    for name, value in parameters.items():
+        assert back[name].dtype == value.dtype and np.array_equal(back[name], value), name
+
+
+def test_networks_of_another_form_do_not_go_back():
+    with pytest.raises(ValueError, match=r"not of neuraloperator's form \(.*spectral_bias"):
+        to_neuraloperator(network_for(1, 1, 1, width=4, modes=3))
+    with pytest.raises(ValueError, match="on a grid of the layout 'periodic'"):
+        to_neuraloperator(network_for(1, 1, 1, layout="nodes", width=4, modes=3, **NEURALOPERATOR))
+    separable = {n: p[:, 0] if n.endswith("weight.tensor") else p for n, p in parameters_of("fno1d").items()}
+    with pytest.raises((ValueError, KeyError)):
+        from_neuraloperator(separable)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import surrogax as sx
@@ -313,3 +314,37 @@ def test_unrolling_averages_the_losses_of_all_its_steps_or_of_the_first_and_the_
     held = 0.8 if gradient == "last" else None
     expected = (by_hand(0.8 + 1e-4, held) - by_hand(0.8 - 1e-4, held)) / 2e-4
     np.testing.assert_allclose(slope, expected, rtol=1e-3)
+
+
+def test_teacher_forcing_fades_and_its_steps_see_the_true_frames():
+    """Without free predictions every step starts from the truth; later the first ones feed back. It trains through `fit`."""
+    w = np.random.default_rng(0).normal(1, 0.3, (4, 6, 6)).astype(np.float32)
+    data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(6, 1, "periodic"), times=np.arange(6))
+    task = sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(1))
+    task = eqx.tree_at(lambda t: t.normalizers, task, jax.tree.map(jnp.zeros_like, task.normalizers))
+    task = eqx.tree_at(lambda t: t.normalizers["w"].std, task, jnp.ones(1))
+    unroll = sx.Unroll(4, curriculum=100)
+    objective = sx.Supervised(unroll=unroll)
+    assert [int(unroll.free(s)) for s in (0, 30, 50, 70, 100, 1000)] == [1, 1, 2, 4, 4, 4]
+
+    def relative(x, t):
+        return np.mean(np.linalg.norm(x - w[:, t], axis=1) / np.linalg.norm(w[:, t], axis=1))
+
+    def by_hand(f, free):
+        frames, last = [], w[:, 0]
+        for call in range(4):
+            last = f * (last if call < free else w[:, call])
+            frames.append(relative(last, call + 1))
+        return np.mean(frames)
+
+    model = sx.wrap(Factor(jnp.asarray(0.9)), task)
+    for done, free in ((0, 1), (50, 2), (100, 4)):
+        points = objective.draw(jnp.asarray(done), {"w": w}, jax.random.key(0))
+        assert float(objective.value(model, points)[0]) == pytest.approx(by_hand(0.9, free), rel=1e-5)
+    state = objective.init(jax.random.key(0))
+    _, after, _ = objective(model, state, {"w": w}, jax.random.key(0))
+    assert int(after) == 1
+    fitted = sx.fit(model, data, optimizer=optax.adam(1e-2), steps=3, batch_size=2, unroll=unroll, progress=False)
+    assert float(fitted.last.network.network.factor) != 0.9
+    with pytest.raises(ValueError, match=r"Unroll\(curriculum=0\): expected 1 or more"):
+        sx.Unroll(2, curriculum=0)

@@ -1,48 +1,31 @@
-"""Files and folders at addresses that fsspec knows (`s3://`, `gs://`, `https://`, `hf://`, …), copied to this machine once.
+"""Copies on this machine of files and folders at addresses of object stores.
 
-`pip install surrogax[remote]` brings fsspec and s3fs; other stores need the package that fsspec names. HDF5 reads a file in
-many small pieces, which over a network takes longer than one copy (each piece waits for an answer), so that the whole file is
-copied and then read as any local one.
+HDF5 reads a file in many small pieces, which over a network takes longer than one copy (each piece waits for an answer), so
+that the whole file is copied and then read as any local one.
 """
 
 import hashlib
-import importlib.util
 import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..core.files import atomic_write
-from ..core.progress import ProgressPrinter
+from .addresses import store_at
+from .files import atomic_write
+from .progress import ProgressPrinter
 
 _PIECE = 2**22  # bytes read at a time
-
-
-def is_address(path: str | os.PathLike) -> bool:
-    """Whether a path is an address such as `s3://bucket/file`."""
-    return isinstance(path, str) and "://" in path
 
 
 def local_copy(address: str) -> Path:
     """The file or folder at an address, in the cache of this machine.
 
     The cache is the folder `files` in `$SURROGAX_CACHE`, by default `~/.cache/surrogax`. A copy is made again when the size or
-    the change of the original (its ETag or time) differs. Keys of stores are those of fsspec, such as `AWS_ACCESS_KEY_ID`,
-    `AWS_ENDPOINT_URL`.
+    the change of the original (its ETag or time) differs.
 
     **Raises:** `ModuleNotFoundError` without fsspec or the package of the store; `FileNotFoundError` if nothing is there;
     `OSError` for a connection that breaks.
     """
-    if importlib.util.find_spec("fsspec") is None:
-        raise ModuleNotFoundError(f"{address}: reading it needs fsspec; pip install 'surrogax[remote]'")
-    import fsspec
-
-    try:
-        store, root = fsspec.core.url_to_fs(address)
-    except ImportError as error:
-        raise ModuleNotFoundError(f"{address}: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{address}: {error}") from None
-    root = root.rstrip("/")
+    store, root = store_at(address)
     found = store.find(root, detail=True)
     if not found:
         raise FileNotFoundError(f"{address}: there is nothing at this address")

@@ -1,0 +1,76 @@
+"""`Tuned`, `solver="auto"` and `choose`: what they cost, that they follow the scale of data, and how good they are."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from common.mixtures import SMOOTH, Mixture
+
+from surrogax.solvers import diffusion
+
+VP, EDM = diffusion.VPLinear(), diffusion.EDM()
+
+
+@pytest.mark.parametrize("evaluations", [1, 3, 5, 6, 12, 40])
+@pytest.mark.parametrize("schedule", [VP, EDM, diffusion.VPCosine()])
+def test_tuned_nodes_fall_between_the_ends(evaluations, schedule):
+    times, levels = diffusion.Tuned(evaluations, to_zero=False).levels(schedule, evaluations)
+    assert len(times) == evaluations + 1 and (np.diff(levels) < 0).all()
+    assert (times[0], times[-1]) == (schedule.start, schedule.end)
+
+
+def test_tuned_moves_with_the_scale_of_the_data():
+    """Data and noise that are three times larger: the same grid, three times larger."""
+    small = diffusion.Tuned(8, to_zero=False).levels(diffusion.EDM(0.01, 50), 8)[1]
+    large = diffusion.Tuned(8, to_zero=False, data_std=3.0).levels(diffusion.EDM(0.03, 150), 8)[1]
+    np.testing.assert_allclose(large, 3 * small, rtol=1e-9)
+    with pytest.raises(ValueError, match="data_std"):
+        diffusion.Tuned(8, data_std=0.0)
+
+
+def test_auto_is_the_rule_that_it_says():
+    for evaluations, solver, grid in (
+        (10, diffusion.IPNDM(3), diffusion.Tuned),
+        (40, diffusion.ExponentialAdams(4), diffusion.LogSNR),
+    ):
+        auto = diffusion.plan("auto", schedule=VP, times=evaluations)
+        np.testing.assert_array_equal(
+            auto.advance, diffusion.plan(solver, schedule=VP, times=grid(evaluations)).advance
+        )
+
+
+def ends(mixture, solver, times, y):
+    x = diffusion.sample(mixture.denoise, solver, schedule=VP, times=times, initial=y * VP.alpha(VP.start))
+    return np.asarray(x) / VP.alpha(VP.end)
+
+
+@pytest.mark.nightly
+def test_auto_halves_the_error_of_the_best_usual_grid_on_an_unseen_mixture(x64):
+    mixture = Mixture.random(77, SMOOTH, 12, 9)
+    first, last = VP.log_snr(np.array([VP.start, VP.end]))
+    y = jnp.asarray(np.exp(-first) * np.random.default_rng(3).standard_normal((64, 12)))
+    exact = np.asarray(mixture.flow(y, first, last, 800))
+
+    def error(solver, times):
+        return np.median(np.sqrt(np.mean((ends(mixture, solver, times, y) - exact) ** 2, -1)))
+
+    auto = error("auto", diffusion.Tuned(10, to_zero=False))
+    for solver in (diffusion.IPNDM(3), diffusion.UniPC(3), diffusion.DEIS(4), diffusion.DPMSolverPP(2)):
+        for grid in (diffusion.LogSNR, diffusion.VPQuadratic):
+            assert auto < 0.8 * error(solver, grid(10, to_zero=False))
+
+
+def test_choose_finds_the_solver_that_is_exact(key):
+    """Constant data, D = 2: every data-prediction solver is exact in one step, those that are not are never the choice."""
+
+    def denoise(x, sigma, condition=None):
+        return 0 * x + 2.0
+
+    found = diffusion.choose(denoise, schedule=VP, times=3, shape=(2,), key=key, samples=8, fine=12)
+    assert found.error < 1e-4 and len(found.ranking) == 8
+    assert found.evaluations == 8 * 12 + 3 * (4 * 77 + 8 * 8)
+    x = diffusion.sample(denoise, found, schedule=VP, times=3, shape=(2,), n=4, key=key)
+    np.testing.assert_allclose(x, 2.0, atol=1e-4)
+    with pytest.raises(ValueError, match="has times of its own, those of 3 evaluations"):
+        diffusion.sample(denoise, found, schedule=VP, times=4, shape=(2,), n=4, key=key)
+    with pytest.raises(ValueError, match="samples"):
+        diffusion.choose(denoise, schedule=VP, times=3, shape=(2,), key=key, samples=4)
