@@ -348,6 +348,7 @@ class Dataset:
         stored = range(len(np.asarray(self.source.times)))[self.time][index]
         return replace(self, source=FrameSource(self.source, stored), time=slice(None))
 
+    @checked
     def masked(self, name: str) -> "Dataset":
         """A view whose fields are 0 where the field `name` is zero or not finite, such as the fluid round a body that moves.
 

@@ -166,7 +166,7 @@ def test_an_output_of_another_size_is_an_error_not_a_broadcast(data, task):
 
 
 def test_what_cannot_be_wrapped_is_named(task):
-    with pytest.raises(TypeError, match=r"wrap: dict is neither a flax\.nnx\.Module nor callable"):
+    with pytest.raises(TypeError, match=r"wrap: dict is neither a module of flax nor callable"):
         sx.wrap({"weight": jnp.zeros(3)}, task)
     with pytest.raises(ValueError, match="wrap: CNN has a state, which needs batches: pass batched=True"):
         sx.wrap(CNN(1, 1, rngs=nnx.Rngs(0)), task)

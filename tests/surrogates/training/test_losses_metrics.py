@@ -63,6 +63,8 @@ def h1(x, w, grid) -> np.ndarray:
 def test_every_metric_is_its_definition_per_channel(case):
     u, v, weights, grid, (x, y, w) = case
     flat = tuple(range(x.ndim - 1))
+    mean = lambda f: (w * f).sum(flat) / w.sum()  # noqa: E731
+    centred = lambda f, g: mean((f - mean(f)) * (g - mean(g)))  # noqa: E731
     expected = {
         "rel_l2": np.sqrt(integral(x - y, w) / integral(y, w)),
         "rel_l2_unweighted": np.sqrt(((x - y) ** 2).sum(flat) / (y**2).sum(flat)),
@@ -70,6 +72,8 @@ def test_every_metric_is_its_definition_per_channel(case):
         "rmse": np.sqrt(integral(x - y, w)),  # of a domain of volume 1
         "max_error": np.abs(x - y).max(flat) / np.abs(y).max(flat),
         "vrmse": np.sqrt(((x - y) ** 2).mean(flat) / (y.var(flat, ddof=1) + 1e-7)),
+        "correlation": centred(x, y) / np.sqrt(centred(x, x) * centred(y, y)),
+        "blow_up": np.zeros(x.shape[-1]),
     }
     assert set(expected) == set(POINT_METRICS)
     for name, values in expected.items():
