@@ -174,7 +174,7 @@ def filtered(field, factor):
     return jnp.fft.irfft2(factor * jnp.fft.rfft2(field), field.shape)
 
 
-@pytest.mark.quick("sigma(k)")
+@pytest.mark.nightly
 @pytest.mark.parametrize("coloured", [False, True], ids=["white", "sigma(k)"])
 def test_gaussian_fields_come_back_mode_by_mode(coloured, key):
     """White noise, and noise with a spectrum of its own, σ(k) = s √n(k): the exact denoiser is diagonal, and every wavenumber

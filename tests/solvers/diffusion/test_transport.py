@@ -110,7 +110,8 @@ def bridge_between(epsilon):
     return eqx.tree_at(lambda b: (b.log_weights, b.centres, b.log_scales), made, found)
 
 
-@pytest.mark.parametrize("epsilon", [0.1, pytest.param(2.0, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("epsilon", [0.1, 2.0])
 def test_the_bridge_between_gaussians_is_the_closed_one(epsilon, key, x64):
     """Its plan and its SDE end at the second Gaussian, with the covariance of the closed form, and its loss is least there."""
     bridge, x0 = bridge_between(epsilon), starts()

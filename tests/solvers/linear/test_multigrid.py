@@ -38,7 +38,9 @@ def true_residual(operator, b, x):
     return np.linalg.norm(b - operator.mv(x)) / np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("contrast, limit, growth", [(1, 9, 2), (100, 14, 6), (1e4, 45, 40)])
+@pytest.mark.parametrize(
+    "contrast, limit, growth", [pytest.param(1, 9, 2, marks=pytest.mark.nightly), (100, 14, 6), (1e4, 45, 40)]
+)
 def test_iterations_by_size_and_jumps(contrast, limit, growth):
     """They do not grow with the size; they do with blocks that coarse grids cannot see."""
     counts = []

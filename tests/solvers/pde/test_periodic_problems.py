@@ -308,6 +308,7 @@ def test_default_steps_are_accurate(x64, name):
 # Inputs that vary, derivatives, one step ------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_every_input_may_vary_and_be_differentiated(x64):
     laws = {
         "nu": random.LogUniform(1e-3, 1e-2),

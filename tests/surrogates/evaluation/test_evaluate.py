@@ -205,7 +205,8 @@ def test_metrics_of_huge_and_tiny_values_are_finite(steady):
 def test_what_cannot_be_evaluated_is_named(timed, steady):
     data, task = timed
     with pytest.raises(
-        ValueError, match=r"unknown metrics \['mape'\]; known: \['blow_up', 'correlation', 'coverage_90', 'crps', 'max_error'"
+        ValueError,
+        match=r"unknown metrics \['mape'\]; known: \['blow_up', 'correlation', 'coverage_90', 'crps', 'max_error'",
     ):
         sx.evaluate({"half": Scaled(task, 0.5)}, data, metrics=("rel_l2", "mape"))
     with pytest.raises(ValueError, match="rollout=5 needs 7 instants, the dataset has 6"):

@@ -84,6 +84,7 @@ def test_spectral_and_grid_loss_agree_up_to_aliasing(key):
     assert apart[0] > 4 * apart[1] > 16 * apart[2]
 
 
+@pytest.mark.quick("dirichlet")
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet"])
 def test_poisson_is_learned_without_data(boundary, key):
     """The error against the exact solution of what the modes hold of the source."""

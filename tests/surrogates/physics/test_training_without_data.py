@@ -83,6 +83,7 @@ def test_a_family_with_a_random_number_in_time(key):
     np.testing.assert_allclose(found.best.at_points({"nu": 0.6}, points)[0, 0], 1.5 * np.exp(-0.12), rtol=1e-3)
 
 
+@pytest.mark.nightly
 def test_a_run_in_double_precision_goes_on_where_it_was(key, tmp_path):
     model = sx.PINN(poisson(), width=4, depth=1, key=key)
     whole = train(model, sx.LevenbergMarquardt(hold=2), 6, check_every=2, run=tmp_path / "a")

@@ -16,7 +16,7 @@ def explicit(x, centres, widths, amplitudes, periodic):
     return (amplitudes * jnp.exp(-q.sum(-1))).sum(-1)
 
 
-@pytest.mark.parametrize("periodic", [(False, False), (True, False)])
+@pytest.mark.parametrize("periodic", [pytest.param((False, False), marks=pytest.mark.nightly), (True, False)])
 def test_derivatives_of_gaussian_sums_are_the_automatic_ones(periodic, x64):
     rng = np.random.default_rng(0)
     centres, widths = rng.uniform(0, 2, (3, 5, 2)), rng.uniform(0.2, 0.8, (3, 5, 2))
@@ -99,7 +99,7 @@ def filled(model, key):
     )
 
 
-@pytest.mark.quick("PIG", "SPINN")
+@pytest.mark.quick("PINN", "SPINN")
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_conditions_hold_exactly_and_derivatives_are_those_of_the_values(make, key, x64):
     model = filled(make(heat(), key), key)
@@ -119,7 +119,7 @@ def test_conditions_hold_exactly_and_derivatives_are_those_of_the_values(make, k
     np.testing.assert_allclose(jet.t, (values(point.at[1].add(h)) - values(point.at[1].add(-h))) / (2 * h), rtol=1e-6)
 
 
-@pytest.mark.quick("PINN", "PIG", "features", "pirate")
+@pytest.mark.quick("PINN", "PIG")
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_periodic_axes_are_periodic_with_all_derivatives(make, key, x64):
     problem = sx.Problem("u", sx.Box(x=(1, 4, "periodic"), y=(0, 1, "neumann")), residual=lambda u, p: u.xx + u.yy)

@@ -43,6 +43,7 @@ def term_losses(objective, points):
     ]
 
 
+@pytest.mark.nightly
 def test_gradient_norms_become_equal(key, x64):
     net = model(key)
     objective = sx.Residual(PROBLEM, sx.FixedPoints(30), penalty=7.0, weights=sx.GradientNorm(every=2))

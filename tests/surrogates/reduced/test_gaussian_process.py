@@ -303,6 +303,7 @@ def test_gradients_of_the_prediction_are_those_of_differences_also_at_a_centre(i
 
 
 @pytest.mark.filterwarnings("ignore:fit_gaussian_process")
+@pytest.mark.nightly
 def test_degenerate_data_give_finite_predictions(inputs):
     z, c = inputs[:N].copy(), smooth(inputs[:N])
     z[1], c[1] = z[0], c[0] + 1  # one input, two outputs

@@ -95,6 +95,7 @@ def test_streamed_batches_lie_where_resident_ones_do(task):
     assert_same(fitted(network(task), mesh, stream=True), fitted(network(task), mesh, stream=False))
 
 
+@pytest.mark.nightly
 def test_a_run_goes_on_with_another_number_of_devices(task, tmp_path):
     run = dict(run=tmp_path / "run", checkpoint_every=0)
     fitted(network(task), mesh_of(data=8), epochs=1, **run)

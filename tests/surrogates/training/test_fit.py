@@ -191,7 +191,7 @@ def test_seeds_of_a_function_of_a_key_start_and_stay_different(finished):
 # Run folders ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.nightly), "averaged"])
+@pytest.mark.parametrize("name", ["plain", pytest.param("averaged", marks=pytest.mark.nightly)])
 def test_two_calls_of_n_epochs_are_one_of_2n_bit_for_bit(fit, finished, tmp_path, name):
     reference, result = finished[name]
     options = {"plain": {}, "averaged": {"seeds": 2, "ema": 0.8}}[name]

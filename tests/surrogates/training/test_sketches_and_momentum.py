@@ -34,6 +34,7 @@ def test_spring_follows_its_recursion(n, d):
     np.testing.assert_allclose(found.last.x, x, rtol=1e-11)
 
 
+@pytest.mark.nightly
 def test_a_subspace_is_orthonormal_and_sums_keep_lengths_on_average(x64):
     space = Subspace.draw(jax.random.key(0), 12, 5, jnp.float64)
     basis = jax.vmap(space.lift)(jnp.eye(5))
