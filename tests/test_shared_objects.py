@@ -47,6 +47,7 @@ def finish(name: str, result, data, limit: float, **options) -> float:
     return error
 
 
+@pytest.mark.nightly
 def test_steady(key):
     problem = sx.problem("poisson", f=sx.random.GaussianField(alpha=3.0), box=sx.Box.unit(1))
     data = sx.generate(problem, 80, 17, key, cache=False, progress=False)

@@ -62,6 +62,7 @@ def test_coarse_couplings_are_half_of_galerkins(shape, boundaries, key):
     np.testing.assert_allclose(np.asarray(coarse.size).ravel(), p.sum(0))
 
 
+@pytest.mark.nightly
 def test_points_on_two_sides_of_a_wall_have_slots_of_their_own():
     """A wall of one point through the middle of blocks of 4: no slot on any level holds points of both sides."""
     solid = np.zeros((8, 8), bool)

@@ -54,6 +54,7 @@ def test_iterations_by_size_and_jumps(contrast, limit, growth):
     assert solution.method == "CG(Multigrid)"
 
 
+@pytest.mark.nightly
 def test_obstacles_and_batches():
     """One compiled program for free flow, walls inside and random holes, each lane with its own status."""
     shape = (63, 63)

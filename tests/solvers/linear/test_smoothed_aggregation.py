@@ -117,6 +117,7 @@ def test_single_precision():
     np.testing.assert_allclose(solution.value, exact, atol=1e-2 * abs(exact).max())
 
 
+@pytest.mark.nightly
 def test_a_null_space():
     """No Dirichlet node and a right-hand side that is not orthogonal to constants: the projected solution and its gradient."""
     with jax.enable_x64(True):

@@ -359,7 +359,7 @@ CONTRASTS = {
 }
 
 
-@pytest.mark.quick("blocks", "ring")
+@pytest.mark.quick("ring")
 @pytest.mark.parametrize("name", CONTRASTS)
 def test_a_contrast_of_a_million_is_solved(x64, name):
     """As by dense algebra, by the default and by multigrid."""

@@ -45,6 +45,7 @@ def test_local_bases_beat_a_global_one_of_the_same_rank_where_things_move(gaussi
     assert hard.variances.value is None and not hard.capabilities.has_std
 
 
+@pytest.mark.nightly
 def test_it_keeps_the_contract(gaussians, fitted):
     assert fitted.capabilities.has_std and fitted.capabilities.resolution_free
     sx.check_surrogate(fitted, gaussians[2])

@@ -328,6 +328,7 @@ def splits(basis):
 
 
 @pytest.mark.filterwarnings("ignore:.* is outside the training range")
+@pytest.mark.quick("greedy")
 @pytest.mark.parametrize("kind", ["pod", "greedy"])
 def test_the_surrogate_is_as_good_as_its_basis_and_keeps_the_contract(kind, basis, splits):
     train, val, test = splits
