@@ -75,8 +75,8 @@ def test_solver_and_states_are_those_of_diffusers(name):
 
 
 def test_ipndm_state_by_state():
-    """At the levels of the peer, from a finite one (from infinite noise it loses its first evaluation) to the last but one (to no
-    noise it extrapolates)."""
+    """Every state of the peer but its last, at its own noise levels. It begins at a finite level, because from infinite noise it
+    loses its first evaluation; its step to no noise extrapolates."""
     sigmas, states = PEER["ipndm sigmas"], PEER["ipndm states"]
     made = diffusion.from_diffusers({"_class_name": "IPNDMScheduler"}, 8)
     assert made.solver == diffusion.IPNDM(4) and made.prediction is diffusion.VelocityPrediction
