@@ -128,8 +128,8 @@ class _Conversion:
         if before != self.identity:
             what = next(k for k in {**self.identity, **before} if before.get(k) != self.identity.get(k))
             raise ValueError(
-                f"convert: {self.out} was begun from another source or with other options: {what} was {str(before.get(what))[:200]}, now "
-                f"{str(self.identity.get(what))[:200]}; remove {self.record} to start again"
+                f"convert: {self.out} was begun from another source or with other options: {what} was "
+                f"{str(before.get(what))[:200]}, now {str(self.identity.get(what))[:200]}; remove {self.record} to start again"
             )
         return min(max(done, 0), len(self.blocks))
 
