@@ -92,7 +92,7 @@ class FlowObjective(AbstractPathObjective):
             x0 = self.samples[row]
             eps = jax.random.normal(normal, x0.shape, x0.dtype) if self.noise is None else self.noise[row]
             t = jax.random.uniform(at, (), x0.dtype)
-            return jnp.mean((model((1 - t) * x0 + t * eps, t, None) - (eps - x0)) ** 2)
+            return jnp.mean((_velocity(model, (1 - t) * x0 + t * eps, t) - (eps - x0)) ** 2)
 
         return jax.vmap(one)(rows, keys)
 
@@ -132,7 +132,7 @@ class InterpolantObjective(AbstractPathObjective):
             # Away from the ends, where ġ is infinite.
             t = jax.random.uniform(at, (), x0.dtype, 1e-4, 1 - 1e-4)
             x, target = self.interpolant.between(x0, x1, jax.random.normal(normal, x0.shape, x0.dtype), t)
-            velocity = model(x, t, None)
+            velocity = _velocity(model, x, t)
             return jnp.mean(velocity**2 - 2 * velocity * target)
 
         return jax.vmap(one)(rows, keys)
@@ -173,7 +173,7 @@ class WindowObjective(AbstractPathObjective):
             share = jax.random.uniform(key, (), a.dtype)
             x = share * self.starts[row] + (1 - share) * self.ends[row]
             chord = (self.starts[row] - self.ends[row]) / (a - b)
-            return jnp.mean((model(x, share * a + (1 - share) * b, None) - chord) ** 2)
+            return jnp.mean((_velocity(model, x, share * a + (1 - share) * b) - chord) ** 2)
 
         return jax.vmap(one)(rows, keys)
 
@@ -198,6 +198,8 @@ def windows(
     key = random_key("windows", key)
     samples, edges = _rows("windows", "samples", samples), np.asarray(real_array("windows", "edges", edges), np.float64)
     count("windows", "evaluations", evaluations)
+    if edges.ndim != 1 or len(edges) < 2:
+        raise ValueError(f"windows(edges=…): expected two or more times, noisy first, got the shape {edges.shape}")
     starts, ends, times = [], [], []
     for i, (a, b) in enumerate(itertools.pairwise(edges)):
         noise = jax.random.normal(jax.random.fold_in(key, i), samples.shape)
@@ -240,7 +242,19 @@ class BridgeObjective(AbstractPathObjective):
     def losses(self, model, rows, keys):
         others = jax.vmap(lambda k: jax.random.randint(k, (), 0, len(self.ends)))(keys)
         bridge = model.bridge
+        if self.starts.shape[1] != bridge.centres.shape[1]:
+            raise ValueError(
+                f"BridgeObjective: the samples have {self.starts.shape[1]} entries, the bridge {bridge.centres.shape[1]}"
+            )
         return jax.vmap(lambda i, j: bridge.loss(self.starts[i][None], self.ends[j][None]))(rows, others)
+
+
+def _velocity(model: Any, x: Array, t: Array) -> Array:
+    """**Raises:** `ValueError` for a model whose velocity has another shape than x, which would broadcast."""
+    found = model(x, t, None)
+    if jnp.shape(found) != x.shape:
+        raise ValueError(f"fit: the model has the shape {jnp.shape(found)} for a sample of shape {x.shape}")
+    return found
 
 
 def _rows(call: str, name: str, values: AnyArray, shape: tuple[int, ...] | None = None) -> Array:
