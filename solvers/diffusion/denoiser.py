@@ -81,6 +81,15 @@ class FunctionDenoiser(AbstractDenoiser):
         return self.denoise(x, sigma, condition)
 
 
+def as_denoiser(denoiser: Any) -> AbstractDenoiser:
+    """**Raises:** `TypeError` for what is neither a denoiser nor a function."""
+    if isinstance(denoiser, AbstractDenoiser):
+        return denoiser
+    if isinstance(denoiser, type) or not callable(denoiser):
+        raise TypeError(f"sample(denoiser=…) is {denoiser!r}; pass a function denoise(x, sigma, condition)")
+    return FunctionDenoiser(denoiser)
+
+
 class AbstractPrediction(AbstractTimed):
     """A network that predicts another quantity in the variables of a schedule, as a denoiser.
 

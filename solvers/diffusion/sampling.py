@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
 from .automatic import automatic_grid, automatic_solver
-from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned, timed_by
+from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
 from .flow_map import FlowMap
 from .mean_reverting import Centred, MeanReverting
 from .model_statistics import ModelStatistics
@@ -301,15 +301,6 @@ def _weights(table: Table, level: Level, dtype) -> _Weights:
     numbers = (level, table.accept, table.advance, table.noise, table.record)
     rounded = jax.tree.map(lambda a: np.asarray(a, dtype), numbers)
     return _Weights(*rounded, number=np.arange(1, table.evaluations + 1, dtype=np.int32))
-
-
-def as_denoiser(denoiser: Any) -> AbstractDenoiser:
-    """**Raises:** `TypeError` for what is neither a denoiser nor a function."""
-    if isinstance(denoiser, AbstractDenoiser):
-        return denoiser
-    if isinstance(denoiser, type) or not callable(denoiser):
-        raise TypeError(f"sample(denoiser=…) is {denoiser!r}; pass a function denoise(x, sigma, condition)")
-    return FunctionDenoiser(denoiser)
 
 
 def _white(key, shape, dtype) -> Array:
