@@ -25,8 +25,17 @@ from .denoiser import NoisePrediction as NoisePrediction
 from .denoiser import Preconditioned as Preconditioned
 from .denoiser import ScorePrediction as ScorePrediction
 from .denoiser import VelocityPrediction as VelocityPrediction
+from .coloured_noise import AbstractColouredNoise as AbstractColouredNoise
+from .conditions import AbstractCondition as AbstractCondition
+from .conditions import Equation as Equation
+from .conditions import KnownValues as KnownValues
+from .conditions import LinearCondition as LinearCondition
+from .conditions import Mass as Mass
+from .conditions import Together as Together
+from .constraint import Constraint as Constraint
 from .diffusers_config import FromDiffusers as FromDiffusers
 from .diffusers_config import from_diffusers as from_diffusers
+from .divergence_free import DivergenceFree as DivergenceFree
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
 from .flow_map import FlowMap as FlowMap
 from .in_spectrum import InSpectrum as InSpectrum
