@@ -37,6 +37,7 @@ from .diffusers_config import FromDiffusers as FromDiffusers
 from .diffusers_config import from_diffusers as from_diffusers
 from .divergence_free import DivergenceFree as DivergenceFree
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
+from .field_noise import FieldNoise as FieldNoise
 from .flow_map import FlowMap as FlowMap
 from .in_spectrum import InSpectrum as InSpectrum
 from .in_spectrum import hartley as hartley

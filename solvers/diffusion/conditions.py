@@ -50,10 +50,14 @@ class KnownValues(AbstractCondition):
     @checked
     def __init__(self, where: AnyArray, values: AnyArray | float):
         if isinstance(where, Tracer):
-            raise TypeError("KnownValues(where=…): which entries are known must be known before compilation; values may be traced")
+            raise TypeError(
+                "KnownValues(where=…): which entries are known must be known before compilation; values may be traced"
+            )
         where = np.asarray(where)
         if where.dtype != bool or not where.ndim:
-            raise TypeError(f"KnownValues(where=…): expected booleans of the shape of a sample, got {where.dtype} {where.shape}")
+            raise TypeError(
+                f"KnownValues(where=…): expected booleans of the shape of a sample, got {where.dtype} {where.shape}"
+            )
         if not where.any():
             raise ValueError("KnownValues(where=…): no entry is known")
         index = np.flatnonzero(where)
@@ -69,7 +73,9 @@ class KnownValues(AbstractCondition):
         where = np.zeros(tuple(shape), bool)
         where[index] = True
         known = np.zeros(where.shape)[index].shape
-        return cls(where, jnp.ravel(_spread_over("KnownValues.at", jnp.asarray(values, float), known))[_order(where, index)])
+        return cls(
+            where, jnp.ravel(_spread_over("KnownValues.at", jnp.asarray(values, float), known))[_order(where, index)]
+        )
 
     @classmethod
     def boundary(cls, shape: Sequence[int], values: AnyArray | float, axes: Sequence[int] = (0, 1)) -> "KnownValues":
@@ -109,7 +115,9 @@ class LinearCondition(AbstractCondition):
     def __init__(self, matrix: AnyArray, values: AnyArray):
         matrix = real_array("LinearCondition", "matrix", matrix)
         if isinstance(matrix, Tracer):
-            raise TypeError("LinearCondition(matrix=…): the matrix must be known before compilation; values may be traced")
+            raise TypeError(
+                "LinearCondition(matrix=…): the matrix must be known before compilation; values may be traced"
+            )
         matrix, values = np.asarray(matrix, np.float64), real_array("LinearCondition", "values", values)
         if matrix.ndim < 2 or values.shape != matrix.shape[:1]:
             raise ValueError(
@@ -137,7 +145,9 @@ class LinearCondition(AbstractCondition):
 
     def residual(self, x):
         if x.shape != self.rows.shape[1:]:
-            raise ValueError(f"LinearCondition: made for samples of shape {self.rows.shape[1:]}, a sample has {x.shape}")
+            raise ValueError(
+                f"LinearCondition: made for samples of shape {self.rows.shape[1:]}, a sample has {x.shape}"
+            )
         return jnp.tensordot(self.rows.astype(x.dtype), x, x.ndim, precision="highest") - self.values.astype(x.dtype)
 
     def nearest(self, x):
@@ -253,7 +263,9 @@ def as_condition(h: Any) -> AbstractCondition:
     if isinstance(h, AbstractCondition):
         return h
     if isinstance(h, type) or not callable(h):
-        raise TypeError(f"Constraint(h={h!r:.60}): expected a condition, such as Mass(…), or a function h(x) of one sample")
+        raise TypeError(
+            f"Constraint(h={h!r:.60}): expected a condition, such as Mass(…), or a function h(x) of one sample"
+        )
     return Equation(h)
 
 

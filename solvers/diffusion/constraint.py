@@ -132,7 +132,9 @@ class Constrained(AbstractDenoiser):
         that v = x (scale + share). The velocity to the data is (D − x)/τ, and x' + τ' velocity is where it would end."""
         target = level.target
         if target is None:
-            raise ValueError("Constraint(relax=…): it corrects the next state, which `sample` has; another use has none")
+            raise ValueError(
+                "Constraint(relax=…): it corrects the next state, which `sample` has; another use has none"
+            )
         size, next_size = level.scale + level.share, target.scale + target.share
         velocity = (denoised - v / size) * size / level.share
         end = moved / next_size + target.share / next_size * velocity

@@ -32,7 +32,9 @@ def conditional(rows, values):
 OPTIONS = {"schedule": diffusion.EDM(sigma_max=40.0), "shape": (N,), "n": 3000, "key": jax.random.key(1)}
 
 
-@pytest.mark.parametrize("solver", [diffusion.UniPC(3), pytest.param(diffusion.DPMSolverPP(2, eta=1.0), marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    "solver", [diffusion.UniPC(3), pytest.param(diffusion.DPMSolverPP(2, eta=1.0), marks=pytest.mark.nightly)]
+)
 def test_samples_of_a_gaussian_are_those_of_its_conditional(solver):
     h = diffusion.LinearCondition(ROWS, VALUES)
     x = diffusion.sample(denoise, solver, times=60, constraint=diffusion.Constraint(h), **OPTIONS)
@@ -51,7 +53,11 @@ def test_samples_of_a_gaussian_are_those_of_its_conditional(solver):
 
 def test_the_conditional_of_coloured_noise():
     """With noise of covariance K the denoiser is another one, the data are the same."""
-    colour = np.diag(np.linspace(0.3, 2.0, N)) @ (np.eye(N) + 0.3 * np.eye(N, k=1) + 0.3 * np.eye(N, k=-1)) @ np.diag(np.linspace(0.3, 2.0, N))
+    colour = (
+        np.diag(np.linspace(0.3, 2.0, N))
+        @ (np.eye(N) + 0.3 * np.eye(N, k=1) + 0.3 * np.eye(N, k=-1))
+        @ np.diag(np.linspace(0.3, 2.0, N))
+    )
     root = np.linalg.cholesky(colour)
 
     class Noise(diffusion.AbstractColouredNoise):
@@ -147,7 +153,9 @@ def test_a_divergence_free_field_stays(x64):
     x, y = np.moveaxis(GRID.points, -1, 0)
     along = 2 * np.pi * np.cos(2 * np.pi * x) * np.cos(np.pi * y)
     v = np.stack([-np.sin(2 * np.pi * x) * np.pi * -np.sin(np.pi * y), -along], -1)
-    v = np.stack([np.pi * np.sin(2 * np.pi * x) * np.sin(np.pi * y), 2 * np.pi * np.cos(2 * np.pi * x) * np.cos(np.pi * y)], -1)
+    v = np.stack(
+        [np.pi * np.sin(2 * np.pi * x) * np.sin(np.pi * y), 2 * np.pi * np.cos(2 * np.pi * x) * np.cos(np.pi * y)], -1
+    )
     h = diffusion.DivergenceFree(GRID)
     assert float(abs(h.residual(jnp.asarray(v))).max()) < 1e-12
     np.testing.assert_allclose(h.nearest(jnp.asarray(v)), v, atol=1e-12)
@@ -161,7 +169,9 @@ def test_nonlinear_equations():
 
     options = {**OPTIONS, "n": 20}
     for metric in ("covariance", "euclidean"):
-        x = diffusion.sample(denoise, diffusion.UniPC(2), times=12, constraint=diffusion.Constraint(h, metric=metric), **options)
+        x = diffusion.sample(
+            denoise, diffusion.UniPC(2), times=12, constraint=diffusion.Constraint(h, metric=metric), **options
+        )
         assert float(abs(jax.vmap(h)(x)).max()) < 1e-4
     with pytest.raises(FloatingPointError, match="of 20 samples do not meet the constraint"):
         far = diffusion.Constraint(diffusion.Equation(lambda x: jnp.sum(x**2) + 1.0), metric="euclidean")
@@ -212,7 +222,9 @@ def test_eci_and_pcfm_are_settings(kind, x64):
     own = jax.random.fold_in(key, 0)
     first = np.asarray(jax.random.normal(jax.random.fold_in(own, 0), (N,), jnp.float64))
     # Sampling starts at t = 1e-3 with pure noise of the size that a state has there.
-    drawn = [np.asarray(jax.random.normal(jax.random.fold_in(own, i + 1), (N,), jnp.float64)) for i in range(steps * mix)]
+    drawn = [
+        np.asarray(jax.random.normal(jax.random.fold_in(own, i + 1), (N,), jnp.float64)) for i in range(steps * mix)
+    ]
     kept = first
     expected = by_the_papers(kind.split(",")[0], kept * (1 - 1e-3), drawn if "fresh" in kind else None, mix, steps, 0.7)
     if "fresh" in kind:
@@ -251,7 +263,9 @@ def test_when_and_the_end():
 def test_constrained_samples_have_derivatives_under_jit_and_vmap(x64):
     def first(value):
         h = diffusion.LinearCondition(ROWS, value)
-        return diffusion.sample(denoise, diffusion.UniPC(2), times=6, constraint=diffusion.Constraint(h), **{**OPTIONS, "n": 2}).sum()
+        return diffusion.sample(
+            denoise, diffusion.UniPC(2), times=6, constraint=diffusion.Constraint(h), **{**OPTIONS, "n": 2}
+        ).sum()
 
     slope = jax.jit(jax.grad(first))(jnp.asarray(VALUES))
     step = np.array([1e-4, 0, 0])
@@ -269,7 +283,10 @@ def test_constrained_samples_have_derivatives_under_jit_and_vmap(x64):
         (lambda: diffusion.LinearCondition(np.ones((2, 3)), [1.0]), r"\(2, 3\) and \(1,\)"),
         (lambda: diffusion.KnownValues(np.zeros(3, bool), 0.0), "no entry is known"),
         (lambda: diffusion.KnownValues(np.ones(3, bool), np.nan), "not all numbers are finite"),
-        (lambda: diffusion.KnownValues(np.ones((3, 2), bool), np.ones((2, 3))), r"\(2, 3\) do not broadcast to \(3, 2\)"),
+        (
+            lambda: diffusion.KnownValues(np.ones((3, 2), bool), np.ones((2, 3))),
+            r"\(2, 3\) do not broadcast to \(3, 2\)",
+        ),
         (lambda: diffusion.Mass(1.0, [1.0, -1.0]), "sum is not zero"),
         (lambda: diffusion.DivergenceFree(WALLS), "not periodic along every axis"),
         (lambda: diffusion.Constraint(lambda x: x, renew=2), "give mix=1"),
