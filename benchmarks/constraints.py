@@ -9,10 +9,10 @@ given the initial state, or given the initial state and the mass at all times; S
 moving wall. The values b are those of samples that the methods do not see.
 
 Methods: no constraint but a projection at the end; projections at every evaluation in the ODE; ECI with 1 or 5 visits of every
-level, keeping or renewing its noise; PCFM with and without its correction; moment-matched guidance with a small error, projected at
-the end; ours, `Constraint(h)`, in the ODE and in an SDE. Scores are the relative errors of the pointwise mean and standard
-deviation over `samples` samples, averaged over cases; "exact draws" is what that many independent samples of the exact law
-have. With --quick one case and fewer samples.
+level, keeping or renewing its noise; PCFM with and without its correction; moment-matched guidance with a small error,
+projected at the end; ours, `Constraint(h)`, in the ODE and in an SDE. Scores are the relative errors of the pointwise mean and
+standard deviation over `samples` samples, averaged over cases; "exact draws" is what that many independent samples of the exact
+law have. With --quick one case and fewer samples.
 
 Last line: JSON. `residual_max`: the largest |A x − b| of ours; errors of ours, and of ECI and PCFM in their best settings;
 `exact_mean_error`, `exact_std_error`: of exact draws.
@@ -101,7 +101,7 @@ def run(size: Size, name: str, family: Family, rows: np.ndarray) -> dict[str, di
         mean, std = exact.mean, exact.std
         print(f"{name}, values {case + 1}: {exact.components:.0f} components, std {std.mean():.3f}", flush=True)
 
-        def scores(x, seconds, calls):
+        def scores(x, seconds, calls, mean=mean, std=std, values=values):
             x = np.asarray(x, np.float64).reshape(len(x), -1)
             return {
                 "mean_error": float(np.linalg.norm(x.mean(0) - mean) / np.linalg.norm(mean)),

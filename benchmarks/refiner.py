@@ -2,11 +2,12 @@
 
     python benchmarks/refiner.py [--quick | --smoke] [--kept PATH]
 
-u_t + u u_x + u_xx + u_xxxx = 0 on (0, 64), periodic, 64 points (a quarter of those it is solved on), frames 0.8 apart from t = 100 on:
-the Lyapunov time is about 12. An FNO learns the increments of one frame from 256 trajectories of 60 frames. Three models per seed:
-"plain", the FNO after half of the steps; "longer", the same with as many steps as plain and refined have together; "refined", a
-`Refiner` around "plain" with K rounds. 32 unseen trajectories are rolled out, each model from three seeds. σ_min and K are chosen on
-other trajectories among a few pairs, by correlation time at the first seed, and all trials are listed.
+u_t + u u_x + u_xx + u_xxxx = 0 on (0, 64), periodic, 64 points (a quarter of those it is solved on), frames 0.8 apart from t =
+100 on: the Lyapunov time is about 12. An FNO learns the increments of one frame from 256 trajectories of 60 frames. Three
+models per seed: "plain", the FNO after half of the steps; "longer", the same with as many steps as plain and refined have
+together; "refined", a `Refiner` around "plain" with K rounds. 32 unseen trajectories are rolled out, each model from three
+seeds. σ_min and K are chosen on other trajectories among a few pairs, by correlation time at the first seed, and all trials are
+listed.
 
 The correlation time is the last time at which the correlation of prediction and truth, averaged over trajectories, has been above
 0.8 throughout. Of 8 random trajectories of the refined model per start: √((n + 1)/n) times the root mean variance over the root

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -38,7 +37,8 @@ class KnownValues(AbstractCondition):
     **Arguments:**
 
     - `where`: booleans of the shape of a sample, known before compilation.
-    - `values`: of the shape of a sample (or one that broadcasts to it), of which the known entries count; or those entries `(m,)`.
+    - `values`: of the shape of a sample (or one that broadcasts to it), of which the known entries count; or those entries
+      `(m,)`.
 
     **Raises:** `ValueError` for no known entry, for values that are not finite and for shapes that do not fit.
     """
@@ -184,7 +184,7 @@ class Mass(AbstractCondition):
             weights = np.asarray(weights, np.float64)
             if not weights.ndim or abs(weights.sum()) <= 1e-6 * np.abs(weights).sum():
                 raise ValueError(
-                    f"Mass(weights=…): expected an array whose sum is not zero, got the shape {weights.shape}, sum {weights.sum():g}"
+                    f"Mass(weights=…): expected an array whose sum is not zero, got {weights.shape}, sum {weights.sum():g}"
                 )
         self.weights = jnp.asarray(weights / weights.sum(), float)
         self.total = jnp.asarray(total, float) / jnp.asarray(weights.sum(), float)

@@ -43,7 +43,7 @@ def constrained(
     if noise is not None and constraint.metric == "covariance" and constraint.when > 0:
         if not isinstance(noise, AbstractColouredNoise):
             raise ValueError(
-                "sample(constraint=…): the covariance of noise=… is not known; pass a FieldNoise, or Constraint(metric='euclidean')"
+                "sample(constraint=…): the covariance of noise=… is not known; pass FieldNoise, or Constraint(metric='euclidean')"
             )
         covariance = noise.covariance
     return constraint(denoiser, covariance, centre)
@@ -57,7 +57,8 @@ def _met(constraint: Constraint, samples: Array) -> tuple[Array, Array]:
 
 
 def met(constraint: Constraint, samples: Float[Array, "n *shape"]) -> Float[Array, "n *shape"]:
-    """Samples that meet the constraint. **Raises:** `FloatingPointError` outside of `jit` where some cannot; else these are NaN."""
+    """Samples that meet the constraint. **Raises:** `FloatingPointError` outside of `jit` where some cannot; else these are
+    NaN."""
     found, worst = _met(constraint, samples)
     if isinstance(worst, Tracer) or bool((worst <= constraint.atol).all()):
         return found
@@ -65,10 +66,10 @@ def met(constraint: Constraint, samples: Float[Array, "n *shape"]) -> Float[Arra
     wrong = np.flatnonzero(~(missed <= constraint.atol))
     if np.isnan(missed).any():
         raise FloatingPointError(
-            f"sample(constraint=…): h is not finite for {np.isnan(missed).sum()} of {len(missed)} samples (the first is {wrong[0]})"
+            f"sample(constraint=…): h is not finite for {np.isnan(missed).sum()} of {len(missed)} samples (first: {wrong[0]})"
         )
     raise FloatingPointError(
-        f"sample(constraint=…): {len(wrong)} of {len(missed)} samples do not meet the constraint, |h| is up to {missed.max():.2g} "
-        f"where {constraint.atol:g} is asked for; equations that contradict each other cannot be met, others need more Newton steps, "
+        f"sample(constraint=…): {len(wrong)} of {len(missed)} samples do not meet the constraint, |h| is up to {missed.max():.2g} at "
+        f"atol={constraint.atol:g}; equations that contradict each other cannot be met, others need more Newton steps, "
         "Equation(h, steps=…), or a larger atol"
     )

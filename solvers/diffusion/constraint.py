@@ -26,8 +26,8 @@ class Constraint(eqx.Module):
         D ← D − Σ Aᵀ (A Σ Aᵀ)⁻¹ h(D),
 
     the mean of x₀ given h(x₀) = 0 too, so that what is not constrained follows: exact for Gaussian data and linear h, nearly
-    exact for others, with the right spread. With metric="euclidean" D moves to the nearest value instead, which costs no derivative
-    of the network, but leaves points beside the constrained ones as they were: means and spread are then wrong.
+    exact for others, with the right spread. With metric="euclidean" D moves to the nearest value instead, which costs no
+    derivative of the network, but leaves points beside the constrained ones as they were: means and spread are then wrong.
 
         Constraint(h)                                   # calibrated; a sampler of the ODE or SDE
         Constraint(h, when=0.0)                         # a projection at the end alone
@@ -36,11 +36,11 @@ class Constraint(eqx.Module):
 
     **Arguments:**
 
-    - `h`: a condition, `KnownValues`, `LinearCondition`, `Mass`, `DivergenceFree`, several `Together`, or any function h(x) of one
-      sample, of any shape, zero where met.
+    - `h`: a condition, `KnownValues`, `LinearCondition`, `Mass`, `DivergenceFree`, several `Together`, or any function h(x) of
+      one sample, of any shape, zero where met.
     - `when`: the noise level from which on D is constrained: ∞ always, 0 at the end only.
-    - `metric`: "covariance" costs one network evaluation and one vector-Jacobian product per equation up to 64 equations, for more
-      one per iteration of conjugate gradients.
+    - `metric`: "covariance" costs one network evaluation and one vector-Jacobian product per equation up to 64 equations, for
+      more one per iteration of conjugate gradients.
     - `mix`: with k ≥ 1 each noise level is evaluated k times, and steps put noise on the constrained value that is not the one of
       the state (see `Mixing`); use it with `DDIM()`. 0: the steps of the solver.
     - `renew`: with `mix`, draw that noise anew after so many evaluations; None keeps the first one.
@@ -81,13 +81,14 @@ class Constraint(eqx.Module):
 
     @classmethod
     def eci(cls, h: Any, mix: int = 5, renew: int | None = None, atol: float = 1e-4) -> "Constraint":
-        """Extrapolation, correction, interpolation (Cheng et al. 2024): the projected value mixed with noise `mix` times a level."""
+        """Extrapolation, correction, interpolation (Cheng et al. 2024): the projected value mixed with noise `mix` times a
+        level."""
         return cls(h, metric="euclidean", mix=mix, renew=renew, atol=atol)
 
     @classmethod
     def pcfm(cls, h: Any, relax: float = 1.0, atol: float = 1e-4) -> "Constraint":
-        """Physics-constrained flow matching (Utkarsh et al. 2025): one projection per step, a straight line from the first noise to
-        it, and the relaxed correction of the next state, minimised exactly where they take 20 steps of descent."""
+        """Physics-constrained flow matching (Utkarsh et al. 2025): one projection per step, a straight line from the first
+        noise to it, and the relaxed correction of the next state, minimised exactly where they take 20 steps of descent."""
         return cls(h, metric="euclidean", mix=1, relax=relax, atol=atol)
 
     @property
@@ -98,8 +99,8 @@ class Constraint(eqx.Module):
     def __call__(self, denoiser: Any, covariance: Any = None, centre: Any = None) -> "Constrained":
         """The constrained denoiser. `sample(constraint=…)` makes it, and projects the samples at the end too.
 
-        **Arguments:** `denoiser`: as of `sample`. `covariance`: the product v ↦ K v of coloured noise. `centre`: μ, if the denoiser
-        is one of x₀ − μ.
+        **Arguments:** `denoiser`: as of `sample`. `covariance`: the product v ↦ K v of coloured noise. `centre`: μ, if the
+        denoiser is one of x₀ − μ.
         """
         return Constrained(as_denoiser(denoiser), self, covariance, centre)
 
@@ -128,8 +129,8 @@ class Constrained(AbstractDenoiser):
         return self._met(lambda x: jnp.asarray(self.denoiser(x, sigma, condition)), x, sigma)[0]
 
     def relaxed(self, moved, v, denoised, level: Level) -> Float[Array, "*shape"]:
-        """The next point with the correction of PCFM. In the frame of flows a state is x = (1 − τ) x₀ + τ ε with τ = s/(1 + s), so
-        that v = x (scale + share). The velocity to the data is (D − x)/τ, and x' + τ' velocity is where it would end."""
+        """The next point with the correction of PCFM. In the frame of flows a state is x = (1 − τ) x₀ + τ ε with τ = s/(1 + s),
+        so that v = x (scale + share). The velocity to the data is (D − x)/τ, and x' + τ' velocity is where it would end."""
         target = level.target
         if target is None:
             raise ValueError(

@@ -19,7 +19,7 @@ from ...core.arrays import AnyArray
 from . import constrained_sampling
 from .automatic import automatic_grid, automatic_solver
 from .constraint import Constrained, Constraint
-from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
+from .denoiser import FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
 from .flow_map import FlowMap
 from .mean_reverting import Centred, MeanReverting
 from .model_statistics import ModelStatistics
@@ -158,8 +158,8 @@ def sample(
       be that of x₀ + s C^½ ε: the solvers stay as they are, for all modes share the ratios of levels.
     - `teleport`: a `Gaussian` over which to jump from the start of the schedule to the first of `times`.
     - `centre`: μ `(*shape)`, to which the noisy end reverts (`MeanReverting`): x_t = μ + α (x₀ − μ) + σ ε.
-    - `constraint`: equations that every sample meets exactly, such as `Constraint(Mass(1.0, weights))`; the last time must have no
-      noise. With a guided denoiser the samples are those of the posterior that meet them.
+    - `constraint`: equations that every sample meets exactly, such as `Constraint(Mass(1.0, weights))`; the last time must have
+      no noise. With a guided denoiser the samples are those of the posterior that meet them.
     - `mesh`: devices over which the samples are divided, along all of its axes; n must be a multiple of their number.
     - `dtype`: of the state, float32 (float64 while x64 is on). A network in bfloat16 keeps its own.
     - `trajectory`: return a `Trajectory` with every evaluation.

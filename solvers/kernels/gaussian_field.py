@@ -64,7 +64,8 @@ def covariance_product(
     modes: int | None = None,
     per_axis: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Float[Array, "*space"]:
-    """K x with the covariance K of the values of `sample` at the points of the grid. The other arguments are those of `sample`."""
+    """K x with the covariance K of the values of `sample` at the points of the grid. The other arguments are those of
+    `sample`."""
     matrices, deviations, _ = _expansion(grid, boundary, std, modes, per_axis)
     field = x
     for axis, matrix in enumerate(matrices):

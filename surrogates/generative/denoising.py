@@ -18,7 +18,8 @@ class Denoising(AbstractObjective):
 
     in normalised values. The levels of a batch are spread evenly over their distribution, by which the loss varies less.
 
-    **Arguments:** `level_mean`, `level_std`: of log s; −0.5 and 1.2 for data of unit variance. More noise is seen with a larger mean.
+    **Arguments:** `level_mean`, `level_std`: of log s; −0.5 and 1.2 for data of unit variance. More noise is seen with a larger
+    mean.
     """
 
     level_mean: float = eqx.field(static=True, default=-0.5)

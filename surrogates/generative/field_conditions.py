@@ -65,8 +65,8 @@ class _Physical(eqx.Module):
 
 
 def on_task(constraint: Constraint | None, task: Task) -> Constraint | None:
-    """The constraint for normalised samples `(*space, c)` of a task. Its h is a function of the named fields in physical units, or
-    consists of `OnField`.
+    """The constraint for normalised samples `(*space, c)` of a task. Its h is a function of the named fields in physical units,
+    or consists of `OnField`.
 
     **Raises:** `ValueError` for another field; `TypeError` for a condition on arrays, which knows no fields.
     """

@@ -120,7 +120,8 @@ class Denoiser(AbstractGenerative, AbstractTrainable):
         return (*grid.shape, self.task.target_channels)
 
     def denoiser_on(self, grid: Grid) -> AbstractDenoiser:
-        """The denoiser of one sample of normalised targets `(*grid, c)`; its condition are the inputs by name, in physical units."""
+        """The denoiser of one sample of normalised targets `(*grid, c)`; its condition are the inputs by name, in physical
+        units."""
         network = _OnGrid(self, grid)
         if isinstance(self.schedule, FlowMatching):
             return FlowPrediction(network, self.schedule)
@@ -170,8 +171,8 @@ class Denoiser(AbstractGenerative, AbstractTrainable):
         key=None,
         train=False,
     ) -> tuple[Float[Array, " batch"], PyTree]:
-        """The loss of every sample, with levels at the quantiles `shares` of their distribution and noise from `keys`; and the new
-        state of the network. See `Denoising`."""
+        """The loss of every sample, with levels at the quantiles `shares` of their distribution and noise from `keys`; and the
+        new state of the network. See `Denoising`."""
         clean = jax.vmap(self.encoded)(batch)
         noise = self.noise_on(self.grid(jax.tree.map(lambda x: x[0], dict(batch))))
         shape = clean.shape[1:]

@@ -25,8 +25,8 @@ def noisy_signature(call: str, task: Task) -> Signature:
 def noisy_inputs(
     task: Task, fields: Fields, at: Grid | None, x: Float[Array, "*space c"], level: Float[Array, ""]
 ) -> Inputs:
-    """The inputs of such a network for one sample: the channels of `x` before those of the inputs, and the number `level` with its
-    waves after the parameters."""
+    """The inputs of such a network for one sample: the channels of `x` before those of the inputs, and the number `level` with
+    its waves after the parameters."""
     own = task.pack(fields, at)
     angles = level * jnp.array(_WAVES, level.dtype)
     features = jnp.concatenate([level[None], jnp.sin(angles), jnp.cos(angles)])

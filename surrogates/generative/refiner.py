@@ -38,8 +38,8 @@ class Refiner(AbstractGenerative, AbstractTrainable):
         refined = sx.fit(sx.Refiner(plain.best, network=sx.FNO.config(), key=key), train, val=val, optimizer=opt, epochs=100)
         refined.best.rollout(test, steps=200)
 
-    The surrogate inside is any that predicts one next frame, a coarse solver too; it is not trained any more. One prediction costs
-    it and K network evaluations. The refinement is random: `samples` draws predictions, `ensemble_rollout` draws
+    The surrogate inside is any that predicts one next frame, a coarse solver too; it is not trained any more. One prediction
+    costs it and K network evaluations. The refinement is random: `samples` draws predictions, `ensemble_rollout` draws
     trajectories. A call takes its noise from the bits of its input, so that equal inputs have equal predictions.
 
     **Arguments:**

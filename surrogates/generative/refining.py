@@ -9,8 +9,8 @@ from ..training.objective import AbstractObjective, Outcome
 
 
 class Refining(AbstractObjective):
-    """The mean squared error of the noise that a `Refiner` finds in true frames: |F(y + σ_k ε, u, k) − ε|², every round k as often
-    as the others."""
+    """The mean squared error of the noise that a `Refiner` finds in true frames: |F(y + σ_k ε, u, k) − ε|², every round k as
+    often as the others."""
 
     calls = 1
 

@@ -1,5 +1,7 @@
 """Hard constraints: projections against dense algebra, samples against exact conditionals, ECI and PCFM against their papers."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +108,7 @@ CONDITIONS = {
     "values": ((4, 3), diffusion.KnownValues.at((4, 3), np.s_[1:3, ::-2], np.array([[1.0, 2.0], [3.0, 4.0]]))),
     "boundary": ((4, 3, 2), diffusion.KnownValues.boundary((4, 3, 2), 0.5)),
     "linear": ((4, 3), diffusion.LinearCondition(RNG.standard_normal((3, 4, 3)), np.array([1.0, 2.0, 3.0]))),
-    "dependent": ((4, 3), diffusion.LinearCondition(np.concatenate([np.ones((2, 4, 3)), np.eye(12)[:1].reshape(1, 4, 3)]), [2.0, 2, 1])),
+    "dependent": ((4, 3), diffusion.LinearCondition(np.ones((3, 4, 3)) * [[[1]], [[1]], [[2]]], [2.0, 2, 4])),
     "mass": ((3, 4, 2), diffusion.Mass(np.array([1.0, -1.0]), np.ones((3, 4)))),
     "mass in time": ((3, 4, 2), diffusion.Mass(2.0, np.ones(4), axis=1)),
     "divergence": ((6, 8, 2), diffusion.DivergenceFree(GRID)),
@@ -189,7 +191,7 @@ def by_the_papers(kind, noise, fresh, mix, steps, penalty):
     back = ROWS.T @ np.linalg.inv(ROWS @ ROWS.T)
     x, x0, used = noise, noise, 0
     times = np.linspace(1e-3, 1, steps + 1)
-    for t, after in zip(times[:-1], times[1:], strict=True):
+    for t, after in itertools.pairwise(times):
         for repeat in range(mix):
             v = np.asarray(flow_velocity(x, t))
             x1 = x + (1 - t) * v
@@ -242,7 +244,7 @@ def test_noise_is_renewed_after_so_many_evaluations():
         constraint=diffusion.Constraint.eci(condition, mix=2, renew=3), trajectory=True,
     )  # fmt: skip
     noise = np.asarray(path.points[0]) / path.levels[:, None]
-    same = [bool(np.allclose(a, b, atol=1e-4)) for a, b in zip(noise[:-1], noise[1:], strict=True)]
+    same = [bool(np.allclose(a, b, atol=1e-4)) for a, b in itertools.pairwise(noise)]
     assert same == [True, True, False] * 3 + [True, True]
 
 
@@ -306,7 +308,7 @@ def test_conditions_that_are_none_are_told(made, message):
         (diffusion.Constraint(diffusion.KnownValues.at((5,), 0, 1.0)), {}, ValueError, r"samples of shape \(5,\)"),
         (diffusion.Constraint.eci(diffusion.Mass(1.0, np.ones(N))), {"solver": diffusion.UniPC(2)}, ValueError, "DDIM"),
         (diffusion.Constraint.eci(diffusion.Mass(1.0, np.ones(N)), mix=3), {}, ValueError, "4 evaluations are not possible, 6"),
-        (diffusion.Constraint(diffusion.Mass(1.0, np.ones(N))), {"times": diffusion.LogSNR(4, to_zero=False)}, ValueError, "to_zero"),
+        (diffusion.Constraint(diffusion.Mass(1.0, np.ones(N))), {"times": diffusion.Rho(4, to_zero=False)}, ValueError, "zero"),
         (diffusion.Constraint(lambda x: x[:1] * jnp.nan, metric="euclidean"), {}, FloatingPointError, "finite"),
         (
             diffusion.Constraint(

@@ -29,7 +29,7 @@ def setting():
 
 
 def test_the_rounds_are_those_of_the_paper(setting):
-    data, task, base, model = setting
+    data, task, _, model = setting
     fields, key = {"u": jnp.asarray(data["u"])[0, :1]}, jax.random.key(5)
     drawn = model.samples(fields, 1, key=key)["u"][0]
     own = jax.random.split(key, 1)[0]
