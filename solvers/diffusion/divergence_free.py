@@ -52,7 +52,7 @@ class DivergenceFree(AbstractCondition):
             found = staggered.divergence(self._faces(x), self.grid.spacing, self._boundaries)
             return jnp.concatenate([jnp.ravel(least * found), *walls])
         waves, spectrum = self._waves(x.dtype), self._spectrum(x)
-        found = jnp.fft.irfftn(1j * jnp.einsum("...i,...i->...", waves, spectrum), self.grid.shape)
+        found = jnp.fft.irfftn(1j * jnp.einsum("...i,...i->...", waves, spectrum, precision="highest"), self.grid.shape)
         return jnp.ravel(least * found).astype(x.dtype)
 
     def nearest(self, x):
@@ -68,7 +68,7 @@ class DivergenceFree(AbstractCondition):
             return jnp.stack(filled, -1)
         waves, spectrum = self._waves(x.dtype), self._spectrum(x)
         squares = jnp.sum(waves**2, -1)
-        along = jnp.einsum("...i,...i->...", waves, spectrum) / jnp.where(squares > 0, squares, 1)
+        along = jnp.einsum("...i,...i->...", waves, spectrum, precision="highest") / jnp.where(squares > 0, squares, 1)
         axes = tuple(range(self.grid.ndim))
         return jnp.fft.irfftn(spectrum - waves * along[..., None], self.grid.shape, axes=axes).astype(x.dtype)
 

@@ -15,6 +15,7 @@ from ...solvers.diffusion.denoiser import AbstractDenoiser, preconditioning
 from ...solvers.random import AbstractGaussianLaw
 from ..networks.abstract_network import AbstractNetwork, AbstractNetworkConfig
 from ..networks.network_surrogate import applied
+from ..resampling import resample
 from ..surrogate import AbstractGenerative, Capabilities
 from ..task.modes import SpaceTime, Steady
 from ..task.task import Fields, Place, Task
@@ -94,14 +95,14 @@ class Denoiser(AbstractGenerative, AbstractTrainable):
         )
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
-        grid = self.grid(fields, at)
+        fields, grid = self._moved(fields, at)
         denoiser, shape = self.denoiser_on(grid), self.shape(grid)
         if isinstance(self.schedule, FlowMatching):  # u(x, 1) = E[ε − x₀] there
             return self.decoded(-denoiser.network(jnp.zeros(shape), jnp.ones(()), fields), fields)
         return self.decoded(denoiser(jnp.zeros(shape), jnp.asarray(self.schedule.sigma_max), fields), fields)
 
     def samples(self, fields: Fields, n: int, *, key: Array, at: Place | None = None) -> dict[str, Array]:
-        grid = self.grid(fields, at)
+        fields, grid = self._moved(fields, at)
         x = sample(
             self.denoiser_on(grid), UniPC(3), schedule=self.schedule, times=self.steps, shape=self.shape(grid), n=n, key=key,
             noise=self.noise_on(grid), condition=fields,
@@ -199,6 +200,12 @@ class Denoiser(AbstractGenerative, AbstractTrainable):
         return Denoiser(
             self.task, network=self.network.config, schedule=self.schedule, noise=self.law, key=key, steps=self.steps
         )
+
+    def _moved(self, fields: Fields, at: Place | None) -> tuple[Fields, Grid]:
+        """The inputs at the points that are asked for, and their grid."""
+        if at is not None and self.task.inputs:
+            fields = resample(self.task, fields, at)
+        return fields, self.grid(fields, at)
 
     def _place(self, shape: tuple[int, ...]) -> Grid:
         """The grid of space with the resolution of an array of targets."""
