@@ -69,7 +69,7 @@ def met(constraint: Constraint, samples: Float[Array, "n *shape"]) -> Float[Arra
             f"sample(constraint=…): h is not finite for {np.isnan(missed).sum()} of {len(missed)} samples (first: {wrong[0]})"
         )
     raise FloatingPointError(
-        f"sample(constraint=…): {len(wrong)} of {len(missed)} samples do not meet the constraint, |h| is up to "
-        f"{missed.max():.2g} at atol={constraint.atol:g}; equations that contradict each other cannot be met, others need more Newton steps, "
+        f"sample(constraint=…): {len(wrong)} of {len(missed)} samples do not meet the constraint, |h| reaches {missed.max():.2g} "
+        f"(atol={constraint.atol:g}); equations that contradict each other cannot be met, others may need more Newton steps, "
         "Equation(h, steps=…), or a larger atol"
     )

@@ -40,7 +40,8 @@ class Refiner(AbstractGenerative, AbstractTrainable):
 
     The surrogate inside is any that predicts one next frame, a coarse solver too; it is not trained any more. One prediction
     costs it and K network evaluations. The refinement is random: `samples` draws predictions, `ensemble_rollout` draws
-    trajectories. A call takes its noise from the bits of its input, so that equal inputs have equal predictions.
+    trajectories. A call takes its noise
+    from the bits of its input, so that equal inputs have equal predictions; its derivative is that with the noise held.
 
     **Arguments:**
 
@@ -86,7 +87,7 @@ class Refiner(AbstractGenerative, AbstractTrainable):
             needs_input=True,
             has_samples=True,
             autoregressive=True,
-            differentiable=inner.differentiable,
+            differentiable=False,  # another input has other noise
             savable=inner.savable,
             self_contained=inner.self_contained and self.network.config.self_contained,
         )

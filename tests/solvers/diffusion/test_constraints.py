@@ -211,7 +211,8 @@ def test_eci_and_pcfm_are_settings(kind, x64):
     """Step by step as published, in float64."""
     steps, mix, key = 4, (1 if kind == "pcfm" else 3), jax.random.key(5)
     schedule = diffusion.FlowMatching(start=1 - 1e-3)
-    h = diffusion.LinearCondition(ROWS, VALUES)
+    # The penalty of PCFM is on h itself, not on orthonormal combinations of its equations.
+    h = diffusion.Equation(lambda x: jnp.asarray(ROWS) @ x - jnp.asarray(VALUES), steps=2)
     rule = {
         "eci": diffusion.Constraint.eci(h, mix),
         "eci, fresh": diffusion.Constraint.eci(h, mix, renew=1),

@@ -34,7 +34,7 @@ def test_matern_fields_have_their_covariance(key):
     assert abs(matrix[0, 0] - 1) < 0.05  # waves beyond the grid are missing
     np.testing.assert_allclose(matrix[0], np.exp(-distance / 0.05), atol=0.06)
     draws = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 4000))
-    assert np.abs(np.cov(draws.T) - matrix).max() < 0.12
+    assert np.abs(np.cov(draws.T) - matrix).max() < 0.15
     two = sx.Grid(sx.Box.unit(2), (33, 33))
     middle = jax.vmap(lambda k: sx.random.Matern(0.1, 1.5).sample(k, two))(jax.random.split(key, 400))
     assert abs(float(jnp.var(middle)) - 1) < 0.1
