@@ -126,6 +126,8 @@ class AbstractGaussianLaw(Distribution):
     Derive from it as a frozen dataclass.
     """
 
+    is_field, isotropic, smooth = True, True, True
+
     @abstractmethod
     def spectrum(self, grid: Grid) -> dict[str, Any]:
         """`boundary` and `std`, and if need be `modes` and `per_axis`: the arguments of `kernels.gaussian_field.sample`."""
