@@ -29,6 +29,12 @@ from .diffusers_config import FromDiffusers as FromDiffusers
 from .diffusers_config import from_diffusers as from_diffusers
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
 from .flow_map import FlowMap as FlowMap
+from .guidance import DMPS as DMPS
+from .guidance import DPS as DPS
+from .guidance import AbstractGuidance as AbstractGuidance
+from .guidance import Guided as Guided
+from .guidance import MomentMatched as MomentMatched
+from .guidance import PiGDM as PiGDM
 from .in_spectrum import InSpectrum as InSpectrum
 from .in_spectrum import hartley as hartley
 from .interpolant import AbstractInterpolant as AbstractInterpolant
@@ -46,8 +52,11 @@ from .multistep import DPMSolverPP as DPMSolverPP
 from .multistep import ExponentialAdams as ExponentialAdams
 from .noise_multistep import DEIS as DEIS
 from .noise_multistep import IPNDM as IPNDM
+from .observation import AbstractEvidence as AbstractEvidence
+from .observation import JointObservation as JointObservation
+from .observation import Observation as Observation
 from .sampling import Trajectory as Trajectory
-from .sampling import as_denoiser as as_denoiser
+from .denoiser import as_denoiser as as_denoiser
 from .sampling import plan as plan
 from .sampling import sample as sample
 from .schedule import EDM as EDM

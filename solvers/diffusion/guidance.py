@@ -10,7 +10,7 @@ that R = 1 below and operators may be singular.
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,15 +26,26 @@ from .denoiser import AbstractDenoiser, Level, as_denoiser
 from .observation import AbstractEvidence, AbstractObservation, Linearised
 
 Product = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
+SAMPLES = "samples"  # the axis of the samples in `sample`, for guidance that looks at all of them
+
+
+class Here(NamedTuple):
+    """Where a guidance is asked: the state x = x₀ + sigma ε of one sample; `plain`, the denoiser at this level as a function of x;
+    `colour`, the product with the covariance K of the noise; `key`, a random key, None where there is none."""
+
+    x: Float[Array, "*shape"]
+    sigma: Any
+    plain: Product
+    colour: Product
+    key: Any
 
 
 class AbstractGuidance(eqx.Module):
     """How the observation enters: `guidance(denoiser, observation)` is a denoiser again. Write `denoised`."""
 
     @abc.abstractmethod
-    def denoised(self, plain: Product, x: Array, sigma: Any, evidence: Any, colour: Product) -> Float[Array, "*shape"]:
-        """D_y at the state x = x₀ + sigma ε, from `plain`, the denoiser at this level as a function of x alone. `colour` is the
-        product with the covariance K of the noise."""
+    def denoised(self, here: Here, evidence: Any) -> Float[Array, "*shape"]:
+        """D_y at a state of one sample."""
 
     def check(self, evidence: AbstractEvidence) -> None:
         """**Raises:** `TypeError` for evidence that this guidance cannot use."""
@@ -42,9 +53,14 @@ class AbstractGuidance(eqx.Module):
             type(self).__name__,
             "observation",
             evidence,
-            AbstractObservation,
-            "pass an Observation(operator, values, std=…)",
+            self.uses,
+            f"pass {' or '.join(each.example for each in self.uses)}",
         )
+
+    @property
+    def uses(self) -> tuple[type[AbstractEvidence], ...]:
+        """The kinds of evidence that this guidance can use."""
+        return (AbstractObservation,)
 
     def __call__(self, denoiser: Any, observation: AbstractEvidence, *, covariance: Callable | None = None) -> "Guided":
         """The denoiser of the posterior.
@@ -72,15 +88,27 @@ class Guided(AbstractDenoiser):
 
     def at(self, v: Float[Array, "*shape"], level: Level, condition: Any) -> Float[Array, "*shape"]:
         def plain(x):
-            return self.denoiser.at(x * level.scale, level, condition).astype(x.dtype)
+            return jnp.asarray(self.denoiser.at(x * level.scale, level, condition)).astype(x.dtype)
 
-        return self.guidance.denoised(plain, v / level.scale, level.sigma, self.evidence, self._colour)
+        return self.guidance.denoised(
+            Here(v / level.scale, level.sigma, plain, self._colour, level.key), self.evidence
+        )
 
     def __call__(self, x: Float[Array, "*shape"], sigma: Any, condition: Any = None) -> Float[Array, "*shape"]:
         def plain(x):
             return jnp.asarray(self.denoiser(x, sigma, condition)).astype(x.dtype)
 
-        return self.guidance.denoised(plain, x, sigma, self.evidence, self._colour)
+        return self.guidance.denoised(Here(x, sigma, plain, self._colour, None), self.evidence)
+
+    def culprit(self, v: Float[Array, "*shape"], level: Level, condition: Any) -> str:
+        """Who returned a value that is not finite: the start of a sentence."""
+        plain = self.denoiser.at(v, level, condition)
+        if not bool(jnp.isfinite(plain).all()):
+            inner = isinstance(self.denoiser, Guided)
+            return self.denoiser.culprit(v, level, condition) if inner else "the denoiser returned"
+        if not bool(jnp.isfinite(self.evidence.probe(plain)).all()):
+            return f"the forward model of the {type(self.evidence).__name__}, asked at a finite field, returned"
+        return f"the guidance {type(self.guidance).__name__} or a derivative of the denoiser or the forward model returned"
 
 
 def data_weights(seen: Linearised, spread: Product, method: AbstractMethod) -> Float[Array, " m"]:
@@ -112,11 +140,11 @@ class MomentMatched(AbstractGuidance):
     def __check_init__(self):
         check_fields(self)
 
-    def denoised(self, plain, x, sigma, evidence, colour):
-        mean, pull = jax.vjp(plain, x)
+    def denoised(self, here, evidence):
+        mean, pull = jax.vjp(here.plain, here.x)
 
         def spread(u):
-            return sigma**2 * colour(pull(u)[0])
+            return here.sigma**2 * here.colour(pull(u)[0])
 
         seen = evidence.linearised(mean)
         return mean + spread(seen.transposed(data_weights(seen, spread, self.method)))
@@ -137,12 +165,12 @@ class PiGDM(AbstractGuidance):
         check_fields(self)
         number("PiGDM", "data_std", self.data_std, above=0)
 
-    def denoised(self, plain, x, sigma, evidence, colour):
-        mean, pull = jax.vjp(plain, x)
+    def denoised(self, here, evidence):
+        mean, pull = jax.vjp(here.plain, here.x)
         seen = evidence.linearised(mean)
-        variance = isotropic(sigma, self.data_std)
-        weights = data_weights(seen, lambda u: variance * colour(u), self.method)
-        return mean + sigma**2 * colour(pull(seen.transposed(weights))[0])
+        variance = isotropic(here.sigma, self.data_std)
+        weights = data_weights(seen, lambda u: variance * here.colour(u), self.method)
+        return mean + here.sigma**2 * here.colour(pull(seen.transposed(weights))[0])
 
 
 class DMPS(AbstractGuidance):
@@ -157,43 +185,50 @@ class DMPS(AbstractGuidance):
     def __check_init__(self):
         check_fields(self)
 
-    def denoised(self, plain, x, sigma, evidence, colour):
+    def denoised(self, here, evidence):
         def spread(u):
-            return sigma**2 * colour(u)
+            return here.sigma**2 * here.colour(u)
 
-        seen = evidence.linearised(x)
-        return plain(x) + spread(seen.transposed(data_weights(seen, spread, self.method)))
+        seen = evidence.linearised(here.x)
+        return here.plain(here.x) + spread(seen.transposed(data_weights(seen, spread, self.method)))
 
 
 class DPS(AbstractGuidance):
-    """Steps along the gradient of the misfit: D_y = D − ζ K ∇ₓ |y − A(D)| (Chung et al. 2023), ζ per e-fold of the noise level.
+    """Steps along the gradient of the misfit: D_y = D − ζ (r/d) K ∇ₓ |y − A(D)| with r² = s² d²/(s² + d²), ζ per e-fold of the noise
+    level (Chung et al. 2023).
 
-    In the paper a step subtracts ζ' times the gradient; on N steps from noise level s to t that is ζ = ζ' N/log(s/t). Here
-    the result does not depend on the number of steps once they are many. With `squared` it is the gradient of |y − A(D)|² per
-    observation (Huang et al. 2024).
+    In the paper every step subtracts ζ' times the gradient. Here the result does not depend on the number of steps once they
+    are many, and r/d lets the steps fall with the noise, without which they never settle. With `squared` it is the gradient
+    of ½ |y − A(D)|².
 
-    It fits the observations, but its spread is not that of the posterior, and ζ has to be tuned to units and problem. One
+    It fits the observations, but its spread is not that of the posterior, and ζ has to be tuned for every problem. One
     vector-Jacobian product per call.
 
-    **Arguments:** `step`: ζ, 0.1 to 10 for data of unit variance.
+    **Arguments:**
+
+    - `step`: ζ, for the norm about 3 times the largest of the data, for the square about 30 (in units of the data, and of y).
+    - `data_std`: d, the standard deviation of the data.
     """
 
-    step: float = eqx.field(static=True, default=1.0)
+    step: float = eqx.field(static=True, default=24.0)
     squared: bool = eqx.field(static=True, default=False)
+    data_std: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self):
         check_fields(self)
         number("DPS", "step", self.step, above=0)
+        number("DPS", "data_std", self.data_std, above=0)
 
-    def denoised(self, plain, x, sigma, evidence, colour):
-        mean, pull = jax.vjp(plain, x)
+    def denoised(self, here, evidence):
+        mean, pull = jax.vjp(here.plain, here.x)
         seen, scale = evidence.linearised(mean), evidence.typical_std
         if self.squared:
-            weights = 2 * scale**2 / evidence.observed * seen.residual
+            weights = scale**2 * seen.residual
         else:
             size = jnp.sqrt(jnp.sum(seen.residual**2))
             weights = scale * seen.residual / jnp.where(size > 0, size, 1)
-        return mean + self.step * colour(pull(seen.transposed(weights.astype(x.dtype)))[0])
+        step = self.step * jnp.sqrt(isotropic(here.sigma, self.data_std)) / self.data_std
+        return mean + step * here.colour(pull(seen.transposed(weights.astype(mean.dtype)))[0])
 
 
 def isotropic(sigma: Any, data_std: float) -> Any:

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,9 +27,17 @@ class Linearised(NamedTuple):
 class AbstractEvidence(eqx.Module):
     """What is known of a sample beside its prior: an `Observation`, an `Event`, or a `LogLikelihood`."""
 
+    example: ClassVar[str]  # how it is made, for messages
+
+    @abc.abstractmethod
+    def probe(self, x: Float[Array, "*shape"]) -> Float[Array, "..."]:
+        """What the forward model says of x, to find out whether it is finite."""
+
 
 class AbstractObservation(AbstractEvidence):
-    """Gaussian observations, known by their residual in units of the errors: write `residual` and `observed`."""
+    """Gaussian observations, known by their residual in units of the errors: write `residual`, `observed`, `typical_std`."""
+
+    example: ClassVar[str] = "an Observation(operator, values, std=…)"
 
     @abc.abstractmethod
     def residual(self, x: Float[Array, "*shape"]) -> Float[Array, " m"]:
@@ -50,6 +58,9 @@ class AbstractObservation(AbstractEvidence):
         residual, negative = jax.linearize(self.residual, x)
         transposed = jax.linear_transpose(negative, x)
         return Linearised(residual, lambda v: -negative(v), lambda u: -transposed(u)[0])
+
+    def probe(self, x):
+        return self.residual(x)
 
     def misfit(self, x: Float[Array, "*shape"]) -> Float[Array, ""]:
         """|R^(−½) (y − A(x))|² per observed number: 1 on average for the truth, and for samples of the right posterior

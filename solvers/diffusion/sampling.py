@@ -19,6 +19,7 @@ from ...core.arrays import AnyArray
 from .automatic import automatic_grid, automatic_solver
 from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
 from .flow_map import FlowMap
+from .guidance import SAMPLES, Guided
 from .mean_reverting import Centred, MeanReverting
 from .model_statistics import ModelStatistics
 from .multistep import DDIM
@@ -201,6 +202,11 @@ def sample(
             f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
             "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
         )
+    if not np.isfinite(table.levels[0]) and isinstance(denoiser, Guided):
+        raise ValueError(
+            f"{type(schedule).__name__} starts at infinite noise, where nothing is to be guided: start later, for example with "
+            "UniformTime(…, start=0.999)"
+        )
     own, one = table.advance.shape[2:], states.shape[1:]
     if len(own) > len(one) or any(a not in (1, b) for a, b in zip(own[::-1], one[::-1], strict=False)):
         raise ValueError(f"sample: the solver has weights of shape {own}, samples have {one}")
@@ -226,7 +232,7 @@ def sample(
             raise FloatingPointError(
                 "sample: the states at the first time (initial=…, noise=…, teleport=…) are not finite"
             )
-        _explain(table, on_the_way or _integrate(*arguments, True)[1])
+        _explain(table, level, denoiser, condition, on_the_way or _integrate(*arguments, True)[1])
     samples = samples if centre is None else samples + centre
     if not trajectory:
         return samples
@@ -374,7 +380,10 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
 
         def step(carry, row: _Weights):
             solution, point, history = carry
-            denoised = jnp.asarray(denoiser.at(point, row.level, condition))
+            level = row.level
+            if key is not None:
+                level = level._replace(key=jax.random.fold_in(jax.random.fold_in(key, row.number), 1))
+            denoised = jnp.asarray(denoiser.at(point, level, condition))
             if denoised.shape != shape:
                 raise ValueError(
                     f"sample: the denoiser returned the shape {denoised.shape} for a sample of shape {shape}"
@@ -398,7 +407,7 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
         (_, end, _), seen = lax.scan(jax.checkpoint(step), carry, weights)
         return entry[2] * end, seen
 
-    samples, seen = jax.vmap(one)(states, keys)
+    samples, seen = jax.vmap(one, axis_name=SAMPLES)(states, keys)
     return samples, seen, jnp.isfinite(samples).all()
 
 
@@ -411,9 +420,9 @@ def _combined(weights, solution, point, denoised, history):
     return total
 
 
-def _explain(table: Table, on_the_way) -> None:
+def _explain(table: Table, level: Level, denoiser, condition, on_the_way) -> None:
     """**Raises:** `FloatingPointError` that names the first evaluation whose denoised values are not finite."""
-    _, denoised = on_the_way
+    points, denoised = on_the_way
     finite = np.asarray(jnp.isfinite(denoised).reshape(*denoised.shape[:2], -1).all(-1))
     if finite.all():
         raise FloatingPointError(
@@ -421,7 +430,11 @@ def _explain(table: Table, on_the_way) -> None:
         )
     first = int(np.flatnonzero(~finite.all(0))[0])
     wrong = np.flatnonzero(~finite[:, first])
+    who = "the denoiser returned"
+    if isinstance(denoiser, Guided):
+        here = jax.tree.map(lambda entry: jnp.asarray(entry[first], points.dtype), level)
+        who = denoiser.culprit(points[wrong[0], first], here, condition)
     raise FloatingPointError(
-        f"sample: the denoiser returned values that are not finite at evaluation {first + 1} of {table.evaluations}, noise level "
+        f"sample: {who} values that are not finite at evaluation {first + 1} of {table.evaluations}, noise level "
         f"{table.levels[first]:.4g}, for {len(wrong)} of {len(finite)} samples (the first is {wrong[0]})"
     )
