@@ -16,6 +16,14 @@
 
 from .choice import Chosen as Chosen
 from .choice import choose as choose
+from .coloured_noise import AbstractColouredNoise as AbstractColouredNoise
+from .conditions import AbstractCondition as AbstractCondition
+from .conditions import Equation as Equation
+from .conditions import KnownValues as KnownValues
+from .conditions import LinearCondition as LinearCondition
+from .conditions import Mass as Mass
+from .conditions import Together as Together
+from .constraint import Constraint as Constraint
 from .denoiser import AbstractDenoiser as AbstractDenoiser
 from .denoiser import AbstractPrediction as AbstractPrediction
 from .denoiser import DataPrediction as DataPrediction
@@ -27,7 +35,9 @@ from .denoiser import ScorePrediction as ScorePrediction
 from .denoiser import VelocityPrediction as VelocityPrediction
 from .diffusers_config import FromDiffusers as FromDiffusers
 from .diffusers_config import from_diffusers as from_diffusers
+from .divergence_free import DivergenceFree as DivergenceFree
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
+from .field_noise import FieldNoise as FieldNoise
 from .flow_map import FlowMap as FlowMap
 from .guidance import DMPS as DMPS
 from .guidance import DPS as DPS

@@ -202,9 +202,15 @@ class Preconditioned(AbstractDenoiser):
         return self(v / level.scale, level.sigma, condition)
 
     def __call__(self, x, sigma, condition=None):
-        norm = jnp.sqrt(sigma**2 + self.data_std**2)
-        out = self.network((x / norm).astype(x.dtype), jnp.log(sigma) / 4, condition).astype(x.dtype)
-        return (self.data_std / norm) ** 2 * x + sigma * self.data_std / norm * out
+        skip, size_out, size_in, c_noise = preconditioning(sigma, self.data_std)
+        out = self.network((x * size_in).astype(x.dtype), c_noise, condition).astype(x.dtype)
+        return skip * x + size_out * out
+
+
+def preconditioning(sigma: Any, data_std: float) -> tuple[Any, Any, Any, Any]:
+    """c_skip, c_out, c_in and c_noise of `Preconditioned`."""
+    norm = jnp.sqrt(sigma**2 + data_std**2)
+    return (data_std / norm) ** 2, sigma * data_std / norm, 1 / norm, jnp.log(sigma) / 4
 
 
 def timed_by(denoiser: AbstractDenoiser, schedule: AbstractSchedule) -> AbstractSchedule:

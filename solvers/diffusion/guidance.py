@@ -120,8 +120,8 @@ def data_weights(seen: Linearised, spread: Product, method: AbstractMethod) -> F
 
 
 class MomentMatched(AbstractGuidance):
-    """p(x₀ | x) as the Gaussian of the denoiser's own mean and covariance, which is s² J K (Tweedie): exact for Gaussian priors and
-    linear operators,
+    """p(x₀ | x) as the Gaussian of the denoiser's own mean and covariance, which is s² J K (Tweedie): exact for Gaussian priors
+    and linear operators,
 
         D_y = D + Σ Hᵀ (H Σ Hᵀ + R)⁻¹ (y − A(D)),   Σ = s² K Jᵀ,
 

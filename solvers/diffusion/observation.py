@@ -107,7 +107,9 @@ class Observation(AbstractObservation):
         if not values.size:
             raise ValueError(f"Observation(values=…): expected one number or more, got the shape {values.shape}")
         if (std is None) == (covariance is None):
-            raise ValueError("Observation: give std=…, the standard deviation of the errors, or covariance=…, one of them")
+            raise ValueError(
+                "Observation: give std=…, the standard deviation of the errors, or covariance=…, one of them"
+            )
         if mask is not None:
             mask = jnp.asarray(mask)
             if mask.dtype != bool or mask.shape != values.shape:
@@ -212,5 +214,7 @@ def _whitener(covariance: Any, size: int, mask: Any) -> Array:
     try:
         factor = np.linalg.cholesky((covariance + covariance.T) / 2)
     except np.linalg.LinAlgError:
-        raise ValueError("Observation(covariance=…): not positive definite; add the variance of each instrument to its diagonal") from None
+        raise ValueError(
+            "Observation(covariance=…): not positive definite; add the variance of each instrument to its diagonal"
+        ) from None
     return jnp.asarray(np.linalg.inv(factor), float)

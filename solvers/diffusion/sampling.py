@@ -16,8 +16,10 @@ from jaxtyping import Array, Float
 
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
+from . import constrained_sampling
 from .automatic import automatic_grid, automatic_solver
-from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
+from .constraint import Constrained, Constraint
+from .denoiser import FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
 from .flow_map import FlowMap
 from .guidance import SAMPLES, Guided
 from .mean_reverting import Centred, MeanReverting
@@ -131,6 +133,7 @@ def sample(
     noise: Callable | None = None,
     teleport: Gaussian | None = None,
     centre: AnyArray | None = None,
+    constraint: Constraint | None = None,
     mesh: Mesh | None = None,
     dtype: Literal["float32", "float64"] | None = None,
     trajectory: bool = False,
@@ -156,6 +159,8 @@ def sample(
       be that of x₀ + s C^½ ε: the solvers stay as they are, for all modes share the ratios of levels.
     - `teleport`: a `Gaussian` over which to jump from the start of the schedule to the first of `times`.
     - `centre`: μ `(*shape)`, to which the noisy end reverts (`MeanReverting`): x_t = μ + α (x₀ − μ) + σ ε.
+    - `constraint`: equations that every sample meets exactly, such as `Constraint(Mass(1.0, weights))`; the last time must have
+      no noise. With a guided denoiser the samples are those of the posterior that meet them.
     - `mesh`: devices over which the samples are divided, along all of its axes; n must be a multiple of their number.
     - `dtype`: of the state, float32 (float64 while x64 is on). A network in bfloat16 keeps its own.
     - `trajectory`: return a `Trajectory` with every evaluation.
@@ -163,9 +168,9 @@ def sample(
     **Returns:** x₀ where the last time has no noise, else the state α x₀ + σ ε there.
 
     **Raises:** `ValueError` as `plan`, and for shapes that do not fit; `FloatingPointError` if the denoiser returns values
-    that are not finite (inside of `jit` these samples are NaN).
+    that are not finite, or if a constraint cannot be met (inside of `jit` these samples are NaN).
     """
-    table = plan(solver, schedule=schedule, times=times)
+    table = plan(constrained_sampling.constrained_solver(solver, constraint), schedule=schedule, times=times)
     denoiser = as_denoiser(denoiser)
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
@@ -207,6 +212,8 @@ def sample(
             f"{type(schedule).__name__} starts at infinite noise, where nothing is to be guided: start later, for example with "
             "UniformTime(…, start=0.999)"
         )
+    if constraint is not None:
+        denoiser = constrained_sampling.constrained(denoiser, constraint, table, noise, centre)
     own, one = table.advance.shape[2:], states.shape[1:]
     if len(own) > len(one) or any(a not in (1, b) for a, b in zip(own[::-1], one[::-1], strict=False)):
         raise ValueError(f"sample: the solver has weights of shape {own}, samples have {one}")
@@ -216,7 +223,10 @@ def sample(
     if known_times is not schedule and known_times != schedule:
         _check_known(known_times, table)
     level = Level.of(table.levels, known_times)
-    if isinstance(denoiser, FlowMap):
+    jumps = isinstance(denoiser, FlowMap) or (
+        isinstance(denoiser, Constrained) and (isinstance(denoiser.denoiser, FlowMap) or denoiser.constraint.relax > 0)
+    )
+    if jumps:
         with np.errstate(divide="ignore"):
             level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), known_times))
     weights = _weights(table, level, precision)
@@ -234,6 +244,8 @@ def sample(
             )
         _explain(table, level, denoiser, condition, on_the_way or _integrate(*arguments, True)[1])
     samples = samples if centre is None else samples + centre
+    if constraint is not None:
+        samples = constrained_sampling.met(constraint, samples)
     if not trajectory:
         return samples
     points, denoised = on_the_way
@@ -380,10 +392,13 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
 
         def step(carry, row: _Weights):
             solution, point, history = carry
-            level = row.level
+            level, plain = row.level, None
             if key is not None:
                 level = level._replace(key=jax.random.fold_in(jax.random.fold_in(key, row.number), 1))
-            denoised = jnp.asarray(denoiser.at(point, level, condition))
+            if isinstance(denoiser, Constrained) and denoiser.constraint.relax:
+                denoised, plain = denoiser.both(point, level, condition)
+            else:
+                denoised = jnp.asarray(denoiser.at(point, level, condition))
             if denoised.shape != shape:
                 raise ValueError(
                     f"sample: the denoiser returned the shape {denoised.shape} for a sample of shape {shape}"
@@ -395,6 +410,8 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
             moved = _combined(row.advance, new, point, denoised, history)
             if run.stochastic:
                 moved += row.noise * _drawn(run.noise, jax.random.fold_in(key, row.number), shape, dtype)
+            if plain is not None:
+                moved = denoiser.relaxed(moved, point, plain, row.level)
             kept = denoised if row.record is None else row.record[0] * point + row.record[1] * denoised
             history = (kept, *history[:-1]) if run.memory else ()
             seen = (point, denoised) if trajectory else None

@@ -1,10 +1,15 @@
-"""Training of flows and bridges between distributions; `surrogax.diffusion` samples them."""
+"""Generative models of fields, and training of flows and bridges between distributions; `surrogax.diffusion` samples them."""
 
+from .denoising import Denoising as Denoising
+from .field_conditions import OnField as OnField
+from .field_denoiser import Denoiser as Denoiser
 from .path_objectives import AbstractPathObjective as AbstractPathObjective
 from .path_objectives import BridgeObjective as BridgeObjective
 from .path_objectives import FlowObjective as FlowObjective
 from .path_objectives import InterpolantObjective as InterpolantObjective
 from .path_objectives import WindowObjective as WindowObjective
 from .path_objectives import windows as windows
+from .refiner import Refiner as Refiner
+from .refining import Refining as Refining
 from .trainable_bridge import TrainableBridge as TrainableBridge
 from .vector_field import VectorField as VectorField
