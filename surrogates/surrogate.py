@@ -219,6 +219,14 @@ class AbstractGenerative(AbstractSurrogate):
         """`n` draws for one sample: arrays like those of the prediction, with a leading axis of length `n`."""
 
 
+class AbstractObserving(AbstractGenerative):
+    """A surrogate that is conditioned on noisy observations of each sample, which its draws have to fit."""
+
+    @abc.abstractmethod
+    def misfit(self, fields: Fields, draws: dict[str, Array], at: Place | None = None) -> Array:
+        """The mean square of the residuals of every draw `(n,)`, in units of the errors: about 1 for right ones."""
+
+
 class AbstractInterval(AbstractSurrogate):
     """A surrogate that predicts calibrated intervals."""
 

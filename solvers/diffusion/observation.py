@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from ...core.arguments import checked, kind, real_array
+from ...core.arguments import check_fields, checked, kind, real_array
 from ...core.arrays import AnyArray
 
 
@@ -42,6 +42,15 @@ class AbstractObservation(AbstractEvidence):
     @abc.abstractmethod
     def residual(self, x: Float[Array, "*shape"]) -> Float[Array, " m"]:
         """R^(−½) (y − A(x)), zero where nothing was observed. For the true x it is standard normal."""
+
+    @abc.abstractmethod
+    def perturbed(self, residual: Float[Array, " m"], errors: Float[Array, " m"]) -> Float[Array, " m"]:
+        """The residual of y + R^½ `errors`."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """m, the length of the residual."""
 
     @property
     @abc.abstractmethod
@@ -143,6 +152,20 @@ class Observation(AbstractObservation):
             return jnp.ravel(difference * self.inverse_std.astype(x.dtype))
         return jnp.matmul(self.whitener.astype(x.dtype), jnp.ravel(difference), precision="highest")
 
+    def with_errors(self, errors: Float[Array, "*m"]) -> Float[Array, "*m"]:
+        """y + R^½ `errors`, for simulated measurements."""
+        if self.whitener is None:
+            return self.values + errors / self.inverse_std
+        drawn = jax.scipy.linalg.solve_triangular(self.whitener, jnp.ravel(errors), lower=True)
+        return self.values + drawn.reshape(self.values.shape)
+
+    def perturbed(self, residual, errors):
+        return residual + (errors if self.mask is None else jnp.where(jnp.ravel(self.mask), errors, 0))
+
+    @property
+    def size(self):
+        return self.values.size
+
     @property
     def observed(self):
         return self.values.size if self.mask is None else jnp.sum(self.mask)
@@ -172,6 +195,15 @@ class JointObservation(AbstractObservation):
     def residual(self, x):
         return jnp.concatenate([part.residual(x) for part in self.parts])
 
+    def perturbed(self, residual, errors):
+        sizes = np.cumsum([part.size for part in self.parts])[:-1]
+        pairs = zip(self.parts, jnp.split(residual, sizes), jnp.split(errors, sizes), strict=True)
+        return jnp.concatenate([part.perturbed(r, e) for part, r, e in pairs])
+
+    @property
+    def size(self):
+        return sum(part.size for part in self.parts)
+
     @property
     def observed(self):
         return sum(part.observed for part in self.parts)
@@ -180,6 +212,45 @@ class JointObservation(AbstractObservation):
     def typical_std(self):
         total = sum(part.observed / part.typical_std**2 for part in self.parts)
         return jnp.sqrt(self.observed / total)
+
+
+class Event(AbstractEvidence):
+    """The event C(x₀) > 0, such as a wind above a threshold: `Event(lambda x: x.max() - 30.0)`.
+
+    **Arguments:** `function`: C of one sample, a number with derivatives; at one point better smooth than flat.
+    """
+
+    example: ClassVar[str] = "an Event(function)"
+    function: Callable
+
+    def __check_init__(self):
+        check_fields(self)
+
+    def probe(self, x):
+        return _scalar("Event", self.function, x)
+
+
+class LogLikelihood(AbstractEvidence):
+    """Anything else that is known of x₀, by log p(y | x₀) up to a constant: a loss with a minus sign.
+
+    **Arguments:** `function`: of one sample, a number with derivatives.
+    """
+
+    example: ClassVar[str] = "a LogLikelihood(function)"
+    function: Callable
+
+    def __check_init__(self):
+        check_fields(self)
+
+    def probe(self, x):
+        return _scalar("LogLikelihood", self.function, x)
+
+
+def _scalar(name: str, function: Callable, x: Array) -> Array:
+    value = jnp.asarray(function(x))
+    if value.shape:
+        raise ValueError(f"{name}: the function returns the shape {value.shape} for one sample; expected one number")
+    return value
 
 
 def _inverse_std(std: Any, shape: tuple[int, ...]) -> Array:
