@@ -30,8 +30,8 @@ SAMPLES = "samples"  # the axis of the samples in `sample`, for guidance that lo
 
 
 class Here(NamedTuple):
-    """Where a guidance is asked: the state x = x₀ + sigma ε of one sample; `plain`, the denoiser at this level as a function of x;
-    `noise`, the law of ε, None for white noise; `key`, a random key, None where there is none."""
+    """Where a guidance is asked: the state x = x₀ + sigma ε of one sample; `plain`, the denoiser at this level as a function of
+    x; `noise`, the law of ε, None for white noise; `key`, a random key, None where there is none."""
 
     x: Float[Array, "*shape"]
     sigma: Any
@@ -135,8 +135,8 @@ def data_weights(seen: Linearised, spread: Product, method: AbstractMethod) -> F
 def proximal(
     x: Float[Array, "*shape"], spread: Product, observation: AbstractObservation, method: AbstractMethod
 ) -> Float[Array, "*shape"]:
-    """argmin over z of ½ |y − A(z)|²_R + ½ |z − x|²_S = x + S Hᵀ (H S Hᵀ + R)⁻¹ (y − A(x)), with A linearised at x: one linear solve in
-    the space of observations. `spread` is the product with S."""
+    """argmin over z of ½ |y − A(z)|²_R + ½ |z − x|²_S, which is x + S Hᵀ (H S Hᵀ + R)⁻¹ (y − A(x)), with A linearised at x: one
+    linear solve in the space of observations. `spread` is the product with S."""
     seen = observation.linearised(x)
     return x + spread(seen.transposed(data_weights(seen, spread, method)))
 

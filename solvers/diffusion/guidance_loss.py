@@ -15,8 +15,8 @@ class TrainingFree(AbstractGuidance):
 
         D' = D + ρ s² K ∇ₓ log mean_i exp f(D + r ε_i),      then `inner` times   D' ← D' + μ r² K ∇f(D'),
 
-    with r² = s² d²/(s² + d²). The mean over draws is the likelihood of x₀ ~ N(D, r² K) (Song et al. 2023); without draws it is f(D),
-    as in DPS. The inner steps need no derivative of the network.
+    with r² = s² d²/(s² + d²). The mean over draws is the likelihood of x₀ ~ N(D, r² K) (Song et al. 2023); without draws it is
+    f(D), as in DPS. The inner steps need no derivative of the network.
 
     The result is the posterior only as far as p(x₀ | x) is N(D, r² K). Where f is that of Gaussian observations, an `Observation`
     with `MomentMatched` has the right spread.

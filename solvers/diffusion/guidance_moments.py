@@ -1,5 +1,4 @@
-"""Guidance by a Gaussian approximation of p(x₀ | x), in the order of what they take it to be: `MomentMatched`, `PiGDM`, `DMPS`; and by
-gradients alone, `DPS` and `MCG`."""
+"""Guidance by a Gaussian approximation of p(x₀ | x): `MomentMatched`, `PiGDM`, `DMPS`; and by gradients alone: `DPS`, `MCG`."""
 
 import equinox as eqx
 import jax
@@ -97,8 +96,8 @@ class DMPS(AbstractGuidance):
 
 
 class MCG(AbstractGuidance):
-    """`DPS`, whose point is then moved onto the observations as far as their errors allow (Chung et al. 2022, manifold constraints):
-    argmin over z of ½ |y − A(z)|²_R + ½ |z − D'|²/d².
+    """`DPS`, whose point is then moved onto the observations as far as their errors allow (manifold constraints, Chung et al.
+    2022): argmin over z of ½ |y − A(z)|²_R + ½ |z − D'|²/d².
 
     The paper projects the noisy state onto noisy observations; here the denoised point is projected. It fits the observations
     best of all and has the least spread.
@@ -119,8 +118,8 @@ class MCG(AbstractGuidance):
 
 
 class DPS(AbstractGuidance):
-    """Steps along the gradient of the misfit: D_y = D − ζ (r/d) K ∇ₓ |y − A(D)| with r² = s² d²/(s² + d²), ζ per e-fold of the noise
-    level (Chung et al. 2023).
+    """Steps along the gradient of the misfit: D_y = D − ζ (r/d) K ∇ₓ |y − A(D)| with r² = s² d²/(s² + d²), ζ per e-fold of the
+    noise level (Chung et al. 2023).
 
     In the paper every step subtracts ζ' times the gradient. Here the result does not depend on the number of steps once they
     are many, and r/d lets the steps fall with the noise, without which they never settle. With `squared` it is the gradient

@@ -1,5 +1,5 @@
-"""Split guidance: the prior gives a point by one denoising, and the observation moves it by one linear solve. No derivative of the
-network."""
+"""Split guidance: the prior gives a point by one denoising, and the observation moves it by one linear solve. No derivative of
+the network."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,8 +39,8 @@ class DiffPIR(AbstractGuidance):
 
 
 class DAPS(AbstractGuidance):
-    """A draw from N(D, r² K) p(y | ·), with r² = s² d²/(s² + d²), in place of the mean; `Renoised()` then adds all noise of the next level
-    anew, x_t = x₀ + t ε (Zhang et al. 2024, decoupled annealing).
+    """A draw from N(D, r² K) p(y | ·), with r² = s² d²/(s² + d²), instead of the mean; `Renoised()` then adds all noise of the
+    next level anew, x_t = x₀ + t ε (Zhang et al. 2024, decoupled annealing).
 
     The draw is exact for linear operators, by one linear solve: a draw from N(D, r² K) is moved to a perturbed observation. (The
     paper runs Langevin steps, from a point that some steps of the ODE find.) For others the operator is linearised at the draw.
@@ -74,8 +74,8 @@ class DAPS(AbstractGuidance):
 
 @dataclass(frozen=True)
 class Renoised(AbstractMultistep):
-    """x_t = D + t ε: every step forgets the state and adds the noise of the next level to the denoised sample. It is the solver of
-    `DAPS`; with a plain denoiser the spread is lost, for D is a mean."""
+    """x_t = D + t ε: every step forgets the state and adds the noise of the next level to the denoised sample. It is the solver
+    of `DAPS`; with a plain denoiser the spread is lost, for D is a mean."""
 
     def table(self, levels, split, schedule) -> Table:
         rows = [Row(s, t, Update(denoised=1.0, noise=float(t))) for s, t in pairwise(levels)]

@@ -44,6 +44,8 @@ from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics
 from .surrogates.evaluation import plots as plots
 from .surrogates.evaluation import report as report
+from .surrogates.evaluation.calibration import Calibration as Calibration
+from .surrogates.evaluation.calibration import calibration as calibration
 from .surrogates.evaluation.evaluate import evaluate as evaluate
 from .surrogates.evaluation.table import Table as Table
 from .surrogates.generative.field_denoiser import Denoiser as Denoiser
