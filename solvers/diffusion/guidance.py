@@ -19,6 +19,7 @@ import lineax as lx
 from jaxtyping import Array, Float
 
 from ...core.arguments import kind
+from ..linear import Solution, Status
 from ..linear import solve as linear_solve
 from ..linear.method import AbstractMethod
 from .coloured_noise import AbstractColouredNoise
@@ -126,10 +127,20 @@ class Guided(AbstractDenoiser):
 
 def data_weights(seen: Linearised, spread: Product, method: AbstractMethod) -> Float[Array, " m"]:
     """(H S Hᵀ + 1)⁻¹ r with S = `spread`: what has to be multiplied by S Hᵀ for the correction of x by the observation."""
+    return finite_or_nan(data_solution(seen, spread, method))
+
+
+def data_solution(seen: Linearised, spread: Product, method: AbstractMethod) -> Solution:
+    """The linear solve of `data_weights`."""
     structure = jax.ShapeDtypeStruct(seen.residual.shape, seen.residual.dtype)
     tags = lx.positive_semidefinite_tag if method.needs_symmetric else ()
     operator = lx.FunctionLinearOperator(lambda u: u + seen.forward(spread(seen.transposed(u))), structure, tags)
-    return linear_solve(operator, seen.residual, method).value
+    return linear_solve(operator, seen.residual, method)
+
+
+def finite_or_nan(solution: Solution) -> Float[Array, "..."]:
+    """The value, NaN where the solve met NaN: its best point is then the start, which would be no guidance at all."""
+    return jnp.where(solution.stats.status == Status.non_finite, jnp.nan, solution.value)
 
 
 def proximal(

@@ -14,7 +14,7 @@ from ...core.arguments import check_fields, checked, count, number, random_key, 
 from ...core.arrays import AnyArray
 from ..linear import CG
 from ..linear import solve as linear_solve
-from .guidance import SAMPLES, AbstractGuidance, isotropic
+from .guidance import SAMPLES, AbstractGuidance, finite_or_nan, isotropic
 
 _RELATIVE = 1e-6  # eigenvalues of a sketch below this share of the largest are rounding
 
@@ -176,5 +176,5 @@ def combined(
         jax.ShapeDtypeStruct(right.shape, right.dtype),
         lx.positive_semidefinite_tag,
     )
-    weights = linear_solve(operator, right, CG(rtol=1e-3, max_steps=2 * len(right))).value
+    weights = finite_or_nan(linear_solve(operator, right, CG(rtol=1e-3, max_steps=2 * len(right))))
     return jnp.tensordot(weights, points, 1, precision="highest")
