@@ -12,14 +12,14 @@ exact one, and the share of the exact posterior between the samples' 5 % and 95 
 are evaluations of the network per sample, "products" its vector-Jacobian products, averaged over levels and samples (of the
 linear solves: iterations, the two products that their verdict takes, and the last one).
 
-Settings: `MomentMatched`, `SketchedMoments`, `PiGDM`, `DMPS` as they are, in Heun's method on Karras' levels (2N − 1 calls for N
-steps) and with the solver "auto" (as many calls as named). `DPS`, `MCG`, `EnKG` and `DiffPIR` have a knob; the best of the listed
-values by |log std ratio| + mean error is shown, chosen on the bed itself, and so are those of the peers. Peers: diffuse-jax
-(DPS, Tweedie moment projection, FPS; over their schedules and integrators) and diffusionjax (moment-matched guidance), in an
+Settings: `MomentMatched`, `SketchedMoments`, `PiGDM`, `DMPS` as they are, in Heun's method on Karras' levels (2N − 1 calls for
+N steps) and with the solver "auto" (N calls). `DPS`, `MCG`, `EnKG` and `DiffPIR` have a knob; the best of some values by
+|log std ratio| + mean error is shown, chosen on the bed itself, and so are those of the peers: diffuse-jax (DPS, Tweedie
+moment projection, FPS; over its schedules and integrators) and diffusionjax (moment-matched guidance, PiGDM, DPS), in an
 environment of their own. With --quick N = 18 alone, 512 samples, and 32 samples in F2.
 
-Last line: JSON. `f2_mean_error`, `f2_std_ratio`, `f2_coverage`, `f2_calls`: of `MomentMatched` with the solver "auto" at 20 calls;
-`best_peer_f_std_ratio`: that of the peers' method whose ratio is nearest to 1 at the largest number of steps, null without them.
+Last line: JSON. `f2_mean_error`, `f2_std_ratio`, `f2_coverage`, `f2_calls`: of `MomentMatched` with the solver "auto" at 20
+calls; `best_peer_f_std_ratio`: that of the peers' method whose ratio is nearest to 1 at the largest number of steps.
 """
 
 import json

@@ -192,10 +192,10 @@ def spread(forecast, reference, weights, domain) -> Float[Array, " c"]:
 def band_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
     """1 if the truth is inside the simultaneous 90 % band at every point, else 0; 0.9 on average for a calibrated forecast.
 
-    The band is that of `forecast.deviation`: as wide, in standard deviations, as the largest deviation of 90 % of the draws. Needs
-    ten draws or more; a forecast by mean and standard deviation alone has no such band, and gives NaN."""
-    inside = forecast.deviation(reference, weights) <= 0.9
-    return jnp.where(jnp.isnan(forecast.deviation(reference, weights)), jnp.nan, inside.astype(reference.dtype))
+    The band is that of `forecast.deviation`: as wide, in standard deviations, as the largest deviation of 90 % of the draws, of
+    which it needs ten or more. A forecast by mean and standard deviation alone has no such band, and gives NaN."""
+    level = forecast.deviation(reference, weights)
+    return jnp.where(jnp.isnan(level), jnp.nan, (level <= 0.9).astype(reference.dtype))
 
 
 @register_metric("data_misfit", observing=True)
