@@ -3,7 +3,8 @@
     python guidance.py IN.npz OUT.npz
 
 IN holds the `variances` of the Fourier modes of the prior, `rows` and `values` of the sensors, `std`, the numbers of `steps`
-and of `samples`. OUT holds samples by "method|setting|steps", and as JSON in `calls` the network calls and derivative products of each.
+and of `samples`. OUT holds samples by "method|setting|steps", and as JSON in `calls` the network calls and derivative products
+of each.
 Every method is called through the public interface with the exact score; its knobs and the schedules and integrators of its
 library are the settings, from which the benchmark takes the best.
 """
