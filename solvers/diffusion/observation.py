@@ -120,11 +120,12 @@ class Observation(AbstractObservation):
                 "Observation: give std=…, the standard deviation of the errors, or covariance=…, one of them"
             )
         if mask is not None:
-            mask = jnp.asarray(mask)
+            mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
             if mask.dtype != bool or mask.shape != values.shape:
                 raise ValueError(
                     f"Observation(mask=…): expected booleans of the shape {values.shape}, got {mask.dtype} {mask.shape}"
                 )
+            mask = jnp.asarray(mask)
             if not isinstance(mask, Tracer) and not bool(mask.any()):
                 raise ValueError("Observation(mask=…): nothing was observed; draw from the prior instead")
             values = jnp.where(mask, values, 0)

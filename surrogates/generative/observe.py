@@ -67,7 +67,9 @@ class Observe(eqx.Module):
             if at.ndim != 2 or not at.size:
                 raise ValueError(f"Observe(at=…): expected points (m, d), got the shape {at.shape}")
         self.field, self.at, self.operator = field, at, operator
-        self.std, self.covariance, self.mask = std, covariance, mask
+        self.std = None if std is None else real_array("Observe", "std", std)
+        self.covariance = None if covariance is None else real_array("Observe", "covariance", covariance)
+        self.mask = mask
         self.values = None if values is None else jnp.asarray(real_array("Observe", "values", values), float)
         if (std is None) == (covariance is None):
             raise ValueError("Observe: give std=…, the standard deviation of the errors, or covariance=…, one of them")
