@@ -25,6 +25,7 @@ from ...solvers.diffusion import (
     LogLikelihood,
     as_denoiser,
 )
+from ..surrogate import AbstractConditionable
 from ..task.task import Task
 from .conditioned import Conditioned, conditioned
 from .field_prior import AbstractFieldPrior, FieldsOf, OfFields
@@ -34,7 +35,7 @@ from .posterior import Posterior
 _FAR = 25.0  # mean squares of the residuals, in units of their errors, at which samples miss the observations
 
 
-class AbstractPrior(AbstractFieldPrior):
+class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
     """A distribution of the target fields of a task with posteriors: write `denoiser_on`, `noise_on` and `any_grid`."""
 
     @checked
