@@ -23,7 +23,7 @@ from .table import noise_share, unit_scale
 class Level(NamedTuple):
     """What is known of a noise level: s, the scale 1/√(1 + s²) of v = y · scale, the share s/√(1 + s²) of noise in v, and the
     time t, α and σ of a schedule (not numbers where that does not matter); `target`, the level of the next point, for networks
-    that jump there."""
+    that jump there; `key`, a random key of this evaluation of this sample, for guidance that draws (None without one)."""
 
     sigma: Any
     scale: Any
@@ -32,6 +32,7 @@ class Level(NamedTuple):
     alpha: Any
     std: Any
     target: "Level | None" = None
+    key: Any = None
 
     @classmethod
     def of(cls, sigma: Any, schedule: AbstractSchedule) -> "Level":

@@ -10,7 +10,7 @@ that R = 1 below and operators may be singular.
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,23 +18,47 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float
 
-from ...core.arguments import check_fields, kind, number
-from ..linear import CG
+from ...core.arguments import kind
+from ..linear import Solution, Status
 from ..linear import solve as linear_solve
 from ..linear.method import AbstractMethod
+from .coloured_noise import AbstractColouredNoise
 from .denoiser import AbstractDenoiser, Level, as_denoiser
 from .observation import AbstractEvidence, AbstractObservation, Linearised
 
 Product = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
+SAMPLES = "samples"  # the axis of the samples in `sample`, for guidance that looks at all of them
+
+
+class Here(NamedTuple):
+    """Where a guidance is asked: the state x = x₀ + sigma ε of one sample; `plain`, the denoiser at this level as a function of
+    x; `noise`, the law of ε, None for white noise; `key`, a random key, None where there is none."""
+
+    x: Float[Array, "*shape"]
+    sigma: Any
+    plain: Product
+    noise: AbstractColouredNoise | None
+    key: Any
+
+    def colour(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """K x, the product with the covariance of the noise."""
+        return x if self.noise is None else jnp.asarray(self.noise.covariance(x)).astype(x.dtype)
+
+    def drawn(self, number: int) -> Float[Array, "*shape"]:
+        """A draw of the noise, another one for every number. **Raises:** `ValueError` without a key."""
+        if self.key is None:
+            raise ValueError("this guidance draws random numbers: give sample(…, key=…)")
+        key = jax.random.fold_in(self.key, number)
+        shape, dtype = self.x.shape, self.x.dtype
+        return jax.random.normal(key, shape, dtype) if self.noise is None else self.noise(key, shape).astype(dtype)
 
 
 class AbstractGuidance(eqx.Module):
     """How the observation enters: `guidance(denoiser, observation)` is a denoiser again. Write `denoised`."""
 
     @abc.abstractmethod
-    def denoised(self, plain: Product, x: Array, sigma: Any, evidence: Any, colour: Product) -> Float[Array, "*shape"]:
-        """D_y at the state x = x₀ + sigma ε, from `plain`, the denoiser at this level as a function of x alone. `colour` is the
-        product with the covariance K of the noise."""
+    def denoised(self, here: Here, evidence: Any) -> Float[Array, "*shape"]:
+        """D_y at a state of one sample."""
 
     def check(self, evidence: AbstractEvidence) -> None:
         """**Raises:** `TypeError` for evidence that this guidance cannot use."""
@@ -42,21 +66,30 @@ class AbstractGuidance(eqx.Module):
             type(self).__name__,
             "observation",
             evidence,
-            AbstractObservation,
-            "pass an Observation(operator, values, std=…)",
+            self.uses,
+            f"pass {' or '.join(each.example for each in self.uses)}",
         )
 
-    def __call__(self, denoiser: Any, observation: AbstractEvidence, *, covariance: Callable | None = None) -> "Guided":
+    @property
+    def uses(self) -> tuple[type[AbstractEvidence], ...]:
+        """The kinds of evidence that this guidance can use."""
+        return (AbstractObservation,)
+
+    def __call__(
+        self, denoiser: Any, observation: AbstractEvidence, *, noise: AbstractColouredNoise | None = None
+    ) -> "Guided":
         """The denoiser of the posterior.
 
         **Arguments:**
 
         - `denoiser`: `denoise(x, sigma, condition)` of one sample, or a network that predicts noise, velocity, ….
         - `observation`: an `Observation`; also several in a `JointObservation`, or an `Event`.
-        - `covariance`: the product v ↦ K v with the covariance of coloured noise, if `sample(noise=…)` draws such; else None.
+        - `noise`: the noise of `sample(noise=…)`, which must know its covariance; None for white noise.
         """
         self.check(observation)
-        return Guided(as_denoiser(denoiser), observation, self, covariance)
+        if noise is not None:
+            kind(type(self).__name__, "noise", noise, AbstractColouredNoise, "pass noise that knows its covariance")
+        return Guided(as_denoiser(denoiser), observation, self, noise)
 
 
 class Guided(AbstractDenoiser):
@@ -65,135 +98,58 @@ class Guided(AbstractDenoiser):
     denoiser: AbstractDenoiser
     evidence: AbstractEvidence
     guidance: AbstractGuidance
-    covariance: Callable | None
-
-    def _colour(self, x):
-        return x if self.covariance is None else jnp.asarray(self.covariance(x)).astype(x.dtype)
+    noise: AbstractColouredNoise | None
 
     def at(self, v: Float[Array, "*shape"], level: Level, condition: Any) -> Float[Array, "*shape"]:
         def plain(x):
-            return self.denoiser.at(x * level.scale, level, condition).astype(x.dtype)
+            return jnp.asarray(self.denoiser.at(x * level.scale, level, condition)).astype(x.dtype)
 
-        return self.guidance.denoised(plain, v / level.scale, level.sigma, self.evidence, self._colour)
+        return self.guidance.denoised(Here(v / level.scale, level.sigma, plain, self.noise, level.key), self.evidence)
 
     def __call__(self, x: Float[Array, "*shape"], sigma: Any, condition: Any = None) -> Float[Array, "*shape"]:
         def plain(x):
             return jnp.asarray(self.denoiser(x, sigma, condition)).astype(x.dtype)
 
-        return self.guidance.denoised(plain, x, sigma, self.evidence, self._colour)
+        return self.guidance.denoised(Here(x, sigma, plain, self.noise, None), self.evidence)
+
+    def culprit(self, v: Float[Array, "*shape"], level: Level, condition: Any) -> str:
+        """Who returned a value that is not finite: the start of a sentence."""
+        plain = self.denoiser.at(v, level, condition)
+        if not bool(jnp.isfinite(plain).all()):
+            inner = isinstance(self.denoiser, Guided)
+            return self.denoiser.culprit(v, level, condition) if inner else "the denoiser returned"
+        if not bool(jnp.isfinite(self.evidence.probe(plain)).all()):
+            return f"the forward model of the {type(self.evidence).__name__}, asked at a finite field, returned"
+        return (
+            f"the guidance {type(self.guidance).__name__} or a derivative of the denoiser or the forward model returned"
+        )
 
 
 def data_weights(seen: Linearised, spread: Product, method: AbstractMethod) -> Float[Array, " m"]:
     """(H S Hᵀ + 1)⁻¹ r with S = `spread`: what has to be multiplied by S Hᵀ for the correction of x by the observation."""
+    return finite_or_nan(data_solution(seen, spread, method))
+
+
+def data_solution(seen: Linearised, spread: Product, method: AbstractMethod) -> Solution:
+    """The linear solve of `data_weights`."""
     structure = jax.ShapeDtypeStruct(seen.residual.shape, seen.residual.dtype)
     tags = lx.positive_semidefinite_tag if method.needs_symmetric else ()
     operator = lx.FunctionLinearOperator(lambda u: u + seen.forward(spread(seen.transposed(u))), structure, tags)
-    return linear_solve(operator, seen.residual, method).value
+    return linear_solve(operator, seen.residual, method)
 
 
-class MomentMatched(AbstractGuidance):
-    """p(x₀ | x) as the Gaussian of the denoiser's own mean and covariance, which is s² J K (Tweedie): exact for Gaussian priors
-    and linear operators,
-
-        D_y = D + Σ Hᵀ (H Σ Hᵀ + R)⁻¹ (y − A(D)),   Σ = s² K Jᵀ,
-
-    with the operator linearised at D (Finzi et al. 2023; Boys et al. 2024). One network evaluation per call, and one of its
-    vector-Jacobian products per iteration of the linear solve and one more.
-
-    It has the right spread where other guidances have not. Of a network whose Jacobian is far from symmetric, the residual of
-    the solve does not fall; `method=BiCGStab()` does not ask for symmetry.
-
-    **Arguments:** `method`: of the linear solve in the space of observations. Its `rtol` of 1e-3 suffices for an error of a
-      percent.
-    """
-
-    method: AbstractMethod = CG(rtol=1e-3, max_steps=200)
-
-    def __check_init__(self):
-        check_fields(self)
-
-    def denoised(self, plain, x, sigma, evidence, colour):
-        mean, pull = jax.vjp(plain, x)
-
-        def spread(u):
-            return sigma**2 * colour(pull(u)[0])
-
-        seen = evidence.linearised(mean)
-        return mean + spread(seen.transposed(data_weights(seen, spread, self.method)))
+def finite_or_nan(solution: Solution) -> Float[Array, "..."]:
+    """The value, NaN where the solve met NaN: its best point is then the start, which would be no guidance at all."""
+    return jnp.where(solution.stats.status == Status.non_finite, jnp.nan, solution.value)
 
 
-class PiGDM(AbstractGuidance):
-    """Pseudo-inverse guidance: p(x₀ | x) as N(D, r² K) with r² = s² d²/(s² + d²), d the standard deviation of the data,
-
-        D_y = D + s² K Jᵀ Hᵀ (r² H K Hᵀ + R)⁻¹ (y − A(D))   (Song et al. 2023).
-
-    One vector-Jacobian product per call. Its spread is too wide where neighbouring points are correlated.
-    """
-
-    data_std: float = eqx.field(static=True, default=1.0)
-    method: AbstractMethod = CG(rtol=1e-3, max_steps=200)
-
-    def __check_init__(self):
-        check_fields(self)
-        number("PiGDM", "data_std", self.data_std, above=0)
-
-    def denoised(self, plain, x, sigma, evidence, colour):
-        mean, pull = jax.vjp(plain, x)
-        seen = evidence.linearised(mean)
-        variance = isotropic(sigma, self.data_std)
-        weights = data_weights(seen, lambda u: variance * colour(u), self.method)
-        return mean + sigma**2 * colour(pull(seen.transposed(weights))[0])
-
-
-class DMPS(AbstractGuidance):
-    """p(y | x) with an uninformative prior, N(A(x), s² H K Hᵀ + R): D_y = D + s² K Hᵀ (s² H K Hᵀ + R)⁻¹ (y − A(x)) (Meng and
-    Kabashima 2022).
-
-    No derivative of the network. The operator acts on the noisy state itself, which suits linear operators alone.
-    """
-
-    method: AbstractMethod = CG(rtol=1e-3, max_steps=200)
-
-    def __check_init__(self):
-        check_fields(self)
-
-    def denoised(self, plain, x, sigma, evidence, colour):
-        def spread(u):
-            return sigma**2 * colour(u)
-
-        seen = evidence.linearised(x)
-        return plain(x) + spread(seen.transposed(data_weights(seen, spread, self.method)))
-
-
-class DPS(AbstractGuidance):
-    """Steps along the gradient of the misfit: D_y = D − ζ K ∇ₓ |y − A(D)| (Chung et al. 2023), ζ per e-fold of the noise level.
-
-    In the paper a step subtracts ζ' times the gradient; on N steps from noise level s to t that is ζ = ζ' N/log(s/t). Here
-    the result does not depend on the number of steps once they are many. With `squared` it is the gradient of |y − A(D)|² per
-    observation (Huang et al. 2024).
-
-    It fits the observations, but its spread is not that of the posterior, and ζ has to be tuned to units and problem. One
-    vector-Jacobian product per call.
-
-    **Arguments:** `step`: ζ, 0.1 to 10 for data of unit variance.
-    """
-
-    step: float = eqx.field(static=True, default=1.0)
-    squared: bool = eqx.field(static=True, default=False)
-
-    def __check_init__(self):
-        check_fields(self)
-        number("DPS", "step", self.step, above=0)
-
-    def denoised(self, plain, x, sigma, evidence, colour):
-        mean, pull = jax.vjp(plain, x)
-        seen, scale = evidence.linearised(mean), evidence.typical_std
-        if self.squared:
-            weights = 2 * scale**2 / evidence.observed * seen.residual
-        else:
-            size = jnp.sqrt(jnp.sum(seen.residual**2))
-            weights = scale * seen.residual / jnp.where(size > 0, size, 1)
-        return mean + self.step * colour(pull(seen.transposed(weights.astype(x.dtype)))[0])
+def proximal(
+    x: Float[Array, "*shape"], spread: Product, observation: AbstractObservation, method: AbstractMethod
+) -> Float[Array, "*shape"]:
+    """argmin over z of ½ |y − A(z)|²_R + ½ |z − x|²_S, which is x + S Hᵀ (H S Hᵀ + R)⁻¹ (y − A(x)), with A linearised at x: one
+    linear solve in the space of observations. `spread` is the product with S."""
+    seen = observation.linearised(x)
+    return x + spread(seen.transposed(data_weights(seen, spread, method)))
 
 
 def isotropic(sigma: Any, data_std: float) -> Any:

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from ...core.arguments import checked, kind, real_array
+from ...core.arguments import check_fields, checked, kind, real_array
 from ...core.arrays import AnyArray
 
 
@@ -27,13 +27,30 @@ class Linearised(NamedTuple):
 class AbstractEvidence(eqx.Module):
     """What is known of a sample beside its prior: an `Observation`, an `Event`, or a `LogLikelihood`."""
 
+    example: ClassVar[str]  # how it is made, for messages
+
+    @abc.abstractmethod
+    def probe(self, x: Float[Array, "*shape"]) -> Float[Array, "..."]:
+        """What the forward model says of x, to find out whether it is finite."""
+
 
 class AbstractObservation(AbstractEvidence):
-    """Gaussian observations, known by their residual in units of the errors: write `residual` and `observed`."""
+    """Gaussian observations, known by their residual in units of the errors: write `residual`, `observed`, `typical_std`."""
+
+    example: ClassVar[str] = "an Observation(operator, values, std=…)"
 
     @abc.abstractmethod
     def residual(self, x: Float[Array, "*shape"]) -> Float[Array, " m"]:
         """R^(−½) (y − A(x)), zero where nothing was observed. For the true x it is standard normal."""
+
+    @abc.abstractmethod
+    def perturbed(self, residual: Float[Array, " m"], errors: Float[Array, " m"]) -> Float[Array, " m"]:
+        """The residual of y + R^½ `errors`."""
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """m, the length of the residual."""
 
     @property
     @abc.abstractmethod
@@ -50,6 +67,9 @@ class AbstractObservation(AbstractEvidence):
         residual, negative = jax.linearize(self.residual, x)
         transposed = jax.linear_transpose(negative, x)
         return Linearised(residual, lambda v: -negative(v), lambda u: -transposed(u)[0])
+
+    def probe(self, x):
+        return self.residual(x)
 
     def misfit(self, x: Float[Array, "*shape"]) -> Float[Array, ""]:
         """|R^(−½) (y − A(x))|² per observed number: 1 on average for the truth, and for samples of the right posterior
@@ -100,11 +120,12 @@ class Observation(AbstractObservation):
                 "Observation: give std=…, the standard deviation of the errors, or covariance=…, one of them"
             )
         if mask is not None:
-            mask = jnp.asarray(mask)
+            mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
             if mask.dtype != bool or mask.shape != values.shape:
                 raise ValueError(
                     f"Observation(mask=…): expected booleans of the shape {values.shape}, got {mask.dtype} {mask.shape}"
                 )
+            mask = jnp.asarray(mask)
             if not isinstance(mask, Tracer) and not bool(mask.any()):
                 raise ValueError("Observation(mask=…): nothing was observed; draw from the prior instead")
             values = jnp.where(mask, values, 0)
@@ -131,6 +152,20 @@ class Observation(AbstractObservation):
         if self.whitener is None:
             return jnp.ravel(difference * self.inverse_std.astype(x.dtype))
         return jnp.matmul(self.whitener.astype(x.dtype), jnp.ravel(difference), precision="highest")
+
+    def with_errors(self, errors: Float[Array, "*m"]) -> Float[Array, "*m"]:
+        """y + R^½ `errors`, for simulated measurements."""
+        if self.whitener is None:
+            return self.values + errors / self.inverse_std
+        drawn = jax.scipy.linalg.solve_triangular(self.whitener, jnp.ravel(errors), lower=True)
+        return self.values + drawn.reshape(self.values.shape)
+
+    def perturbed(self, residual, errors):
+        return residual + (errors if self.mask is None else jnp.where(jnp.ravel(self.mask), errors, 0))
+
+    @property
+    def size(self):
+        return self.values.size
 
     @property
     def observed(self):
@@ -161,6 +196,15 @@ class JointObservation(AbstractObservation):
     def residual(self, x):
         return jnp.concatenate([part.residual(x) for part in self.parts])
 
+    def perturbed(self, residual, errors):
+        sizes = np.cumsum([part.size for part in self.parts])[:-1]
+        pairs = zip(self.parts, jnp.split(residual, sizes), jnp.split(errors, sizes), strict=True)
+        return jnp.concatenate([part.perturbed(r, e) for part, r, e in pairs])
+
+    @property
+    def size(self):
+        return sum(part.size for part in self.parts)
+
     @property
     def observed(self):
         return sum(part.observed for part in self.parts)
@@ -169,6 +213,45 @@ class JointObservation(AbstractObservation):
     def typical_std(self):
         total = sum(part.observed / part.typical_std**2 for part in self.parts)
         return jnp.sqrt(self.observed / total)
+
+
+class Event(AbstractEvidence):
+    """The event C(x₀) > 0, such as a wind above a threshold: `Event(lambda x: x.max() - 30.0)`.
+
+    **Arguments:** `function`: C of one sample, a number with derivatives; at one point better smooth than flat.
+    """
+
+    example: ClassVar[str] = "an Event(function)"
+    function: Callable
+
+    def __check_init__(self):
+        check_fields(self)
+
+    def probe(self, x):
+        return _scalar("Event", self.function, x)
+
+
+class LogLikelihood(AbstractEvidence):
+    """Anything else that is known of x₀, by log p(y | x₀) up to a constant: a loss with a minus sign.
+
+    **Arguments:** `function`: of one sample, a number with derivatives.
+    """
+
+    example: ClassVar[str] = "a LogLikelihood(function)"
+    function: Callable
+
+    def __check_init__(self):
+        check_fields(self)
+
+    def probe(self, x):
+        return _scalar("LogLikelihood", self.function, x)
+
+
+def _scalar(name: str, function: Callable, x: Array) -> Array:
+    value = jnp.asarray(function(x))
+    if value.shape:
+        raise ValueError(f"{name}: the function returns the shape {value.shape} for one sample; expected one number")
+    return value
 
 
 def _inverse_std(std: Any, shape: tuple[int, ...]) -> Array:

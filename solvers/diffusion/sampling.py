@@ -21,6 +21,7 @@ from .automatic import automatic_grid, automatic_solver
 from .constraint import Constrained, Constraint
 from .denoiser import FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
 from .flow_map import FlowMap
+from .guidance import SAMPLES, Guided
 from .mean_reverting import Centred, MeanReverting
 from .model_statistics import ModelStatistics
 from .multistep import DDIM
@@ -206,6 +207,11 @@ def sample(
             f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
             "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
         )
+    if not np.isfinite(table.levels[0]) and isinstance(denoiser, Guided):
+        raise ValueError(
+            f"{type(schedule).__name__} starts at infinite noise, where nothing is to be guided: start later, for example with "
+            "UniformTime(…, start=0.999)"
+        )
     if constraint is not None:
         denoiser = constrained_sampling.constrained(denoiser, constraint, table, noise, centre)
     own, one = table.advance.shape[2:], states.shape[1:]
@@ -236,7 +242,7 @@ def sample(
             raise FloatingPointError(
                 "sample: the states at the first time (initial=…, noise=…, teleport=…) are not finite"
             )
-        _explain(table, on_the_way or _integrate(*arguments, True)[1])
+        _explain(table, level, denoiser, condition, on_the_way or _integrate(*arguments, True)[1])
     samples = samples if centre is None else samples + centre
     if constraint is not None:
         samples = constrained_sampling.met(constraint, samples)
@@ -386,11 +392,13 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
 
         def step(carry, row: _Weights):
             solution, point, history = carry
-            plain = None
+            level, plain = row.level, None
+            if key is not None:
+                level = level._replace(key=jax.random.fold_in(jax.random.fold_in(key, row.number), 1))
             if isinstance(denoiser, Constrained) and denoiser.constraint.relax:
-                denoised, plain = denoiser.both(point, row.level, condition)
+                denoised, plain = denoiser.both(point, level, condition)
             else:
-                denoised = jnp.asarray(denoiser.at(point, row.level, condition))
+                denoised = jnp.asarray(denoiser.at(point, level, condition))
             if denoised.shape != shape:
                 raise ValueError(
                     f"sample: the denoiser returned the shape {denoised.shape} for a sample of shape {shape}"
@@ -416,7 +424,7 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
         (_, end, _), seen = lax.scan(jax.checkpoint(step), carry, weights)
         return entry[2] * end, seen
 
-    samples, seen = jax.vmap(one)(states, keys)
+    samples, seen = jax.vmap(one, axis_name=SAMPLES)(states, keys)
     return samples, seen, jnp.isfinite(samples).all()
 
 
@@ -429,9 +437,9 @@ def _combined(weights, solution, point, denoised, history):
     return total
 
 
-def _explain(table: Table, on_the_way) -> None:
+def _explain(table: Table, level: Level, denoiser, condition, on_the_way) -> None:
     """**Raises:** `FloatingPointError` that names the first evaluation whose denoised values are not finite."""
-    _, denoised = on_the_way
+    points, denoised = on_the_way
     finite = np.asarray(jnp.isfinite(denoised).reshape(*denoised.shape[:2], -1).all(-1))
     if finite.all():
         raise FloatingPointError(
@@ -439,7 +447,11 @@ def _explain(table: Table, on_the_way) -> None:
         )
     first = int(np.flatnonzero(~finite.all(0))[0])
     wrong = np.flatnonzero(~finite[:, first])
+    who = "the denoiser returned"
+    if isinstance(denoiser, Guided):
+        here = jax.tree.map(lambda entry: jnp.asarray(entry[first], points.dtype), level)
+        who = denoiser.culprit(points[wrong[0], first], here, condition)
     raise FloatingPointError(
-        f"sample: the denoiser returned values that are not finite at evaluation {first + 1} of {table.evaluations}, noise level "
+        f"sample: {who} values that are not finite at evaluation {first + 1} of {table.evaluations}, noise level "
         f"{table.levels[first]:.4g}, for {len(wrong)} of {len(finite)} samples (the first is {wrong[0]})"
     )

@@ -22,16 +22,18 @@ from ..task.task import Fields, Place, Task
 from ..trainable import AbstractTrainable
 from .denoising import Denoising
 from .noisy_inputs import noisy_inputs, noisy_signature
+from .prior import AbstractPrior
 
 
 @register("Denoiser")
-class Denoiser(AbstractGenerative, AbstractTrainable):
+class Denoiser(AbstractGenerative, AbstractTrainable, AbstractPrior):
     """The distribution of the target fields of a task, given its inputs if it has any, as a diffusion or flow model.
 
         joint = sx.Task.fit(train, targets=("a", "u"))
         model = sx.Denoiser(joint, network=sx.FNO.config(width=32), noise=sx.random.Matern(0.1), key=key)
         prior = sx.fit(model, train, val=val, optimizer=optax.adam(1e-3), epochs=300, ema=0.999)
         prior.samples({}, 16, key=key)["u"]
+        prior.posterior(sx.Observe("u", at=xy, values=y, std=0.01), n=64, key=key).mean["a"]
 
     The network sees the noisy targets in normalised units, the inputs of the task, its parameters and the noise level. With the
     schedule `EDM()` it is preconditioned as there, D = c_skip y + c_out F(c_in y, log s/4); with `FlowMatching()` it predicts the
@@ -111,14 +113,9 @@ class Denoiser(AbstractGenerative, AbstractTrainable):
 
     # What samplers need ----------------------------------------------------------------------------------------------
 
-    def grid(self, fields: Fields, at: Place | None = None) -> Grid:
-        """The grid of the targets of one sample, with the axis of time in a space-time task."""
-        place = self.task.domain_of(fields) if at is None else at
-        return self.task.mode.domain(place, self.task.dt).as_grid("Denoiser")
-
-    def shape(self, grid: Grid) -> tuple[int, ...]:
-        """Of the normalised targets `(*space, c)`."""
-        return (*grid.shape, self.task.target_channels)
+    @property
+    def any_grid(self) -> bool:
+        return self.network.abilities.resolution_free
 
     def denoiser_on(self, grid: Grid) -> AbstractDenoiser:
         """The denoiser of one sample of normalised targets `(*grid, c)`; its condition are the inputs by name, in physical
@@ -136,10 +133,6 @@ class Denoiser(AbstractGenerative, AbstractTrainable):
         """The normalised targets of one sample."""
         frames = self.task.encode_targets(self.task.wanted(fields))
         return frames[0] if self.task.mode.single else frames
-
-    def decoded(self, x: Float[Array, "*space c"], fields: Fields) -> dict[str, Array]:
-        """The targets by name in physical units, from normalised ones."""
-        return self.task.split(self.task.decode(x, fields))
 
     # Training --------------------------------------------------------------------------------------------------------
 
