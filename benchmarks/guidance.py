@@ -56,7 +56,7 @@ class Size(NamedTuple):
 
 FULL = Size((18, 50, 200), 2048, 64, 500, 256, 9, 99)
 QUICK = Size((18,), 512, 64, 500, 32, 1, 99)
-SMOKE = Size((4,), 4, 8, 10, 4, 1, 2)
+SMOKE = Size((4,), 4, 8, 10, 4, 1, 0)
 EDM, KEY = sd.EDM(), jax.random.key(0)
 STEPS_DPS = 24.0, 6.0, 12.0, 18.0, 30.0
 
@@ -141,7 +141,7 @@ def merit(row: dict) -> float:
 def table(bed: PosteriorBed, n: int, size: Size) -> dict[str, dict]:
     """One row per guidance, with the best setting of those that have knobs."""
     rows = {name: run(bed, *setting, size.samples) for name, setting in list(fixed(n).items())[: size.rows]}
-    for name, settings in list(tuned(n, size.knobs).items())[: size.rows]:
+    for name, settings in list(tuned(n, size.knobs).items())[: size.rows + 1]:
         tried = {label: run(bed, *setting, size.samples) for label, setting in settings.items()}
         best = min(tried, key=lambda label: merit(tried[label]))
         rows[name] = {**tried[best], "setting": best, "tried": {label: merit(row) for label, row in tried.items()}}
