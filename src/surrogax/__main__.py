@@ -1,0 +1,5 @@
+"""`python -m surrogax`: the command line."""
+
+from .cli import main
+
+main()
