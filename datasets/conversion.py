@@ -5,6 +5,7 @@ Its values are then filled in block by block as `.NAME.part`, beside the record 
 they come and how many blocks are on the disk. The complete file is renamed.
 """
 
+import dataclasses
 import json
 import os
 import time
@@ -18,6 +19,7 @@ import numpy as np
 from ..core.addresses import address_of
 from ..core.files import StorageError, put_in_place, write_json
 from ..core.progress import ProgressPrinter
+from ..core.remote_files import local_copy
 from .dataset import Dataset
 from .formats.hdf5_file import written_values
 from .formats.well_writer import blocks_of, layout_of, parts_of, write_header, write_well
@@ -36,8 +38,9 @@ def convert(source: str | os.PathLike, out: str | os.PathLike, *, progress: bool
 
     **Arguments:** `source`, `options`: those of `surrogax.open`; `out`: file to write, or the folder of several splits.
 
-    **Raises:** `ValueError` if a conversion of another source or with other options was begun here, and for data that the layout
-    cannot hold; `OSError` for a full disk (what is written is kept, free some space and call again).
+    **Raises:** `ValueError` if a conversion of another source or with other options was begun here, for data that the layout
+    cannot hold, and for a folder of splits inside of the source; `OSError` for a full disk (what is written is kept, free some
+    space and call again).
     """
     splits = open_splits(source, **options)
     name = Path(os.fspath(source)).stem
@@ -48,7 +51,10 @@ def convert(source: str | os.PathLike, out: str | os.PathLike, *, progress: bool
             )
         write_well(address, next(iter(splits.values())), name=name, progress=progress)
         return [Path(address)]
-    identity = {"source": _state(source), "options": json.loads(json.dumps(options, default=repr))}
+    if len(splits) > 1 and Path(out).resolve().is_relative_to(Path(source).resolve()):
+        raise ValueError(f"convert: {out} lies in the source, whose splits it would join; choose a folder outside")
+    given = json.loads(json.dumps(options, default=_plain))
+    identity = {"source": _state(source, Path(out)), **{f"{name}=": value for name, value in given.items()}}
     files = []
     for split, data in splits.items():
         file = Path(out) if len(splits) == 1 else Path(out) / "data" / split / f"{name}.hdf5"
@@ -84,7 +90,7 @@ class _Conversion:
         if done == len(self.blocks) and not self.part.exists() and self.out.exists():
             printer.close(done, f"{self.out}: is finished")
             return
-        if done and not self.part.exists():
+        if done and not _is_intact(self.part):
             done = 0
         if not done:
             self.record.unlink(missing_ok=True)
@@ -122,8 +128,8 @@ class _Conversion:
         if before != self.identity:
             what = next(k for k in {**self.identity, **before} if before.get(k) != self.identity.get(k))
             raise ValueError(
-                f"convert: {self.out} was begun from another source: {what} was {str(before.get(what))[:200]}, now "
-                f"{str(self.identity.get(what))[:200]}; remove {self.record} to start again"
+                f"convert: {self.out} was begun from another source or with other options: {what} was "
+                f"{str(before.get(what))[:200]}, now {str(self.identity.get(what))[:200]}; remove {self.record} to start again"
             )
         return min(max(done, 0), len(self.blocks))
 
@@ -155,6 +161,14 @@ class _Conversion:
                     _put(raw, offset + int(rows[0]) * size, part)
 
 
+def _is_intact(part: Path) -> bool:
+    try:
+        with h5py.File(part):
+            return True
+    except OSError:  # missing, or cut off
+        return False
+
+
 def _put(raw, place: int, values: np.ndarray) -> None:
     raw.seek(place)
     rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
@@ -162,10 +176,18 @@ def _put(raw, place: int, values: np.ndarray) -> None:
         rest = rest[raw.write(rest) :]
 
 
-def _state(source: str | os.PathLike) -> dict[str, list[int]] | str:
-    """What changes when a source changes: sizes and times of its files; of an address, the address."""
+def _state(source: str | os.PathLike, out: Path) -> dict[str, list[int]] | str:
+    """What changes when a source changes: sizes and times of its files but those that are made here; of an address, the name of
+    its copy."""
     if (address := address_of(source)) is not None:
-        return address
-    path = Path(source)
-    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+        return f"{address} ({local_copy(address).parent.name})"
+    path, own = Path(source), (out.name, f".{out.name}.part", f".{out.name}.part.json")
+    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.name not in own)
     return {str(f.relative_to(path.parent)): [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON. The text of a large array, and that of a grid, would leave digits out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return value.tolist() if hasattr(value, "tolist") else repr(value)

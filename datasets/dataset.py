@@ -174,7 +174,7 @@ class Dataset:
                 f"windows({name!r}): {len(rows)} positions need as many whole numbers as starts, got {first.dtype}"
                 f"{list(first.shape)}"
             )
-        if first.size and not (first.min() >= 0 and first.max() + step * (frames - 1) < self.instants):
+        if first.size and not (first.min() >= 0 and int(first.max()) + step * (frames - 1) < self.instants):
             raise IndexError(
                 f"windows({name!r}): {frames} instants, {step} apart, from {first.min()} to {first.max()} on do not fit into "
                 f"{self.instants}"

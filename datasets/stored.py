@@ -280,7 +280,7 @@ class StoredSource:
             values = values[(slice(None), *(slice(None, None, -1 if r.step < 0 else 1) for r in ranges))]
             shape = (len(values), *map(len, ranges))
             values = values if values.shape == shape else np.array(np.broadcast_to(values, shape))
-            values = values if values.dtype.name == placed.spec.dtype else values.astype(placed.spec.dtype)
+            values = values.astype(placed.spec.dtype, copy=False)  # of this machine's byte order
         if varies and np.array_equal(position, np.arange(len(values))):
             return values  # as asked for: no copy
         return values[position if varies else np.zeros(len(position), int)]
@@ -295,7 +295,8 @@ class StoredSource:
                 values = placed.read_windows(sample_positions(indices, len(self)), starts, frames, step)
             if values is not None:
                 shape = (len(values), frames, *self._expected(placed)[2:])
-                return np.broadcast_to(values, shape).astype(placed.spec.dtype, copy=False)
+                values = values if values.shape == shape else np.array(np.broadcast_to(values, shape))
+                return values.astype(placed.spec.dtype, copy=False)
         return by_first_instant(self, name, indices, starts, frames, step, space)
 
     def __repr__(self) -> str:

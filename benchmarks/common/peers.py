@@ -13,8 +13,6 @@ REDUCED = PEERS / ".venv-reduced" / "bin" / "python"
 LINEAR = PEERS / ".venv-linear" / "bin" / "python"
 # PyTorch and the_well, `peers/requirements-loading.txt`.
 LOADING = PEERS / ".venv-loading" / "bin" / "python"
-
-
 # diffusers and PyTorch, `peers/requirements-diffusion.txt`.
 DIFFUSION = PEERS / ".venv-diffusion" / "bin" / "python"
 # crepes and MAPIE, `peers/requirements-conformal.txt`.

@@ -164,11 +164,14 @@ def root_of(path: Path) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def extent_of(data: h5py.Dataset) -> Extent | None:
-    """Where the values of an HDF5 dataset lie, if they are real numbers of this machine in one part of a file; else None."""
-    # An array that was never written has no place; behind a block of the user HDF5 tells a wrong one.
+    """The place of an HDF5 dataset in its file; None unless its values are stored there one after the other, as NumPy holds them
+    in memory."""
+    # HDF5 tells a wrong place for an array that was never written, in a file that begins with a user block.
     written = data.id.get_space_status() == h5py.h5d.SPACE_STATUS_ALLOCATED
     offset = data.id.get_offset() if written and data.chunks is None and sys.platform != "win32" else None
     if offset is None or data.dtype.kind not in "iuf" or not data.dtype.isnative or data.file.driver != "sec2":
+        return None
+    if data.id.get_type() != h5py.h5t.py_create(data.dtype):  # such as bfloat16 or 12 of 16 bits, which HDF5 converts
         return None
     return Extent(data.file.id.get_vfd_handle(), data.file, offset, data.shape, data.dtype)
 

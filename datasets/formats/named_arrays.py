@@ -51,7 +51,7 @@ def named_source(
     if axes is None:
         raise StorageError(f"{path}: {layout} does not say what its axes mean. {found_in(path, stored)}")
     if unknown := sorted(axes.keys() - stored.keys()):
-        raise StorageError(f"{path}: has no array {unknown[0]!r}; {_listed(stored)}")
+        raise StorageError(f"{path}: has no array {unknown[0]!r} of real numbers. {_listed(stored)}")
     words = {name: text.split() for name, text in axes.items()}
     given = [word for each in words.values() for word in each if word not in ("sample", "time", "component", "1")]
     space = in_order(dict.fromkeys(given)) if grid is None else list(grid.names)
@@ -97,6 +97,8 @@ def found_in(path: Path, stored: Mapping[str, Stored]) -> str:
 
 
 def _listed(stored: Mapping[str, Stored]) -> str:
+    if not stored:
+        return "It holds no arrays of real numbers"
     shown = [f"{name} {each.dtype}{list(each.shape)}" for name, each in list(stored.items())[:_SHOWN]]
     return "It holds " + ", ".join(shown) + (f" and {len(stored) - _SHOWN} more" if len(stored) > _SHOWN else "")
 

@@ -147,7 +147,7 @@ def _folders(path: Path) -> dict[str, Path]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """By the names of the columns, which stand in the first bytes of the first file."""
+    """Whether the first file has the columns of this layout. A stream begins with their names."""
     first = min(folder.glob("data-*.arrow"), default=None)
     if first is None:
         return False

@@ -11,7 +11,7 @@ from .hdf5_file import Handle, Hdf5Array, open_hdf5
 from .named_arrays import named_source
 from .registry import AbstractFormat
 
-_LAYOUT = "this HDF5 file, whose layout is unknown,"
+_LAYOUT = "HDF5 of an unknown layout"
 _DEPTH, _MOST = 8, 1000
 
 

@@ -59,7 +59,7 @@ def choose(
     shape: tuple[int, ...],
     key: Any,
     samples: int = 64,
-    fine: int = 60,
+    fine: int | None = None,
     to_zero: bool = True,
     condition: Any = None,
 ) -> Chosen:
@@ -74,13 +74,18 @@ def choose(
     - `denoiser`, `schedule`, `shape`, `condition`, `key`: as in `sample`.
     - `times`: the number of network evaluations of a sample.
     - `samples`: 32 to 256. The choice is made on so many, and does better on them than on others.
-    - `fine`: 60, or six times `times`.
+    - `fine`: at least three times `times`; by default 60, or six times `times` if that is more.
     - `to_zero`: as in time grids.
 
     **Returns:** a solver for `sample(…, times=times)`.
     """
     times, samples = count("choose", "times", times), count("choose", "samples", samples, 8)
-    fine, key = count("choose", "fine", fine), random_key("choose", key)
+    fine = max(60, 6 * times) if fine is None else count("choose", "fine", fine)
+    if fine < 3 * times:
+        raise ValueError(
+            f"choose(fine={fine}): the reference needs {3 * times} evaluations or more, three times those of `times`"
+        )
+    key = random_key("choose", key)
     shape = tuple(count("choose", "shape", side) for side in shape)
     denoiser, ends = as_denoiser(denoiser), automatic_ends(schedule)
     grids = [kind(times, *ends, to_zero) for kind in GRIDS]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -62,6 +63,12 @@ class AbstractDenoiser(eqx.Module):
         """D(x, sigma) from the normalised state x = x₀ + sigma ε."""
 
 
+class AbstractTimed(AbstractDenoiser):
+    """A denoiser whose network knows the times of `schedule`: `at` wants the time, α and σ of that schedule in its level."""
+
+    schedule: eqx.AbstractVar[AbstractSchedule]
+
+
 class FunctionDenoiser(AbstractDenoiser):
     """Any function `denoise(x, sigma, condition)`. `sample` makes it of what it is given."""
 
@@ -74,13 +81,13 @@ class FunctionDenoiser(AbstractDenoiser):
         return self.denoise(x, sigma, condition)
 
 
-class AbstractPrediction(AbstractDenoiser):
+class AbstractPrediction(AbstractTimed):
     """A network that predicts another quantity in the variables of a schedule, as a denoiser.
 
     **Arguments:**
 
     - `network`: `network(x, t, condition)` of one sample x = α x₀ + σ ε of the schedule and its time t, a real number.
-    - `schedule`: the schedule of its training. Samples may be drawn with another one.
+    - `schedule`: the schedule of its training. Samples may be drawn with another one, at noise levels that this one has.
     """
 
     network: Callable
@@ -188,3 +195,21 @@ class Preconditioned(AbstractDenoiser):
         norm = jnp.sqrt(sigma**2 + self.data_std**2)
         out = self.network((x / norm).astype(x.dtype), jnp.log(sigma) / 4, condition).astype(x.dtype)
         return (self.data_std / norm) ** 2 * x + sigma * self.data_std / norm * out
+
+
+def timed_by(denoiser: AbstractDenoiser, schedule: AbstractSchedule) -> AbstractSchedule:
+    """The schedule whose times the networks inside a denoiser know, `schedule` if they know none.
+
+    **Raises:** `ValueError` for networks of different schedules in one denoiser.
+    """
+    if isinstance(denoiser, AbstractTimed):
+        return denoiser.schedule
+    if isinstance(denoiser, FunctionDenoiser | Preconditioned):
+        return schedule
+    parts = jax.tree.leaves(denoiser, is_leaf=lambda part: isinstance(part, AbstractTimed))
+    own = [part.schedule for part in parts if isinstance(part, AbstractTimed)]
+    if any(other != own[0] for other in own):
+        raise ValueError(
+            f"sample: the denoiser has networks of different schedules, {own[0]!r} and others; join functions instead"
+        )
+    return own[0] if own else schedule

@@ -21,8 +21,10 @@ from .noise_multistep import DEIS, IPNDM
 from .schedule import AbstractSchedule, FlowMatching, VPCosine
 from .single_step import Heun
 from .solver import AbstractSolver
-from .times import GivenTimes
+from .times import GivenTimes, check_levels
 from .unipc import UniPC
+
+_WITH_FLOW = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler")
 
 
 class FromDiffusers(NamedTuple):
@@ -89,7 +91,9 @@ def from_diffusers(config: str | Path | dict, steps: int) -> FromDiffusers:
         options.only("trained_betas", None)
         at = 2 / np.pi * np.arcsin(np.sin(np.pi / 2 * np.linspace(1, 0, steps + 1)[:-1]) ** 2)
     elif with_flow or name == "FlowMatchEulerDiscreteScheduler":
-        schedule, predicted, unit = FlowMatching(), FlowPrediction, float(options.taken(TRAINED_STEPS, 1000))
+        schedule, predicted, unit = FlowMatching(), FlowPrediction, float(options.positive(TRAINED_STEPS, 1000))
+        if with_flow and name not in _WITH_FLOW:
+            options.only("use_flow_sigmas", False)
         at = flow_times(options, steps)
     else:
         schedule = discrete_schedule(options)
@@ -98,6 +102,7 @@ def from_diffusers(config: str | Path | dict, steps: int) -> FromDiffusers:
         predicted = _prediction(options)
     solver = _solver(options, steps)
     options.check_rest()
+    check_levels(at, np.asarray(schedule.level(at), np.float64), schedule)
     evaluations = (2 * steps - zero if heun else steps) if zero else (2 if heun else 1) * (len(at) - 1)
     times = GivenTimes(evaluations, to_zero=zero, at=tuple(float(t) for t in at))
     return FromDiffusers(schedule, solver, times, predicted, unit)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ...core.arguments import real_array
 from .diffusers_options import Options
 from .schedule import VPDiscrete
 
@@ -15,14 +16,12 @@ _FULL_RANGE = ["DDIMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscret
 def discrete_schedule(options: Options) -> VPDiscrete:
     """ᾱ at the steps of training."""
     number, heun = options.taken(TRAINED_STEPS, 1000), options.scheduler == "HeunDiscreteScheduler"
-    first, last = (
-        options.taken("beta_start", 0.00085 if heun else 1e-4),
-        options.taken("beta_end", 0.012 if heun else 0.02),
-    )
+    first = options.positive("beta_start", 0.00085 if heun else 1e-4)
+    last = options.positive("beta_end", 0.012 if heun else 0.02)
     form = options.one_of("beta_schedule", "linear", "linear", "scaled_linear", "squaredcos_cap_v2")
     trained = options.taken("trained_betas", None)
     if trained is not None:
-        betas = np.asarray(trained, np.float64)
+        betas = np.asarray(real_array(options.where, "trained_betas", trained), np.float64)
     elif form == "linear":
         betas = np.linspace(first, last, number)
     elif form == "scaled_linear":
@@ -40,11 +39,20 @@ def noise_levels(options: Options, schedule: VPDiscrete, steps: int) -> tuple[np
     named = {"karras": _karras, "exponential": _exponential, "lu": _exponential}
     flags = {"karras": "use_karras_sigmas", "exponential": "use_exponential_sigmas", "lu": "use_lu_lambdas"}
     chosen = [name for name, flag in flags.items() if options.taken(flag, False)]
+    if len(chosen) > 1:
+        raise ValueError(
+            f"{options.where}: {[flags[name] for name in chosen]} exclude each other; set one of them to true"
+        )
+    if not 0 <= nodes[-1] <= nodes[0] <= len(trained) - 1 or (steps == 1 and 2 * nodes[0] < len(trained) - 1):
+        raise ValueError(
+            f"{options.where}: {steps} inference steps start at the time step {nodes[0]:g} and end at {nodes[-1]:g}; the network "
+            f"was trained on 0 to {len(trained) - 1}, the last of which is noise; see steps, steps_offset and timestep_spacing"
+        )
     levels = np.interp(nodes, np.arange(len(trained)), trained)
     if chosen:
         span = levels[[0, -1]] if options.scheduler in _FULL_RANGE else trained[[-1, 0]]
         largest, smallest = (
-            options.taken(n, None) or float(s) for n, s in zip(("sigma_max", "sigma_min"), span, strict=True)
+            options.positive(n, None) or float(s) for n, s in zip(("sigma_max", "sigma_min"), span, strict=True)
         )
         levels = named[chosen[0]](largest, smallest, steps)
         if levels[0] > trained[-1] * (1 + 1e-6) or levels[-1] < trained[0] * (1 - 1e-6):
@@ -86,20 +94,20 @@ def _time_steps(options: Options, schedule: VPDiscrete, steps: int) -> np.ndarra
 
 def flow_times(options: Options, steps: int) -> np.ndarray:
     """The times, which are σ, of a flow model; every one is shifted once."""
-    number = options.taken(TRAINED_STEPS, 1000)
+    number = options.positive(TRAINED_STEPS, 1000)
     for flag in ("use_karras_sigmas", "use_exponential_sigmas"):
         options.only(flag, False)
     if options.scheduler == "FlowMatchEulerDiscreteScheduler":
-        return _shifted(np.linspace(1, 1 / number, steps), options.taken("shift", 1.0))
+        return _shifted(np.linspace(1, 1 / number, steps), options.positive("shift", 1.0))
     options.one_of("prediction_type", "flow_prediction", "flow_prediction")
     for name in ("beta_start", "beta_end", "beta_schedule", "trained_betas", "timestep_spacing", "steps_offset"):
         options.taken(name, None)  # without use here
     options.only("final_sigmas_type", "zero")
     if options.scheduler == "UniPCMultistepScheduler":
-        t = _shifted(np.linspace(1, 1 / number, steps + 1)[:-1], options.taken("flow_shift", 1.0))
+        t = _shifted(np.linspace(1, 1 / number, steps + 1)[:-1], options.positive("flow_shift", 1.0))
         t[0] -= 1e-6
         return t
-    return _shifted(1 - np.linspace(1, 1 / number, steps + 1), options.taken("flow_shift", 1.0))[::-1][:-1]
+    return _shifted(1 - np.linspace(1, 1 / number, steps + 1), options.positive("flow_shift", 1.0))[::-1][:-1]
 
 
 def _shifted(t: np.ndarray, shift: float) -> np.ndarray:

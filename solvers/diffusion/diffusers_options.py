@@ -1,6 +1,7 @@
 """The options of a scheduler of diffusers: which were asked for, and refusals of the others."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,34 @@ class Options:
         return cls(entries, str(path))
 
     def taken(self, name: str, default: Any) -> Any:
+        """The value of an option. **Raises:** `TypeError` for one of another kind than its default, unless that is None."""
+        value = self._found(name, default)
+        if isinstance(default, bool):
+            fits, wanted = isinstance(value, bool), "true or false"
+        elif isinstance(default, int):
+            fits, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+        else:
+            fits, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+        if default is not None and not fits:
+            raise TypeError(f"{self.where}: {name}={value!r} of {self.scheduler}: expected {wanted}")
+        return value
+
+    def positive(self, name: str, default: float | None) -> Any:
+        """A positive number, or its default, which may be None. A value of null is that of None."""
+        value = self._found(name, default)
+        if value is None and default is None:
+            return None
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if not fits or not 0 < value < math.inf:
+            raise ValueError(f"{self.where}: {name}={value!r} of {self.scheduler}: expected a number above 0")
+        return value
+
+    def _found(self, name: str, default: Any) -> Any:
         self.seen.add(name)
         return self.entries.get(name, default)
 
     def one_of(self, name: str, default: Any, *known: Any) -> Any:
-        value = self.taken(name, default)
+        value = self._found(name, default)
         if value not in known:
             raise ValueError(
                 f"{self.where}: {name}={value!r} of {self.scheduler} is not known here; known are {list(known)}"
@@ -78,7 +102,7 @@ class Options:
 
     def only(self, name: str, value: Any, default: Any = None) -> None:
         """Refuse every value but this one."""
-        found = self.taken(name, value if default is None else default)
+        found = self._found(name, value if default is None else default)
         if found != value:
             raise ValueError(
                 f"{self.where}: {name}={found!r} of {self.scheduler} is not supported, {name}={value!r} is; samples would differ"

@@ -6,11 +6,11 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ...core.arguments import check_fields
-from .denoiser import AbstractDenoiser
+from .denoiser import AbstractTimed
 from .schedule import AbstractSchedule
 
 
-class FlowMap(AbstractDenoiser):
+class FlowMap(AbstractTimed):
     """x_s = network(x_t, t, s, condition): the solution of the ODE at time s from that at time t, as learnt by consistency models
     (s the clean end), mean flows (x_t − (t − s) u(x_t, t, s)) and flow-map matching.
 

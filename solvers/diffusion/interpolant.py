@@ -96,7 +96,8 @@ def transport(
     first, last = number("transport", "start", start), number("transport", "end", end)
     if first == last:
         raise ValueError(f"transport(start={first:g}, end={last:g}): expected two different times")
-    if (diffusion > 0) != (score is not None and key is not None):
+    given = score is not None, key is not None
+    if not (all(given) if diffusion else not any(given)):
         raise ValueError("transport: the SDE needs diffusion above 0, score=… and key=…; the ODE none of them")
     keys = None
     if diffusion:
@@ -110,20 +111,25 @@ def transport(
 def _transported(velocity, score, x, keys, times, diffusion, condition):
     h = (times[-1] - times[0]) / (len(times) - 1)
 
-    def at(x, t):
-        return jnp.asarray(velocity(x, t, condition)).astype(x.dtype)
+    def at(function, x, t):
+        found = jnp.asarray(function(x, t, condition))
+        if found.shape not in ((), x.shape):
+            raise ValueError(
+                f"transport: the velocity or score has the shape {found.shape} for a sample of shape {x.shape}"
+            )
+        return found.astype(x.dtype)
 
     def one(x, key):
         def step(x, row):
             t, after, number = row
-            slope = at(x, t)
+            slope = at(velocity, x, t)
             if score is not None:
-                drift = h * slope + jnp.abs(h) * diffusion * score(x, t, condition)
+                drift = h * slope + jnp.abs(h) * diffusion * at(score, x, t)
                 z = jax.random.normal(jax.random.fold_in(key, number), x.shape, x.dtype)
                 return x + drift + jnp.sqrt(2 * diffusion * jnp.abs(h)) * z, None
             if len(times) == 2:
                 return x + h * slope, None
-            return x + h / 2 * (slope + at(x + h * slope, after)), None
+            return x + h / 2 * (slope + at(velocity, x + h * slope, after)), None
 
         rows = times[:-1], times[1:], jnp.arange(len(times) - 1)
         return lax.scan(jax.checkpoint(step), x, rows)[0].astype(x.dtype)

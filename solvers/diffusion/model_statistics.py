@@ -60,6 +60,10 @@ class ModelStatistics:
                 raise ValueError(
                     f"ModelStatistics({name}=…): expected finite values ({len(nodes)}, *shape), got {values.shape}"
                 )
+        for name in ("log_snrs", "l", "s", "b"):
+            kept = np.array(vars(self)[name])
+            kept.flags.writeable = False  # tables that were made of them are kept
+            object.__setattr__(self, name, kept)
         integral_l = interpolate.CubicSpline(nodes, self.l).antiderivative()
         integral_s = interpolate.CubicSpline(nodes, self.s).antiderivative()
         b = interpolate.CubicSpline(nodes, self.b)
@@ -164,7 +168,9 @@ def schedule_hash(schedule: AbstractSchedule) -> str:
 
 def wavenumber_shells(shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
     """Whole numbers `(*shape)`: |k| rounded, k the wavenumber of an entry of the spectrum along `axes`; other axes are apart."""
-    squares = np.zeros(shape)
+    if any(not -len(shape) <= axis < len(shape) for axis in axes):
+        raise ValueError(f"wavenumber_shells(axes={axes}): the shape {shape} has {len(shape)} axes")
+    axes, squares = tuple(axis % len(shape) for axis in axes), np.zeros(shape)
     for axis in axes:
         k = np.fft.fftfreq(shape[axis], 1 / shape[axis])
         squares = squares + (k**2).reshape(-1, *(1,) * (len(shape) - 1 - axis))

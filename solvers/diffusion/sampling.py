@@ -1,5 +1,6 @@
 """`sample`: draw from a denoiser with any solver, schedule and time grid, as one compiled scan over a coefficient table."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -16,9 +17,10 @@ from jaxtyping import Array, Float
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
 from .automatic import automatic_grid, automatic_solver
-from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned
+from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned, timed_by
 from .flow_map import FlowMap
-from .mean_reverting import Centred
+from .mean_reverting import Centred, MeanReverting
+from .model_statistics import ModelStatistics
 from .multistep import DDIM
 from .schedule import AbstractSchedule
 from .solver import AbstractFixedSolver, AbstractSolver
@@ -69,19 +71,20 @@ def plan(
 
 
 def _is_frozen(part: Any) -> bool:
-    """Whether equal objects of this kind have equal tables for ever: numbers, words and frozen dataclasses without arrays."""
-    if isinstance(part, int | str):
+    """Whether equal objects of this kind have equal tables for ever: numbers, words, statistics, tuples of them, and frozen
+    dataclasses that hold nothing but these, in their fields alone."""
+    if part is None or isinstance(part, int | float | str | ModelStatistics):
         return True
-    settings = [
-        vars(base)["__dataclass_params__"] for base in type(part).__mro__ if "__dataclass_params__" in vars(base)
-    ]
-    if not settings or not settings[0].frozen:  # of the class itself, or of the first base that is a dataclass
+    if isinstance(part, tuple):
+        return {type(each) for each in part} <= {float, int} or all(map(_is_frozen, part))
+    if not dataclasses.is_dataclass(part):
         return False
-    try:
-        hash(part)
-    except TypeError:
+    settings: Any = type(part).__dataclass_params__  # its own, or those of the first base that is a dataclass
+    if not (settings.frozen and settings.eq):
         return False
-    return True
+    # A class derived without the decorator may hold more than its comparison looks at.
+    compared = {field.name for field in dataclasses.fields(part) if field.compare}
+    return vars(part).keys() <= compared and all(map(_is_frozen, vars(part).values()))
 
 
 def _plan(solver, schedule, times) -> Table:
@@ -170,14 +173,27 @@ def sample(
         raise ValueError("sample(noise=StudentNoise(…)): this process has no solver that adds noise; use one of an ODE")
     if isinstance(denoiser, FlowMap) and (not isinstance(solver, DDIM) or table.stochastic or centre is not None):
         raise ValueError("sample: a FlowMap jumps from time to time by itself; use it with DDIM() and without a centre")
+    if isinstance(noise, StudentNoise) and teleport is not None:
+        raise ValueError(
+            "sample(teleport=…): the jump is that of Gaussian noise, not of StudentNoise; leave one of them out"
+        )
+    if noise is not None and initial is not None and not table.stochastic:
+        raise ValueError("sample(noise=…): with initial=… and a solver of the ODE no noise is drawn; leave it out")
+    if isinstance(schedule, MeanReverting) and centre is None:
+        raise ValueError("sample: MeanReverting reverts to a mean; give it as centre=μ, centre=0.0 for a mean of zero")
     if centre is not None:
         centre = jnp.asarray(real_array("sample", "centre", centre), precision)
         denoiser = Centred(denoiser, centre)
         if initial is not None:
-            initial = jnp.asarray(real_array("sample", "initial", initial), precision) - centre
+            initial = jnp.asarray(real_array("sample", "initial", initial), precision)
+            _check_centre(centre, initial.shape[1:])
+            initial = initial - centre
+        if teleport is not None:
+            _check_centre(centre, teleport.mean.shape)
+            teleport = eqx.tree_at(lambda g: g.mean, teleport, teleport.mean - centre)
     states, keys = _start(table, schedule, shape, n, key, initial, noise, teleport, precision)
-    if centre is not None and centre.shape not in ((), states.shape[1:]):
-        raise ValueError(f"sample(centre=…) has the shape {centre.shape}, samples have {states.shape[1:]}")
+    if centre is not None:
+        _check_centre(centre, states.shape[1:])
     if mesh is not None:
         states, keys = _divided(mesh, states, keys)
     if not np.isfinite(table.levels[0]) and isinstance(denoiser, FunctionDenoiser | Preconditioned | Centred):
@@ -190,10 +206,13 @@ def sample(
         raise ValueError(f"sample: the solver has weights of shape {own}, samples have {one}")
     if table.stochastic and keys is None:
         raise ValueError("sample: this solver draws noise, which needs key=…")
-    level = Level.of(table.levels, schedule)
+    known_times = timed_by(denoiser, schedule)
+    if known_times is not schedule and known_times != schedule:
+        _check_known(known_times, table)
+    level = Level.of(table.levels, known_times)
     if isinstance(denoiser, FlowMap):
         with np.errstate(divide="ignore"):
-            level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), schedule))
+            level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), known_times))
     weights = _weights(table, level, precision)
     size = (
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
@@ -203,6 +222,10 @@ def sample(
     arguments = run, denoiser, weights, entry, states, keys, condition
     samples, on_the_way, finite = _integrate(*arguments, trajectory)
     if not isinstance(finite, Tracer) and not bool(finite):
+        if not np.isfinite(states).all():
+            raise FloatingPointError(
+                "sample: the states at the first time (initial=…, noise=…, teleport=…) are not finite"
+            )
         _explain(table, on_the_way or _integrate(*arguments, True)[1])
     samples = samples if centre is None else samples + centre
     if not trajectory:
@@ -211,6 +234,22 @@ def sample(
     return Trajectory(
         samples, table.levels, points / level.scale.astype(precision).reshape(-1, *(1,) * (points.ndim - 2)), denoised
     )
+
+
+def _check_centre(centre: Array, shape: tuple[int, ...]) -> None:
+    if centre.shape not in ((), shape):
+        raise ValueError(f"sample(centre=…) has the shape {centre.shape}, samples have {shape}")
+
+
+def _check_known(schedule: AbstractSchedule, table: Table) -> None:
+    """**Raises:** `ValueError` for evaluations at noise levels that the schedule of a network does not have."""
+    most, least = (float(schedule.level(np.float64(t))) for t in (schedule.start, schedule.end))
+    wrong = [s for s in table.levels if not (1 - _SLACK) * least <= s <= (1 + _SLACK) * most]
+    if wrong:
+        raise ValueError(
+            f"sample: a network of the schedule {type(schedule).__name__} is asked at the noise level {wrong[0]:.4g}, it has "
+            f"{least:.4g} to {most:.4g}; give `times` or the schedule of sampling a start and an end inside"
+        )
 
 
 def _divided(mesh: Mesh, states, keys):

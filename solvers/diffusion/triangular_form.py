@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from .denoiser import AbstractDenoiser, Level
+from .denoiser import AbstractDenoiser, Level, timed_by
 from .schedule import AbstractSchedule
 from .table import Table
 
@@ -41,8 +41,16 @@ def unrolled(table: Table) -> np.ndarray:
 
 def from_unrolled(points: np.ndarray, network_levels: np.ndarray, start: float, end: float) -> Table:
     """The table with these points. The network is evaluated at `network_levels` `(evaluations,)`, which need not be the noise
-    levels of the points."""
+    levels of the points.
+
+    **Raises:** `ValueError` for points that are no lower-triangular matrix of that size.
+    """
     count = len(network_levels)
+    if np.shape(points) != (count + 1, count + 1) or np.triu(points, 1).any():
+        raise ValueError(
+            f"from_unrolled(points=…): expected a lower-triangular matrix ({count + 1}, {count + 1}) for {count} evaluations; "
+            f"got the shape {np.shape(points)}, or entries above the diagonal"
+        )
     accept, advance = np.zeros((count, 3 + count)), np.zeros((count, 3 + count))
     accept[:, 0] = 1.0  # the solution so far stays the first state
     advance[:, 0] = points[1:, 0]
@@ -63,7 +71,8 @@ def walk(
 ) -> tuple[Float[Array, "N1 *shape"], Float[Array, "N *shape"]]:
     """The points of a sampler from its first state v, the last of which is the sample, and the evaluations of the denoiser. It
     keeps them all, N times the size of a sample."""
-    level = jax.tree.map(lambda a: jnp.asarray(a, v.dtype), Level.of(network_levels, schedule))
+    level = Level.of(network_levels, timed_by(denoiser, schedule))
+    level = jax.tree.map(lambda a: jnp.asarray(a, v.dtype), level)
     points = jnp.asarray(points, v.dtype)
     known = jnp.zeros((len(network_levels), *v.shape), v.dtype)
 

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ...core import storage
@@ -141,7 +142,7 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
         """
         from .least_squares import least_squares  # it evaluates learned solvers
 
-        samples, teacher = count("least_squares", "samples", samples), count("least_squares", "teacher", teacher)
+        samples, teacher = count("least_squares", "samples", samples), self.fine("least_squares", teacher)
         ridge = number("least_squares", "ridge", ridge, least=0)
         return least_squares(self, random_key("least_squares", key), samples, teacher, ridge)
 
@@ -157,7 +158,7 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
         """
         from .step_search import searched  # it evaluates learned solvers
 
-        samples, teacher = count("searched", "samples", samples), count("searched", "teacher", teacher)
+        samples, teacher = count("searched", "samples", samples), self.fine("searched", teacher)
         population = count("searched", "population", population, 8)
         generations = count("searched", "generations", generations)
         return searched(self, random_key("searched", key), samples, teacher, population, generations)
@@ -170,6 +171,14 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
                 "make a new one with LearnedSolver(denoise, schedule, …)"
             )
         return self.flow
+
+    def fine(self, call: str, teacher: Any) -> int:
+        """`teacher`, the evaluations of a fine solution. **Raises:** `ValueError` for fewer than three times its own N."""
+        if count(call, "teacher", teacher) < 3 * self.steps:
+            raise ValueError(
+                f"{call}(teacher={teacher}): a reference for {self.steps} evaluations needs {3 * self.steps} or more"
+            )
+        return count(call, "teacher", teacher)
 
     def levels(self, xp: Any = np) -> tuple[Any, Any]:
         """Noise levels of the points `(N + 1,)` and of the network `(N,)`; `xp` is `numpy` (in float64) or `jax.numpy`."""
@@ -198,6 +207,10 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
 
 
 def _values(array: Any, xp: Any) -> Any:
+    if xp is np and isinstance(array, Tracer):
+        raise TypeError(
+            "LearnedSolver: its table is made of its numbers, which jit and grad hide; close over the solver instead"
+        )
     return np.asarray(array, np.float64) if xp is np else array
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...solvers.diffusion.denoiser import Level
+from ...solvers.diffusion.denoiser import Level, timed_by
 from ..trainable import Buffer
 from .solver_forms import AbstractRows, Levels
 
@@ -37,8 +37,9 @@ def least_squares(model: "LearnedSolver", key, samples: int, teacher: int, ridge
     evaluate = eqx.filter_jit(lambda flow, v, level: jax.vmap(lambda v: flow.evaluated(v, level))(v))
     points, known = [np.asarray(paths.starts, np.float64)], []
     weights, units = np.array(zero), np.zeros((steps, columns, columns))
+    known_times = timed_by(flow.given.value[0], flow.schedule)
     for i, seen in enumerate(network):
-        level = Level.of(jnp.asarray(seen, float), flow.schedule)
+        level = Level.of(jnp.asarray(seen, float), known_times)
         known.append(np.asarray(evaluate(flow, jnp.asarray(points[-1], float), level), np.float64))
 
         def combined(rows, i=i):

@@ -48,7 +48,13 @@ class SolverMatching(AbstractObjective):
         number("SolverMatching", "trajectory", self.trajectory, least=0)
 
     def on(self, model: LearnedSolver) -> "SolverMatching":
-        """The objective for the denoiser of a model."""
+        """The objective for the denoiser of a model. **Raises:** `ValueError` for a model without anything to train."""
+        form = model.form
+        if not (model.weights.shape[1] or form.trains_levels or form.trains_network_levels):
+            raise ValueError(
+                f"SolverMatching: a LearnedSolver with {type(form).__name__} has nothing to train; it is found as it is"
+            )
+        model.fine("SolverMatching", self.teacher)
         return eqx.tree_at(lambda o: o.flow, self, model.training(), is_leaf=lambda x: x is None)
 
     @property
@@ -100,10 +106,16 @@ class EndError(eqx.Module):
     def of(cls, model: LearnedSolver, key: Any, *, samples: int = 256, teacher: int = 100) -> "EndError":
         """On `samples` starts, with `teacher` network evaluations each."""
         flow, key = model.training(), random_key("EndError.of", key)
-        samples, teacher = count("EndError.of", "samples", samples), count("EndError.of", "teacher", teacher)
+        samples, teacher = count("EndError.of", "samples", samples), model.fine("EndError.of", teacher)
         return cls(flow, eqx.filter_jit(lambda flow, key: flow.paths(key, samples, teacher))(flow, key))
 
     def __call__(self, model: LearnedSolver) -> float:
+        first, _, last = self.flow.levels
+        if model.ends != (first, last):
+            raise ValueError(
+                f"EndError: its fine solutions go from the noise level {first:.4g} to {last:.4g}, {model!r}; make one with "
+                "EndError.of(solver, key) for this solver"
+            )
         levels, network, points = model.unrolled()
         table = jnp.asarray(points, float), jnp.asarray(network, float)
         return float(_median_error(self.flow, self.paths, *table, jnp.asarray(levels[-1], float)))

@@ -8,6 +8,7 @@ Nothing locks the folder. The index names the process that wrote last; one that 
 mixing two runs. Two processes that send in the same moment are not kept apart.
 """
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -46,7 +47,7 @@ class RunStore:
         **Raises:** `StorageError` for a damaged index, or a checkpoint without one of its files.
         """
         for name in _SMALL:
-            if self._store.exists(f"{self._root}/{name}"):
+            with contextlib.suppress(FileNotFoundError):
                 self._store.get_file(f"{self._root}/{name}", str(self.local / name))
         index = self._index()
         self._last = index["writer"]
@@ -86,11 +87,12 @@ class RunStore:
 
     def _index(self) -> dict:
         self._store.invalidate_cache()
-        place = f"{self._root}/{_INDEX}"
-        if not self._store.exists(place):
+        try:
+            text = self._store.cat_file(f"{self._root}/{_INDEX}")
+        except FileNotFoundError:
             return {"writer": None, "steps": {}}
         try:
-            found = json.loads(self._store.cat_file(place))
+            found = json.loads(text)
             for step, files in found["steps"].items():
                 if not step.isdigit() or any(name.startswith("/") or ".." in name.split("/") for name in files):
                     raise ValueError(f"it names the files {sorted(files)[:3]} of step {step!r:.20}")

@@ -71,7 +71,8 @@ def test_another_source_is_refused(tmp_path, monkeypatch):
     data = written(tmp_path / "a.hdf5", 24)
     record.write_text(json.dumps({"identity": {"source": "another"}, "done": 1}))
     with pytest.raises(
-        ValueError, match=r"out\.hdf5 was begun from another source: source was another, now .*; remove"
+        ValueError,
+        match=r"out\.hdf5 was begun from another source or with other options: source was another, now .*; remove",
     ):
         convert(tmp_path / "a.hdf5", out, progress=False)
     record.write_text("{")

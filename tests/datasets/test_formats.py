@@ -195,7 +195,7 @@ def test_an_unknown_layout_is_described_with_the_call_that_opens_it(tmp_path, fi
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"axes": {"w": "sample y x"}}, r"has no array 'w'; It holds run/fields/u float32\[3, 5, 6\]"),
+        ({"axes": {"w": "sample y x"}}, r"has no array 'w' of real numbers\. It holds run/fields/u float32\[3, 5, 6\]"),
         ({"axes": {"run/fields/u": "sample x"}}, "one word per axis is needed"),
         ({"axes": {"run/fields/u": "sample x x"}}, "'x' in 'sample x x' is used twice"),
         ({"axes": {"run/fields/u": "sample x y"}}, "there are no coordinates of the axis"),

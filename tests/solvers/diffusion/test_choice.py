@@ -72,5 +72,25 @@ def test_choose_finds_the_solver_that_is_exact(key):
     np.testing.assert_allclose(x, 2.0, atol=1e-4)
     with pytest.raises(ValueError, match="has times of its own, those of 3 evaluations"):
         diffusion.sample(denoise, found, schedule=VP, times=4, shape=(2,), n=4, key=key)
+    with pytest.raises(ValueError, match="the reference needs 9 evaluations or more"):
+        diffusion.choose(denoise, schedule=VP, times=3, shape=(2,), key=key, fine=8)
     with pytest.raises(ValueError, match="samples"):
         diffusion.choose(denoise, schedule=VP, times=3, shape=(2,), key=key, samples=4)
+
+
+class Slowed(diffusion.VPLinear):
+    """Derived without the decorator: `rate` is no field, so that instances of different rates are equal."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def _log_alpha(self, t):
+        return self.rate * super()._log_alpha(t)
+
+
+def test_no_kept_table_of_another_object_comes_back():
+    one, half = (diffusion.plan(diffusion.DDIM(), schedule=Slowed(rate), times=5).levels for rate in (1.0, 0.5))
+    np.testing.assert_allclose(one[0], Slowed(1.0).level(1.0))
+    np.testing.assert_allclose(half[0], Slowed(0.5).level(1.0))
+    assert diffusion.plan("auto", schedule=VP, times=5) is diffusion.plan("auto", schedule=VP, times=5)

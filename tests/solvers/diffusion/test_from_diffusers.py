@@ -75,8 +75,8 @@ def test_solver_and_states_are_those_of_diffusers(name):
 
 
 def test_ipndm_state_by_state():
-    """At the levels of the peer, from a finite one (from infinite noise it loses its first evaluation) to the last but one (to no
-    noise it extrapolates)."""
+    """Every state of the peer but its last, at its own noise levels. It begins at a finite level, because from infinite noise it
+    loses its first evaluation; its step to no noise extrapolates."""
     sigmas, states = PEER["ipndm sigmas"], PEER["ipndm states"]
     made = diffusion.from_diffusers({"_class_name": "IPNDMScheduler"}, 8)
     assert made.solver == diffusion.IPNDM(4) and made.prediction is diffusion.VelocityPrediction
@@ -134,10 +134,22 @@ def test_a_flow_model_from_nothing_but_noise():
         ({"_class_name": "EulerDiscreteScheduler", "rescale_betas_zero_snr": True}, "rescale_betas_zero_snr=True"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}, "use_dynamic_shifting"),
         ({}, "None is not known"),
+        ({"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": "False"}, "expected true or false"),
+        ({"_class_name": "EulerDiscreteScheduler", "num_train_timesteps": "1000"}, "expected a whole number"),
+        (
+            {"_class_name": "EulerDiscreteScheduler", "use_karras_sigmas": True, "use_exponential_sigmas": True},
+            "exclude each other",
+        ),
+        (
+            {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "leading", "steps_offset": 500},
+            "start at the time step 1300",
+        ),
+        ({"_class_name": "EulerDiscreteScheduler", "use_flow_sigmas": True}, "use_flow_sigmas=True"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": -1.0}, "shift=-1.0 .* a number above 0"),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         diffusion.from_diffusers(options, 5)
 
 

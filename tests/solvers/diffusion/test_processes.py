@@ -202,6 +202,12 @@ def test_a_centre_that_does_not_fit_is_told(key):
     options = {"schedule": REVERTING, "times": 3, "shape": (2,), "n": 2, "key": key}
     with pytest.raises(ValueError, match=r"centre=…\) has the shape \(3,\)"):
         diffusion.sample(denoise, diffusion.DDIM(), centre=np.ones(3), **options)
+    with pytest.raises(ValueError, match=r"MeanReverting reverts to a mean; give it as centre="):
+        diffusion.sample(denoise, diffusion.DDIM(), **options)
+    with pytest.raises(ValueError, match=r"centre=…\) has the shape \(5,\), samples have \(1,\)"):
+        diffusion.sample(
+            denoise, diffusion.DDIM(), schedule=REVERTING, times=3, initial=np.ones((3, 1)), centre=np.ones(5)
+        )
     with pytest.raises(TypeError, match="a VelocityPrediction mixes"):
         network = diffusion.VelocityPrediction(lambda x, t, c: x, REVERTING)
         diffusion.sample(network, diffusion.DDIM(), centre=CENTRE, **options)
@@ -220,3 +226,63 @@ def test_given_times():
         )
     with pytest.raises(ValueError, match="expected times"):
         diffusion.GivenTimes(1)
+
+
+def test_a_jump_over_the_noisy_end_knows_the_centre(key):
+    """For Gaussian data the jump is exact: the same samples as without, after many steps."""
+    options = {"schedule": REVERTING, "shape": (2,), "n": 8, "key": key, "centre": CENTRE}
+    start, jump = REVERTING.time(-np.log(20.0)), diffusion.Gaussian(MEAN, VARIANCE)
+    jumped = diffusion.sample(
+        denoise, diffusion.UniPC(3), times=diffusion.LogSNR(60, start=start), teleport=jump, **options
+    )
+    plain = diffusion.sample(denoise, diffusion.UniPC(3), times=80, **options)
+    np.testing.assert_allclose(jumped, plain, atol=5e-3)
+    for refused, message in (
+        ({"noise": diffusion.StudentNoise(5), "teleport": jump}, "not of StudentNoise"),
+        ({"noise": diffusion.StudentNoise(5), "initial": np.ones((2, 2))}, "no noise is drawn"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            given = {"initial"} & refused.keys() and {"shape": None, "n": None}
+            diffusion.sample(
+                denoise,
+                diffusion.DDIM(),
+                times=diffusion.LogSNR(3, start=start),
+                **{**options, **(given or {}), **refused},
+            )
+
+
+@pytest.mark.parametrize("kind", ["noise", "data", "velocity", "score", "spectrum", "map"])
+def test_networks_of_one_schedule_are_sampled_on_another(kind, key):
+    """The network is asked at the times of its own schedule, whichever draws the samples; beyond its levels it is not."""
+    own, other = diffusion.VPLinear(), diffusion.FlowMatching(start=0.99, end=0.02)
+
+    def network(x, t, condition):
+        level = diffusion.Level.of(jnp.exp(-own.log_snr(t)), own)
+        return made.predicted(x, denoise(x / level.alpha, level.sigma, None), level)
+
+    def jump(x, t, s, condition):
+        a, b = (diffusion.Level.of(jnp.exp(-own.log_snr(at)), own) for at in (t, s))
+        moved = jnp.sqrt((VARIANCE + b.sigma**2) / (VARIANCE + a.sigma**2)) * (x / a.alpha - MEAN)
+        return b.alpha * (MEAN + moved)
+
+    kinds = {
+        "noise": diffusion.NoisePrediction, "data": diffusion.DataPrediction, "velocity": diffusion.VelocityPrediction,
+        "score": diffusion.ScorePrediction, "spectrum": diffusion.NoisePrediction,
+    }  # fmt: skip
+    options = {"schedule": other, "times": diffusion.LogSNR(30, to_zero=False), "shape": (2,), "n": 8, "key": key}
+    if kind == "map":
+        found = diffusion.sample(diffusion.FlowMap(jump, own), diffusion.DDIM(), **options)
+        expected = diffusion.sample(
+            denoise, diffusion.UniPC(3), **{**options, "times": diffusion.LogSNR(80, to_zero=False)}
+        )
+        np.testing.assert_allclose(found, expected, atol=1e-2)
+    else:
+        made = kinds[kind](network, own)
+        denoiser, plain = made, diffusion.as_denoiser(denoise)
+        if kind == "spectrum":
+            denoiser, plain = diffusion.InSpectrum(made, (0,)), diffusion.InSpectrum(plain, (0,))
+        found, expected = (diffusion.sample(d, diffusion.UniPC(3), **options) for d in (denoiser, plain))
+        np.testing.assert_allclose(found, expected, atol=2e-3)
+    if kind == "noise":
+        with pytest.raises(ValueError, match=r"asked at the noise level 999, it has 0\.01049 to 152\.2"):
+            diffusion.sample(made, diffusion.DDIM(), **{**options, "schedule": diffusion.FlowMatching(start=0.999)})

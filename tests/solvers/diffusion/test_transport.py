@@ -200,3 +200,18 @@ def test_the_training_bound_is_tight_in_the_mean(key, x64):
 def test_what_has_no_meaning_is_told(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_transport_refuses_what_would_broadcast_or_be_ignored():
+    x = np.zeros((3, 2))
+    with pytest.raises(ValueError, match=r"has the shape \(1,\) for a sample of shape \(2,\)"):
+        diffusion.transport(lambda x, t, c: x[:1], x, steps=2)
+    with pytest.raises(ValueError, match="the ODE none of them"):
+        diffusion.transport(lambda x, t, c: x, x, score=lambda x, t, c: x)
+
+
+def test_shells_count_axes_from_either_end():
+    shells = diffusion.wavenumber_shells((5, 6, 2), (0, 1))
+    np.testing.assert_array_equal(diffusion.wavenumber_shells((5, 6, 2), (-3, -2)), shells)
+    with pytest.raises(ValueError, match="has 3 axes"):
+        diffusion.wavenumber_shells((5, 6, 2), (3,))

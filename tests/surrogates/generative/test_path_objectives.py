@@ -130,3 +130,14 @@ def test_a_bridge_is_a_model_of_fit(key):
     assert model.renewed(key).bridge.centres.shape == (2, 2)
     with pytest.raises(ValueError, match=r"expected samples \(n, d\) and \(m, d\)"):
         generative.BridgeObjective(x, x[:, :1])
+
+
+def test_shapes_that_would_broadcast_are_refused(key):
+    rows, keys = jnp.arange(4), jax.random.split(key, 4)
+    with pytest.raises(ValueError, match=r"the model has the shape \(1,\) for a sample of shape \(2,\)"):
+        generative.FlowObjective(DATA, batch=4).losses(lambda x, t, c: x[:1], rows, keys)
+    bridge = generative.TrainableBridge(diffusion.LightBridge(1, 3, key=key))
+    with pytest.raises(ValueError, match="the samples have 2 entries, the bridge 1"):
+        generative.BridgeObjective(DATA, DATA, batch=4).losses(bridge, rows, keys)
+    with pytest.raises(ValueError, match="two or more times"):
+        generative.windows(lambda x, s, c: x, diffusion.DDIM(), schedule=FLOW, edges=[1.0], samples=DATA[:3], key=key)

@@ -239,5 +239,15 @@ def test_refusals(key):
         sx.LearnedSolver(denoise, diffusion.FlowMatching(), 4, shape=(3,), grid=diffusion.UniformTime(4))
     with pytest.raises(ValueError, match="TimeAlignment has no weights"):
         solver(ls.TimeAlignment()).least_squares(key)
+    with pytest.raises(ValueError, match="a reference for 4 evaluations needs 12 or more"):
+        made.least_squares(key, teacher=8)
+    measure = ls.EndError.of(made, key, samples=2, teacher=12)
+    with pytest.raises(ValueError, match=r"make one with EndError\.of"):
+        measure(sx.LearnedSolver(denoise, VP, 4, shape=(3,), grid=diffusion.LogSNR(4, start=0.5, to_zero=False)))
+    fixed = ls.StepChoices((ls.StepChoice("data", 2, False),) * 4)
+    with pytest.raises(ValueError, match="StepChoices has nothing to train"):
+        solver(fixed).objective()
+    with pytest.raises(TypeError, match="close over the solver"):
+        eqx.filter_jit(lambda s: s.fixed_table().advance)(made)
     with pytest.raises(TypeError, match="pass a function denoise"):
         sx.LearnedSolver(3, VP, 4, shape=(3,))  # pyright: ignore[reportArgumentType]
