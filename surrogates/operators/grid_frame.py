@@ -5,9 +5,19 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...core.arguments import count
 from ...core.domains import Grid
 from ..task.inputs import Inputs
 from ..task.signature import Signature
+
+
+Modes = int | tuple[int, ...]
+
+
+def check_modes(name: str, modes: Modes) -> None:
+    """**Raises:** `TypeError` or `ValueError`, which begin with `name`, unless the numbers of modes are whole and positive."""
+    for m in (modes,) if isinstance(modes, int) else modes:
+        count(name, "modes", m)
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,13 @@ class GridFrame:
     @property
     def ndim(self) -> int:
         return self.grid.ndim
+
+    def per_axis(self, name: str, modes: Modes) -> tuple[int, ...]:
+        """The number of modes of every axis. **Raises:** `ValueError`, which begins with `name`, for those of other axes."""
+        found = (modes,) * self.ndim if isinstance(modes, int) else modes
+        if len(found) != self.ndim:
+            raise ValueError(f"{name}: modes={modes} for a task with {self.ndim} dimensions")
+        return found
 
     def reversed_channels(self, inputs: Inputs, dtype) -> Float[Array, "*reversed b c"]:
         """Input fields, parameters as constant channels, and coordinates of a batch."""
