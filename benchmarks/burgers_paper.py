@@ -7,14 +7,14 @@ From u(0), drawn from N(0, 625 (−Δ + 25)^−2), to u(1), ν = 0.1, periodic, 
 linear map of every frequency gets about 6 %, on (0, 2π) about 36 %. All rows are made on (0, 1), "FNO" on (0, 2π) as well, which
 the row "linear spectral" tells apart.
 
-Networks are trained as in the paper: 500 epochs, batch 20, relative L2 loss, Adam at 1e-3 with decay of weights by 1e-4, halved
-every 100 epochs; here three seeds at once. FNO, TFNO (Tucker weights of a tenth of the parameters) and F-FNO have width 64 and 16
-modes, and no batch normalisation; "FNO, ReLU" is the paper's activation, GELU is ours. DeepONets have periodic features in the
-trunk (of the coordinate's sines) and bases of the training outputs alone. Errors are means over the test samples of the relative
-L2 error, by seed, of the last parameters; networks that read a fixed number of sensors have none at other resolutions.
+Networks are trained as in the paper: 500 epochs, batch 20, relative L2 loss, Adam at 1e-3 with decay of weights by 1e-4,
+halved every 100 epochs; here three seeds at once. FNO, TFNO (Tucker weights of a tenth of the parameters) and F-FNO have width
+64 and 16 modes, and no batch normalisation; "FNO, ReLU" has the paper's activation, the others GELU. DeepONets have periodic
+features in the trunk and POD bases of the training outputs alone. Errors are means over the test samples of the relative L2
+error, by seed, of the last parameters; networks that read a fixed number of sensors have none at other resolutions.
 
-A script that was killed goes on where it was; `--rows FNO` makes this row only; a row that was never made says "not run". All
-rows take about 2.5 hours on two cores. --quick: 100 samples at 512 points, 20 epochs, one seed; --smoke: two epochs of tiny networks.
+A script that was killed goes on where it was; `--rows FNO` makes this row only; a row that was never made says "not run".
+All rows are hours on two cores. --quick: 100 samples of 512 points, 20 epochs, one seed; --smoke: two epochs, tiny networks.
 
 Published: FNO .0018 (ReLU, JMLR 2023, table 1; .0160 in the first preprint was an artefact of batch normalisation, as its author
 says, and is no bar), DeepONet .0215 and POD-DeepONet .0194 on 128 points (Lu et al. 2022; their basis saw the test outputs).
@@ -114,7 +114,8 @@ def parts(length: float, size: Size) -> Parts:
 def main():
     arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, **row_options("burgers_paper"))
     size = arguments.size
-    rows, plan = KeptRows(arguments, size), Plan(size.epochs, 20, size.seeds, halving(1e-3))
+    labels = rows_of(size)
+    rows, plan = KeptRows(arguments, size, labels), Plan(size.epochs, 20, size.seeds, halving(1e-3))
     made: dict[str, Parts] = {}  # data are made when the first row needs them
 
     def make(interval: str, label: str, row: Direct | Trained) -> dict:
@@ -126,7 +127,7 @@ def main():
 
     found = {
         label: rows.row(label, lambda label=label, interval=interval, row=row: make(interval, label, row))
-        for label, (interval, row) in rows_of(size).items()
+        for label, (interval, row) in labels.items()
     }
     print_rows(found, tuple(map(str, size.tests)))
     record("burgers_paper", arguments, {"bars": BARS, "published": PUBLISHED, "rows": found})

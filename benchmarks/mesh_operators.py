@@ -134,7 +134,7 @@ def back(fields: np.ndarray, data: sx.Dataset) -> float:
 def main():
     arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, **row_options("mesh_operators"))
     size, start = arguments.size, time.perf_counter()
-    rows = KeptRows(arguments, (size, TRAININGS))
+    rows = KeptRows(arguments, (size, TRAININGS), (*TRAININGS, "pod_gp", "background grid"))
     data, label_error = samples(size.train + size.val + size.test, size.points, seed=0)
     parts = dict(zip(("train", "val", "test"), data.split(train=size.train, val=size.val, test=size.test), strict=True))
     seconds = time.perf_counter() - start

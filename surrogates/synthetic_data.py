@@ -18,7 +18,8 @@ def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Datas
     """A dataset of `n` random samples that suits a task, for tests.
 
     Fields are smooth noise on grids and white noise on clouds and meshes, with the mean and standard deviation of the task's
-    normalisers. Parameters are uniform in the range of the training data where it is known. Trajectories are long enough for one prediction, and for two if the task is autoregressive.
+    normalisers. Parameters are uniform in the range of the training
+    data where it is known. Trajectories are long enough for one prediction, and for two if the task is autoregressive.
     """
     key = jax.random.key(0) if key is None else key
     frames = task.mode.window(2 if task.mode.rolls_out else 1)

@@ -3,7 +3,7 @@
 import argparse
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,14 @@ class KeptRows:
     With `--rows` only the rows named there are made; others are taken from the folder, or are `NOT_RUN`. With `--quick` and
     `--smoke` the folder is temporary.
 
-    **Arguments:** `settings`: all that the results depend on beside the code, in a form that prints in full.
+    **Arguments:** `settings`: all that the results depend on beside the code, in a form that prints in full; `labels` of all rows.
+
+    **Raises:** `ValueError` for `--rows` that are no labels.
     """
 
-    def __init__(self, arguments: argparse.Namespace, settings: Any):
+    def __init__(self, arguments: argparse.Namespace, settings: Any, labels: Iterable[str]):
+        if unknown := set(arguments.rows) - set(labels):
+            raise ValueError(f"--rows {sorted(unknown)}: the rows are {list(labels)}")
         self.folder = arguments.folder / "runs" if arguments.quick or arguments.smoke else arguments.runs
         self.wanted, self.settings = arguments.rows, repr(settings)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +47,7 @@ class KeptRows:
             return NOT_RUN
         row = make()
         file.write_text(json.dumps({"settings": self.settings, "row": row}, indent=1) + "\n")
-        print(f"{label}: {row}", flush=True)
+        print(f"{label} is kept in {file}", flush=True)
         return row
 
 

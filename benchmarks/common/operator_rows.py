@@ -1,4 +1,4 @@
-"""Rows of comparisons of operators on one set: surrogates without networks, the families of networks, and one training of each."""
+"""Rows of comparisons of operators on one set: surrogates without networks, families of networks, one training of each."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -103,8 +103,8 @@ def result_of(
 
 
 def measured(fitted: Any, seconds: float, tests: Mapping[str, sx.Dataset]) -> dict[str, Any]:
-    """The entries of a row: by name of the test set the relative L2 error of every seed, None where it cannot predict; the seconds
-    and the number of parameters."""
+    """The entries of a row: by name of the test set the relative L2 error of every seed, None where it cannot predict; the
+    seconds and the number of parameters."""
     members = fitted.lasts if isinstance(fitted, sx.FitResult) else (fitted,)
     table = sx.evaluate({str(i): member for i, member in enumerate(members)}, tests, timing=False)
     known = {(row.surrogate, row.dataset) for row in table.rows}

@@ -46,8 +46,8 @@ class GINOConfig(AbstractNetworkConfig):
     latent grid extends beyond the box of the training points, as a fraction of its longest side; `chunk`, points per chunk of the
     neighbourhood integrals; `activation`, "gelu", "relu" or "tanh".
 
-    **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1, a `grid` too small for the reach, or a
-    negative margin.
+    **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1, a `grid` too small for the reach or
+    the modes, or a negative margin.
     """
 
     width: int = 32
@@ -69,6 +69,10 @@ class GINOConfig(AbstractNetworkConfig):
             count("GINO", name, vars(self)[name])
         count("GINO", "grid", self.grid, least=2 * self.reach)
         number("GINO", "margin", self.margin, least=0)
+        if self.modes > self.grid // 2:
+            raise ValueError(
+                f"GINO: modes={self.modes}, but the latent grid={self.grid} knows {self.grid // 2} frequencies"
+            )
 
     def build(self, signature: Signature, key: Array) -> "LatentGridNetwork":
         return LatentGridNetwork(self, signature, key=key)

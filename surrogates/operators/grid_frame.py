@@ -10,7 +10,6 @@ from ...core.domains import Grid
 from ..task.inputs import Inputs
 from ..task.signature import Signature
 
-
 Modes = int | tuple[int, ...]
 
 

@@ -309,7 +309,7 @@ class Task(eqx.Module):
                 warnings.warn(
                     f"{beyond} of {len(dataset)} samples have points outside of the box of the training points, by up to "
                     f"{worst:.3g} of its longest side; the prediction extrapolates. Are they in the same unit?",
-                    stacklevel=4,
+                    stacklevel=5,  # whoever called `predict`
                 )
 
     # Large values that vary little ------------------------------------------------------------------------------------

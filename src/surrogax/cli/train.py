@@ -89,8 +89,8 @@ class DarcyFNO:
         folder = settings.folder
         if (place := address_of(folder)) is not None:
             raise ValueError(
-                f"--folder {place}: `surrogax train` writes its run folder on this machine only; give a local folder and copy it, "
-                "or train from Python with fit(run=…), which takes addresses"
+                f"--folder {place}: `surrogax train` writes its run folder on this machine only; give a local folder, "
+                "or train by fit(run=…) in Python, which takes addresses"
             )
         if (folder / "metrics.json").exists() and _same_settings(folder, settings):
             metrics = json.loads((folder / "metrics.json").read_text())

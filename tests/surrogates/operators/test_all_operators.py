@@ -288,6 +288,7 @@ def test_the_memory_of_neighbourhoods_is_that_of_a_chunk():
     [
         (lambda t: sx.Transolver(t, width=5, heads=2, key=KEY), "width=5 is no multiple of heads=2"),
         (lambda t: sx.GINO(t, grid=2, key=KEY), r"GINO\(grid=2\): expected 4 or more"),
+        (lambda t: sx.GINO(t, grid=8, modes=5, key=KEY), "GINO: modes=5, but the latent grid=8 knows 4 frequencies"),
         (lambda t: sx.PointNet(t, depth=0, key=KEY), r"PointNet\(depth=0\): expected 1 or more"),
         (lambda t: sx.FFNO(t, modes=(3,), key=KEY), "FFNO: modes=.* for a task with 2 dimensions"),
         (lambda t: sx.UNO(t, levels=0, key=KEY), r"UNO\(levels=0\)"),
@@ -304,21 +305,10 @@ def test_the_memory_of_neighbourhoods_is_that_of_a_chunk():
         (lambda t: sx.FNO(t, modes=20, boundary="chebyshev", key=KEY).predict(grid_data()), "cannot be fitted stably"),
     ],
     ids=[
-        "heads",
-        "grid",
-        "depth",
-        "modes",
-        "levels",
-        "forms",
-        "padding",
-        "rank",
-        "no rank",
-        "init",
-        "method",
-        "ranks",
-        "Chebyshev",
+        "heads", "grid", "frequencies", "depth", "modes", "levels", "forms", "padding", "rank", "no rank", "init", "method",
+        "ranks", "Chebyshev",
     ],
-)
+)  # fmt: skip
 def test_wrong_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make(sx.Task.fit(grid_data(), ("a", "p"), "u"))
