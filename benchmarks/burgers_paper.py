@@ -19,7 +19,8 @@ All rows are hours on two cores. --quick: 100 samples of 512 points, 20 epochs, 
 Published: FNO .0018 (ReLU, JMLR 2023, table 1; .0160 in the first preprint was an artefact of batch normalisation, as its author
 says, and is no bar), DeepONet .0215 and POD-DeepONet .0194 on 128 points (Lu et al. 2022; their basis saw the test outputs).
 
-Last line: JSON. `bars`, `published` and `rows`; per row `rel_l2` by number of points, one value per seed, `seconds`, `parameters`.
+Last line: JSON. `bars`, `published` and `rows`; per row `rel_l2` by number of points, one value per seed, `seconds` and
+`parameters`.
 """
 
 import math

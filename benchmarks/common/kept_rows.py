@@ -16,7 +16,8 @@ class KeptRows:
     With `--rows` only the rows named there are made; others are taken from the folder, or are `NOT_RUN`. With `--quick` and
     `--smoke` the folder is temporary.
 
-    **Arguments:** `settings`: all that the results depend on beside the code, in a form that prints in full; `labels` of all rows.
+    **Arguments:** `settings`: all that the results depend on beside the code, in a form that prints in full; `labels`,
+    of all rows.
 
     **Raises:** `ValueError` for `--rows` that are no labels.
     """
