@@ -21,7 +21,7 @@ from ..task.inputs import Inputs
 from ..task.signature import Signature
 from ..task.task import Task
 from .fourier_block import Block, Boundary, Local
-from .grid_frame import GridFrame
+from .grid_frame import GridFrame, grid_channels
 from .on_devices import axes_to_divide, in_parts, over_devices, part_for_caches
 
 # Details of the original paper's network (with the batch normalisation that its published parameter counts include), and of
@@ -195,14 +195,9 @@ class FourierNetwork(AbstractNetwork):
         return states if any(s is not None for s in states) else None
 
     def __call__(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
-        points = inputs.query.points
-        batch, *space, _ = points.shape
-        channels = [] if inputs.fields is None else [inputs.fields]
-        if inputs.params is not None:
-            params = inputs.params.reshape(batch, *(1,) * len(space), -1)
-            channels.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
-        x = jnp.concatenate([*channels, points.astype(self.lifting.layers[0].weight.dtype)], -1)
-        widths = self._pad_widths(tuple(space))
+        x = grid_channels(inputs, self.lifting.layers[0].weight.dtype)
+        space = x.shape[1:-1]
+        widths = self._pad_widths(space)
         if SPACE not in axes_to_divide():
             if not train:
                 y = over_devices(lambda n, x, s: (n._predict(x, widths, s), s), self, x, state)[0]

@@ -19,6 +19,17 @@ def check_modes(name: str, modes: Modes) -> None:
         count(name, "modes", m)
 
 
+def grid_channels(inputs: Inputs, dtype) -> Float[Array, "b *space c"]:
+    """Input fields, parameters as constant channels, and coordinates of a batch."""
+    points = inputs.query.points
+    batch, *space, _ = points.shape
+    parts = [] if inputs.fields is None else [inputs.fields]
+    if inputs.params is not None:
+        params = inputs.params.reshape(batch, *(1,) * len(space), -1)
+        parts.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
+    return jnp.concatenate([part.astype(dtype) for part in (*parts, jnp.asarray(points))], -1)
+
+
 @dataclass(frozen=True)
 class GridFrame:
     """The grid of a task, the number of channels that a network reads there, and the zero padding after the domain.
@@ -56,14 +67,8 @@ class GridFrame:
         return found
 
     def reversed_channels(self, inputs: Inputs, dtype) -> Float[Array, "*reversed b c"]:
-        """Input fields, parameters as constant channels, and coordinates of a batch."""
-        points = inputs.query.points
-        batch, *space, _ = points.shape
-        parts = [] if inputs.fields is None else [inputs.fields]
-        if inputs.params is not None:
-            params = inputs.params.reshape(batch, *(1,) * len(space), -1)
-            parts.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
-        x = jnp.concatenate([part.astype(dtype) for part in (*parts, jnp.asarray(points))], -1)
+        """`grid_channels` in the layout of this frame."""
+        x = grid_channels(inputs, dtype)
         return jnp.transpose(x, (*range(1, self.ndim + 1)[::-1], 0, self.ndim + 1))
 
     def padded(self, v: Float[Array, "*reversed b c"]) -> Float[Array, "*padded b c"]:
