@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 
+from ..core.addresses import address_of
 from ..core.files import atomic_write, write_json
 from ..datasets.dataset import Dataset
 from ..datasets.generation import generate
@@ -35,7 +36,7 @@ class DarcyFNO:
     """
 
     folder: Path = Path("runs/darcy-fno")
-    """Run folder."""
+    """Run folder, on this machine."""
     config: Path | None = None
     """The config.toml of another run; it replaces all settings below."""
     coefficient: Literal["threshold", "lognormal"] = "threshold"
@@ -86,6 +87,11 @@ class DarcyFNO:
         """
         settings = self if self.config is None else _read_config(self.config, self.folder)
         folder = settings.folder
+        if (place := address_of(folder)) is not None:
+            raise ValueError(
+                f"--folder {place}: `surrogax train` writes its run folder on this machine only; give a local folder, "
+                "or train by fit(run=…) in Python, which takes addresses"
+            )
         if (folder / "metrics.json").exists() and _same_settings(folder, settings):
             metrics = json.loads((folder / "metrics.json").read_text())
             print(
