@@ -14,8 +14,9 @@ deviation over seeds. Seconds contain compilation. "solver" is the classical sol
 error is below the lowest of the other rows, and its seconds, for burgers, allen_cahn and kdv.
 
 Every seed is recorded when it ends, and a full run takes up the rows and seeds that are missing. --only goes on with the named
-rows, and measures complete ones again. On two cores a row of three seeds takes 1 to 3 minutes (features), 10 to 25 (lm, pig, spring, two
-dimensions), 5 to 15 (adam), up to 45 (broyden, lbfgs, and all methods in three dimensions).
+rows, and measures complete ones again. With --runs a seed that was stopped goes on too; its seconds are those of all sittings. On
+two cores a row of three seeds takes 1 to 3 minutes (features), 10 to 25 (lm, pig, spring, two dimensions), 5 to 15 (adam), up to
+45 (broyden, lbfgs, and all methods in three dimensions).
 
 --quick: random features on five problems, one seed; --smoke: two steps of five methods on one problem.
 
@@ -23,9 +24,11 @@ Last line: JSON: per problem the lowest mean error of any method, "rows" with al
 """
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -117,23 +120,25 @@ def trained(name: str, method: str, size: Size, key):
     return model, step, 2 if tiny else size.steps * factor, {"sampler": sampler(points), **others}
 
 
-def measure(rows: dict[str, dict], name: str, size: Size) -> Iterator[dict[str, dict]]:
-    """The rows, after each seed of row `name`."""
+def measure(rows: dict[str, dict], name: str, size: Size, runs: Path | None) -> Iterator[None]:
+    """Measure row `name`, and stop after each seed; `runs` is the folder of checkpoints."""
     case, method = name.split(":")
     error = Errors(EQUATIONS[case](), 5 if size.steps == 2 else None)
 
     def run(seed: int) -> dict:
         model, step, steps, others = trained(case, method, size, jax.random.key(seed))
-        start = time.perf_counter()
+        folder = runs and runs / f"{case}-{method}-{seed}"
         found = sx.fit(
-            model, optimizer=step, steps=steps, key=jax.random.key(seed), check_every=steps, progress=False, **others
-        )
-        seconds, last = time.perf_counter() - start, {k: v[-1][0] for k, v in found.history.metrics.items()}
+            model, optimizer=step, steps=steps, key=jax.random.key(seed), check_every=max(1, steps // 20), progress=False,
+            run=folder, **others,
+        )  # fmt: skip
+        if folder is not None:
+            shutil.rmtree(folder)
         return {
             "error": error(found.last),
-            "seconds": seconds,
+            "seconds": sum(found.history.seconds),
             "loss": found.history.loss[-1][0],
-            "independent_residual": last["independent_residual"],
+            "independent_residual": found.history.metrics["independent_residual"][-1][0],
         }
 
     model, step, steps, others = trained(case, method, size, jax.random.key(0))
@@ -176,6 +181,7 @@ def main():
         __doc__, full=FULL, quick=QUICK, smoke=SMOKE,
         only={"default": "", "help": "rows to measure again, problem:method, separated by commas"},
         seeds={"type": int, "default": None, "help": "number of seeds"},
+        runs={"type": Path, "default": None, "help": "folder of checkpoints, with which a stopped seed goes on"},
     )  # fmt: skip
     size, file = arguments.size, arguments.folder / "pinn_accuracy.json"
     if arguments.seeds:
@@ -187,7 +193,7 @@ def main():
     if unknown := set(wanted) - {f"{case}:{method}" for method in METHODS for case in EQUATIONS}:
         raise SystemExit(f"unknown rows {sorted(unknown)}; problems {list(EQUATIONS)}, methods {list(METHODS)}")
     for name in wanted:
-        for rows in measure(rows, name, size):
+        for _ in measure(rows, name, size, arguments.runs):
             record("pinn_accuracy", arguments, summary(rows, solvers))
         case = name.split(":")[0]
         if summary(rows, solvers)["best"][case] == name and not arguments.smoke:

@@ -12,8 +12,8 @@ def unfinished(rows: dict[str, dict], names: tuple[str, ...] | list[str], seeds:
 
 def measured(
     rows: dict[str, dict], name: str, settings: dict, seeds: int, run: Callable[[int], dict]
-) -> Iterator[dict[str, dict]]:
-    """Measure the seeds of row `name` that are missing in `rows`, and yield `rows` after each one.
+) -> Iterator[None]:
+    """Measure the seeds of row `name` that are missing in `rows`, write the row into `rows`, and stop after each one.
 
     A row that has all seeds, or was measured with other settings, is measured anew; the old one stays until the first new seed.
 
@@ -35,7 +35,7 @@ def measured(
             "runs": list(runs),
         }
         print(f"  {name}, seed {seed}: {shown(runs[-1])}", flush=True)
-        yield rows
+        yield
 
 
 def shown(numbers: dict) -> str:

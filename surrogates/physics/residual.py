@@ -200,8 +200,8 @@ class Residual(AbstractByRows):
         found = [jnp.asarray(r) for r in found]
         if wrong := [r for r in found if r.shape or jnp.iscomplexobj(r) or r.dtype == bool]:
             raise ValueError(
-                f"the residual of {self.problem!r} is {wrong[0].dtype.name}{list(wrong[0].shape)} at one point, expected one real "
-                "number per equation"
+                f"the residual of {self.problem!r} is {wrong[0].dtype.name}{list(wrong[0].shape)} at one point, expected one "
+                "real number per equation"
             )
         return jnp.stack([r.astype(row.points.dtype) for r in found])
 

@@ -174,8 +174,8 @@ class Session:
         advice = self.zero_targets() or (
             ". Lower the learning rate or clip gradients (optax.clip_by_global_norm(1.0))."
             if step
-            else ". Nothing was trained yet: look for a division by zero, or a root or logarithm of a negative number, in what is "
-            "minimised."
+            else ". Nothing was trained yet: look for a division by zero, or a root or logarithm of a negative number, in what "
+            "is minimised."
         )
         raise FloatingPointError(
             f"the training loss or its gradient was not finite at step {step}; parameters of the step before "
