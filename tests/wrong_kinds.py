@@ -268,7 +268,7 @@ CALLS = [
     ("PODRegression", lambda **k: sx.fit(sx.PODRegression(**k), DATA),
      {"task": sx.Task.fit(DATA, "p", "u"), "rank": 2, "regressor": "linear"}, "task rank regressor"),
     ("PINN", lambda **k: sx.PINN(HARMONIC, **k),
-     {"key": KEY, "width": 2, "depth": 1, "harmonics": 1, "architecture": "mlp", "activation": "tanh", "frequency": 3.0,
+     {"key": KEY, "width": 2, "depth": 1, "harmonics": 1, "architecture": "mlp", "activation": "tanh", "frequency": 10.0,
       "fourier": 0, "fourier_scale": 1.0, "learn": None},
      "key width depth harmonics architecture activation"),
     ("SPINN", lambda **k: sx.SPINN(HARMONIC, **k), {"key": KEY, "rank": 2, "width": 2, "depth": 1}, "key rank width depth"),
