@@ -266,6 +266,50 @@ def test_a_problem_in_time_is_generated_at_given_instants_only(home, capsys):
     assert "heat is time-dependent: give frames" in fails(capsys, "generate", "heat", "--out", "x.hdf5")
 
 
+def test_laws_are_set_on_the_command_line(home, capsys):
+    """Numbers, laws and boxes; by default no finer grid where there are cells."""
+    settings = [
+        "--set",
+        "nu",
+        "Uniform(0.1, 0.2)",
+        "box",
+        "Box(x=(0, 2*pi, periodic))",
+        "u0",
+        "sx.random.SumOfWaves(waves=1)",
+    ]
+    times = ["--frames", "3", "--until", "0.5"]
+    cli.main(["generate", "heat", "--out", "heat.hdf5", "--n", "2", "--grid", "8", *times, *settings])
+    heat = sx.open("heat.hdf5")
+    assert heat.grid.box.extent == (2 * np.pi,) and heat["u"].shape == (2, 3, 8) and heat.times[-1] == 0.5
+    assert ((heat["nu"] > 0.1) & (heat["nu"] < 0.2)).all() and heat["nu"][0] != heat["nu"][1]
+    for words, said in [
+        (["nu", "Unifrom(0, 1)"], "unknown law 'Unifrom' in 'Unifrom(0, 1)'; known: "),
+        (["nu", "Uniform"], "Uniform needs its arguments, Uniform(low=0.0, high=1.0)"),
+        (["nu", "Uniform(0, 1, 2)"], "write Uniform(low=0.0, high=1.0)"),
+        (["nu", "__import__('os')"], "unknown law '__import__'"),
+        (["nu", "[n for n in x]"], "is no number, word, tuple, law or box"),
+        (["nu", "1 +"], "is no value; write a number"),
+        (["viscosity", "1"], "unexpected keyword argument 'viscosity'; its arguments are nu=0.01"),
+        (["u0", "Riemann((1, 1), (0, 0), (1, 1))"], "the law of density0, velocity0, pressure0 together"),
+    ]:
+        assert said in fails(capsys, "generate", "heat", "--out", "x.hdf5", "--frames", "2", "--set", *words)
+
+
+@pytest.mark.nightly
+def test_cells_and_laws_of_several_inputs(home):
+    """The parts of one law, and a grid of the problem's own."""
+    law = ["--set", "density0", "GasWaves(1.0, modes=2)", "box", "Box(x=(0, 1, periodic), y=(0, 1, periodic))"]
+    cli.main(
+        ["generate", "euler", "--out", "gas.hdf5", "--n", "1", "--grid", "8", "--frames", "2", "--until", "0.01", *law]
+    )
+    assert set(sx.open("gas.hdf5").fields) >= {"density0", "velocity0", "pressure0", "density", "velocity", "pressure"}
+    cli.main(["generate", "shallow_water", "--out", "dam.hdf5", "--n", "1", "--grid", "8", "6", "--frames", "2"])
+    assert sx.open("dam.hdf5")["depth"].shape == (1, 2, 8, 6)
+    own = ["--set", "grid", "(12, 6)", "inflow", "Uniform(0.5, 1)"]
+    cli.main(["generate", "channel_flow", "--out", "channel.hdf5", "--n", "1", "--frames", "2", "--until", "0.1", *own])
+    assert sx.open("channel.hdf5")["velocity"].shape == (1, 2, 12, 6, 2)
+
+
 @pytest.mark.parametrize(
     "args",
     [["simulate"], ["describe"], ["generate", "heat", "--out", "x", "--n", "many"], ["train", "darcy-fno", "--wide"]],
