@@ -21,7 +21,9 @@ def main(run: Path):
     saved = json.loads((run / "table.json").read_text())
     metrics = json.loads((run / "metrics.json").read_text())
     table = sx.Table([Row(**r) for r in saved["rows"] if r["metric"] == "rel_l2"], saved["missing"])
-    plot_predictions(sx.load(run / "FNO" / "best.sgx"), splits.fine, n=2).savefig(ROOT / "docs/images/darcy_fno.png", dpi=110)
+    plot_predictions(sx.load(run / "FNO" / "best.sgx"), splits.fine, n=2).savefig(
+        ROOT / "docs/images/darcy_fno.png", dpi=110
+    )
     text = (
         f"FNO trained in {metrics['FNO']['seconds']:.0f} s on two CPU cores on {s.train} Darcy solutions at "
         f"{splits.train.grid.shape[0]}² (above: unseen samples at {splits.fine.grid.shape[0]}², a resolution it has "
