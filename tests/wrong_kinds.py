@@ -196,7 +196,7 @@ CALLS = [
     ("blocks", lambda **k: list(DATA.blocks(**k)), {"names": ["a"], "nbytes": 100}, "nbytes"),
     ("describe", DATA.describe, {"samples": 3}, "samples"),
     ("verify", DATA.verify, {"samples": 3}, "samples"),
-    ("windows", TIMED.windows, {"name": "w", "positions": [0], "starts": [0], "frames": 2}, "name starts frames"),
+    ("windows", TIMED.windows, {"name": "w", "positions": [0, 1], "starts": [0, 0], "frames": 2}, "name starts frames"),
     ("by_ids", DATA.by_ids, {"ids": [0, 1]}, ""),
     ("masked", DATA.masked, {"name": "a"}, "name"),
     ("restrict", DATA.restrict, {"trajectories": 2, "key": KEY}, "trajectories"),

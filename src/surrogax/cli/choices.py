@@ -72,9 +72,7 @@ class Training:
 
         def final(choice: str) -> dict[str, Choice]:
             found = chosen[choice]
-            return {
-                label: Choice(c.name, getattr(read, _field_name(choice, label, found))) for label, c in found.items()
-            }
+            return {label: Choice(c.name, vars(read)[_field_name(choice, label, found)]) for label, c in found.items()}
 
         def one(choice: str) -> Choice:
             found = list(final(choice).values())
@@ -82,7 +80,7 @@ class Training:
                 raise ValueError(f"--{choice}: one is needed, got {[c.name for c in found]}")
             return found[0]
 
-        common = Settings(**{f.name: getattr(read, f.name) for f in dataclasses.fields(Settings)})
+        common = Settings(**{f.name: vars(read)[f.name] for f in dataclasses.fields(Settings)})
         mode = one("mode") if chosen["mode"] else None
         return cls(common, final("model"), one("loss"), one("optimizer"), mode)
 

@@ -65,5 +65,5 @@ def _run(name: str, words: list[str]) -> None:
         train(words)
         return
     module, command = _COMMANDS[name]
-    kind = getattr(importlib.import_module(f".{module}", __package__), command)
+    kind = vars(importlib.import_module(f".{module}", __package__))[command]
     tyro.cli(kind, prog=f"surrogax {name}", args=words).run()

@@ -23,7 +23,7 @@ def options_of(name: str, make: Callable) -> type:
     a frozen `config` (`FNO.config`) has the fields of that as well.
     """
     found: dict[str, tuple[Any, Any]] = {}
-    for source in (make, getattr(make, "config", None)):
+    for source in (make, _config(make)):
         if source is not None:
             hints = _hints(source)
             for argument in inspect.signature(source).parameters.values():
@@ -32,7 +32,7 @@ def options_of(name: str, make: Callable) -> type:
                 if named and argument.name not in (*_NEVER, *found) and kind is not None:
                     empty = get_origin(kind) is dict and argument.default == ()
                     found[argument.name] = kind, {} if empty else argument.default
-    texts = {**_lines(getattr(make, "config", None)), **_lines(make)}
+    texts = {**_lines(_config(make)), **_lines(make)}
     fields = [
         (argument, typing.Annotated[kind, tyro.conf.arg(help=texts.get(argument, ""))], _field(default))
         for argument, (kind, default) in found.items()
@@ -65,6 +65,10 @@ def _field(default: Any) -> Any:
 
 def _default(field: dataclasses.Field) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _config(make: Callable) -> Any:
+    return vars(make).get("config") if inspect.isclass(make) else None
 
 
 def _class_name(name: str) -> str:

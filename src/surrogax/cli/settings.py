@@ -71,7 +71,7 @@ class Settings:
     def __post_init__(self):
         check_fields(self)
         for name in ("inputs", "targets", "metrics"):
-            listed = tuple(word for text in getattr(self, name) for word in text.split(",") if word)
+            listed = tuple(word for text in vars(self)[name] for word in text.split(",") if word)
             object.__setattr__(self, name, listed)
 
 

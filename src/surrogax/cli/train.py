@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from ..core.addresses import address_of
-from ..core.domains import Grid
 from ..core.files import atomic_write, write_json
 from ..datasets.dataset import Dataset
 from ..datasets.opening import open_splits
@@ -36,7 +35,7 @@ from .options import given
 from .presets import PRESETS
 from .settings import Settings
 from .toml_text import read_toml, to_toml
-from .training_report import write_training_report
+from .training_report import grid_of, write_training_report
 
 _VALIDATION = ("val", "valid", "validation")
 
@@ -111,7 +110,7 @@ def datasets(s: Settings) -> Splits:
         raise ValueError("train: give either --data FILE or --problem NAME")
     k_data, k_split = jax.random.split(jax.random.key(s.seed), 4)[:2]
     if s.problem.name:
-        sizes = {name: getattr(s, name) or default for name, default in (("train", 400), ("val", 50), ("test", 50))}
+        sizes = {name: vars(s)[name] or default for name, default in (("train", 400), ("val", 50), ("test", 50))}
         train, val, test = s.problem.generated(sum(sizes.values()), k_data).split(key=k_split, **sizes)
     else:
         train, val, test = _opened(s, k_split)
@@ -141,7 +140,7 @@ def _opened(s: Settings, key: jax.Array) -> tuple[Dataset, Dataset, Dataset]:
         raise ValueError(f"train: {s.data} holds the splits {sorted(found)}, none for {absent}")
     cut = {}
     for part, data in parts.items():
-        wanted = getattr(s, part)
+        wanted = vars(s)[part]
         if wanted is not None and wanted > len(data):
             raise ValueError(f"train: --{part} {wanted}, but the split holds {len(data)} samples")
         cut[part] = data if wanted is None else data[:wanted]
@@ -230,7 +229,7 @@ def _baselines(task: Task, splits: Splits, found: Mapping[str, Any]) -> dict[str
     if task.mode.rolls_out and "persistence" not in found:
         made["persistence"] = Persistence(task)
     problem = splits.train.problem
-    if problem is not None and not task.mode.ahead and isinstance(splits.train.domain, Grid):
+    if problem is not None and not task.mode.ahead and grid_of(splits.train) is not None:
         n, fine = splits.test.grid.shape[0], splits.fine.grid.shape[0]
         for m, rtol in dict.fromkeys([(n // 2 + 1, 1e-2), (n, 1e-3), (fine, 1e-3)]):
             try:
@@ -250,9 +249,10 @@ def _numbers(label: str, result: Any, table: Table, rollout: Table | None, datas
 
 
 def _resolution(data: Dataset) -> str:
-    if not isinstance(data.domain, Grid):
+    grid = grid_of(data)
+    if grid is None:
         return f"{len(data)} samples"
-    shape = data.grid.shape
+    shape = grid.shape
     return _side(shape[0], len(shape)) if len(set(shape)) == 1 else "×".join(map(str, shape))
 
 

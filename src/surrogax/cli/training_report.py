@@ -17,6 +17,11 @@ from .choices import Training
 from .toml_text import to_toml
 
 
+def grid_of(data: Dataset) -> Grid | None:
+    """The grid of a dataset, None for point clouds and meshes: some pictures and the solver need one."""
+    return data.domain if isinstance(data.domain, Grid) else None
+
+
 def write_training_report(
     path: Path,
     training: Training,
@@ -45,7 +50,7 @@ def write_training_report(
                 "Error per frame.", replace(rollout, rows=[r for r in rollout.rows if r.dataset == here]).plot(metric)
             ),
         ]
-    drawn = {name: data for name, data in tests.items() if isinstance(data.domain, Grid) and data.domain.ndim < 3}
+    drawn = {name: data for name, data in tests.items() if (grid := grid_of(data)) and grid.ndim < 3}
     if drawn:
         parts.append(Heading("Samples"))
     for label, surrogate in best.items():
