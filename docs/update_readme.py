@@ -8,7 +8,7 @@ from pathlib import Path
 import surrogax as sx
 from surrogax.cli.choices import Training
 from surrogax.cli.toml_text import read_toml
-from surrogax.cli.train import datasets
+from surrogax.cli.training_data import datasets
 from surrogax.surrogates.evaluation.plots import plot_predictions
 from surrogax.surrogates.evaluation.table import Row
 

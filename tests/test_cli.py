@@ -1,6 +1,7 @@
 """The command line, in this process and with tiny sizes: every command, run folders, and errors in one sentence."""
 
 import json
+import sys
 import tomllib
 
 import numpy as np
@@ -321,7 +322,7 @@ def test_a_command_line_that_is_none_ends_with_status_2(home, capsys, args):
     if args == ["simulate"]:
         assert capsys.readouterr().err == (
             "surrogax: unknown command 'simulate'; use one of train, generate, describe, verify, convert, evaluate, predict, "
-            "rollout, export\n"
+            "rollout, export, bench\n"
         )
 
 
@@ -335,3 +336,42 @@ def test_help_lists_the_commands_and_the_defaults(capsys):
     assert (
         stop.value.code == 0 and "(default: 0.004)" in said and "linear-spectral" in said and "frequencies kept" in said
     )
+
+
+# Leaderboard ----------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_and_models_that_there_are_not_are_named(home, capsys):
+    assert "unknown task 'darcyy'; there are darcy, burgers," in fails(capsys, "bench", "darcyy")
+    assert "unknown model 'net'" in fails(capsys, "bench", "darcy", "--models", "net")
+    assert "expected module:function" in fails(capsys, "bench", "darcy", "--add", "module")
+    assert "--add absent:net" in fails(capsys, "bench", "darcy", "--add", "absent:net")
+
+
+@pytest.mark.nightly
+def test_a_leaderboard_goes_on_and_takes_own_models(home, capsys, monkeypatch):
+    small = {
+        "train": 10,
+        "val": 2,
+        "test": 4,
+        "problem": {"name": "thermal_block", "set": {"blocks": "(2, 1)"}, "grid": [9]},
+    }
+    tasks = sys.modules["surrogax.cli.bench_tasks"].TASKS
+    task = tasks["thermal-block"]
+    monkeypatch.setitem(tasks, "thermal-block", task._replace(settings={**task.settings, **small}))
+    (home / "mine.py").write_text(
+        "import surrogax as sx\n\ndef tiny(task, *, key, basis: int = 4):\n    return sx.DeepONet(task, basis=basis, key=key)\n"
+    )
+    words = ["bench", "thermal-block", "--minutes", "0.001", "--models", "deeponet"]
+    cli.main(words)
+    rows = home / "runs" / "bench" / "thermal-block"
+    before = (rows / "deeponet.json").read_bytes()
+    (home / "runs" / "bench" / "leaderboard.html").unlink()
+    cli.main(words)
+    assert (rows / "deeponet.json").read_bytes() == before and (home / "runs" / "bench" / "leaderboard.html").exists()
+    cli.main(
+        ["bench", "thermal-block", "--models", "mean", "--add", "mine:tiny", "--folder", "other", "--minutes", "0.001"]
+    )
+    found = json.loads((home / "other" / "leaderboard.json").read_text())["rows"]
+    assert {"mean", "tiny", "solver 9²"} <= {row["surrogate"] for row in found}
+    assert "row of other settings or minutes" in fails(capsys, *words[:3], "1", *words[4:])

@@ -174,7 +174,7 @@ def test_nobody_asks_which_kind_a_domain_is():
         "core.domains.point_cloud": 1,
         "core.domains.mesh": 1,
         "solvers.pde.marching": 1,  # a grid or its shape
-        "cli.training_report": 1,  # what can be drawn
+        "cli.training_data": 1,  # what can be drawn, and solved on
     }
 
 

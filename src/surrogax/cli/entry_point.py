@@ -13,6 +13,7 @@ _COMMANDS = {
     "predict": ("use", "Predict"),
     "rollout": ("use", "Rollout"),
     "export": ("use", "Export"),
+    "bench": ("bench", "Bench"),
 }
 _HELP = """usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for its options)
 
@@ -25,6 +26,7 @@ _HELP = """usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for
   predict    predict new inputs from a file with a saved surrogate
   rollout    continue trajectories of a file with a saved surrogate
   export     write a saved surrogate as a program that runs without this library
+  bench      train every family on named tasks beside the solver, write a leaderboard
 """
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core.domains import Grid
 from ..datasets.dataset import Dataset
 from ..surrogates.evaluation import plots
 from ..surrogates.evaluation.report import AbstractPart, Heading, Paragraph, Picture, Results, Settings, write_report
@@ -15,11 +14,7 @@ from ..surrogates.training.checkpoint import environment
 from ..surrogates.training.result import FitResult
 from .choices import Training
 from .toml_text import to_toml
-
-
-def grid_of(data: Dataset) -> Grid | None:
-    """The grid of a dataset, None for point clouds and meshes: some pictures and the solver need one."""
-    return data.domain if isinstance(data.domain, Grid) else None
+from .training_data import grid_of
 
 
 def write_training_report(
