@@ -135,9 +135,11 @@ def _measured(
     else:
         choice = training.models[label]
         model = make_model(choice.name, task, splits.train, keys[0], **given(choice.options))
-        epochs = _epochs(training, model, splits, folder / label, seconds)
+        epochs = _epochs(training, task, model, splits, folder / label, seconds)
         began = time.monotonic()
-        result = fitted(replace(training, settings=replace(s, epochs=epochs)), model, splits, folder / label, keys[1])
+        result = fitted(
+            replace(training, settings=replace(s, epochs=epochs)), task, model, splits, folder / label, keys[1]
+        )
         spent = float(np.sum(result.history.seconds)) if isinstance(result, FitResult) else 0.0
         compared, extra = {label: result}, {"seconds": spent or time.monotonic() - began, "epochs": epochs}
     tests = {resolution(splits.test): splits.test}
@@ -149,7 +151,7 @@ def _measured(
     return [{**asdict(row), **extra} for table in tables for row in table.rows]
 
 
-def _epochs(training: Training, model: Any, splits: Splits, folder: Path, seconds: float) -> int:
+def _epochs(training: Training, task: Task, model: Any, splits: Splits, folder: Path, seconds: float) -> int:
     """How many epochs fit into the time, by three of which the last two are measured; kept in a file, so that a training that
     goes on has the same schedule."""
     if not isinstance(model, AbstractTrainable):
@@ -158,7 +160,7 @@ def _epochs(training: Training, model: Any, splits: Splits, folder: Path, second
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         trial = replace(training, settings=replace(training.settings, epochs=3))
-        found = fitted(trial, model, splits, folder / "trial", jax.random.key(0)).history.seconds
+        found = fitted(trial, task, model, splits, folder / "trial", jax.random.key(0)).history.seconds
         each = float(np.mean(found[1:]))
         write_json(file, int(np.clip(seconds / max(each, 1e-9), 3, _MOST_EPOCHS)))
     return json.loads(file.read_text())

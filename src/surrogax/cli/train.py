@@ -92,7 +92,7 @@ def _run(training: Training, splits: Splits) -> None:
     for label, choice in training.models.items():
         model = make_model(choice.name, task, splits.train, keys[0], **given(choice.options))
         print(f"{label}: {_words(model)}", file=sys.stderr)
-        found[label] = fitted(training, model, splits, folder / label, keys[1])
+        found[label] = fitted(training, task, model, splits, folder / label, keys[1])
     tests = {resolution(splits.test): splits.test}
     if s.subsample > 1:
         tests[f"{resolution(splits.fine)}, not trained on"] = splits.fine

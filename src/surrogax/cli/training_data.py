@@ -58,10 +58,11 @@ def _opened(s: Settings, key: jax.Array) -> tuple[Dataset, Dataset, Dataset]:
             raise ValueError(f"train: {s.data} holds {len(whole)} samples, {sizes} are asked for")
         pieces = dict(zip(sizes, whole.split(key=key, **sizes), strict=True))
         return pieces["train"], pieces["val"], pieces["test"]
-    if absent := [part for part, data in parts.items() if data is None]:
+    present = {part: data for part, data in parts.items() if data is not None}
+    if absent := [part for part in parts if part not in present]:
         raise ValueError(f"train: {s.data} holds the splits {sorted(found)}, none for {absent}")
     cut = {}
-    for part, data in parts.items():
+    for part, data in present.items():
         wanted = vars(s)[part]
         if wanted is not None and wanted > len(data):
             raise ValueError(f"train: --{part} {wanted}, but the split holds {len(data)} samples")

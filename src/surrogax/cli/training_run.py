@@ -20,14 +20,14 @@ from .options import given
 from .training_data import Splits, grid_of, side
 
 
-def fitted(training: Training, model: Any, splits: Splits, folder: Path, key: jax.Array) -> Any:
+def fitted(training: Training, task: Task, model: Any, splits: Splits, folder: Path, key: jax.Array) -> Any:
     """The result of `fit`, whose best and last surrogates are saved in `folder`; a surrogate without anything to fit as it is."""
     s = training.settings
     if isinstance(model, AbstractDirectFit):
         model = fit(model, splits.train, val=splits.val)
     elif isinstance(model, AbstractTrainable):
         calls = s.unroll
-        windows = len(Samples.of(model.task, splits.train, calls))
+        windows = len(Samples.of(task, splits.train, calls))
         steps = s.epochs * max(windows // min(s.batch_size, windows), 1)
         options: dict[str, Any] = {"unroll": Unroll(calls)} if calls > 1 else {}
         model = fit(
