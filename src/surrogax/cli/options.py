@@ -46,7 +46,7 @@ def options_of(name: str, make: Callable) -> type:
 
 def given(options: Any) -> dict[str, Any]:
     """The options of an instance that are not what its constructor takes anyway, to call it with."""
-    defaults = {f.name: _default(f) for f in dataclasses.fields(options)}
+    defaults = {f.name: default_of(f) for f in dataclasses.fields(options)}
     return {name: value for name, value in vars(options).items() if value != defaults[name]}
 
 
@@ -63,7 +63,8 @@ def _field(default: Any) -> Any:
     return dataclasses.field(default=default)
 
 
-def _default(field: dataclasses.Field) -> Any:
+def default_of(field: dataclasses.Field) -> Any:
+    """The default of a field of a dataclass."""
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import tyro
 
 from ..core.arguments import check_fields, misfit
+from .options import default_of
 from .problem_data import ProblemData
 
 
@@ -94,8 +95,7 @@ def instance(kind: type, values: Mapping[str, Any], where: str) -> Any:
         given["folder"] = Path(given["folder"])
     unchecked = object.__new__(kind)
     for name, each in fields.items():
-        default = each.default_factory() if each.default is dataclasses.MISSING else each.default
-        object.__setattr__(unchecked, name, given.get(name, default))
+        object.__setattr__(unchecked, name, given[name] if name in given else default_of(each))
     required = [name for name, value in vars(unchecked).items() if value is tyro.MISSING]
     if not required and (said := misfit(unchecked)):
         raise ValueError(f"{where}{said}")
