@@ -102,8 +102,8 @@ def test_guidance_and_constraint_together():
     assert np.abs(np.cov(np.asarray(x).T) - covariance).max() < 0.1 * covariance.diagonal().max()
 
 
-GRID = sx.Grid(sx.Box(x=(0, 1, "periodic"), y=(0, 2, "periodic")), (6, 8))
-WALLS = sx.Grid(sx.Box(x=(0, 1, "periodic"), y=(0, 2, "neumann")), (5, 6))
+GRID = sx.Box(x=(0, 1, "periodic"), y=(0, 2, "periodic")).grid((6, 8))
+WALLS = sx.Box(x=(0, 1, "periodic"), y=(0, 2, "neumann")).grid((5, 6))
 CONDITIONS = {
     "values": ((4, 3), diffusion.KnownValues.at((4, 3), np.s_[1:3, ::-2], np.array([[1.0, 2.0], [3.0, 4.0]]))),
     "boundary": ((4, 3, 2), diffusion.KnownValues.boundary((4, 3, 2), 0.5)),

@@ -11,7 +11,7 @@ import surrogax as sx
 
 def waves(n: int, frames: int, key) -> sx.Dataset:
     """Fields that move by one point in every frame."""
-    grid = sx.Grid(sx.Box(x=(0, 1, "periodic")), (16,))
+    grid = sx.Box(x=(0, 1, "periodic")).grid((16,))
     first = jax.vmap(lambda k: sx.random.Matern(0.2, 1.5).sample(k, grid))(jax.random.split(key, n))
     moved = np.stack([np.roll(np.asarray(first), t, -1) for t in range(frames)], 1)
     return sx.from_arrays(targets={"u": moved}, grid=grid, times=0.1 * np.arange(frames))
