@@ -123,7 +123,7 @@ def _iterations(guided, points, levels):
             return guided.denoiser(x, s)
 
         mean, pull = jax.vjp(plain, x)
-        here = Here(x, s, plain, None, None)
+        here = Here(x, s, plain, None)
         seen = guided.evidence.linearised(mean)
         return data_solution(seen, lambda u: s**2 * here.colour(pull(u)[0]), guided.guidance.method).iterations
 

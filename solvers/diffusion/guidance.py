@@ -32,13 +32,15 @@ SAMPLES = "samples"  # the axis of the samples in `sample`, for guidance that lo
 
 class Here(NamedTuple):
     """Where a guidance is asked: the state x = x₀ + sigma ε of one sample; `plain`, the denoiser at this level as a function of
-    x; `noise`, the law of ε, None for white noise; `key`, a random key, None where there is none."""
+    x; `noise`, the law of ε, None for white noise; `target`, the noise level of the next point; `key`, a random key; the last
+    two None where there are none."""
 
     x: Float[Array, "*shape"]
     sigma: Any
     plain: Product
     noise: AbstractColouredNoise | None
-    key: Any
+    target: Any = None
+    key: Any = None
 
     def colour(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """K x, the product with the covariance of the noise."""
@@ -55,6 +57,11 @@ class Here(NamedTuple):
 
 class AbstractGuidance(eqx.Module):
     """How the observation enters: `guidance(denoiser, observation)` is a denoiser again. Write `denoised`."""
+
+    @property
+    def wants_target(self) -> bool:
+        """Whether it needs the noise level of the next point, which samplers then tell."""
+        return False
 
     @abc.abstractmethod
     def denoised(self, here: Here, evidence: Any) -> Float[Array, "*shape"]:
@@ -104,13 +111,15 @@ class Guided(AbstractDenoiser):
         def plain(x):
             return jnp.asarray(self.denoiser.at(x * level.scale, level, condition)).astype(x.dtype)
 
-        return self.guidance.denoised(Here(v / level.scale, level.sigma, plain, self.noise, level.key), self.evidence)
+        target = None if level.target is None else level.target.sigma
+        here = Here(v / level.scale, level.sigma, plain, self.noise, target, level.key)
+        return self.guidance.denoised(here, self.evidence)
 
     def __call__(self, x: Float[Array, "*shape"], sigma: Any, condition: Any = None) -> Float[Array, "*shape"]:
         def plain(x):
             return jnp.asarray(self.denoiser(x, sigma, condition)).astype(x.dtype)
 
-        return self.guidance.denoised(Here(x, sigma, plain, self.noise, None), self.evidence)
+        return self.guidance.denoised(Here(x, sigma, plain, self.noise), self.evidence)
 
     def culprit(self, v: Float[Array, "*shape"], level: Level, condition: Any) -> str:
         """Who returned a value that is not finite: the start of a sentence."""

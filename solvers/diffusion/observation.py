@@ -98,7 +98,7 @@ class Observation(AbstractObservation):
 
     operator: Callable
     values: Float[Array, "*m"]
-    inverse_std: Float[Array, "*m"]
+    inverse_std: Float[Array, "..."]
     whitener: Float[Array, "n n"] | None
     mask: Bool[Array, "*m"] | None
 

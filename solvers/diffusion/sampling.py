@@ -223,8 +223,11 @@ def sample(
     if known_times is not schedule and known_times != schedule:
         _check_known(known_times, table)
     level = Level.of(table.levels, known_times)
-    jumps = isinstance(denoiser, FlowMap) or (
-        isinstance(denoiser, Constrained) and (isinstance(denoiser.denoiser, FlowMap) or denoiser.constraint.relax > 0)
+    inner = denoiser.denoiser if isinstance(denoiser, Constrained) else denoiser
+    jumps = (
+        isinstance(inner, FlowMap)
+        or (isinstance(inner, Guided) and inner.guidance.wants_target)
+        or (isinstance(denoiser, Constrained) and denoiser.constraint.relax > 0)
     )
     if jumps:
         with np.errstate(divide="ignore"):

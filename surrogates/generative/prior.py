@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
+from jaxtyping import Array, Float
 
 from ...core.arguments import checked, random_key
 from ...core.domains import Grid
@@ -18,6 +19,7 @@ from ...solvers.diffusion import (
     AbstractDenoiser,
     AbstractGrid,
     AbstractGuidance,
+    AbstractObservation,
     AbstractSchedule,
     AbstractSolver,
     Constraint,
@@ -86,7 +88,7 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
         x = self.drawn(
             evidence, grid, fields, n=n, key=key, guidance=guidance, solver=solver, steps=steps, constraint=constraint
         )
-        misfit = None if parts is None else jax.jit(jax.vmap(evidence.misfit))(x)
+        misfit = None if parts is None else _misfits(evidence, x)
         if misfit is not None and not isinstance(misfit, Tracer) and float(jnp.median(misfit)) > _FAR:
             warnings.warn(
                 f"posterior: the samples miss the observations by {math.sqrt(float(jnp.median(misfit))):.3g} of their standard "
@@ -167,3 +169,8 @@ class Prior(AbstractPrior):
 
     def noise_on(self, grid):
         return self.noise
+
+
+@eqx.filter_jit
+def _misfits(evidence: AbstractObservation, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
+    return jax.vmap(evidence.misfit)(x)
