@@ -35,8 +35,8 @@ def test_matern_fields_have_their_covariance(key):
     distance = np.minimum(distance, 1 - distance)
     assert abs(matrix[0, 0] - 1) < 0.05  # waves beyond the grid are missing
     np.testing.assert_allclose(matrix[0], np.exp(-distance / 0.05), atol=0.06)
-    draws = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 4000))
-    assert np.abs(np.cov(draws.T) - matrix).max() < 0.15
+    draws = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 2000))
+    assert np.abs(np.cov(draws.T) - matrix).max() < 0.2
     two = sx.Box.unit(2).grid((33, 33))
     middle = jax.vmap(lambda k: sx.random.Matern(0.1, 1.5).sample(k, two))(jax.random.split(key, 400))
     assert abs(float(jnp.var(middle)) - 1) < 0.1
@@ -114,6 +114,7 @@ def test_losses_have_their_exact_minimum(key):
         np.testing.assert_allclose(losses[i], expected(model, batch["u"][i], keys[i]), rtol=1e-4)
 
 
+@pytest.mark.nightly
 def test_a_conditional_denoiser_is_a_surrogate(key):
     """It keeps the contract, learns, and its samples depend on the input."""
     grid = sx.Box(x=(0, 1, "periodic")).grid((16,))

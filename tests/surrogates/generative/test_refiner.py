@@ -43,6 +43,7 @@ def test_the_rounds_are_those_of_the_paper(setting):
     np.testing.assert_allclose(drawn, (fields["u"][0][:, None] + y * std + mean)[:, 0], atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_training_finds_noise_and_the_contract_holds(setting):
     data, _, _, model = setting
     result = sx.fit(model, data, val=data, optimizer=optax.adam(5e-3), epochs=12, batch_size=20, progress=False)
