@@ -10,7 +10,7 @@ that R = 1 below and operators may be singular.
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -56,12 +56,14 @@ class Here(NamedTuple):
 
 
 class AbstractGuidance(eqx.Module):
-    """How the observation enters: `guidance(denoiser, observation)` is a denoiser again. Write `denoised`."""
+    """How the observation enters: `guidance(denoiser, observation)` is a denoiser again. Write `denoised`.
 
-    @property
-    def wants_target(self) -> bool:
-        """Whether it needs the noise level of the next point, which samplers then tell."""
-        return False
+    **Fields** of the class: `uses`, the kinds of evidence that it can use; `wants_target`, whether it needs the noise level of
+    the next point, which samplers then tell.
+    """
+
+    uses: ClassVar[tuple[type[AbstractEvidence], ...]] = (AbstractObservation,)
+    wants_target: ClassVar[bool] = False
 
     @abc.abstractmethod
     def denoised(self, here: Here, evidence: Any) -> Float[Array, "*shape"]:
@@ -76,11 +78,6 @@ class AbstractGuidance(eqx.Module):
             self.uses,
             f"pass {' or '.join(each.example for each in self.uses)}",
         )
-
-    @property
-    def uses(self) -> tuple[type[AbstractEvidence], ...]:
-        """The kinds of evidence that this guidance can use."""
-        return (AbstractObservation,)
 
     def __call__(
         self, denoiser: Any, observation: AbstractEvidence, *, noise: AbstractColouredNoise | None = None

@@ -1,5 +1,7 @@
 """Training-free guidance by any loss of the clean sample."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ from jax.scipy.special import logsumexp
 
 from ...core.arguments import check_fields, count, number
 from .guidance import AbstractGuidance, isotropic
-from .observation import LogLikelihood
+from .observation import AbstractEvidence, LogLikelihood
 
 
 class TrainingFree(AbstractGuidance):
@@ -29,6 +31,7 @@ class TrainingFree(AbstractGuidance):
     - `data_std`: d, the standard deviation of the data.
     """
 
+    uses: ClassVar[tuple[type[AbstractEvidence], ...]] = (LogLikelihood,)
     strength: float = eqx.field(static=True, default=1.0)
     inner_strength: float = eqx.field(static=True, default=0.0)
     inner: int = eqx.field(static=True, default=1)
@@ -38,16 +41,12 @@ class TrainingFree(AbstractGuidance):
     def __check_init__(self):
         check_fields(self)
         for name in ("strength", "inner_strength"):
-            number("TrainingFree", name, getattr(self, name), least=0)
+            number("TrainingFree", name, vars(self)[name], least=0)
         number("TrainingFree", "data_std", self.data_std, above=0)
         count("TrainingFree", "inner", self.inner)
         count("TrainingFree", "draws", self.draws, least=0)
         if not self.strength and not self.inner_strength:
             raise ValueError("TrainingFree: strength and inner_strength are both 0, which is no guidance")
-
-    @property
-    def uses(self):
-        return (LogLikelihood,)
 
     def denoised(self, here, evidence):
         variance = isotropic(here.sigma, self.data_std)

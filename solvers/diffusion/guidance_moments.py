@@ -1,5 +1,7 @@
 """Guidance by a Gaussian approximation of p(x₀ | x): `MomentMatched`, `PiGDM`, `DMPS`; and by gradients alone: `DPS`, `MCG`."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ from ...core.arguments import check_fields, number
 from ..linear import CG
 from ..linear.method import AbstractMethod
 from .guidance import AbstractGuidance, Here, data_weights, isotropic, proximal
-from .observation import AbstractObservation, Event
+from .observation import AbstractEvidence, AbstractObservation, Event
 
 
 class MomentMatched(AbstractGuidance):
@@ -29,6 +31,7 @@ class MomentMatched(AbstractGuidance):
       percent.
     """
 
+    uses: ClassVar[tuple[type[AbstractEvidence], ...]] = (AbstractObservation, Event)
     method: AbstractMethod = CG(rtol=1e-3, max_steps=200)
 
     def __check_init__(self):
@@ -46,10 +49,6 @@ class MomentMatched(AbstractGuidance):
 
         seen = evidence.linearised(mean)
         return mean + spread(seen.transposed(data_weights(seen, spread, self.method)))
-
-    @property
-    def uses(self):
-        return (AbstractObservation, Event)
 
 
 class PiGDM(AbstractGuidance):

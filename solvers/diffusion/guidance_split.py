@@ -4,6 +4,7 @@ the network."""
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -75,14 +76,11 @@ class PnPDM(AbstractGuidance):
     guidance here that is right in that limit. It takes hundreds of evaluations.
     """
 
+    wants_target: ClassVar[bool] = True
     method: AbstractMethod = CG(rtol=1e-3, max_steps=200)
 
     def __check_init__(self):
         check_fields(self)
-
-    @property
-    def wants_target(self):
-        return True
 
     def denoised(self, here, evidence):
         mean = here.plain(here.x)

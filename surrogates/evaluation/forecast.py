@@ -41,11 +41,11 @@ class AbstractForecast(eqx.Module):
     def spread(self) -> Float[Array, "*space c"]:
         """Standard deviation of the forecast at every point."""
 
+    @abc.abstractmethod
     def deviation(self, reference: Float[Array, "*space c"], weights: Float[Array, "*space"]) -> Float[Array, " c"]:
         """The share of draws whose largest deviation from the mean, in standard deviations, is below that of the truth, per
         channel: the level of the narrowest simultaneous band that contains it, uniform in [0, 1] for a calibrated forecast.
-        NaN for forecasts without draws."""
-        return jnp.full(reference.shape[-1:], jnp.nan, reference.dtype)
+        NaN for normal distributions, whose points are not known to belong together."""
 
 
 class PointForecast(AbstractForecast):
@@ -63,6 +63,9 @@ class PointForecast(AbstractForecast):
         _no_uncertainty()
 
     def spread(self) -> NoReturn:
+        _no_uncertainty()
+
+    def deviation(self, reference, weights) -> NoReturn:
         _no_uncertainty()
 
 
@@ -89,6 +92,9 @@ class GaussianForecast(AbstractForecast):
     def spread(self):
         return self.std
 
+    def deviation(self, reference, weights):
+        return jnp.full(reference.shape[-1:], jnp.nan, reference.dtype)
+
 
 class IntervalForecast(AbstractForecast):
     """A value and the ends of its calibrated interval at one `level`, all `(*space, c)`: `crps`, `spread` and intervals at other
@@ -112,6 +118,9 @@ class IntervalForecast(AbstractForecast):
         return self.low, self.high
 
     def spread(self) -> NoReturn:
+        _no_uncertainty()
+
+    def deviation(self, reference, weights) -> NoReturn:
         _no_uncertainty()
 
 

@@ -34,6 +34,7 @@ class AbstractFieldPrior(eqx.Module):
 
     task: eqx.AbstractVar[Task]
     schedule: eqx.AbstractVar[AbstractSchedule]
+    any_grid: eqx.AbstractVar[bool]
 
     @abc.abstractmethod
     def denoiser_on(self, grid: Grid) -> AbstractDenoiser:
@@ -42,11 +43,6 @@ class AbstractFieldPrior(eqx.Module):
     @abc.abstractmethod
     def noise_on(self, grid: Grid) -> AbstractColouredNoise | None:
         """The noise of samples on a grid; None: white."""
-
-    @property
-    @abc.abstractmethod
-    def any_grid(self) -> bool:
-        """Whether the denoiser works on grids that it was not trained on."""
 
     def grid(self, fields: Fields, at: Place | None = None) -> Grid:
         """The grid of the targets of one sample, with the axis of time in a space-time task."""

@@ -32,6 +32,12 @@ def linear(x):
     return jnp.asarray(H, x.dtype) @ x
 
 
+def compiled(guided):
+    """x, s ↦ D_y, compiled once for all x and s."""
+    run = jax.jit(lambda x, s: guided(x, s))
+    return lambda x, s: run(jnp.asarray(x), jnp.asarray(s, float))
+
+
 def posterior(prior_mean, prior, r, h=H, y=Y):
     """Mean and covariance of x ~ N(prior_mean, prior) given y = h x + e, e ~ N(0, r)."""
     gain = prior @ h.T @ np.linalg.inv(h @ prior @ h.T + r)
@@ -75,24 +81,26 @@ def test_moment_matching_is_exact_for_gaussian_priors(errors, coloured, x64):
     k = factor @ factor.T
     noise = Coloured(jnp.asarray(factor)) if coloured else None
     guidance = sd.MomentMatched(TIGHT)
-    guided = guidance(lambda x, s, c: gaussian(x, s, c, k), sd.Observation(linear, values, **options), noise=noise)
+    observation = sd.Observation(linear, values, **options)
+    guided = compiled(guidance(lambda x, s, c: gaussian(x, s, c, k), observation, noise=noise))
     for s in (5.0, 0.3, 0.01):
         x = PRIOR_MEAN + RNG.normal(size=N) * (1 + s)
         mean, covariance = given_x(x, s, k)
         exact, _ = posterior(mean, covariance, r[np.ix_(seen, seen)], H[seen], Y[seen])
-        np.testing.assert_allclose(guided(jnp.asarray(x), s), exact, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(guided(x, s), exact, rtol=1e-7, atol=1e-9)
 
 
 def test_observations_in_one_in_a_joint_or_one_after_the_other_are_the_same(x64):
     parts = [sd.Observation(lambda x, i=i: H[i] @ x, Y[i], std=0.1 + 0.1 * i) for i in range(M)]
     whole = sd.Observation(linear, Y, std=0.1 + 0.1 * np.arange(M))
     guidance, x = sd.MomentMatched(TIGHT), jnp.asarray(PRIOR_MEAN + RNG.normal(size=N))
-    expected = guidance(gaussian, whole)(x, 0.7)
-    np.testing.assert_allclose(guidance(gaussian, sd.JointObservation(*parts))(x, 0.7), expected, rtol=1e-8)
+    expected = compiled(guidance(gaussian, whole))(x, 0.7)
+    joint = compiled(guidance(gaussian, sd.JointObservation(*parts)))
+    np.testing.assert_allclose(joint(x, 0.7), expected, rtol=1e-8)
     chained = gaussian
-    for part in parts:
+    for part in (sd.JointObservation(*parts[:2]), sd.JointObservation(*parts[2:])):
         chained = guidance(chained, part)
-    np.testing.assert_allclose(chained(x, 0.7), expected, rtol=1e-7)
+    np.testing.assert_allclose(compiled(chained)(x, 0.7), expected, rtol=1e-7)
     np.testing.assert_allclose(whole.typical_std, sd.JointObservation(*parts).typical_std, rtol=1e-12)
 
 
@@ -151,12 +159,12 @@ def _solved(variance, predicted):
 @pytest.mark.parametrize("name", FORMULAS)
 def test_guidances_are_their_formulas(name, x64):
     guidance, formula = FORMULAS[name]
-    guided = guidance(gaussian, sd.Observation(linear, Y, std=STD))
+    guided = compiled(guidance(gaussian, sd.Observation(linear, Y, std=STD)))
     for s in (3.0, 0.2):
         x = PRIOR_MEAN + RNG.normal(size=N)
         mean, _ = given_x(x, s, np.eye(N))
         jacobian = C @ np.linalg.inv(C + s**2 * np.eye(N))
-        np.testing.assert_allclose(guided(jnp.asarray(x), s), formula(x, s, mean, jacobian), rtol=1e-8)
+        np.testing.assert_allclose(guided(x, s), formula(x, s, mean, jacobian), rtol=1e-8)
 
 
 def white(x, sigma, condition=None):
