@@ -52,7 +52,7 @@ class Size(NamedTuple):
     sensors: tuple[int, ...] = (25, 100)
 
 
-FULL = Size(33, 4000, 50, 10, 39, 32, 9000, 16, 12)
+FULL = Size(33, 4000, 50, 10, 39, 32, 6000, 16, 12)
 QUICK = Size(17, 200, 4, 1, 19, 16, 300, 8, 6)
 SMOKE = Size(9, 8, 1, 0, 3, 4, 2, 2, 2, (25,))
 
