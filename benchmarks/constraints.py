@@ -43,7 +43,7 @@ class Size(NamedTuple):
 
 
 FULL, QUICK, SMOKE = (
-    Size(32, 1024, 256, 3, 3),
+    Size(32, 1024, 256, 3, 2),
     Size(32, 1024, 64, 1, 1),
     Size(8, 16, 4, 1, 1, ("ECI, mix 1, first noise", "PCFM, λ = 1", "guidance, projected", "ours, ODE 20")),
 )
