@@ -88,7 +88,7 @@ def tuned(n: int, knobs: int) -> dict:
             f"λ {w:g}, η {eta:g}": (sd.DiffPIR(w), sd.DDIM(eta), n)
             for w, eta in [(8.0, 1.0), (1.0, 1.0), (1.0, 0.5), (8.0, 0.5), (1.0, 0.0)][:knobs]
         },
-        "EnKG": {f"ζ {z:g}": (sd.EnKG(z), euler, n) for z in (0.3, 0.03, 0.1, 1.0, 3.0)[:knobs]},
+        "EnKG": {f"ζ {z:g}": (sd.EnKG(z), euler, n) for z in (1.0, 0.3, 0.6, 1.5, 2.0)[:knobs]},
     }
 
 

@@ -63,13 +63,13 @@ class EnKG(AbstractGuidance):
     """Ensemble Kalman guidance (Zheng et al. 2024): the samples drawn together are an ensemble, whose covariance of states and
     predictions stands for the derivatives of network and forward model,
 
-        D_y = D + ζ (r/d) Σ_k c_k (x_k − x̄)/|c|,   c_k = ⟨g_k − ḡ, R⁻¹ (y − A(D))⟩,   g_k = A(D_k).
+        D_y = D + ζ (r/d) Σ_k c_k (x_k − x̄)/(|c| √n),   c_k = ⟨g_k − ḡ, R⁻¹ (y − A(D))⟩,   g_k = A(D_k).
 
     Black boxes all through, one network evaluation and one forward model per call. The samples depend on each other and on their
     number, and the ensemble spans as many directions as it has members: its spread is not that of the posterior. With a
     network that has derivatives `SketchedMoments` is calibrated.
 
-    **Arguments:** `step`: ζ, per e-fold of the noise level; `data_std`: d.
+    **Arguments:** `step`: ζ, per e-fold of the noise level, 0.3 to 2: larger ones diverge. `data_std`: d.
     """
 
     step: float = eqx.field(static=True, default=1.0)
@@ -93,7 +93,7 @@ class EnKG(AbstractGuidance):
             raise ValueError("EnKG: an ensemble has two members or more; give sample(n=…)")
         ahead = residuals.mean(0) - residuals  # predictions less their mean
         along = jnp.matmul(ahead, residual, precision="highest")
-        size = jnp.sqrt(jnp.sum(along**2))
+        size = jnp.sqrt(jnp.sum(along**2) * len(states))
         moved = jnp.tensordot(along / jnp.where(size > 0, size, 1), states - states.mean(0), 1, precision="highest")
         return mean + self.step * jnp.sqrt(isotropic(here.sigma, self.data_std)) / self.data_std * moved
 

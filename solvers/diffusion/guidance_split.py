@@ -4,7 +4,7 @@ the network."""
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -95,7 +95,7 @@ class PnPDM(AbstractGuidance):
         )
 
 
-def draw(here: Here, x: Array, variance: Array, observation: AbstractObservation, method: AbstractMethod) -> Array:
+def draw(here: Here, x: Array, variance: Any, observation: AbstractObservation, method: AbstractMethod) -> Array:
     """A draw from N(x, v K) p(y | ·), for a linear operator: one from N(x, v K) is moved to a perturbed observation. Another
     operator is linearised at the draw."""
     drawn = x + variance**0.5 * here.drawn(0)

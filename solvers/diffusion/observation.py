@@ -1,7 +1,7 @@
 """Observations y = A(x₀) + e of a sample, with Gaussian errors of any kind: what posteriors are conditioned on."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -106,11 +106,11 @@ class Observation(AbstractObservation):
     def __init__(
         self,
         operator: Callable,
-        values: AnyArray,
+        values: AnyArray | Sequence | float,
         *,
-        std: AnyArray | float | None = None,
-        covariance: AnyArray | None = None,
-        mask: AnyArray | None = None,
+        std: AnyArray | Sequence | float | None = None,
+        covariance: AnyArray | Sequence | None = None,
+        mask: AnyArray | Sequence | None = None,
     ):
         values = jnp.asarray(real_array("Observation", "values", values), float)
         if not values.size:

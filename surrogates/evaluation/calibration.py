@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from scipy.stats import kstest
 
 from ...core.arguments import checked, count, kind, number, random_key
@@ -14,7 +15,7 @@ from ...datasets.dataset import Dataset
 from ..surrogate import AbstractSurrogate, generative
 from ..task.task import Task
 from ..training.result import members_of
-from .forecast import SampleForecast, deviation_share
+from .forecast import SampleForecast
 
 LEVELS = tuple(np.round(np.arange(0.05, 1.0, 0.05), 2).tolist())
 FUNCTIONALS = "mean", "rms", "largest"
@@ -193,8 +194,7 @@ def _compare(
     half = levels.reshape(-1, *(1,) * truth.ndim) / 2
     inside = np.clip(np.minimum(high, 0.5 + half) - np.maximum(low, 0.5 - half), 0, None) * (n + 1)
     points = tuple(range(1, inside.ndim - 1))
-    forecast = SampleForecast(jnp.asarray(near.mean(0)), jnp.asarray(near))
-    zero = np.zeros_like(truth)
+    crps, share = (np.asarray(x) for x in _scored(near, weights))
     w = weights[..., None]
     real = w > 0
     space = tuple(range(truth.ndim - 1))
@@ -208,13 +208,20 @@ def _compare(
     }
     distance = [(w * ((truth + each - other) / size) ** 2).sum() for each in near]
     nearer = np.sum(np.array(distance) < (w * ((truth - other) / size) ** 2).sum())
-    share = np.asarray(deviation_share(jnp.asarray(near), jnp.asarray(zero), jnp.asarray(weights)))
     return {
         "pointwise": (w * inside).sum(points),
         "deviation": np.round(share * (n + 1) - 0.5),
         "nearer": nearer,
-        "crps": (w * np.asarray(forecast.crps(zero))).sum(space),
+        "crps": (w * crps).sum(space),
         "variance": (w * near.var(0, ddof=1)).sum(space),
         "error": (w * near.mean(0) ** 2).sum(space),
         **ranked,
     }
+
+
+@jax.jit
+def _scored(near: Array, weights: Array) -> tuple[Array, Array]:
+    """The score at every point, and the level of the narrowest band, of draws `near` about the truth."""
+    zero = jnp.zeros(near.shape[1:], near.dtype)
+    forecast = SampleForecast(near.mean(0), near)
+    return forecast.crps(zero), forecast.deviation(zero, weights)

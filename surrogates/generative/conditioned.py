@@ -55,8 +55,10 @@ class Conditioned(AbstractObserving):
         return jax.vmap(fields_of)(x)
 
     def misfit(self, fields: Fields, draws: dict[str, Array], at: Place | None = None) -> Float[Array, " n"]:
-        evidence = self._observation(fields, _same, self._inputs(fields, at)[1])
-        return jax.vmap(evidence.misfit)(draws)
+        inputs, grid = self._inputs(fields, at)
+        task = self.prior.task
+        evidence = self._observation(fields, FieldsOf(task, inputs), grid)
+        return jax.vmap(lambda draw: evidence.misfit(task.encode_targets(task.join(draw))[0]))(draws)
 
     def _inputs(self, fields: Fields, at: Place | None):
         """The inputs of the prior, and the grid of its samples: that of the observed fields by default."""
@@ -109,7 +111,3 @@ def conditioned(
         prior, parts, guidance, constraint, jax.random.key(0) if key is None else random_key("conditioned", key),
         dataclasses.replace(task, inputs=task.inputs + read), solver, steps, count("conditioned", "n", n, 2), noisy,
     )  # fmt: skip
-
-
-def _same(fields):
-    return fields

@@ -51,12 +51,12 @@ class Observe(eqx.Module):
         self,
         field: str | None = None,
         *,
-        at: AnyArray | None = None,
+        at: AnyArray | Sequence | None = None,
         operator: Callable | None = None,
-        values: AnyArray | None = None,
-        std: AnyArray | float | None = None,
-        covariance: AnyArray | None = None,
-        mask: AnyArray | None = None,
+        values: AnyArray | Sequence | float | None = None,
+        std: AnyArray | Sequence | float | None = None,
+        covariance: AnyArray | Sequence | None = None,
+        mask: AnyArray | Sequence | None = None,
     ):
         if (field is None) == (operator is None):
             raise ValueError("Observe: give the name of a field, or operator=…, a function of the fields; one of them")

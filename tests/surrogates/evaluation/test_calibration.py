@@ -11,7 +11,7 @@ import pytest
 import surrogax as sx
 from surrogax.surrogates.evaluation.forecast import SampleForecast
 
-N, POINTS = 150, 12
+N, POINTS = 120, 12
 
 
 class Draws(sx.AbstractGenerative):
