@@ -44,12 +44,13 @@ class Size(NamedTuple):
     seeds: int
     width: int
     trials: tuple[tuple[int, float], ...]
+    longer: bool = True
 
 
 TRIALS = ((1, 1e-2), (1, 1e-3), (3, 1e-2), (3, 1e-3), (3, 1e-4))
 FULL = Size(256, 60, 32, 100, 12_000, 3, 32, TRIALS)
 QUICK = Size(64, 40, 16, 60, 600, 1, 24, ((3, 1e-2),))
-SMOKE = Size(4, 8, 2, 4, 2, 1, 4, ((2, 1e-2),))
+SMOKE = Size(4, 8, 2, 4, 2, 1, 4, ((2, 1e-2),), longer=False)
 
 
 def trajectories(n: int, frames: int, key) -> sx.Dataset:
@@ -115,7 +116,7 @@ def main():
         key = jax.random.fold_in(keys[3], seed)
         model = sx.NetworkSurrogate.build(config, task, key)
         plain = fitted(model, fits, size.steps // 2, kept, f"plain-{seed}")
-        longer = fitted(model, fits, size.steps, kept, f"longer-{seed}")
+        longer = fitted(model, fits, size.steps, kept, f"longer-{seed}") if size.longer else plain
         for rounds, smallest in size.trials if seed == 0 and len(size.trials) > 1 else (chosen,):
             refined = sx.Refiner(
                 plain, network=config, refinements=rounds, smallest=smallest, key=jax.random.fold_in(key, 1)

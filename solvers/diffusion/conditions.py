@@ -48,7 +48,7 @@ class KnownValues(AbstractCondition):
     shape: tuple[int, ...] = eqx.field(static=True)
 
     @checked
-    def __init__(self, where: AnyArray, values: AnyArray | float):
+    def __init__(self, where: AnyArray | list | tuple, values: AnyArray | list | tuple | float):
         if isinstance(where, Tracer):
             raise TypeError(
                 "KnownValues(where=…): which entries are known must be known before compilation; values may be traced"
@@ -68,7 +68,7 @@ class KnownValues(AbstractCondition):
         self.index, self.values, self.shape = jnp.asarray(index), values, where.shape
 
     @classmethod
-    def at(cls, shape: Sequence[int], index: Any, values: AnyArray | float) -> "KnownValues":
+    def at(cls, shape: Sequence[int], index: Any, values: AnyArray | list | tuple | float) -> "KnownValues":
         """The entries `x[index]` of samples of this shape; `values` broadcast to them. `np.s_[…]` writes an index."""
         where = np.zeros(tuple(shape), bool)
         where[index] = True
@@ -78,7 +78,9 @@ class KnownValues(AbstractCondition):
         )
 
     @classmethod
-    def boundary(cls, shape: Sequence[int], values: AnyArray | float, axes: Sequence[int] = (0, 1)) -> "KnownValues":
+    def boundary(
+        cls, shape: Sequence[int], values: AnyArray | list | tuple | float, axes: Sequence[int] = (0, 1)
+    ) -> "KnownValues":
         """The first and the last entries along `axes`. `values` broadcast to a sample; only those on the sides count."""
         where = np.zeros(tuple(shape), bool)
         for axis in axes:
@@ -112,7 +114,7 @@ class LinearCondition(AbstractCondition):
     values: Float[Array, " r"]
 
     @checked
-    def __init__(self, matrix: AnyArray, values: AnyArray):
+    def __init__(self, matrix: AnyArray | list | tuple, values: AnyArray | list | tuple):
         matrix = real_array("LinearCondition", "matrix", matrix)
         if isinstance(matrix, Tracer):
             raise TypeError(
@@ -175,7 +177,7 @@ class Mass(AbstractCondition):
     axis: int = eqx.field(static=True)
 
     @checked
-    def __init__(self, total: AnyArray | float, weights: AnyArray, axis: int = 0):
+    def __init__(self, total: AnyArray | list | tuple | float, weights: AnyArray | list | tuple, axis: int = 0):
         self.axis = count("Mass", "axis", axis, least=0)
         weights, total = real_array("Mass", "weights", weights), real_array("Mass", "total", total)
         _finite("Mass", weights)

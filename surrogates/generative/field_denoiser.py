@@ -98,10 +98,10 @@ class Denoiser(AbstractGenerative, AbstractTrainable, AbstractPrior):
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         fields, grid = self._moved(fields, at)
-        denoiser, shape = self.denoiser_on(grid), self.shape(grid)
-        if isinstance(self.schedule, FlowMatching):  # u(x, 1) = E[ε − x₀] there
-            return self.decoded(-denoiser.network(jnp.zeros(shape), jnp.ones(()), fields), fields)
-        return self.decoded(denoiser(jnp.zeros(shape), jnp.asarray(self.schedule.sigma_max), fields), fields)
+        nothing = jnp.zeros(self.shape(grid))
+        if isinstance(self.schedule, FlowMatching):  # u(ε, 1) = E[ε − x₀ | ε] there
+            return self.decoded(-_OnGrid(self, grid)(nothing, jnp.ones(()), fields), fields)
+        return self.decoded(self.denoiser_on(grid)(nothing, jnp.asarray(self.schedule.sigma_max), fields), fields)
 
     def samples(self, fields: Fields, n: int, *, key: Array, at: Place | None = None) -> dict[str, Array]:
         fields, grid = self._moved(fields, at)

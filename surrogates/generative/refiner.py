@@ -19,7 +19,7 @@ from ..rollout import split_frames, unroll
 from ..surrogate import AbstractGenerative, AbstractSurrogate, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import AbstractTrainable, Buffer
-from ..training.result import members_of
+from ..training.result import FitResult, members_of
 from .noisy_inputs import noisy_inputs, noisy_signature
 from .refining import Refining
 
@@ -66,9 +66,9 @@ class Refiner(AbstractGenerative, AbstractTrainable):
     def __init__(
         self, base: Any, *, network: AbstractNetworkConfig, refinements: int = 3, smallest: float = 1e-3, key: Any
     ):
-        surrogate = members_of(base)[0]
-        if not isinstance(surrogate, AbstractSurrogate):
+        if not isinstance(base, AbstractSurrogate | FitResult):
             raise TypeError(f"Refiner(base=…) is of type {type(base).__name__}; pass a surrogate or a result of fit")
+        surrogate = members_of(base)[0]
         task = surrogate.task
         if not (task.mode.rolls_out and task.mode.single):
             raise ValueError(

@@ -53,6 +53,7 @@ def test_samples_of_a_gaussian_are_those_of_its_conditional(solver):
     assert np.linalg.norm(flat.mean(0) - mean) > 5 * np.linalg.norm(x.mean(0) - mean)
 
 
+@pytest.mark.nightly
 def test_the_conditional_of_coloured_noise():
     """With noise of covariance K the denoiser is another one, the data are the same."""
     colour = (
@@ -87,6 +88,7 @@ def test_the_conditional_of_coloured_noise():
         )  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_guidance_and_constraint_together():
     """Observed with errors and known exactly: the posterior given both."""
     observed, std = np.array([0.5, -1.0]), 0.2
@@ -102,8 +104,8 @@ def test_guidance_and_constraint_together():
     assert np.abs(np.cov(np.asarray(x).T) - covariance).max() < 0.1 * covariance.diagonal().max()
 
 
-GRID = sx.Grid(sx.Box(x=(0, 1, "periodic"), y=(0, 2, "periodic")), (6, 8))
-WALLS = sx.Grid(sx.Box(x=(0, 1, "periodic"), y=(0, 2, "neumann")), (5, 6))
+GRID = sx.Box(x=(0, 1, "periodic"), y=(0, 2, "periodic")).grid((6, 8))
+WALLS = sx.Box(x=(0, 1, "periodic"), y=(0, 2, "neumann")).grid((5, 6))
 CONDITIONS = {
     "values": ((4, 3), diffusion.KnownValues.at((4, 3), np.s_[1:3, ::-2], np.array([[1.0, 2.0], [3.0, 4.0]]))),
     "boundary": ((4, 3, 2), diffusion.KnownValues.boundary((4, 3, 2), 0.5)),
@@ -122,6 +124,7 @@ CONDITIONS = {
 }  # fmt: skip
 
 
+@pytest.mark.quick("values", "dependent", "divergence", "divergence with walls", "together")
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_projections_are_those_of_dense_algebra(name, x64):
     """x − J⁺ h(x), J the derivative of h as a matrix."""
@@ -135,6 +138,7 @@ def test_projections_are_those_of_dense_algebra(name, x64):
     np.testing.assert_allclose(h.nearest(found), found, atol=1e-7)
 
 
+@pytest.mark.nightly
 def test_single_precision_meets_constraints_to_its_digits(key):
     for shape, h in CONDITIONS.values():
         found = jax.vmap(h.nearest)(10 * jax.random.normal(key, (5, *shape)))
@@ -206,6 +210,7 @@ def by_the_papers(kind, noise, fresh, mix, steps, penalty):
     return x
 
 
+@pytest.mark.quick("eci, fresh", "pcfm")
 @pytest.mark.parametrize("kind", ["eci", "eci, fresh", "pcfm"])
 def test_eci_and_pcfm_are_settings(kind, x64):
     """Step by step as published, in float64."""
@@ -249,6 +254,7 @@ def test_noise_is_renewed_after_so_many_evaluations():
     assert same == [True, True, False] * 3 + [True, True]
 
 
+@pytest.mark.nightly
 def test_when_and_the_end():
     """when=0 is a projection of what is sampled without; in between the constraint acts on low noise alone."""
     h = diffusion.LinearCondition(ROWS, VALUES)

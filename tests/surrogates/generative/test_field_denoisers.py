@@ -1,5 +1,6 @@
 """Diffusion models of fields: the law of Gaussian fields comes back, at the resolution of training and another one."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 import surrogax as sx
 from surrogax import diffusion
 from surrogax.surrogates import generative
+from surrogax.surrogates.generative.field_conditions import on_task
 
 LAW = sx.random.GaussianField(2.0, 6.0, 1.0, "periodic", mean_mode=True)
 
 
 def fields(n: int, points: int, key, law=LAW) -> sx.Dataset:
-    grid = sx.Grid(sx.Box(x=(0, 1, "periodic")), (points,))
+    grid = sx.Box(x=(0, 1, "periodic")).grid((points,))
     values = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, n))
     return sx.from_arrays(targets={"u": np.asarray(values)}, grid=grid)
 
@@ -27,22 +29,22 @@ def spectrum(values) -> np.ndarray:
 
 def test_matern_fields_have_their_covariance(key):
     """Unit variance, e^(−d/ℓ) for ν = ½ where the box is wide; the product with the covariance is that of draws."""
-    law, grid = sx.random.Matern(0.05, 0.5), sx.Grid(sx.Box(x=(0, 1, "periodic")), (129,))
+    law, grid = sx.random.Matern(0.05, 0.5), sx.Box(x=(0, 1, "periodic")).grid((129,))
     matrix = np.asarray(jax.vmap(lambda e: law.covariance(e, grid))(jnp.eye(129)))
     distance = np.abs(np.arange(129) / 129)
     distance = np.minimum(distance, 1 - distance)
     assert abs(matrix[0, 0] - 1) < 0.05  # waves beyond the grid are missing
     np.testing.assert_allclose(matrix[0], np.exp(-distance / 0.05), atol=0.06)
-    draws = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 4000))
-    assert np.abs(np.cov(draws.T) - matrix).max() < 0.15
-    two = sx.Grid(sx.Box.unit(2), (33, 33))
+    draws = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 2000))
+    assert np.abs(np.cov(draws.T) - matrix).max() < 0.2
+    two = sx.Box.unit(2).grid((33, 33))
     middle = jax.vmap(lambda k: sx.random.Matern(0.1, 1.5).sample(k, two))(jax.random.split(key, 400))
     assert abs(float(jnp.var(middle)) - 1) < 0.1
 
 
 def test_noise_of_fields_is_one_function_on_every_grid(key):
     law = sx.random.Matern(0.2, 2.5)
-    coarse, fine = (sx.Grid(sx.Box(x=(0, 1, "periodic")), (n,)) for n in (32, 96))
+    coarse, fine = (sx.Box(x=(0, 1, "periodic")).grid((n,)) for n in (32, 96))
     few = diffusion.FieldNoise(law, coarse)(key, (32, 2))
     many = diffusion.FieldNoise(law, fine)(key, (96, 2))
     np.testing.assert_allclose(few, many[::3], atol=0.02)
@@ -76,7 +78,7 @@ def trained(schedule, noise, steps, key, points=32, width=24):
 def test_a_trained_denoiser_draws_the_law_of_a_gaussian_field(schedule, noise, key):
     """The variance of every wave that matters within a fifth; with function-space noise on a finer grid too."""
     model = trained(schedule, noise, 2000, key)
-    grids = {32: None} if noise is None else {32: None, 64: sx.Grid(sx.Box(x=(0, 1, "periodic")), (64,))}
+    grids = {32: None} if noise is None else {32: None, 64: sx.Box(x=(0, 1, "periodic")).grid((64,))}
     for points, at in grids.items():
         drawn = model.samples({}, 2000, key=jax.random.key(3), at=at)["u"]
         assert drawn.shape == (2000, points)
@@ -95,21 +97,27 @@ def test_losses_have_their_exact_minimum(key):
     )
     batch = {"u": jnp.asarray(data["u"])}
     shares, keys = jnp.full(16, 0.3), jax.random.split(key, 16)
-    losses, _ = model.losses(batch, shares, keys, (-0.5, 1.2))
+    losses = eqx.filter_jit(lambda m: m.losses(batch, shares, keys, (-0.5, 1.2))[0])(model)
     sigma = float(jnp.exp(-0.5 + 1.2 * jax.scipy.special.ndtri(0.3)))
     grid = data.grid
     noise = diffusion.FieldNoise(sx.random.Matern(0.1, 0.5), grid)
-    denoiser = model.denoiser_on(grid)
+
+    @eqx.filter_jit
+    def expected(model, u, key):
+        clean = model.encoded({"u": u})
+        noisy = clean + sigma * noise(key, clean.shape)
+        return (
+            (sigma**2 + 1) / sigma**2 * jnp.mean((model.denoiser_on(grid)(noisy, jnp.asarray(sigma), {}) - clean) ** 2)
+        )
+
     for i in (0, 5):
-        clean = model.encoded({"u": batch["u"][i]})
-        noisy = clean + sigma * noise(keys[i], clean.shape)
-        expected = (sigma**2 + 1) / sigma**2 * jnp.mean((denoiser(noisy, jnp.asarray(sigma), {}) - clean) ** 2)
-        np.testing.assert_allclose(losses[i], expected, rtol=1e-4)
+        np.testing.assert_allclose(losses[i], expected(model, batch["u"][i], keys[i]), rtol=1e-4)
 
 
+@pytest.mark.nightly
 def test_a_conditional_denoiser_is_a_surrogate(key):
     """It keeps the contract, learns, and its samples depend on the input."""
-    grid = sx.Grid(sx.Box(x=(0, 1, "periodic")), (16,))
+    grid = sx.Box(x=(0, 1, "periodic")).grid((16,))
     law = sx.random.Matern(0.2, 1.5)
     given = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 64))
     data = sx.from_arrays({"a": given}, {"u": 2 * np.asarray(given) + 1}, grid=grid)
@@ -118,7 +126,7 @@ def test_a_conditional_denoiser_is_a_surrogate(key):
         task, network=sx.FNO.config(width=8, modes=4, depth=2), schedule=diffusion.FlowMatching(), key=key, steps=4
     )
     result = sx.fit(model, data, val=data, optimizer=optax.adam(1e-2), epochs=15, batch_size=32, progress=False)
-    assert result.history.val.min() < 0.5 * result.history.val[0]
+    assert min(result.history.val) < [0.5 * v for v in result.history.val[0]]
     sx.check_surrogate(result.best)
 
 
@@ -136,7 +144,7 @@ def test_constraints_on_named_fields(key):
     )
     x = jax.random.normal(key, (16, 2))
     for constraint in (diffusion.Constraint(known, metric="euclidean"), mass, both):
-        bound = generative.on_task(constraint, task)
+        bound = on_task(constraint, task)
         found, worst = bound.met(x)
         named = task.split(task.decode(found, {}))
         assert float(worst) < 1e-3
@@ -145,9 +153,9 @@ def test_constraints_on_named_fields(key):
         if constraint in (mass, both):
             np.testing.assert_allclose(named["v"].mean(), 0.7, atol=1e-3)
     with pytest.raises(TypeError, match="OnField"):
-        generative.on_task(diffusion.Constraint(diffusion.Mass(1.0, np.ones(16))), task)
+        on_task(diffusion.Constraint(diffusion.Mass(1.0, np.ones(16))), task)
     with pytest.raises(ValueError, match="the fields of this task"):
-        generative.on_task(diffusion.Constraint(generative.OnField("w", diffusion.Mass(1.0, np.ones(16)))), task)
+        on_task(diffusion.Constraint(generative.OnField("w", diffusion.Mass(1.0, np.ones(16)))), task)
 
 
 def test_what_is_no_field_model_is_told(key):

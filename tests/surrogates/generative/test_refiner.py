@@ -11,7 +11,7 @@ import surrogax as sx
 
 def waves(n: int, frames: int, key) -> sx.Dataset:
     """Fields that move by one point in every frame."""
-    grid = sx.Grid(sx.Box(x=(0, 1, "periodic")), (16,))
+    grid = sx.Box(x=(0, 1, "periodic")).grid((16,))
     first = jax.vmap(lambda k: sx.random.Matern(0.2, 1.5).sample(k, grid))(jax.random.split(key, n))
     moved = np.stack([np.roll(np.asarray(first), t, -1) for t in range(frames)], 1)
     return sx.from_arrays(targets={"u": moved}, grid=grid, times=0.1 * np.arange(frames))
@@ -23,7 +23,7 @@ def setting():
     task = sx.Task.fit(data, inputs="u", targets="u", mode=sx.Autoregressive(increments=True))
     base = sx.Persistence(task)
     model = sx.Refiner(
-        base, network=sx.FNO.config(width=8, modes=4, depth=2), refinements=2, smallest=0.1, key=jax.random.key(1)
+        base, network=sx.FNO.config(width=16, modes=7, depth=2), refinements=2, smallest=0.1, key=jax.random.key(1)
     )
     return data, task, base, model
 
@@ -43,10 +43,11 @@ def test_the_rounds_are_those_of_the_paper(setting):
     np.testing.assert_allclose(drawn, (fields["u"][0][:, None] + y * std + mean)[:, 0], atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_training_finds_noise_and_the_contract_holds(setting):
     data, _, _, model = setting
-    result = sx.fit(model, data, val=data, optimizer=optax.adam(5e-3), epochs=12, batch_size=20, progress=False)
-    assert result.history.val.min() < 0.8 * result.history.val[0]
+    result = sx.fit(model, data, val=data, optimizer=optax.adam(1e-2), epochs=80, batch_size=20, progress=False)
+    assert min(result.history.val) < [0.8 * v for v in result.history.val[0]]
     before = jax.tree.leaves(model.base)
     assert all(np.array_equal(a, b) for a, b in zip(before, jax.tree.leaves(result.best.base), strict=True))
     sx.check_surrogate(result.best, data)
