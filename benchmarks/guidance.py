@@ -160,7 +160,7 @@ def field_table(bed: PosteriorBed, size: Size) -> dict[str, dict]:
         "PiGDM, 20 calls": (sd.PiGDM(), "auto", 20),
         "DPS, ζ 300, 200 calls": (sd.DPS(300.0), sd.DDIM(), 200),
         "DiffPIR, 20 calls": (sd.DiffPIR(), sd.DDIM(1.0), 20),
-        "DAPS, 200 calls": (sd.DAPS(), sd.Renoised(), 200),
+        "DAPS, 50 calls": (sd.DAPS(), sd.Renoised(), 50),
     }
     kept = 1 if size is SMOKE else 2 if size is QUICK else len(rows)
     return {name: run(bed, *setting, size.field_samples) for name, setting in list(rows.items())[:kept]}
@@ -209,7 +209,8 @@ def main():
     sensors = np.sort(np.random.default_rng(1).choice(side * side, size.sensors, replace=False))
     fields = field_table(PosteriorBed.of((side, side), sensors), size)
     show("F2", fields)
-    peers = {} if arguments.python is None else peer_rows(arguments.python, bed, size.steps, size.samples)
+    ends = sorted({size.steps[0], size.steps[-1]})
+    peers = {} if arguments.python is None else peer_rows(arguments.python, bed, ends, size.samples)
     if peers:
         show("F, peers", peers)
     most = [row["std_ratio"] for name, row in peers.items() if name.endswith(f"{size.steps[-1]} steps")]
