@@ -122,7 +122,7 @@ class Renoised(AbstractMultistep):
 
 @dataclass(frozen=True)
 class SplitGibbs(AbstractSolver):
-    """The rounds of `PnPDM`: from every noise level ρ of the grid `inner` steps of the reverse SDE (SDE-DPM-Solver++ of order two)
+    """The rounds of `PnPDM`: from every noise level ρ of the grid `inner` steps of the reverse SDE (SDE-DPM-Solver++, order two)
     bring the point to no noise; it then starts again at the next level, from what the guidance has drawn there.
 
     The number of evaluations is a multiple of `inner`, `times=LogSNR(100 * 8, start=…, end=…)` for 100 levels: from 2 times the
