@@ -172,8 +172,7 @@ def test_nobody_asks_which_kind_a_domain_is():
         "core.domains.grid": 2,  # `matches`, and a grid given where one is made
         "core.domains.point_cloud": 1,
         "core.domains.mesh": 1,
-        "solvers.pde.problems.channel_flow": 1,  # a grid or its shape
-        "solvers.pde.problems.smoke": 1,
+        "solvers.pde.marching": 1,  # a grid or its shape
     }
 
 

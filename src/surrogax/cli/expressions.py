@@ -28,10 +28,12 @@ def evaluated(text: str) -> Any:
     **Raises:** `ValueError` for anything else, with the known names.
     """
     try:
-        expression = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
-        raise ValueError(f"{text!r} is no value; write a number, a word, or a law such as Uniform(0, 1)") from None
-    return _value(expression, text)
+        (statement,) = ast.parse(text.strip()).body
+    except (SyntaxError, ValueError):
+        statement = None
+    if not isinstance(statement, ast.Expr):
+        raise ValueError(f"{text!r} is no value; write a number, a word, or a law such as Uniform(0, 1)")
+    return _value(statement.value, text)
 
 
 def _value(node: ast.expr, text: str) -> Any:
