@@ -146,6 +146,7 @@ def test_numbers(key):
 RECTANGLE = Box(x=(-1, 1, "periodic"), y=(0, 3, "periodic"))
 
 
+@pytest.mark.nightly
 def test_clusters_are_sums_of_bells(key):
     """One bell has the integral h π/s and reaches its height; the number of many is uniform; the same function on every grid."""
     one = random.Clusters(1, 1, (2.0, 2.0), (20.0, 20.0))

@@ -112,6 +112,7 @@ def test_forcing_in_time(x64):
     np.testing.assert_allclose(solved["pressure"], np.broadcast_to(-np.cos(x), (21, 8, 8)), atol=1e-12)
 
 
+@pytest.mark.quick("shape0")
 @pytest.mark.parametrize("shape", [(8, 9), (7, 8, 6)])
 def test_swirls_have_no_divergence(key, shape):
     """In boxes of any sides; the components are independent."""

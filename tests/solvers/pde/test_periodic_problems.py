@@ -315,7 +315,7 @@ def test_steps_follow_the_inputs_that_are_given(x64):
     assert usual == 10 and large == 100
 
 
-@pytest.mark.quick("gray_scott")
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["kuramoto_sivashinsky", "kuramoto_sivashinsky_2d", "gray_scott"])
 def test_draws_of_the_laws_do_not_shorten_the_default_step(name):
     declared = problem(name)
