@@ -149,7 +149,7 @@ class _Nothing(random.JointLaw):
 def test_generated_flows(key):
     """Viscosity, start and forcing in time are recorded with every sample and give the solution again."""
     times = np.linspace(0, 0.5, 4)
-    large = random.GaussianField(4, 2, 1, "periodic")  # 16 points resolve these swirls, not those of the default
+    large = random.GaussianField(6, 2, 1, "periodic")  # 16 points resolve these swirls, not those of the default
     declared = problem(
         "navier_stokes_velocity",
         nu=random.LogUniform(1e-3, 1e-2),
