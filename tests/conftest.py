@@ -11,7 +11,7 @@ import time
 import types
 import zlib
 
-from tools.fast_compilation import FAST_COMPILATION  # of benchmarks/
+from tools.run_all import FAST_COMPILATION  # in benchmarks/
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")

@@ -16,7 +16,15 @@ from ...core.precision import in_double
 from ...datasets.dataset import Dataset
 from ..batching import Batch, batches
 from ..rollout import forecast as predicted_frames
-from ..surrogate import AbstractInterval, AbstractSurrogate, about_origin, generative, output_place, probabilistic
+from ..surrogate import (
+    AbstractInterval,
+    AbstractSurrogate,
+    about_origin,
+    cannot_serve,
+    generative,
+    output_place,
+    probabilistic,
+)
 from ..task.task import Place, Task
 from ..training.result import members_of
 from .forecast import AbstractForecast, GaussianForecast, IntervalForecast, PointForecast, SampleForecast
@@ -149,14 +157,7 @@ def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) ->
     """Why the surrogate cannot predict these data, or None if it can."""
     if rollout and not surrogate.capabilities.autoregressive:
         return "not autoregressive"
-    here = surrogate.task.domain
-    if (
-        data.domains.get(surrogate.task.place, here) != here
-        and here.fixed
-        and not surrogate.capabilities.resolution_free
-    ):
-        return f"fitted on {here} and not resolution free"
-    return None
+    return cannot_serve(surrogate, data)
 
 
 def _measurable(

@@ -6,41 +6,25 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
-import numpy as np
 import tyro
 
 from ..datasets.conversion import convert
 from ..datasets.description import described
 from ..datasets.formats.well_writer import write_well
-from ..datasets.generation import generate
 from ..datasets.opening import open_dataset, open_splits
-from ..solvers import random
-from ..solvers.pde import Problem, problem, registered_problems
-from .expressions import evaluated
+from .problem_data import ProblemData
 
 
-@dataclass
-class Generate:
+@dataclass(frozen=True, kw_only=True)
+class Generate(ProblemData):
     """Solve a problem for random parameters and write the samples to an HDF5 file in The Well's layout."""
 
-    problem: Annotated[str, tyro.conf.Positional]
+    name: Annotated[str, tyro.conf.Positional]
     """A registered problem, for example darcy, burgers, navier_stokes, gray_scott, wave."""
     out: Path
     """File to write."""
-    set: dict[str, str] = field(default_factory=dict)
-    """Arguments of the problem, each a name and a value: numbers, laws, boxes, such as nu "LogUniform(1e-5, 1e-3)" f 0. A law of
-    several inputs, such as "GasWaves(1.0)", stands under the name of one of them."""
     n: int = 100
     """Number of samples."""
-    grid: tuple[int, ...] = (85,)
-    """Points per axis, ends included: one number, or one for each axis. Not for problems with a grid of their own, which --set
-    gives."""
-    refine: int | None = None
-    """Solve on a grid this many times finer and restrict. By default 2, on cells 1."""
-    frames: int = 0
-    """Number of stored instants of a time-dependent problem, the initial one included."""
-    until: float = 1.0
-    """Last stored instant of a time-dependent problem; the first one is 0."""
     seed: int = 0
     """Seed of the random parameters."""
 
@@ -50,33 +34,9 @@ class Generate:
         **Raises:** `ValueError` for an unknown problem, arguments that it does not have, or a time-dependent one with fewer than
         two frames.
         """
-        declared = self._declared()
-        if declared.time is not None and self.frames < 2:
-            raise ValueError(f"{self.problem} is time-dependent: give --frames, 2 or more, and --until")
-        times = np.linspace(0, self.until, self.frames) if declared.time is not None else None
-        grid = declared.grid
-        if grid is None:
-            grid = declared.box.grid(self.grid[0] if len(self.grid) == 1 else self.grid)
-        refine = self.refine
-        if refine is None:
-            refine = 1 if "cells" in grid.layouts or declared.grid is not None else 2
-        data = generate(declared, self.n, grid, jax.random.key(self.seed), refine=refine, times=times)
-        write_well(self.out, data, name=self.problem)
+        data = self.generated(self.n, jax.random.key(self.seed))
+        write_well(self.out, data, name=self.name)
         print(f"{self.out}: {data.describe()}")
-
-    def _declared(self) -> Problem:
-        if self.problem not in registered_problems():
-            raise ValueError(f"unknown problem {self.problem!r}; known: {', '.join(registered_problems())}")
-        arguments = {"f": random.GaussianField()} if self.problem == "poisson" else {}
-        for name, text in self.set.items():
-            value = evaluated(text)
-            if isinstance(value, random.JointLaw) and name not in value.parts:
-                raise ValueError(f"--set {name} {text!r}: that is the law of {', '.join(value.parts)} together")
-            arguments |= value.inputs() if isinstance(value, random.JointLaw) else {name: value}
-        try:
-            return problem(self.problem, **arguments)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
 
 
 @dataclass

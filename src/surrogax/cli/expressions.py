@@ -28,12 +28,12 @@ def evaluated(text: str) -> Any:
     **Raises:** `ValueError` for anything else, with the known names.
     """
     try:
-        (statement,) = ast.parse(text.strip()).body
-    except (SyntaxError, ValueError):
-        statement = None
-    if not isinstance(statement, ast.Expr):
+        statements = ast.parse(text.strip()).body
+    except SyntaxError:
+        statements = []
+    if len(statements) != 1 or not isinstance(statements[0], ast.Expr):
         raise ValueError(f"{text!r} is no value; write a number, a word, or a law such as Uniform(0, 1)")
-    return _value(statement.value, text)
+    return _value(statements[0].value, text)
 
 
 def _value(node: ast.expr, text: str) -> Any:
