@@ -56,7 +56,7 @@ class SliceAttention(eqx.Module):
         tokens = jnp.einsum("nhg,nhc->hgc", weighed, by_head(self.values(v))) / size
         query, key, value = jnp.split(self.attend(tokens), 3, -1)
         scores = jnp.einsum("hgc,hkc->hgk", query, key) / np.sqrt(query.shape[-1]).astype(query.dtype)
-        tokens = jax.nn.softmax(scores, -1) @ value
+        tokens = tokens + jax.nn.softmax(scores, -1) @ value
         return self.out(jnp.einsum("nhg,hgc->nhc", share, tokens).reshape(len(v), -1))
 
 
