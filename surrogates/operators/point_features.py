@@ -25,9 +25,8 @@ def feature_channels(name: str, signature: Signature) -> int:
 def point_features(inputs: Inputs) -> tuple[Float[Array, "n c"], Float[Array, "n d"], Float[Array, " n"]]:
     """Features, coordinates and weights of all points of a sample in one row each, whatever the axes of its domain.
 
-    The features are the input fields, the parameters and the coordinates, these with mean 0 and deviation 1 where points fill their
-    box, as fields have. The weights are those of the quadrature, divided by
-    their sum. At padded points everything is zero.
+    The features are the input fields, the parameters and the coordinates, these with mean 0 and deviation 1 where points fill
+    their box, as fields have. The weights are those of the quadrature, divided by their sum. At padded points all are zero.
     """
     points = inputs.query.points
     points = jnp.asarray(points).reshape(-1, points.shape[-1])
