@@ -47,6 +47,7 @@ from .surrogates.evaluation import report as report
 from .surrogates.evaluation.evaluate import evaluate as evaluate
 from .surrogates.evaluation.table import Table as Table
 from .surrogates.learned_solvers.learned_solver import LearnedSolver as LearnedSolver
+from .surrogates.model_registry import register_model as register_model
 from .surrogates.networks.abstract_network import Abilities as Abilities
 from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNetwork
 from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig
