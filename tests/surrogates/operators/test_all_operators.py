@@ -260,7 +260,7 @@ def test_points_in_another_unit_are_told():
 
 def test_networks_of_one_resolution_refuse_others():
     """Their stencils are counted in points."""
-    with pytest.raises(ValueError, match="not resolution free; the data live on .* 17 nodes"):
+    with pytest.raises(ValueError, match=r"not resolution free; the data live on .* 17 nodes"):
         surrogate("CAPE", grid_data()).predict(grid_data(17))
 
 
