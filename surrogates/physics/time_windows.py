@@ -80,9 +80,13 @@ def march(
     """
     windows = count("march", "windows", windows)
     if problem.time is None or set(problem.initial) != set(problem.unknowns):
-        raise ValueError(f"march needs a time interval and an initial value of every unknown; {problem!r} has not all of them")
+        raise ValueError(
+            f"march needs a time interval and an initial value of every unknown; {problem!r} has not all of them"
+        )
     if problem.laws:
-        raise ValueError(f"march: the random inputs {sorted(problem.laws)} of {problem!r} would be others in every window")
+        raise ValueError(
+            f"march: the random inputs {sorted(problem.laws)} of {problem!r} would be others in every window"
+        )
     if useless := {"data", "val", "seeds", "run", "observations", "objective"} & set(options):
         raise ValueError(f"march({sorted(useless)[0]}=…) means nothing for several windows; call fit for each of them")
     edges = np.linspace(problem.time.start, problem.time.stop, windows + 1)
