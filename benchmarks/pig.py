@@ -28,6 +28,7 @@ Last line: JSON: per problem the mean final error of "published", null where not
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import jax
@@ -36,6 +37,7 @@ import optax
 from common.command_line import options
 from common.equations import EQUATIONS, Errors
 from common.record import record
+from common.seed_rows import measured, unfinished
 
 import surrogax as sx
 from surrogax.surrogates.training.steps import OptaxStep
@@ -103,29 +105,34 @@ def second_order(case: str, method: str, size: Size, key):
     return model, sx.LevenbergMarquardt(), size.steps, {"sampler": sx.R3(20 if size.steps == 2 else 4000)}
 
 
-def measure(case: str, method: str, size: Size) -> dict:
-    equation = EQUATIONS[NAMES.get(case, case)]()
-    error = Errors(equation, 5 if size.steps == 2 else None)
-    finals, bests, seconds, steps, parameters = [], [], [], 0, 0
-    for seed in range(size.seeds):
-        make = published if method == "published" else second_order
-        arguments = (case, size) if method == "published" else (case, method, size)
-        model, step, steps, settings = make(*arguments, jax.random.key(100 * (seed + 1)))
+def measure(rows: dict[str, dict], name: str, size: Size) -> Iterator[None]:
+    """Measure row `name`, and stop after each seed."""
+    case, method = name.split(":")
+    error = Errors(EQUATIONS[NAMES.get(case, case)](), 5 if size.steps == 2 else None)
+
+    def made(seed: int):
+        key = jax.random.key(100 * (seed + 1))
+        return published(case, size, key) if method == "published" else second_order(case, method, size, key)
+
+    def run(seed: int) -> dict:
+        model, step, steps, settings = made(seed)
         start = time.perf_counter()
         found = sx.fit(
             model, optimizer=step, steps=steps, val=error, check_every=max(1, steps // 200), progress=False,
             key=jax.random.key(seed), **settings,
         )  # fmt: skip
-        seconds.append(time.perf_counter() - start)
-        finals.append(error(found.last))
-        bests.append(float(np.min(found.history.val)))
-        parameters = found.last.parameters
-        print(f"  seed {seed}: final {finals[-1]:.2e}, best {bests[-1]:.2e} in {seconds[-1]:.0f} s", flush=True)
-    return {
-        "error": float(np.mean(finals)), "spread": float(np.std(finals)), "errors": finals,
-        "best": float(np.mean(bests)), "bests": bests, "published_best": PUBLISHED[case],
-        "seconds": float(np.median(seconds)), "parameters": parameters, "steps": steps, "share": size.share,
-    }  # fmt: skip
+        seconds = time.perf_counter() - start
+        return {"error": error(found.last), "seconds": seconds, "best": float(np.min(found.history.val))}
+
+    model, _, steps, settings = made(0)
+    stated = {
+        "parameters": model.parameters,
+        "steps": steps,
+        "share": size.share if method == "published" else 1.0,
+        "points": settings["sampler"].n,
+        "published_best": PUBLISHED[case],
+    }
+    yield from measured(rows, name, stated, size.seeds, run)
 
 
 def main():
@@ -142,15 +149,16 @@ def main():
         size = replace(size, share=arguments.steps_share)
     rows = json.loads(file.read_text())["values"]["rows"] if file.exists() else {}
     names = [f"{case}:{method}" for method in size.methods for case in size.cases]
-    wanted = arguments.only.split(",") if arguments.only else [name for name in names if name not in rows]
+    wanted = arguments.only.split(",") if arguments.only else unfinished(rows, names, size.seeds)
     if unknown := set(wanted) - {f"{case}:{method}" for method in METHODS for case in PUBLISHED}:
         raise SystemExit(f"unknown rows {sorted(unknown)}; problems {list(PUBLISHED)}, methods {list(METHODS)}")
     for name in wanted:
-        print(name, flush=True)
-        rows[name] = measure(*name.split(":"), size)
-        whole = {case: rows.get(f"{case}:published") for case in PUBLISHED}
-        values = {case: row["error"] if row and row["share"] == 1 else None for case, row in whole.items()}
-        record("pig", arguments, {**values, "device": jax.devices()[0].device_kind, "rows": rows})
+        for _ in measure(rows, name, size):
+            whole = {case: rows.get(f"{case}:published") for case in PUBLISHED}
+            values = {
+                case: row["error"] if row and row["settings"]["share"] == 1 else None for case, row in whole.items()
+            }
+            record("pig", arguments, {**values, "device": jax.devices()[0].device_kind, "rows": rows})
 
 
 if __name__ == "__main__":

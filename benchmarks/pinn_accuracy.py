@@ -13,9 +13,10 @@ construction, but for the sides of diffusion. Errors are final ones, not the bes
 deviation over seeds. Seconds contain compilation. "solver" is the classical solution of the same problem: the coarsest grid whose
 error is below the lowest of the other rows, and its seconds, for burgers, allen_cahn and kdv.
 
-Every row is recorded when it ends, and a full run takes up the rows that are missing: rows that were measured before stay. --only
-measures the named rows again. On two cores a row of three seeds takes 1 to 3 minutes (features), 10 to 25 (lm, pig, spring, two
-dimensions), 5 to 15 (adam), up to 45 (broyden, lbfgs, and all methods in three dimensions).
+Every seed is recorded when it ends, and a full run takes up the rows and seeds that are missing. --only goes on with the named
+rows, and measures complete ones again. With --runs a seed that was stopped goes on too; its seconds are those of all sittings. On
+two cores a row of three seeds takes 1 to 3 minutes (features), 10 to 25 (lm, pig, spring, two dimensions), 5 to 15 (adam), up to
+45 (broyden, lbfgs, and all methods in three dimensions).
 
 --quick: random features on five problems, one seed; --smoke: two steps of five methods on one problem.
 
@@ -23,8 +24,11 @@ Last line: JSON: per problem the lowest mean error of any method, "rows" with al
 """
 
 import json
+import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -33,8 +37,10 @@ from common.command_line import options
 from common.equation_references import etdrk4
 from common.equations import EQUATIONS, Errors
 from common.record import record
+from common.seed_rows import measured, unfinished
 
 import surrogax as sx
+from surrogax.surrogates.training.steps import AbstractStep
 
 
 @dataclass(frozen=True)
@@ -114,28 +120,40 @@ def trained(name: str, method: str, size: Size, key):
     return model, step, 2 if tiny else size.steps * factor, {"sampler": sampler(points), **others}
 
 
-def measure(name: str, method: str, size: Size) -> dict:
-    error = Errors(EQUATIONS[name](), 5 if size.steps == 2 else None)
-    errors, seconds, steps, parameters, points = [], [], 0, 0, 0
-    for seed in range(size.seeds):
-        model, step, steps, settings = trained(name, method, size, jax.random.key(seed))
-        start = time.perf_counter()
+def measure(rows: dict[str, dict], name: str, size: Size, runs: Path | None) -> Iterator[None]:
+    """Measure row `name`, and stop after each seed; `runs` is the folder of checkpoints."""
+    case, method = name.split(":")
+    error = Errors(EQUATIONS[case](), 5 if size.steps == 2 else None)
+
+    def run(seed: int) -> dict:
+        model, step, steps, others = trained(case, method, size, jax.random.key(seed))
+        folder = runs and runs / f"{case}-{method}-{seed}"
         found = sx.fit(
-            model, optimizer=step, steps=steps, key=jax.random.key(seed), check_every=steps, progress=False, **settings
-        )
-        seconds.append(time.perf_counter() - start)
-        errors.append(error(found.last))
-        parameters, points = found.last.parameters, settings["sampler"].n
-        print(f"  seed {seed}: {errors[-1]:.2e} in {seconds[-1]:.0f} s, {parameters} parameters", flush=True)
-    return {
-        "error": float(np.mean(errors)),
-        "spread": float(np.std(errors)),
-        "errors": errors,
-        "seconds": float(np.median(seconds)),
-        "parameters": parameters,
+            model, optimizer=step, steps=steps, key=jax.random.key(seed), check_every=max(1, steps // 20), progress=False,
+            run=folder, **others,
+        )  # fmt: skip
+        if folder is not None:
+            shutil.rmtree(folder)
+        return {
+            "error": error(found.last),
+            "seconds": sum(found.history.seconds),
+            "loss": found.history.loss[-1][0],
+            "independent_residual": found.history.metrics["independent_residual"][-1][0],
+        }
+
+    model, step, steps, others = trained(case, method, size, jax.random.key(0))
+    settings = {
+        "parameters": model.parameters,
         "steps": steps,
-        "points": points,
+        "sampler": type(others["sampler"]).__name__,
+        "points": others["sampler"].n,
+        "optimizer": shown_optimizer(step),
     }
+    yield from measured(rows, name, settings, size.seeds, run)
+
+
+def shown_optimizer(step) -> str:
+    return repr(step) if isinstance(step, AbstractStep) else "Adam"
 
 
 def solver_row(name: str, wanted: float) -> dict | None:
@@ -163,6 +181,7 @@ def main():
         __doc__, full=FULL, quick=QUICK, smoke=SMOKE,
         only={"default": "", "help": "rows to measure again, problem:method, separated by commas"},
         seeds={"type": int, "default": None, "help": "number of seeds"},
+        runs={"type": Path, "default": None, "help": "folder of checkpoints, with which a stopped seed goes on"},
     )  # fmt: skip
     size, file = arguments.size, arguments.folder / "pinn_accuracy.json"
     if arguments.seeds:
@@ -170,24 +189,28 @@ def main():
     kept = json.loads(file.read_text())["values"] if file.exists() else {}
     rows, solvers = kept.get("rows", {}), kept.get("solver", {})
     names = [f"{case}:{method}" for method in size.methods for case in size.cases]
-    wanted = arguments.only.split(",") if arguments.only else [name for name in names if name not in rows]
+    wanted = arguments.only.split(",") if arguments.only else unfinished(rows, names, size.seeds)
     if unknown := set(wanted) - {f"{case}:{method}" for method in METHODS for case in EQUATIONS}:
         raise SystemExit(f"unknown rows {sorted(unknown)}; problems {list(EQUATIONS)}, methods {list(METHODS)}")
     for name in wanted:
-        print(name, flush=True)
-        case, method = name.split(":")
-        rows[name] = measure(case, method, size)
-        best = {
-            c: min((n for n in rows if n.startswith(f"{c}:")), key=lambda n: rows[n]["error"], default=None)
-            for c in EQUATIONS
-        }
-        if best[case] == name and not arguments.smoke:
+        for _ in measure(rows, name, size, arguments.runs):
+            record("pinn_accuracy", arguments, summary(rows, solvers))
+        case = name.split(":")[0]
+        if summary(rows, solvers)["best"][case] == name and not arguments.smoke:
             solvers[case] = solver_row(case, rows[name]["error"])
-        error = {case: None if name is None else rows[name]["error"] for case, name in best.items()}
-        seconds = {case: None if name is None else rows[name]["seconds"] for case, name in best.items()}
-        error["convection50"], seconds["convection50"] = error.pop("convection"), seconds.pop("convection")
-        values = {**error, "seconds": seconds, "best": best, "solver": solvers, "rows": rows}
-        record("pinn_accuracy", arguments, values)
+            record("pinn_accuracy", arguments, summary(rows, solvers))
+
+
+def summary(rows: dict[str, dict], solvers: dict[str, dict | None]) -> dict:
+    """The values of the record."""
+    best = {
+        case: min((n for n in rows if n.startswith(f"{case}:")), key=lambda n: rows[n]["error"], default=None)
+        for case in EQUATIONS
+    }
+    error = {case: None if name is None else rows[name]["error"] for case, name in best.items()}
+    seconds = {case: None if name is None else rows[name]["seconds"] for case, name in best.items()}
+    error["convection50"], seconds["convection50"] = error.pop("convection"), seconds.pop("convection")
+    return {**error, "seconds": seconds, "best": best, "solver": solvers, "rows": rows}
 
 
 if __name__ == "__main__":

@@ -22,14 +22,15 @@ Last line: JSON: mean errors per problem and sampler in float32, "convection50_b
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import jax
-import numpy as np
 import optax
 from common.command_line import options
 from common.equations import EQUATIONS, Errors
 from common.record import record
+from common.seed_rows import measured, unfinished
 
 import surrogax as sx
 
@@ -91,24 +92,24 @@ def trained(case: str, method: str, precision: str, size: Size, key):
     return model, step, size.steps, settings
 
 
-def measure(name: str, size: Size) -> dict:
+def measure(rows: dict[str, dict], name: str, size: Size) -> Iterator[None]:
+    """Measure row `name`, and stop after each seed."""
     case, method, precision = name.split(":")
     error = Errors(EQUATIONS[CASES[case]](), 5 if size.steps == 2 else None)
-    errors, seconds, per_wave, steps = [], [], 0.0, 0
-    for seed in range(size.seeds):
+
+    def run(seed: int) -> dict:
         model, step, steps, settings = trained(case, method, precision, size, jax.random.key(seed))
         start = time.perf_counter()
         found = sx.fit(
             model, optimizer=step, steps=steps, check_every=steps, progress=False, key=jax.random.key(seed), **settings
         )
-        seconds.append(time.perf_counter() - start)
-        errors.append(error(found.last))
+        seconds = time.perf_counter() - start
         per_wave = found.history.metrics["points_per_wave"][-1][0]
-        print(f"  seed {seed}: {errors[-1]:.2e} in {seconds[-1]:.0f} s, {per_wave:.1f} points per wave", flush=True)
-    return {
-        "error": float(np.mean(errors)), "spread": float(np.std(errors)), "errors": errors,
-        "seconds": float(np.median(seconds)), "steps": steps, "points": settings["sampler"].n, "per_wave": per_wave,
-    }  # fmt: skip
+        return {"error": error(found.last), "seconds": seconds, "per_wave": per_wave}
+
+    model, _, steps, settings = trained(case, method, precision, size, jax.random.key(0))
+    stated = {"parameters": model.parameters, "steps": steps, "points": settings["sampler"].n}
+    yield from measured(rows, name, stated, size.seeds, run)
 
 
 def main():
@@ -124,19 +125,18 @@ def main():
     if arguments.steps:
         size = replace(size, steps=arguments.steps)
     rows = json.loads(file.read_text())["values"]["rows"] if file.exists() else {}
-    wanted = arguments.only.split(",") if arguments.only else [name for name in size.rows if name not in rows]
+    wanted = arguments.only.split(",") if arguments.only else unfinished(rows, size.rows, size.seeds)
     if unknown := set(wanted) - set(ROWS):
         raise SystemExit(f"unknown rows {sorted(unknown)}; they are {list(ROWS)}")
     for name in wanted:
-        print(name, flush=True)
-        rows[name] = measure(name, size)
-        keys = [f"{case}_{sampler}" for case in CASES for sampler in SAMPLERS]
-        found = {key: rows.get(f"{':'.join(key.rsplit('_', 1))}:float32") for key in keys}
-        convection = {n: row["error"] for n, row in rows.items() if n.startswith("convection50")}
-        best = min(convection, key=lambda n: convection[n]) if convection else None
-        values = {key: None if row is None else row["error"] for key, row in found.items()}
-        values |= {"convection50_best": None if best is None else convection[best], "best": best}
-        record("r3", arguments, {**values, "rows": rows})
+        for _ in measure(rows, name, size):
+            keys = [f"{case}_{sampler}" for case in CASES for sampler in SAMPLERS]
+            found = {key: rows.get(f"{':'.join(key.rsplit('_', 1))}:float32") for key in keys}
+            convection = {n: row["error"] for n, row in rows.items() if n.startswith("convection50")}
+            best = min(convection, key=lambda n: convection[n]) if convection else None
+            values = {key: None if row is None else row["error"] for key, row in found.items()}
+            values |= {"convection50_best": None if best is None else convection[best], "best": best}
+            record("r3", arguments, {**values, "rows": rows})
 
 
 if __name__ == "__main__":

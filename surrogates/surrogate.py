@@ -85,7 +85,8 @@ class AbstractSurrogate(eqx.Module):
         """Predict the targets of all samples of a dataset, in physical units.
 
         An autoregressive surrogate predicts the frames that follow the first `history` frames of every trajectory; `rollout`
-        predicts more. A surrogate that knows the range of its training parameters warns of parameters outside it.
+        predicts more. A surrogate that knows the range of its training parameters warns of parameters outside it, and one that
+        was trained on clouds or meshes of points beyond theirs.
 
         **Arguments:**
 
@@ -295,6 +296,16 @@ def about_origin(surrogate: AbstractSurrogate) -> AbstractSurrogate:
     return surrogate.about_origin() if isinstance(surrogate, AbstractRelative) else surrogate
 
 
+def cannot_serve(surrogate: AbstractSurrogate, data: Dataset) -> str | None:
+    """Why the surrogate cannot predict at the resolution of the data, or None if it can."""
+    task, can = surrogate.task, surrogate.capabilities
+    here, found = task.domain, data.domains.get(task.place, task.domain)
+    told = any(task.spec(name).domain == task.place for name in task.inputs)
+    if not here.fixed or found.shape == here.shape or can.resolution_free or (can.any_points and not told):
+        return None
+    return f"fitted on {here} and not resolution free"
+
+
 def output_place(task: Task, data: Dataset) -> Place | None:
     """The value of `at` for predicting `data` at its own points.
 
@@ -339,11 +350,15 @@ def _over(
     data = given_data(task, data)
     task.check(data, targets=False)
     task.check_place(at)
+    if (reason := cannot_serve(surrogate, data)) is not None:
+        raise ValueError(f"{type(surrogate).__name__}: {reason}; the data live on {data.domains[task.place]}")
     ranges = task.ranges if isinstance(surrogate, AbstractTrainable) else None
     ranges = surrogate.ranges if isinstance(surrogate, AbstractRanged) else ranges
     if ranges is not None:
         parameters = {name: data[name] for name in task.parameters}
         ranges.warn_outside(parameters, "the prediction extrapolates")
+    if isinstance(surrogate, AbstractTrainable):
+        task.warn_outside(data)
     if isinstance(surrogate, AbstractAtOwnPoints) and surrogate.own_points is not None:
         check_points(type(surrogate).__name__, surrogate.own_points, data, data.domains[task.place])
     at = output_place(task, data) if at is None else at

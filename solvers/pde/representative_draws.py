@@ -1,4 +1,7 @@
-"""The sizes of random inputs, for default time steps that are the same for all samples."""
+"""The sizes of random inputs, for default time steps of fixed length that are the same for all samples.
+
+`typical_inputs` is for solvers whose bounds follow the inputs that were given, and looks at the laws only where these are traced.
+"""
 
 import jax
 import numpy as np
@@ -10,14 +13,15 @@ _DRAWS = {1: 64, 2: 16, 3: 4}  # fields, by number of axes
 _POINTS = {1: 64, 2: 32, 3: 16}  # per axis
 
 
-def draws(value: Distribution | float, box: Box) -> np.ndarray:
-    """Some draws of a law on a coarse grid of the box, the same in every trace; or the number itself."""
+def draws(value: AbstractLaw | float, box: Box, times: np.ndarray | None = None) -> np.ndarray:
+    """Some draws of a law on a coarse grid of the box, the same in every trace; or the number itself. `times`: for laws of fields
+    that depend on time."""
     if not isinstance(value, AbstractLaw):
         return np.asarray(value, np.float64)
     count, points = _DRAWS[len(box.axes)], _POINTS[len(box.axes)]
     with jax.ensure_compile_time_eval():
         keys = jax.random.split(jax.random.key(0), count)
-        return np.asarray(jax.vmap(lambda key: value.draw(key, box.grid(points), None))(keys), np.float64)
+        return np.asarray(jax.vmap(lambda key: value.draw(key, box.grid(points), times))(keys), np.float64)
 
 
 def largest(value: Distribution | float, box: Box) -> float:

@@ -53,6 +53,7 @@ from .surrogates.generative.observe import Observe as Observe
 from .surrogates.generative.prior import Prior as Prior
 from .surrogates.generative.refiner import Refiner as Refiner
 from .surrogates.learned_solvers.learned_solver import LearnedSolver as LearnedSolver
+from .surrogates.model_registry import register_model as register_model
 from .surrogates.networks.abstract_network import Abilities as Abilities
 from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNetwork
 from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig

@@ -21,6 +21,7 @@ from ..surrogate import (
     AbstractObserving,
     AbstractSurrogate,
     about_origin,
+    cannot_serve,
     generative,
     output_place,
     probabilistic,
@@ -158,14 +159,7 @@ def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) ->
     """Why the surrogate cannot predict these data, or None if it can."""
     if rollout and not surrogate.capabilities.autoregressive:
         return "not autoregressive"
-    here = surrogate.task.domain
-    if (
-        data.domains.get(surrogate.task.place, here) != here
-        and here.fixed
-        and not surrogate.capabilities.resolution_free
-    ):
-        return f"fitted on {here} and not resolution free"
-    return None
+    return cannot_serve(surrogate, data)
 
 
 def _measurable(

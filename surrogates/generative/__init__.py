@@ -16,5 +16,7 @@ from .prior import AbstractPrior as AbstractPrior
 from .prior import Prior as Prior
 from .refiner import Refiner as Refiner
 from .refining import Refining as Refining
+from .simplified_bridge import BridgeHalfObjective as BridgeHalfObjective
+from .simplified_bridge import bridge_paths as bridge_paths
 from .trainable_bridge import TrainableBridge as TrainableBridge
 from .vector_field import VectorField as VectorField

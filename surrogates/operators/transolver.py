@@ -49,17 +49,15 @@ class SliceAttention(eqx.Module):
 
     def __call__(self, v: Float[Array, "n c"], weights: Float[Array, " n"]) -> Float[Array, "n c"]:
         heads = len(self.sharpness)
-        by_head = lambda x: jnp.swapaxes(x.reshape(len(x), heads, -1), 0, 1)  # noqa: E731  (heads, n, own)
-        logits = self.assign(by_head(self.shares(v))) * self.sharpness[:, None, None]
-        share = jax.nn.softmax(logits, -1)
-        weighed = share * weights[:, None]
-        size = weighed.sum(1)[..., None] + _EMPTY
-        tokens = jnp.einsum("hng,hnc->hgc", weighed, by_head(self.values(v))) / size
+        by_head = lambda x: x.reshape(len(x), heads, -1)  # noqa: E731  (n, heads, own)
+        share = jax.nn.softmax(self.assign(by_head(self.shares(v))) * self.sharpness[:, None], -1)
+        weighed = share * weights[:, None, None]
+        size = weighed.sum(0)[..., None] + _EMPTY
+        tokens = jnp.einsum("nhg,nhc->hgc", weighed, by_head(self.values(v))) / size
         query, key, value = jnp.split(self.attend(tokens), 3, -1)
         scores = jnp.einsum("hgc,hkc->hgk", query, key) / np.sqrt(query.shape[-1]).astype(query.dtype)
         tokens = jax.nn.softmax(scores, -1) @ value
-        back = jnp.einsum("hng,hgc->hnc", share, tokens)
-        return self.out(jnp.swapaxes(back, 0, 1).reshape(len(v), -1))
+        return self.out(jnp.einsum("nhg,hgc->nhc", share, tokens).reshape(len(v), -1))
 
 
 class Block(eqx.Module):

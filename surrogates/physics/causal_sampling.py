@@ -26,7 +26,7 @@ class CausalR3(eqx.Module):
     - `tolerance`: ε, 20 as published; larger numbers wait longer for the residual.
 
     **Raises:** `ValueError` for a problem without time. It fails, silently, if training ends before the gate has passed:
-    the last value of the metric "open", the mean of g over the points, is then far below 1.
+    the last value of the metric "weight", the mean of g² over the points, is then far below 1.
     """
 
     n: int = eqx.field(static=True)

@@ -47,7 +47,12 @@ class Prescribed:
             return jnp.asarray(inputs[self.value])
         if not callable(self.value):
             return jnp.asarray(self.value, point.dtype)
-        return jnp.asarray(self.value(*(point[:-1] if self.spatial else point)))
+        value = jnp.asarray(self.value(*(point[:-1] if self.spatial else point)))
+        if value.shape:
+            raise ValueError(
+                f"a condition has the shape {value.shape} at one point, expected one number: a function of the coordinates there"
+            )
+        return value
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,14 @@ def PINN(
         raise ValueError('PINN(architecture="pirate") needs fourier=…, half the width of its blocks, for example 32')
     if architecture != "mlp" and activation != "tanh":
         raise ValueError(f'PINN(architecture={architecture!r}) has tanh; activation={activation!r} is for the "mlp"')
+    if architecture == "pirate" and width not in (20, 2 * fourier):
+        raise ValueError(
+            f'PINN(architecture="pirate", width={width}): blocks are 2 fourier = {2 * fourier} wide; leave out width'
+        )
+    if frequency != 10 and activation != "sine":
+        raise ValueError(f'PINN(frequency={frequency:g}) is for activation="sine"')
+    if fourier_scale != 1 and not fourier:
+        raise ValueError(f"PINN(fourier_scale={fourier_scale:g}) needs fourier=…, the number of waves")
 
     def build(coordinates: Coordinates, out: int, key: Array) -> AbstractTrialFunction:
         embedding = Embedding(coordinates, fourier, fourier_scale, key=jax.random.fold_in(key, 1))
@@ -81,7 +89,7 @@ def PINN(
             return ModifiedMLP(embedding, out, width, depth, factorised, key=key)
         return MLP(embedding, out, width, depth, factorised, frequency if activation == "sine" else 0.0, key=key)
 
-    waves = count("PINN", "harmonics", harmonics)
+    waves = _harmonics("PINN", harmonics, problem)
     settings = TrialSettings(problem, build, exact_boundary, exact_initial, waves, learn)
     return TrialSurrogate.build(settings, random_key("PINN", key))
 
@@ -116,7 +124,7 @@ def SPINN(
         lambda coordinates, out, key: Separable(coordinates, out, rank, width, depth, key=key),
         exact_boundary,
         exact_initial,
-        count("SPINN", "harmonics", harmonics),
+        _harmonics("SPINN", harmonics, problem),
     )
     return TrialSurrogate.build(settings, random_key("SPINN", key))
 
@@ -208,3 +216,10 @@ def RandomFeatures(
         1,
     )
     return TrialSurrogate.build(settings, random_key("RandomFeatures", key))
+
+
+def _harmonics(call: str, harmonics: int, problem: Problem) -> int:
+    """**Raises:** `ValueError` for waves along periodic axes in a problem that has none."""
+    if count(call, "harmonics", harmonics) > 1 and "periodic" not in problem.box.conditions:
+        raise ValueError(f"{call}(harmonics={harmonics}) is for periodic axes, of which {problem!r} has none")
+    return harmonics

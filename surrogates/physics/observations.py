@@ -50,12 +50,22 @@ class Observations(eqx.Module):
                 f"{'steady' if timed else 'one in time'}"
             )
         sample = dataset[0]
-        points = np.asarray(dataset.domain.sites(sample).points, np.float64)
+        sites = dataset.domain.sites(sample)
+        points = np.asarray(sites.points, np.float64)
         points = points.reshape(-1, points.shape[-1])
+        there = np.ones(len(points), bool) if sites.mask is None else np.asarray(sites.mask, bool).reshape(-1)
         if timed:
             times = np.repeat(np.asarray(dataset.times, np.float64), len(points))
             points = np.concatenate([np.tile(points, (len(dataset.times), 1)), times[:, None]], 1)
-        values = np.stack([np.asarray(sample[name], np.float64).reshape(len(points), -1)[:, 0] for name in names], 1)
+            there = np.tile(there, len(dataset.times))
+        columns = [np.asarray(sample[name], np.float64) for name in names]
+        if wrong := [name for name, values in zip(names, columns, strict=True) if values.size != len(points)]:
+            raise ValueError(
+                f"fit(observations=…): {wrong[0]!r} has the shape {columns[names.index(wrong[0])].shape}, expected one number at "
+                f"each of the {len(points)} points{' of space and time' if timed else ''}"
+            )
+        values = np.stack([values.reshape(-1) for values in columns], 1)[there]
+        points = points[there]
         known = ~np.isnan(values)
         if np.isinf(values).any() or not known.any():
             raise ValueError("fit(observations=…): values are infinite, or none is known")

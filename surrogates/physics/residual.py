@@ -195,11 +195,15 @@ class Residual(AbstractByRows):
     def _equations(self, model: Model, row: Collocation) -> Float[Array, " m"]:
         """The residuals of all equations at one point."""
         found = jax.tree.leaves(self.problem.residual(self._jets(model, row), self._inputs(model, row)))
-        if wrong := [r.shape for r in map(jnp.asarray, found) if r.shape]:
+        if not found:
+            raise ValueError(f"the residual of {self.problem!r} returns nothing, expected one number per equation")
+        found = [jnp.asarray(r) for r in found]
+        if wrong := [r for r in found if r.shape or jnp.iscomplexobj(r) or r.dtype == bool]:
             raise ValueError(
-                f"the residual of {self.problem!r} has the shape {wrong[0]} at one point, expected one number per equation"
+                f"the residual of {self.problem!r} is {wrong[0].dtype.name}{list(wrong[0].shape)} at one point, expected one "
+                "real number per equation"
             )
-        return jnp.stack([jnp.asarray(r, row.points.dtype) for r in found])
+        return jnp.stack([r.astype(row.points.dtype) for r in found])
 
     def _slopes(self, model: Model, row: Collocation) -> Float[Array, "m d"]:
         """The derivatives of all residuals along the coordinates at one point."""

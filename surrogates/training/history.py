@@ -13,6 +13,8 @@ class History:
     **Fields:**
 
     - `seeds`: number of models trained at once.
+    - `epochs`: whether a round is a pass over data; else it is a number of steps.
+    - `steps`: number of steps, `[epoch]`.
     - `loss`: mean training loss, `[epoch][seed]`.
     - `val`: validation error after the epoch, `[epoch][seed]`; empty without validation.
     - `seconds`: duration, `[epoch]`.
@@ -22,6 +24,8 @@ class History:
     """
 
     seeds: int = 1
+    epochs: bool = True
+    steps: list[int] = field(default_factory=list)
     loss: list[list[float]] = field(default_factory=list)
     val: list[list[float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -46,6 +50,7 @@ class History:
         if val is not None:
             self.val.append([float(x) for x in val])
         self.seconds.append(self.open_seconds + seconds)
+        self.steps.append(self.open_steps)
         self.open_steps, self.open_loss, self.open_metrics, self.open_seconds = 0, [], {}, 0.0
 
     @property
@@ -63,6 +68,12 @@ class History:
     def rounds(self) -> int:
         """Number of finished epochs."""
         return len(self.loss)
+
+    @property
+    def duration(self) -> str:
+        """How long was trained: "3 epochs", or "600 steps" without epochs."""
+        number, what = (self.rounds, "epoch") if self.epochs else (sum(self.steps), "step")
+        return f"{number} {what}{'' if number == 1 else 's'}"
 
     @property
     def best_error(self) -> np.ndarray:
@@ -92,8 +103,8 @@ class History:
         return None
 
     def plot(self):
-        """A matplotlib figure of training loss and validation error per epoch, and of a metric that was also measured on
-        independent points: the mean over seeds, and their range as a band.
+        """A matplotlib figure of training loss and validation error per epoch (without data over the steps), and of a metric
+        that was also measured on independent points: the mean over seeds, and their range as a band.
 
         **Raises:** `ValueError` without epochs, as after a fit by linear algebra.
         """
@@ -106,14 +117,14 @@ class History:
         if self.gap is not None:
             name = self.gap[0]
             lines += [(name, self.metrics[name]), (f"independent {name}", self.metrics[f"independent_{name}"])]
+        ends = np.arange(1, self.rounds + 1) if self.epochs else np.cumsum(self.steps)
         for label, values in lines:
             if values:
                 values = np.asarray(values)
-                epochs = np.arange(1, len(values) + 1)
-                axes.semilogy(epochs, values.mean(1), label=label)
+                axes.semilogy(ends, values.mean(1), label=label)
                 if self.seeds > 1:
-                    axes.fill_between(epochs, values.min(1), values.max(1), alpha=0.35, linewidth=0)
-        axes.set(xlabel="epoch")
+                    axes.fill_between(ends, values.min(1), values.max(1), alpha=0.35, linewidth=0)
+        axes.set(xlabel="epoch" if self.epochs else "step")
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
         return figure

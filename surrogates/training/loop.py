@@ -121,9 +121,10 @@ class Loop(eqx.Module):
 
         residuals = ResidualVector(objective, lambda p: self._combined(p, state.model_state), points)
         taken = self.optimizer(state.model, opt_state, value, residuals)
-        moves = taken.accepted if hold == 1 else taken.accepted & ((state.step + 1) % hold == 0)
         objective_state = objective.update(state.objective_state, points, taken.outcome, update_key(key))
-        objective_state = select(moves, objective_state, state.objective_state)
+        if hold > 1:
+            # After a rejected step too: a method that found no lower value on these points may find one on others.
+            objective_state = select((state.step + 1) % hold == 0, objective_state, state.objective_state)
         ema = optax.incremental_update(taken.params, state.ema, 1 - self.ema) if self.ema else None
         new = TrainState(
             taken.params, taken.outcome.state, taken.memory, objective_state, ema, state.step + 1, state.key

@@ -32,7 +32,8 @@ class AbstractObjective(eqx.Module):
 
     1. `draw` makes all that is random in a step. Its result is called the points of the step.
     2. `value` is a deterministic function of the model and the points, so that line searches and trial steps see one function.
-    3. `update` changes the objective's own state, such as a population of points, once per step, after the step is accepted.
+    3. `update` changes the objective's own state, such as a population of points, once per step; while points are held, after
+       the last of their steps.
     4. `validate` measures how good a model is on validation data; the best parameters are chosen by it.
 
     Objectives that are sums of squares derive from `AbstractLeastSquares`. A resumed run must have an objective with the same

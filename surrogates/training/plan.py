@@ -15,6 +15,7 @@ class Plan:
     - `per_round`: number of steps of one round, after which models are validated: an epoch if there are data.
     - `per_step`: number of samples of one step; 1 without data.
     - `seeds`: number of models that are trained at once.
+    - `epochs`: whether a round is a pass over data.
     - `patience`: training stops after so many rounds without a better validation error; None means never.
     """
 
@@ -22,6 +23,7 @@ class Plan:
     per_round: int
     per_step: int
     seeds: int
+    epochs: bool
     patience: int | None
 
     @classmethod
@@ -51,7 +53,7 @@ class Plan:
             raise ValueError(f"fit(patience={patience}) needs val=…: it watches the validation error")
         total = steps if epochs is None else epochs * per_round
         assert total is not None
-        return cls(total, per_round, per_step, seeds, patience)
+        return cls(total, per_round, per_step, seeds, has_data, patience)
 
     @property
     def rounds(self) -> int:

@@ -7,14 +7,15 @@ from .history import History
 
 
 class ProgressLine:
-    """Shows epoch, loss, validation error, samples per second and seconds left, of a run of `rounds` epochs.
+    """Shows epoch, loss, validation error, samples (or other `unit`s of work) per second and seconds left, of a run of `rounds`
+    epochs.
 
     The first epoch includes compilation. Its excess over the median of the other epochs is shown separately and does not count in
     the samples per second.
     """
 
-    def __init__(self, rounds: int, samples_per_round: int, enabled: bool):
-        self.rounds, self.samples = rounds, samples_per_round
+    def __init__(self, rounds: int, samples_per_round: int, enabled: bool, unit: str = "samples"):
+        self.rounds, self.samples, self.unit = rounds, samples_per_round, unit
         self.printer = ProgressPrinter(rounds, enabled=enabled)
 
     def update(self, history: History):
@@ -34,7 +35,8 @@ class ProgressLine:
         parts = [f"{history.rounds}/{self.rounds}", f"loss {np.mean(history.loss[-1]):.4g}"]
         if history.val:
             parts.append(f"val {np.mean(history.val[-1]):.4g} (best {np.mean(history.best_error):.4g})")
-        parts.append(f"{self.samples / max(steady, 1e-9):.0f} samples/s")
+        rate = self.samples / max(steady, 1e-9)
+        parts.append(f"{rate:{'.0f' if rate >= 10 else '.2g'}} {self.unit}/s")
         if 1 < history.rounds < self.rounds:  # the first epoch includes compilation and tells little
             parts.append(f"{(self.rounds - history.rounds) * steady:.0f} s left")
         if len(seconds) > 1:

@@ -163,9 +163,9 @@ def updated_inverse(
 class LBFGS(AbstractDoubleStep):
     """Limited-memory BFGS of optax with a strong Wolfe search, in float64, which says why it stopped.
 
-    It stops, and keeps the parameters until the points change, when the largest entry of the gradient falls below 10 ε
-    max(1, |loss|) for rounding ε of the type in which it computes, or when the search finds no lower value. Fixed tolerances
-    can end it early where losses are small.
+    It stops, and keeps the parameters until the points change, when the search finds no lower value, or when the largest entry of
+    the gradient times that of the parameters (1 if they are smaller) is at most ε |loss|, for rounding ε of the type in which it
+    computes. Fixed tolerances would end it early where losses are small.
 
     **Arguments:**
 
@@ -211,7 +211,7 @@ class LBFGS(AbstractDoubleStep):
         )
         moved = cast(Array, moved)
         largest = jnp.abs(gradient).max()
-        flat = largest <= 10 * jnp.finfo(start.dtype).eps * jnp.maximum(1, jnp.abs(loss))
+        flat = largest * jnp.maximum(1, jnp.abs(start).max()) <= jnp.finfo(start.dtype).eps * jnp.abs(loss)
         after = value(unravel(moved))[0]
         lower = jnp.isfinite(after) & (after < loss)
         accepted = ~flat & ~failed & lower

@@ -138,9 +138,7 @@ class FitResult:
         if len(self.members) > 1:
             parts.append(f"{len(self.members)} seeds")
         if history.rounds:
-            parts.append(
-                f"{history.rounds} epochs in {sum(history.seconds):.3g} s, loss {np.mean(history.loss[-1]):.4g}"
-            )
+            parts.append(f"{history.duration} in {sum(history.seconds):.3g} s, loss {np.mean(history.loss[-1]):.4g}")
         if history.val:
             of = f" (seed {self.best_seed})" if len(self.members) > 1 else ""
             parts.append(f"best validation error {np.min(history.best_error):.4g}{of}")

@@ -49,10 +49,13 @@ class Session:
     ):
         self.runner, self.state, self.batches, self.validation, self.plan = runner, state, batches, validation, plan
         self.best: PyTree = jax.tree.map(jnp.array, runner.loop.result(state))
-        self.history = History(seeds=plan.seeds)
+        self.history = History(seeds=plan.seeds, epochs=plan.epochs)
         self.folder: RunFolder | None = None
         self.line = ProgressLine(
-            plan.rounds, plan.per_round * plan.seeds * plan.per_step, progress and is_first_process()
+            plan.rounds,
+            plan.per_round * plan.seeds * plan.per_step,
+            progress and is_first_process(),
+            unit="samples" if plan.epochs or plan.per_step > 1 else "steps",
         )
         self.checkpoint_every, self.log = checkpoint_every, log if is_first_process() else ()
         self.zero_targets = zero_targets  # a sentence about samples whose targets vanish; "" if there are none
@@ -168,7 +171,12 @@ class Session:
 
     def _raise_not_finite(self, step: int) -> None:
         kept = f"; the last good state is in {self.folder.where}" if self.folder is not None else ""
-        advice = self.zero_targets() or ". Lower the learning rate or clip gradients (optax.clip_by_global_norm(1.0))."
+        advice = self.zero_targets() or (
+            ". Lower the learning rate or clip gradients (optax.clip_by_global_norm(1.0))."
+            if step
+            else ". Nothing was trained yet: look for a division by zero, or a root or logarithm of a negative number, in what "
+            "is minimised."
+        )
         raise FloatingPointError(
             f"the training loss or its gradient was not finite at step {step}; parameters of the step before "
             f"were kept{kept}{advice}"

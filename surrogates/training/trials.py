@@ -23,12 +23,14 @@ def lowest(
 
 
 def dampings_around(memory: Float[Array, ""], trials: int, smallest: float | np.floating) -> Float[Array, " trials"]:
-    """Dampings of which each is ten times the one before; the last but one is that of `memory`."""
-    return jnp.maximum(memory * 10.0 ** (jnp.arange(trials) - max(trials - 2, 0)), smallest)
+    """Dampings of which each is ten times the one before; the last but one, of two the last, is that of `memory`."""
+    return jnp.maximum(memory * 10.0 ** (jnp.arange(trials) - (trials - 2 if trials > 2 else trials - 1)), smallest)
 
 
 def next_damping(
     memory: Float[Array, ""], tried: Float[Array, ""], accepted: Bool[Array, ""], trials: int
 ) -> Float[Array, ""]:
-    """The damping to remember: that of an accepted step, else one beyond all that were tried, at most 1e6."""
-    return jnp.where(accepted, tried, jnp.minimum(memory * 10.0 ** (max(trials - 1, 1)), 1e6)).astype(memory.dtype)
+    """The damping to remember: that of an accepted step, a tenth of it where none below was tried; else one beyond all that
+    were tried, at most 1e6."""
+    after = tried / 10 if trials == 1 else tried
+    return jnp.where(accepted, after, jnp.minimum(memory * 10.0 ** (max(trials - 1, 1)), 1e6)).astype(memory.dtype)

@@ -89,7 +89,7 @@ def test_a_result_is_its_best_seed_and_serves_like_it(steady):
     result = sx.FitResult(members, members, History(seeds=3, loss=[[1.0] * 3], val=[[0.3, 0.1, 0.2]], seconds=[1.0]))
     assert result.best is members[1] and result.last is members[1] and result.best_seed == 1
     assert repr(result) == (
-        "FitResult(NetworkSurrogate, 3 seeds, 1 epochs in 1 s, loss 1, best validation error 0.1 (seed 1))"
+        "FitResult(NetworkSurrogate, 3 seeds, 1 epoch in 1 s, loss 1, best validation error 0.1 (seed 1))"
     )
     np.testing.assert_array_equal(result.predict(data)["u"], members[1].predict(data)["u"])
     with pytest.raises(TypeError, match="has no standard deviation"):

@@ -141,8 +141,8 @@ def fit_gaussian_process(
       samples it becomes constant.
     - `log`: the inputs that enter by their logarithm: "auto", or the numbers of their columns, `()` for none.
     - `common_scale`: one unit for all inputs: True for POD coefficients, whose sizes tell which of them matter.
-    - `kernel`: "matern52" for maps with two derivatives; "squared_exponential" for smooth ones, whose errors are then 2 to 40
-      times smaller; "auto" takes the one of larger likelihood and as long as for both.
+    - `kernel`: "matern52" for maps with two derivatives; "squared_exponential" for smooth ones, whose errors
+      were then 2 to 1000 times smaller; "auto" takes the one of larger likelihood and as long as for both.
 
     **Raises:** `ValueError` for values that are not finite, fewer than 3 samples and an unknown trend; `TypeError` for complex
     numbers.

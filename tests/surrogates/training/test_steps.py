@@ -112,10 +112,10 @@ def test_a_run_goes_on_from_the_middle_of_held_points(tmp_path):
     assert resumed.last.x == whole.last.x
 
 
-def test_a_rejected_trial_is_no_failure_and_moves_nothing_on():
+def test_a_rejected_trial_is_no_failure_and_points_move_on():
     result = trained(Held(1, refuses=True))
     assert len(result.history.loss) == 8 and np.isfinite(result.last.x)
-    assert metric(result, "updates") == [0, 0, 1, 1, 2, 2, 3, 3], "the state waits for an accepted step"
+    assert metric(result, "updates") == list(range(8)), "a method that is stuck gets other points"
     x = 2.0
     for number, (p, (loss,)) in enumerate(zip(metric(result, "point"), result.history.loss, strict=True)):
         np.testing.assert_allclose(loss, (x - p) ** 2, rtol=1e-5)
