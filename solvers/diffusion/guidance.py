@@ -122,8 +122,9 @@ class Guided(AbstractDenoiser):
         """Who returned a value that is not finite: the start of a sentence."""
         plain = self.denoiser.at(v, level, condition)
         if not bool(jnp.isfinite(plain).all()):
-            inner = isinstance(self.denoiser, Guided)
-            return self.denoiser.culprit(v, level, condition) if inner else "the denoiser returned"
+            if isinstance(self.denoiser, Guided):
+                return self.denoiser.culprit(v, level, condition)
+            return "the denoiser returned"
         if not bool(jnp.isfinite(self.evidence.probe(plain)).all()):
             return f"the forward model of the {type(self.evidence).__name__}, asked at a finite field, returned"
         return (

@@ -83,6 +83,7 @@ def event_probability(
         guided, solver, schedule=schedule, times=grid, shape=shape, n=count("event_probability", "n", n), key=drawing,
         condition=condition,
     )  # fmt: skip
+    assert isinstance(states, Array)
     x = states / float(schedule.alpha(schedule.end))
     options: Any = {"schedule": schedule, "steps": steps, "probes": probes, "condition": condition}
     options["key"] = None if probes is None else probing

@@ -16,7 +16,7 @@ from ..linear import CG
 from ..linear.method import AbstractMethod
 from .guidance import AbstractGuidance, Here, data_weights, isotropic, proximal
 from .observation import AbstractObservation
-from .solver import AbstractMultistep
+from .solver import AbstractMultistep, AbstractSolver
 from .table import Row, Table, Update, assemble
 
 
@@ -121,7 +121,7 @@ class Renoised(AbstractMultistep):
 
 
 @dataclass(frozen=True)
-class SplitGibbs(AbstractMultistep):
+class SplitGibbs(AbstractSolver):
     """The rounds of `PnPDM`: from every noise level ρ of the grid `inner` steps of the reverse SDE (ancestral) bring the point to
     no noise; it then starts again at the next level, from what the guidance has drawn there.
 

@@ -412,6 +412,7 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
                 new = _combined(row.accept, solution, point, denoised, history)
             moved = _combined(row.advance, new, point, denoised, history)
             if run.stochastic:
+                assert key is not None
                 moved += row.noise * _drawn(run.noise, jax.random.fold_in(key, row.number), shape, dtype)
             if plain is not None:
                 moved = denoiser.relaxed(moved, point, plain, row.level)

@@ -141,10 +141,10 @@ def calibration(
     kind("calibration", "surrogate", model, AbstractSurrogate, "pass a surrogate that draws samples")
     generative(model)
     n, key = count("calibration", "n", n, 2), random_key("calibration", key)
-    levels = np.asarray([number("calibration", "levels", each, above=0, below=1) for each in levels])
-    if len(data) < 2 or not len(levels):
+    shares = np.asarray([number("calibration", "levels", each, above=0, below=1) for each in levels])
+    if len(data) < 2 or not len(shares):
         raise ValueError(
-            f"calibration: {len(data)} samples at {len(levels)} levels; give two samples or more, and a level"
+            f"calibration: {len(data)} samples at {len(shares)} levels; give two samples or more, and a level"
         )
     task = model.task
     task.check(data)
@@ -158,16 +158,16 @@ def calibration(
         draws = np.asarray(jax.vmap(task.join)({name: values[i] for name, values in drawn.items()}))
         weights = np.broadcast_to(np.asarray(task.weights(data[i]), np.float64), truth.shape[:-1])
         # Another truth is a random point that does not depend on this one.
-        found.append(_compare(draws, truth, truths[(i + 1) % len(truths)], weights / weights.sum(), size, levels))
+        found.append(_compare(draws, truth, truths[(i + 1) % len(truths)], weights / weights.sum(), size, shares))
     columns = {name: np.stack([each[name] for each in found]) for name in found[0]}
     ranks = {name: columns[name] for name in FUNCTIONALS}
     uniform = {name: (each + 0.5) / (n + 1) for name, each in ranks.items()}
     return Calibration(
         labels=task.labels,
-        levels=levels,
+        levels=shares,
         pointwise=columns["pointwise"].mean(0),
-        simultaneous=np.stack([np.clip(level * (n + 1) - columns["deviation"], 0, 1).mean(0) for level in levels]),
-        tarp=np.array([np.clip(level * (n + 1) - columns["nearer"], 0, 1).mean() for level in levels]),
+        simultaneous=np.stack([np.clip(level * (n + 1) - columns["deviation"], 0, 1).mean(0) for level in shares]),
+        tarp=np.array([np.clip(level * (n + 1) - columns["nearer"], 0, 1).mean() for level in shares]),
         ranks=ranks,
         p_values={name: np.array([kstest(one, "uniform").pvalue for one in each.T]) for name, each in uniform.items()},
         crps=columns["crps"].mean(0),

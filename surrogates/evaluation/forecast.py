@@ -163,7 +163,7 @@ class SampleForecast(AbstractForecast):
         return self.samples.std(0, ddof=1)
 
     def deviation(self, reference, weights):
-        return deviation_share(self.samples, reference, weights)
+        return deviation_share(jnp.asarray(self.samples), reference, weights)
 
 
 def deviation_share(

@@ -63,7 +63,8 @@ class Conditioned(AbstractObserving):
     def _inputs(self, fields: Fields, at: Place | None):
         """The inputs of the prior, and the grid of its samples: that of the observed fields by default."""
         inputs = {name: fields[name] for name in self.prior.task.inputs + self.prior.task.parameters}
-        return inputs, self.prior.grid(inputs, self.task.domain_of(fields) if at is None else at)
+        own = self.task.domain_of(fields).as_grid("Conditioned")
+        return inputs, self.prior.grid(inputs, own if at is None else at)
 
     def _observation(self, fields: Fields, fields_of, grid):
         """The observations of one sample, with errors."""
@@ -108,6 +109,14 @@ def conditioned(
     whole = any(part.field is None for part in parts)
     read = task.targets if whole else tuple(dict.fromkeys(part.field for part in parts if part.field is not None))
     return Conditioned(
-        prior, parts, guidance, constraint, jax.random.key(0) if key is None else random_key("conditioned", key),
-        dataclasses.replace(task, inputs=task.inputs + read), solver, steps, count("conditioned", "n", n, 2), noisy,
-    )  # fmt: skip
+        prior=prior,
+        observations=parts,
+        guidance=guidance,
+        constraint=constraint,
+        key=jax.random.key(0) if key is None else random_key("conditioned", key),
+        task=dataclasses.replace(task, inputs=task.inputs + read),
+        solver=solver,
+        steps=steps,
+        n=count("conditioned", "n", n, 2),
+        noisy=noisy,
+    )

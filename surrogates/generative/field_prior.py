@@ -67,10 +67,12 @@ class AbstractFieldPrior(eqx.Module):
         infinite = not np.isfinite(self.schedule.level(np.float64(self.schedule.start)))
         if infinite and isinstance(steps, int) and solver != "auto":
             steps = LogSNR(count("posterior", "steps", steps), *automatic_ends(self.schedule))
-        return sample(
+        drawn = sample(
             guided, solver, schedule=self.schedule, times=steps, shape=self.shape(grid), n=n, key=key, noise=noise,
             condition=fields or None, constraint=on_task(constraint, self.task),
         )  # fmt: skip
+        assert isinstance(drawn, Array)
+        return drawn
 
 
 class FieldsOf(eqx.Module):

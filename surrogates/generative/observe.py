@@ -80,6 +80,7 @@ class Observe(eqx.Module):
         """What is observed of the fields of one sample, without errors."""
         if self.operator is not None:
             return jnp.asarray(self.operator(dict(fields)))
+        assert self.field is not None
         values = fields[self.field]
         if self.at is None:
             return values

@@ -78,18 +78,18 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
         """
         fields, key = dict(fields or {}), random_key("posterior", key)
         grid = self.grid(fields, at)
-        parts = None if isinstance(obs, Event | LogLikelihood) else listed("posterior", obs)
         fields_of = FieldsOf(self.task, fields)
-        if parts is None:
-            evidence = eqx.tree_at(lambda e: e.function, obs, OfFields(obs.function, fields_of))
+        if isinstance(obs, Event | LogLikelihood):
+            evidence = type(obs)(OfFields(obs.function, fields_of))
         else:
+            parts = listed("posterior", obs)
             for part in parts:
                 part.check(self.task.targets, grid)
             evidence = together([part.observation(fields_of, grid) for part in parts])
         x = self.drawn(
             evidence, grid, fields, n=n, key=key, guidance=guidance, solver=solver, steps=steps, constraint=constraint
         )
-        misfit = None if parts is None else _misfits(evidence, x)
+        misfit = _misfits(evidence, x) if isinstance(evidence, AbstractObservation) else None
         if misfit is not None and not isinstance(misfit, Tracer) and float(jnp.median(misfit)) > _FAR:
             warnings.warn(
                 f"posterior: the samples miss the observations by {math.sqrt(float(jnp.median(misfit))):.3g} of their standard "

@@ -73,7 +73,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("errors", ERRORS)
 @pytest.mark.parametrize("coloured", [False, True])
-@pytest.mark.quick("False-correlated and missing", "True-one std")
+@pytest.mark.quick("True-correlated and missing")
 def test_moment_matching_is_exact_for_gaussian_priors(errors, coloured, x64):
     options, r, seen = ERRORS[errors]
     values = np.where(seen, Y, np.nan)
@@ -90,6 +90,7 @@ def test_moment_matching_is_exact_for_gaussian_priors(errors, coloured, x64):
         np.testing.assert_allclose(guided(x, s), exact, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.nightly
 def test_observations_in_one_in_a_joint_or_one_after_the_other_are_the_same(x64):
     parts = [sd.Observation(lambda x, i=i: H[i] @ x, Y[i], std=0.1 + 0.1 * i) for i in range(M)]
     whole = sd.Observation(linear, Y, std=0.1 + 0.1 * np.arange(M))
@@ -104,6 +105,7 @@ def test_observations_in_one_in_a_joint_or_one_after_the_other_are_the_same(x64)
     np.testing.assert_allclose(whole.typical_std, sd.JointObservation(*parts).typical_std, rtol=1e-12)
 
 
+@pytest.mark.nightly
 def test_a_network_that_predicts_noise_is_guided_in_its_schedule(x64):
     schedule = sd.VPLinear()
     network = sd.NoisePrediction(
@@ -123,6 +125,7 @@ def test_a_network_that_predicts_noise_is_guided_in_its_schedule(x64):
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.nightly
 def test_samples_have_the_mean_and_covariance_of_the_posterior(key):
     n = 4000
     guided = sd.MomentMatched()(gaussian, sd.Observation(linear, Y, std=STD))
@@ -157,6 +160,7 @@ def _solved(variance, predicted):
 
 
 @pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.quick("PiGDM")
 def test_guidances_are_their_formulas(name, x64):
     guidance, formula = FORMULAS[name]
     guided = compiled(guidance(gaussian, sd.Observation(linear, Y, std=STD)))
@@ -172,6 +176,7 @@ def white(x, sigma, condition=None):
     return x / (1 + sigma**2)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("guidance", [sd.PiGDM(method=TIGHT), sd.DAPS(method=TIGHT), sd.MCG(1e-9, method=TIGHT)])
 def test_isotropic_guidances_are_exact_where_data_are_white(guidance, x64):
     observation = sd.Observation(linear, Y, std=STD)
@@ -196,6 +201,7 @@ def test_isotropic_guidances_are_exact_where_data_are_white(guidance, x64):
         assert abs(white_ @ white_.T / 4000 - np.eye(N)).max() < 5 * np.sqrt(2 / 4000)
 
 
+@pytest.mark.nightly
 def test_decoupled_annealing_samples_the_posterior_of_white_data(key):
     n = 3000
     guided = sd.DAPS()(white, sd.Observation(linear, Y, std=STD))
@@ -226,6 +232,7 @@ def quadratic(x):
     return linear(x) + 0.1 * linear(x) ** 2
 
 
+@pytest.mark.nightly
 def test_nonlinear_operators_are_linearised_at_the_denoised_sample(x64):
     s, x = 0.5, PRIOR_MEAN + RNG.normal(size=N)
     mean, covariance = given_x(x, s, np.eye(N))
@@ -236,6 +243,7 @@ def test_nonlinear_operators_are_linearised_at_the_denoised_sample(x64):
     np.testing.assert_allclose(guided(jnp.asarray(x), s), expected, rtol=1e-8)
 
 
+@pytest.mark.nightly
 def test_forward_models_without_derivatives(x64):
     """A sketch of full rank, and differences along all directions, are moment matching; fewer directions are its projection."""
 
@@ -259,6 +267,7 @@ def test_forward_models_without_derivatives(x64):
     assert np.linalg.norm(random - H) < 5 * np.linalg.norm(H) * np.sqrt(N / 8000)
 
 
+@pytest.mark.nightly
 def test_an_ensemble_comes_closer_to_the_observations(key):
     observation = sd.Observation(linear, Y, std=STD)
 
@@ -284,6 +293,7 @@ def test_an_event_of_a_gaussian_is_exact(x64):
     np.testing.assert_allclose(guided(jnp.asarray(x), s), exact, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.nightly
 def test_the_probability_of_a_rare_event(key):
     a = H[0]
     c = float(a @ PRIOR_MEAN + 3 * np.sqrt(a @ C @ a))
@@ -297,6 +307,7 @@ def test_the_probability_of_a_rare_event(key):
     assert found.lower_bound < exact + 0.3
 
 
+@pytest.mark.nightly
 def test_an_event_that_cannot_happen_has_probability_zero(key):
     found = sd.event_probability(
         white,
@@ -311,6 +322,7 @@ def test_an_event_that_cannot_happen_has_probability_zero(key):
     assert not found.inside.any() and found.log_probability == -jnp.inf and found.effective_samples == 0
 
 
+@pytest.mark.nightly
 def test_training_free_guidance_is_bayes_rule_without_draws(x64):
     """Of a Gaussian log-likelihood the gradient is Jᵀ Hᵀ R⁻¹ (y − H D); with draws, right on average where D is right."""
     likelihood = sd.LogLikelihood(lambda x: -0.5 * jnp.sum((Y - linear(x)) ** 2) / STD**2)
@@ -327,6 +339,7 @@ def test_training_free_guidance_is_bayes_rule_without_draws(x64):
         sd.TrainingFree()(gaussian, likelihood)(jnp.asarray(x), s)
 
 
+@pytest.mark.nightly
 def test_guided_samples_under_jit_vmap_and_grad(x64):
     start = 80 * jnp.asarray(RNG.normal(size=(2, N)))
 
@@ -342,6 +355,7 @@ def test_guided_samples_under_jit_vmap_and_grad(x64):
     np.testing.assert_allclose(jax.vmap(mean)(jnp.stack([y, 2 * y]))[1], mean(2 * y), rtol=1e-8)
 
 
+@pytest.mark.nightly
 def test_singular_and_repeated_observations_are_no_trouble(x64):
     """Rows that are zero or repeated: the same as the rows that count, with the errors of both."""
     h = np.concatenate([H[:2], H[:2], np.zeros((1, N))])
@@ -352,7 +366,7 @@ def test_singular_and_repeated_observations_are_no_trouble(x64):
     np.testing.assert_allclose(twice(x, 0.5), once(x, 0.5), rtol=1e-8)
 
 
-def test_wrong_observations_say_what_is_wrong(key):
+def test_wrong_observations_say_what_is_wrong():
     nan = np.array([1.0, np.nan])
     for options, words in [
         (({}, [1.0, 2.0]), "std=…"),
@@ -375,6 +389,14 @@ def test_wrong_observations_say_what_is_wrong(key):
     with pytest.raises(TypeError, match="LogLikelihood"):
         sd.TrainingFree()(gaussian, sd.Observation(linear, Y, std=STD))
 
+    with pytest.raises(ValueError, match="no guidance"):
+        sd.TrainingFree(0.0)
+    with pytest.raises(ValueError, match="directions"):
+        sd.WithoutDerivatives(linear, np.zeros((N + 1, N)))
+
+
+@pytest.mark.nightly
+def test_what_goes_wrong_on_the_way_names_who_it_was(key):
     def run(operator, values, guidance=None, solver=None, **others):
         guided = (guidance or sd.MomentMatched())(gaussian, sd.Observation(operator, values, std=STD))
         options = {"schedule": EDM, "times": 4, "shape": (N,), "key": key} | others
@@ -395,7 +417,3 @@ def test_wrong_observations_say_what_is_wrong(key):
         run(linear, Y, guidance=sd.DAPS(), shape=None, key=None, initial=jnp.zeros((2, N)))
     with pytest.raises(ValueError, match="two members"):
         run(linear, Y, guidance=sd.EnKG())
-    with pytest.raises(ValueError, match="no guidance"):
-        sd.TrainingFree(0.0)
-    with pytest.raises(ValueError, match="directions"):
-        sd.WithoutDerivatives(linear, np.zeros((N + 1, N)))

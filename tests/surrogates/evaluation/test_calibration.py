@@ -59,6 +59,7 @@ def test_a_calibrated_surrogate_is_on_the_diagonal(data, task, key):
     assert "| u |" in str(found) and len(found.plot().axes) == 4
 
 
+@pytest.mark.nightly
 def test_overconfidence_and_ignorance_are_noticed(data, task, key):
     narrow = sx.calibration(Draws(task, 0.5), data, n=29, key=key)
     # P(|z| < 1.645/2) of the truth at the end of a band half as wide.
@@ -69,6 +70,7 @@ def test_overconfidence_and_ignorance_are_noticed(data, task, key):
     assert abs(prior.coverage(0.9) - 0.9) < 0.05 and abs(prior.spread_skill[0] - 1) < 0.1
 
 
+@pytest.mark.nightly
 def test_the_band_of_draws_holds_the_next_draw_for_any_number_of_them(key):
     """The level of the narrowest band is uniform: by 2000 repetitions with ten draws of ten correlated points."""
     factor = jnp.asarray(np.linalg.cholesky(0.8 * np.ones((10, 10)) + 0.2 * np.eye(10)), jnp.float32)

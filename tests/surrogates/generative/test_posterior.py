@@ -117,6 +117,7 @@ def test_events_and_constraints_on_named_fields(prior, key):
     np.testing.assert_allclose(np.asarray(post.samples["u"]).mean(1), 5.5, atol=1e-3)
 
 
+@pytest.mark.nightly
 def test_a_prior_conditioned_on_sensors_is_a_calibrated_surrogate(prior, key):
     test = draws(24, 7)
     surrogate = prior.conditioned(sx.Observe("u", at=AT, std=STD), n=16, key=key)
