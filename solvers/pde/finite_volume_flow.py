@@ -23,9 +23,8 @@ class AbstractFlow(ABC):
 
     method: FiniteVolumes
     inputs: Fields
-    scalars: ClassVar[
-        tuple[str, ...]
-    ]  # the inputs that are scalar fields; "velocity0" is one too, all others are numbers
+    # The inputs that are scalar fields. "velocity0" is a field too; all others are numbers.
+    scalars: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def law(self, inputs: Fields) -> AbstractConservationLaw:

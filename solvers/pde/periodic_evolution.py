@@ -129,7 +129,7 @@ class PeriodicEvolution:
         if self.dt is not None or self.default_step is None:
             return math.inf if self.dt is None else self.dt
         step = self.default_step(self.inputs, grid)
-        known = {k: v for k, v in inputs.items() if not isinstance(v, Tracer) and v is not self.inputs[k]}
+        known = {k: v for k, v in inputs.items() if not isinstance(v, Tracer) and v is not self.inputs.get(k)}
         if known:
             given = self.default_step({**self.inputs, **known}, grid)
             step = given if 0 < given < step else step  # not that of fields that are not finite

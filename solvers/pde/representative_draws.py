@@ -5,17 +5,20 @@
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike
 
 from ...core.domains import Box
-from ..random import AbstractLaw, Distribution
+from ..random import AbstractLaw
 
 _DRAWS = {1: 64, 2: 16, 3: 4}  # fields, by number of axes
 _POINTS = {1: 64, 2: 32, 3: 16}  # per axis
 
 
-def draws(value: AbstractLaw | float, box: Box, times: np.ndarray | None = None) -> np.ndarray:
-    """Some draws of a law on a coarse grid of the box, the same in every trace; or the number itself. `times`: for laws of fields
-    that depend on time."""
+def draws(value: AbstractLaw | ArrayLike, box: Box, times: np.ndarray | None = None) -> np.ndarray:
+    """Some draws of a law on a coarse grid of the box, the same in every trace; or the numbers themselves.
+
+    **Arguments:** `times`: instants, for laws of fields that depend on time.
+    """
     if not isinstance(value, AbstractLaw):
         return np.asarray(value, np.float64)
     count, points = _DRAWS[len(box.axes)], _POINTS[len(box.axes)]
@@ -24,11 +27,11 @@ def draws(value: AbstractLaw | float, box: Box, times: np.ndarray | None = None)
         return np.asarray(jax.vmap(lambda key: value.draw(key, box.grid(points), times))(keys), np.float64)
 
 
-def largest(value: Distribution | float, box: Box) -> float:
+def largest(value: AbstractLaw | ArrayLike, box: Box) -> float:
     """The largest absolute value among them."""
     return float(abs(draws(value, box)).max())
 
 
-def smallest(value: Distribution | float, box: Box) -> float:
+def smallest(value: AbstractLaw | ArrayLike, box: Box) -> float:
     """The smallest value among them."""
     return float(draws(value, box).min())

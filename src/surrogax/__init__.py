@@ -81,6 +81,7 @@ from .surrogates.physics.sampling import RAD as RAD
 from .surrogates.physics.sampling import RAR as RAR
 from .surrogates.physics.sampling import FixedPoints as FixedPoints
 from .surrogates.physics.sampling import UniformSampler as UniformSampler
+from .surrogates.physics.time_windows import march as march
 from .surrogates.physics.weights import Attention as Attention
 from .surrogates.physics.weights import Causal as Causal
 from .surrogates.physics.weights import GradientNorm as GradientNorm

@@ -122,7 +122,7 @@ class Denoiser(AbstractGenerative, AbstractTrainable, AbstractPrior):
         units."""
         network = _OnGrid(self, grid)
         if isinstance(self.schedule, FlowMatching):
-            return FlowPrediction(network, self.schedule)
+            return FlowPrediction(network=network, schedule=self.schedule)
         return Preconditioned(network, 1.0)
 
     def noise_on(self, grid: Grid) -> FieldNoise | None:

@@ -12,7 +12,9 @@ class Refining(AbstractObjective):
     """The mean squared error of the noise that a `Refiner` finds in true frames: |F(y + σ_k ε, u, k) − ε|², every round k as
     often as the others."""
 
-    calls = 1
+    @property
+    def calls(self) -> int:
+        return 1
 
     def init(self, key: Array) -> None:
         return None
@@ -38,7 +40,7 @@ class Refining(AbstractObjective):
         count = len(next(iter(batch.values())))
         keys = jax.random.split(jax.random.key(0), count)
         each = [_losses(model, batch, jnp.full(count, k), keys, None, False)[0] for k in range(model.refinements)]
-        return sum(each[1:], each[0]) / model.refinements
+        return jnp.stack(each).mean(0)
 
 
 def _losses(model, batch: Fields, order: Array, keys: Array, network, train: bool) -> tuple[Array, PyTree]:

@@ -1,8 +1,10 @@
 """Shallow water over a bed, in 1 or 2 dimensions."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, Float, ScalarLike
+from jaxtyping import Array, Float
 
 from ....core.arrays import AnyArray
 from ....core.domains import Box
@@ -95,6 +97,6 @@ class Water(AbstractFlow):
         return {"depth": w[:, 0] - w[:, -1]}
 
 
-def _check_gravity(gravity: Distribution | ScalarLike) -> None:
+def _check_gravity(gravity: Any) -> None:
     if not isinstance(gravity, Distribution | Tracer) and not gravity > 0:
         raise ValueError(f"shallow_water: gravity={gravity} must be positive")

@@ -40,18 +40,20 @@ def exact(w, shear, bulk):
     return np.stack([0 * divergence, *pushed, derivative(work[0], 0) + derivative(work[1], 1)])
 
 
+@pytest.mark.quick("0.1-0.7")
 @pytest.mark.parametrize(("shear", "bulk"), [(0.3, 0.0), (0.1, 0.7)])
 def test_second_order(x64, shear, bulk):
     stress, errors = ViscousStress(shear, bulk), []
     for n in (32, 64):
         shape = (n, n + 10)
         w, spacing = fields(shape), [side / m for side, m in zip(SIDES, shape, strict=True)]
-        rate = np.asarray(stress.rate(GAS, jnp.asarray(w), spacing, [(Periodic(), Periodic())] * 2))
+        rate = np.asarray(jax.jit(lambda w, h=spacing: stress.rate(GAS, w, h, [(Periodic(), Periodic())] * 2))(w))
         errors.append(abs(rate - exact(w, shear, bulk)).max())
         assert abs(rate.sum((1, 2))).max() < 1e-10 * abs(rate).sum(), "momentum and energy are exchanged"
     assert 3.2 < errors[0] / errors[1] < 4.6 and errors[1] < 0.05 * abs(rate).max(), errors
 
 
+@pytest.mark.nightly
 def test_one_dimension_and_walls(x64):
     """(4/3 η + ζ) u_xx; a wall takes momentum, but no energy, and a velocity along it is not slowed down."""
     n = 40
@@ -65,6 +67,7 @@ def test_one_dimension_and_walls(x64):
     assert abs(still[:2]).max() == 0 and abs(still[2, :, 1:-1]).max() == 0
 
 
+@pytest.mark.nightly
 def test_the_bound_of_the_step_is_that_of_eulers_method(x64):
     """Waves that alternate from cell to cell grow under steps beyond 1/0.8 of it, and not under shorter ones."""
     n, stress = 16, ViscousStress(0.3, 0.1)

@@ -271,7 +271,14 @@ def test_sound_in_a_viscous_gas(x64):
     grid, e = RING.grid(64), 1e-5
     wave = 1e-3 * np.cos(2 * np.pi * grid.coordinates[0])
     start = {"density0": 1 + wave, "velocity0": 0.0, "pressure0": 1 + 5 / 3 * wave}
-    declared = problem("compressible_navier_stokes", random.Uniform(), 0.02, box=RING, reconstruction="weno5", **start)
+    declared = problem(
+        "compressible_navier_stokes",
+        viscosity=random.Uniform(),
+        bulk_viscosity=0.02,
+        box=RING,
+        reconstruction="weno5",
+        **start,
+    )
     period = 1 / np.sqrt(5 / 3)
 
     @jax.jit
@@ -490,7 +497,7 @@ def test_wrong_use_is_named():
         ("1 or 2 axes", lambda: problem("shallow_water", box=Box.unit(3, "periodic"))),
         (r"\['pressure0'\] are missing", lambda: problem("euler", density0=1.0, velocity0=0.0)),
         ("gamma=1.0", lambda: problem("euler", gamma=1.0)),
-        ("viscosity=-1.0 must", lambda: problem("compressible_navier_stokes", -1.0)),
+        ("viscosity=-1.0 must", lambda: problem("compressible_navier_stokes", viscosity=-1.0)),
         ("gravity=0", lambda: problem("shallow_water", gravity=0)),
         ("courant", lambda: problem("euler", courant=0.8)),
         ("velocity0 has shape", lambda: problem("shallow_water", depth0=1.0, velocity0=np.zeros(16), box=TORUS).solve(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from surrogax.core.domains import Box
+from surrogax.datasets import generate
 from surrogax.solvers import pde, random
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import problem
@@ -315,7 +316,7 @@ def test_steps_follow_the_inputs_that_are_given(x64):
     assert usual == 10 and large == 100
 
 
-@pytest.mark.quick("gray_scott")
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["kuramoto_sivashinsky", "kuramoto_sivashinsky_2d", "gray_scott"])
 def test_draws_of_the_laws_do_not_shorten_the_default_step(name):
     declared = problem(name)
@@ -339,6 +340,19 @@ def test_a_vorticity_forced_in_time(x64, wave):
     for t, w in zip(times, found, strict=True):
         expected = (np.exp(-rate * (t - s)) * push)[s < t].sum() * 1.1 / 200_000
         np.testing.assert_allclose(w, expected * shape, atol=2e-5)
+
+
+@pytest.mark.nightly
+def test_generated_vorticities_with_a_forcing_in_time(key):
+    """The forcing is recorded at the instants with every sample and gives the solution again; there is no step."""
+    times, smooth = np.linspace(0, 1, 4), random.GaussianField(6, 7, 0.3, "periodic")
+    declared = problem("navier_stokes", f=pde.Stirring(smooth), w0=smooth)
+    data = generate(declared, 2, 16, key, times=times, cache=False, progress=False)
+    assert data["f"].shape == data["w"].shape == (2, 4, 16, 16) and data.attributes["label_error"]["w"] < 0.05
+    again = declared.solve({k: data[k][1] for k in declared.laws}, data.grid, times=times)
+    np.testing.assert_allclose(again["w"], data["w"][1], atol=1e-4 * abs(data["w"]).max())
+    with pytest.raises(ValueError, match="declares `step`"):
+        declared.step({"w": data["w"][0, 0]}, {"f": data["f"][0]}, data.grid, 0.1)
 
 
 # Inputs that vary, derivatives, one step ------------------------------------------------------------------------------
