@@ -80,7 +80,7 @@ class Options:
 
     def positive(self, name: str, default: float | None) -> Any:
         """A positive number, or its default, which may be None. A value of null is that of None."""
-        value = self._found(name, default)
+        value: Any = self._found(name, default)
         if value is None and default is None:
             return None
         fits = isinstance(value, int | float) and not isinstance(value, bool)
