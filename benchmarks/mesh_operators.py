@@ -27,7 +27,7 @@ import optax
 from common.command_line import options
 from common.kept_rows import NOT_RUN, KeptRows, row_options
 from common.record import record
-from common.star_domains import samples
+from common.star_domains import kept_samples
 from scipy.interpolate import LinearNDInterpolator, RegularGridInterpolator
 
 import surrogax as sx
@@ -56,9 +56,9 @@ FULL = Size(300, 50, 100, (490, 650, 830, 1020, 1220, 1430), epochs=1, width=32)
 QUICK = Size(60, 10, 20, (490, 1020), epochs=0.1, width=32)
 SMOKE = Size(10, 2, 2, (60,), epochs=0, width=4)
 TRAININGS = {
-    "transolver": Training(100, 4, 3e-3),
-    "gino": Training(60, 4, 3e-3),
-    "pooling": Training(100, 4, 3e-3),
+    "transolver": Training(30, 4, 3e-3),
+    "gino": Training(30, 4, 3e-3),
+    "pooling": Training(30, 4, 3e-3),
 }
 KEY = jax.random.key(0)
 BACKGROUND, HALF = 33, 2.0  # nodes per axis and half the side of the background grid
@@ -68,8 +68,8 @@ def network(name: str, task: sx.Task, width: int) -> sx.NetworkSurrogate:
     if name == "transolver":
         return sx.Transolver(task, width=width, depth=4, slices=max(4, width // 2), heads=2, key=KEY)
     if name == "gino":
-        grid = max(6, width)
-        return sx.GINO(task, width=width, grid=grid, modes=max(2, grid * 3 // 8), depth=3, key=KEY)
+        grid = max(6, width * 3 // 4)
+        return sx.GINO(task, width=width, grid=grid, modes=grid // 3, depth=3, reach=1, key=KEY)
     return sx.PointNet(task, width=4 * width, depth=3, key=KEY)
 
 
@@ -135,7 +135,8 @@ def main():
     arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, **row_options("mesh_operators"))
     size, start = arguments.size, time.perf_counter()
     rows = KeptRows(arguments, (size, TRAININGS), (*TRAININGS, "pod_gp", "background grid"))
-    data, label_error = samples(size.train + size.val + size.test, size.points, seed=0)
+    number = size.train + size.val + size.test
+    data, label_error = kept_samples(rows.folder / "samples.npz", number, size.points, seed=0)
     parts = dict(zip(("train", "val", "test"), data.split(train=size.train, val=size.val, test=size.test), strict=True))
     seconds = time.perf_counter() - start
     print(f"{len(data)} samples in {seconds:.0f} s, error of the labels {100 * label_error:.2f} %", flush=True)

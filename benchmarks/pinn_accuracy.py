@@ -66,10 +66,10 @@ SETTINGS = {
     "helmholtz": Setting(scale=18.0),
     "helmholtz_dirichlet": Setting(scale=14.0),
     # R3 gathers points in the shock, of which uniform candidates, as those of RAD, see one in a hundred.
-    "burgers": Setting(features=1000, scale=25.0, newton=15, points=2.0, sampler=sx.R3),
-    "convection": Setting({"width": 20, "depth": 2, "activation": "sine", "frequency": 20.0}, scale=36.0),
-    "allen_cahn": Setting({"width": 24, "depth": 3, "harmonics": 5}, 1000, 60.0, 15, sampler=sx.R3),
-    "kdv": Setting({"width": 24, "depth": 3, "harmonics": 5}, 1000, 40.0, 15, sampler=sx.R3),
+    "burgers": Setting({"width": 28, "depth": 3}, 1000, 25.0, 15, points=2.0, sampler=sx.R3),
+    "convection": Setting({"width": 20, "depth": 2, "activation": "sine", "frequency": 20.0}, 1200, 36.0),
+    "allen_cahn": Setting({"width": 20, "depth": 3, "harmonics": 5}, 1000, 60.0, 15, points=1.5, sampler=sx.R3),
+    "kdv": Setting({"width": 20, "depth": 3, "harmonics": 5}, 1000, 40.0, 15, points=1.5, sampler=sx.R3),
     "cavity": Setting({"width": 20, "depth": 3}, 300, 6.0, 15),
     "flow_mixing": Setting({"width": 20, "depth": 3}, 1000, 6.0, points=1.5),
     "klein_gordon": Setting(

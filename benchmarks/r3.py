@@ -65,7 +65,7 @@ def trained(case: str, method: str, precision: str, size: Size, key):
     """The model, the optimiser, the number of steps, and options of `fit`."""
     problem, tiny = EQUATIONS[CASES[case]]().problem, size.steps == 2
     if method == "features":
-        features = {"convection50": (500, 36.0), "allen_cahn": (1000, 60.0)}[case]
+        features = {"convection50": (1200, 36.0), "allen_cahn": (1000, 60.0)}[case]
         model = sx.RandomFeatures(problem, features=20 if tiny else features[0], scale=features[1], key=key)
         steps = 1 if case == "convection50" else 15
         return model, sx.GaussNewton(), steps, {"sampler": sx.UniformSampler(3 * size.points)}

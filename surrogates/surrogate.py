@@ -4,7 +4,7 @@ import abc
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -220,6 +220,26 @@ class AbstractGenerative(AbstractSurrogate):
         """`n` draws for one sample: arrays like those of the prediction, with a leading axis of length `n`."""
 
 
+class AbstractObserving(AbstractGenerative):
+    """A surrogate that is conditioned on noisy observations of each sample, which its draws have to fit."""
+
+    @abc.abstractmethod
+    def misfit(self, fields: Fields, draws: dict[str, Array], at: Place | None = None) -> Array:
+        """The mean square of the residuals of every draw `(n,)`, in units of the errors: about 1 for right ones."""
+
+
+class AbstractConditionable(eqx.Module):
+    """A model of fields that can be conditioned on observations."""
+
+    @abc.abstractmethod
+    def posterior(self, obs: Any, **options: Any) -> Any:
+        """Samples of the fields given observations."""
+
+    @abc.abstractmethod
+    def conditioned(self, obs: Any, **options: Any) -> AbstractObserving:
+        """The posterior as a surrogate that reads the observations of each sample."""
+
+
 class AbstractInterval(AbstractSurrogate):
     """A surrogate that predicts calibrated intervals."""
 
@@ -260,6 +280,15 @@ def generative(surrogate: AbstractSurrogate) -> AbstractGenerative:
     if isinstance(surrogate, AbstractGenerative) and surrogate.capabilities.has_samples:
         return surrogate
     raise TypeError(f"{type(surrogate).__name__} draws no samples; see its `capabilities`")
+
+
+def conditionable(model: Any) -> AbstractConditionable:
+    """The model itself, if it can be conditioned on observations. **Raises:** `TypeError` if not."""
+    if isinstance(model, AbstractConditionable):
+        return model
+    raise TypeError(
+        f"{type(model).__name__} has no posterior; fit a Denoiser, or make a Prior of a denoiser of your own"
+    )
 
 
 def about_origin(surrogate: AbstractSurrogate) -> AbstractSurrogate:

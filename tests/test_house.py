@@ -140,6 +140,7 @@ def test_scans_above_the_solvers_are_counted():
         "surrogates.training.loop": 1,  # optimiser steps
         "surrogates.training.runner": 1,  # validation batches
         "surrogates.rollout": 1,  # predictions fed back
+        "surrogates.generative.refiner": 1,  # rounds of refinement within one prediction
         "surrogates.baselines.solver": 1,  # time steps of the classical solver within one prediction
         "surrogates.reduced.clustering.kmedoids": 1,  # swaps
         "surrogates.generative.simplified_bridge": 1,  # the path of a diffusion

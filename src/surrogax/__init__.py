@@ -44,8 +44,14 @@ from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics
 from .surrogates.evaluation import plots as plots
 from .surrogates.evaluation import report as report
+from .surrogates.evaluation.calibration import Calibration as Calibration
+from .surrogates.evaluation.calibration import calibration as calibration
 from .surrogates.evaluation.evaluate import evaluate as evaluate
 from .surrogates.evaluation.table import Table as Table
+from .surrogates.generative.field_denoiser import Denoiser as Denoiser
+from .surrogates.generative.observe import Observe as Observe
+from .surrogates.generative.prior import Prior as Prior
+from .surrogates.generative.refiner import Refiner as Refiner
 from .surrogates.learned_solvers.learned_solver import LearnedSolver as LearnedSolver
 from .surrogates.model_registry import register_model as register_model
 from .surrogates.networks.abstract_network import Abilities as Abilities
@@ -75,6 +81,7 @@ from .surrogates.physics.sampling import RAD as RAD
 from .surrogates.physics.sampling import RAR as RAR
 from .surrogates.physics.sampling import FixedPoints as FixedPoints
 from .surrogates.physics.sampling import UniformSampler as UniformSampler
+from .surrogates.physics.time_windows import march as march
 from .surrogates.physics.weights import Attention as Attention
 from .surrogates.physics.weights import Causal as Causal
 from .surrogates.physics.weights import GradientNorm as GradientNorm

@@ -143,10 +143,7 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
         return jax.vmap(lambda point: model.values(point, numbers))(points)
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
-        task = self.task
-        points = jnp.asarray(task.mode.domain(task.domain if at is None else at, task.dt).sites(fields).points)
-        values = self.at_points(fields, points.reshape(-1, points.shape[-1]))
-        return task.split(task.decode(values.reshape(*points.shape[:-1], -1), fields))
+        return predicted(self.task, lambda points: self.at_points(fields, points), fields, at)
 
     def objective(self, data: Any, **options: Any):
         """The default objective of `fit`: `Residual` with these options, `sampler=UniformSampler(2000)` if none is given."""
@@ -172,6 +169,15 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
 
     def renewed(self, key: Array) -> "TrialSurrogate":
         return TrialSurrogate.build(self.settings, key)
+
+
+def predicted(
+    task: Task, at_points: Callable[[Float[Array, "n d"]], Float[Array, "n c"]], fields: Fields, at: Place | None
+) -> dict[str, Array]:
+    """The targets of one sample at the points of a place (those of the task if it is None), from a function of points."""
+    points = jnp.asarray(task.mode.domain(task.domain if at is None else at, task.dt).sites(fields).points)
+    values = at_points(points.reshape(-1, points.shape[-1]))
+    return task.split(task.decode(values.reshape(*points.shape[:-1], -1), fields))
 
 
 @dataclass(frozen=True, eq=False)

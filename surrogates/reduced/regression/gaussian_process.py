@@ -6,7 +6,7 @@ their sum with the kernel, and variances are differences of numbers near one.
 
 import warnings
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -64,8 +64,10 @@ class GaussianProcess(eqx.Module):
         return per_point(_spread, z, self, self.rates.shape[0])
 
     def std(self, z) -> Float[Array, "*n m"]:
-        """Standard deviation of every output at z, for a new observation (noise included)."""
-        return per_point(_std, z, self, self.rates.shape[0])
+        """Standard deviation of every output at z, for a new observation (noise included) and of the rounding of the mean to
+        the precision of the program, √(σ² + (ε mean)²/12)."""
+        rounding = float(jnp.finfo(jnp.result_type(float)).eps) / 12**0.5
+        return per_point(_std, z, (self, rounding), self.rates.shape[0])
 
     @property
     def lengths(self) -> Float[np.ndarray, " d"]:
@@ -95,6 +97,10 @@ def _kernel(z, gp: GaussianProcess):
 
 @wide
 def _predicted(z, gp: GaussianProcess):
+    return _mean(z, gp)
+
+
+def _mean(z, gp: GaussianProcess):
     kernel, features = _kernel(z, gp)
     return gp.mean.wide() + gp.size.wide() * (features @ gp.trend.wide() + kernel @ gp.weights.wide())
 
@@ -112,8 +118,10 @@ def _spread(z, gp: GaussianProcess):
 
 
 @wide
-def _std(z, gp: GaussianProcess):
-    return gp.size.wide() * jnp.sqrt(_relative_variance(z, gp) * jnp.diag(gp.relative_covariance.wide()))
+def _std(z, parameters: tuple[GaussianProcess, Any]):
+    gp, rounding = parameters
+    variance = gp.size.wide() ** 2 * _relative_variance(z, gp) * jnp.diag(gp.relative_covariance.wide())
+    return jnp.sqrt(variance + (rounding * _mean(z, gp)) ** 2)
 
 
 @checked

@@ -251,6 +251,19 @@ def test_points_in_any_unit_are_seen_alike():
     np.testing.assert_allclose(seen[1], (np.asarray(data["points"])[1] - real.min(0)) / extent, atol=1e-5)
 
 
+def test_points_in_another_unit_are_told():
+    task = sx.Task.fit(mesh_data(), ("a", "p"), "u")
+    task.warn_outside(mesh_data())
+    with pytest.warns(UserWarning, match="6 of 6 samples have points outside .* by up to 1e[+]03 of its longest side"):
+        task.warn_outside(mesh_data(1e3))
+
+
+def test_networks_of_one_resolution_refuse_others():
+    """Their stencils are counted in points."""
+    with pytest.raises(ValueError, match=r"not resolution free; the data live on .* 17 nodes"):
+        surrogate("CAPE", grid_data()).predict(grid_data(17))
+
+
 @pytest.mark.nightly
 def test_points_beyond_the_latent_grid_have_the_neighbours_of_its_nearest_place():
     """The prediction is continuous across the end of the grid at 1.1, and finite and not constant beyond it."""
