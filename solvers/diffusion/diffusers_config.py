@@ -43,7 +43,8 @@ class FromDiffusers(NamedTuple):
     def denoiser(self, network: Any) -> AbstractPrediction:
         """The denoiser of a network that was trained with this configuration: `network(x, t, condition)` of one sample, at the
         times that diffusers hands to it."""
-        return self.prediction(_InTimeOf(network, self.time_unit), self.schedule)
+        make: Any = self.prediction  # its constructor is not that of the abstract class
+        return make(_InTimeOf(network, self.time_unit), self.schedule)
 
 
 class _InTimeOf(eqx.Module):

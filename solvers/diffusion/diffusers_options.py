@@ -80,11 +80,10 @@ class Options:
 
     def positive(self, name: str, default: float | None) -> Any:
         """A positive number, or its default, which may be None. A value of null is that of None."""
-        value = self._found(name, default)
+        value: Any = self._found(name, default)
         if value is None and default is None:
             return None
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if not fits or not 0 < value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise ValueError(f"{self.where}: {name}={value!r} of {self.scheduler}: expected a number above 0")
         return value
 

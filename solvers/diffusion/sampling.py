@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -82,7 +82,7 @@ def _is_frozen(part: Any) -> bool:
         return {type(each) for each in part} <= {float, int} or all(map(_is_frozen, part))
     if not dataclasses.is_dataclass(part):
         return False
-    settings: Any = type(part).__dataclass_params__  # its own, or those of the first base that is a dataclass
+    settings = cast(Any, type(part)).__dataclass_params__  # its own, or those of the first base that is a dataclass
     if not (settings.frozen and settings.eq):
         return False
     # A class derived without the decorator may hold more than its comparison looks at.

@@ -116,19 +116,24 @@ Sides = Sequence[tuple[AbstractSide, AbstractSide]]  # at the start and at the e
 
 def minmod(a: Array, b: Array) -> Array:
     """The smaller difference, 0 at extrema: the most careful limiter."""
-    return jnp.where(a * b > 0, jnp.where(abs(a) < abs(b), a, b), 0)
+    return jnp.where(_alike(a, b), jnp.where(abs(a) < abs(b), a, b), 0)
 
 
 def van_leer(a: Array, b: Array) -> Array:
     """The harmonic mean of the differences, 0 at extrema; its derivative jumps at extrema alone."""
-    same = a * b > 0
-    return jnp.where(same, 2 * a * b / jnp.where(same, a + b, 1), 0)
+    alike = _alike(a, b)
+    return jnp.where(alike, 2 * a * (b / jnp.where(alike, a + b, 1)), 0)
 
 
 def monotonized_central(a: Array, b: Array) -> Array:
     """The mean of the differences, at most twice the smaller one, 0 at extrema: the sharpest (van Leer 1977)."""
     bound, mean = 2 * jnp.minimum(abs(a), abs(b)), (a + b) / 2
-    return jnp.where(a * b > 0, jnp.where(abs(mean) < bound, mean, jnp.sign(a) * bound), 0)
+    return jnp.where(_alike(a, b), jnp.where(abs(mean) < bound, mean, jnp.sign(a) * bound), 0)
+
+
+def _alike(a: Array, b: Array) -> Array:
+    """Whether both have one sign. Their product would vanish for densities of 1e-24, which float32 holds."""
+    return jnp.sign(a) * jnp.sign(b) > 0
 
 
 class AbstractReconstruction(eqx.Module):

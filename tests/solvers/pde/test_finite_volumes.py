@@ -224,6 +224,14 @@ def test_order_of_gas_in_two_dimensions(x64, turned):
     assert abs(orders(errors)[-1] - 2) < 0.3, (errors, orders(errors))
 
 
+@pytest.mark.parametrize("limiter", [finite_volume.minmod, finite_volume.van_leer, finite_volume.monotonized_central])
+def test_limiters_know_no_units(limiter):
+    """In single precision, in which products of these numbers vanish."""
+    a, b = jnp.array([1.0, 2.0, -1.0, 1.0, 0.0]), jnp.array([2.0, 0.5, -3.0, -1.0, 1.0])
+    np.testing.assert_allclose(limiter(a * 1e-25, b * 1e-25) * 1e25, limiter(a, b), rtol=1e-6)
+    assert (limiter(a, b)[:3] != 0).all() and (limiter(a, b)[3:] == 0).all()
+
+
 # Invariants -----------------------------------------------------------------------------------------------------------
 
 
