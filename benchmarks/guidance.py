@@ -73,7 +73,6 @@ def fixed(n: int) -> dict:
         "PiGDM": (sd.PiGDM(), "auto", n),
         "DMPS, Heun": (sd.DMPS(), heun, calls),
         "DAPS": (sd.DAPS(), sd.Renoised(), n),
-        "PnP-DM, 8 calls per round": (sd.PnPDM(), sd.SplitGibbs(8), 8 * n),
     }
 
 
@@ -95,12 +94,9 @@ def tuned(n: int, knobs: int) -> dict:
 def run(bed: PosteriorBed, guidance, solver, calls: int, samples: int) -> dict:
     """Scores, calls, products and seconds of one guidance."""
     guided = guidance(bed.denoiser, bed.observation)
-    times = calls
-    if isinstance(solver, sd.SplitGibbs):  # from the size of the data to that of the posterior
-        times = sd.LogSNR(calls, start=5.0, end=0.03)
     start = time.perf_counter()
     drawn = sd.sample(
-        guided, solver, schedule=EDM, times=times, shape=bed.variances.shape, n=samples, key=KEY, trajectory=True
+        guided, solver, schedule=EDM, times=calls, shape=bed.variances.shape, n=samples, key=KEY, trajectory=True
     )
     assert isinstance(drawn, sd.Trajectory)
     seconds = time.perf_counter() - start

@@ -55,9 +55,7 @@ from .guidance_moments import MomentMatched as MomentMatched
 from .guidance_moments import PiGDM as PiGDM
 from .guidance_split import DAPS as DAPS
 from .guidance_split import DiffPIR as DiffPIR
-from .guidance_split import PnPDM as PnPDM
 from .guidance_split import Renoised as Renoised
-from .guidance_split import SplitGibbs as SplitGibbs
 from .in_spectrum import InSpectrum as InSpectrum
 from .in_spectrum import hartley as hartley
 from .interpolant import AbstractInterpolant as AbstractInterpolant

@@ -32,14 +32,12 @@ SAMPLES = "samples"  # the axis of the samples in `sample`, for guidance that lo
 
 class Here(NamedTuple):
     """Where a guidance is asked: the state x = x₀ + sigma ε of one sample; `plain`, the denoiser at this level as a function of
-    x; `noise`, the law of ε, None for white noise; `target`, the noise level of the next point; `key`, a random key; the last
-    two None where there are none."""
+    x; `noise`, the law of ε, None for white noise; `key`, a random key, None where there is none."""
 
     x: Float[Array, "*shape"]
     sigma: Any
     plain: Product
     noise: AbstractColouredNoise | None
-    target: Any = None
     key: Any = None
 
     def colour(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -58,12 +56,10 @@ class Here(NamedTuple):
 class AbstractGuidance(eqx.Module):
     """How the observation enters: `guidance(denoiser, observation)` is a denoiser again. Write `denoised`.
 
-    **Fields** of the class: `uses`, the kinds of evidence that it can use; `wants_target`, whether it needs the noise level of
-    the next point, which samplers then tell.
+    **Fields** of the class: `uses`, the kinds of evidence that it can use.
     """
 
     uses: ClassVar[tuple[type[AbstractEvidence], ...]] = (AbstractObservation,)
-    wants_target: ClassVar[bool] = False
 
     @abc.abstractmethod
     def denoised(self, here: Here, evidence: Any) -> Float[Array, "*shape"]:
@@ -108,9 +104,7 @@ class Guided(AbstractDenoiser):
         def plain(x):
             return jnp.asarray(self.denoiser.at(x * level.scale, level, condition)).astype(x.dtype)
 
-        target = None if level.target is None else level.target.sigma
-        here = Here(v / level.scale, level.sigma, plain, self.noise, target, level.key)
-        return self.guidance.denoised(here, self.evidence)
+        return self.guidance.denoised(Here(v / level.scale, level.sigma, plain, self.noise, level.key), self.evidence)
 
     def __call__(self, x: Float[Array, "*shape"], sigma: Any, condition: Any = None) -> Float[Array, "*shape"]:
         def plain(x):

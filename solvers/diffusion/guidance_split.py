@@ -1,22 +1,20 @@
 """Split guidance: the prior gives a point by one denoising, and the observation moves it by one linear solve. No derivative of
 the network."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
-import numpy as np
 from jaxtyping import Array
 
-from ...core.arguments import check_fields, count, number
+from ...core.arguments import check_fields, number
 from ..linear import CG
 from ..linear.method import AbstractMethod
 from .guidance import AbstractGuidance, Here, data_weights, isotropic, proximal
 from .observation import AbstractObservation
-from .solver import AbstractMultistep, AbstractSolver
+from .solver import AbstractMultistep
 from .table import Row, Table, Update, assemble
 
 
@@ -67,34 +65,6 @@ class DAPS(AbstractGuidance):
         return draw(here, here.plain(here.x), variance, evidence, self.method)
 
 
-class PnPDM(AbstractGuidance):
-    """Split Gibbs sampling with a diffusion prior (PnP-DM, Wu et al. 2024): z ~ N(x, ρ²) p(y | z), then x ~ p(x₀ | x₀ + ρ ε = z),
-    in turn, with a coupling ρ that falls. Its solver is `SplitGibbs`.
-
-    The draw of z is exact for linear operators, by one linear solve; that of x runs the reverse SDE from the noise level ρ. No
-    derivative of the network. As ρ falls slowly the samples become those of the posterior, whatever the prior: the one
-    guidance here that is right in that limit. It takes hundreds of evaluations.
-    """
-
-    wants_target: ClassVar[bool] = True
-    method: AbstractMethod = CG(rtol=1e-3, max_steps=200)
-
-    def __check_init__(self):
-        check_fields(self)
-
-    def denoised(self, here, evidence):
-        mean = here.plain(here.x)
-        if here.target is None:
-            raise ValueError("PnPDM: it alternates between noise levels; use it in sample(…, SplitGibbs())")
-        # Where the next level is higher a round has ended.
-        return jax.lax.cond(
-            here.target > here.sigma,
-            lambda x: draw(here, x, here.target**2, evidence, self.method),
-            lambda x: x,
-            mean,
-        )
-
-
 def draw(here: Here, x: Array, variance: Any, observation: AbstractObservation, method: AbstractMethod) -> Array:
     """A draw from N(x, v K) p(y | ·), for a linear operator: one from N(x, v K) is moved to a perturbed observation. Another
     operator is linearised at the draw."""
@@ -118,44 +88,3 @@ class Renoised(AbstractMultistep):
     def table(self, levels, split, schedule) -> Table:
         rows = [Row(s, t, Update(denoised=1.0, noise=float(t))) for s, t in pairwise(levels)]
         return assemble(rows, levels[0], solver="Renoised")
-
-
-@dataclass(frozen=True)
-class SplitGibbs(AbstractSolver):
-    """The rounds of `PnPDM`: from every noise level ρ of the grid `inner` steps of the reverse SDE (ancestral) bring the point to
-    no noise; it then starts again at the next level, from what the guidance has drawn there.
-
-    The number of evaluations is a multiple of `inner`, `times=20 * 5` for 20 levels; `LogSNR(100, …)` from 2 times the size of
-    the data down to a tenth of the smallest deviation of the posterior that matters.
-
-    **Arguments:** `inner`: evaluations per round, 3 to 20. `ratio`: of the last level of a round to ρ.
-    """
-
-    inner: int = 5
-    ratio: float = 0.1
-
-    def __post_init__(self):
-        check_fields(self)
-        count("SplitGibbs", "inner", self.inner)
-        number("SplitGibbs", "ratio", self.ratio, above=0, below=1)
-
-    def split(self, evaluations, ends_clean):
-        if evaluations % self.inner:
-            raise ValueError(
-                f"SplitGibbs(inner={self.inner}) needs a multiple of so many evaluations, got {evaluations}"
-            )
-        return (self.inner,) * (evaluations // self.inner)
-
-    def whole(self, intervals, ends_clean):
-        return (self.inner,) * intervals
-
-    def table(self, levels, split, schedule) -> Table:
-        rows = []
-        for start, following in pairwise(levels):
-            inner = start * self.ratio ** np.linspace(0, 1, self.inner) if self.inner > 1 else np.array([start])
-            for s, t in pairwise(inner):
-                noise = t * math.sqrt(1 - (t / s) ** 2)
-                down = math.sqrt(t**2 - noise**2)
-                rows.append(Row(s, t, Update(down, 0.0, 1 - down / s, (), noise)))
-            rows.append(Row(inner[-1], following, Update(denoised=1.0)))
-        return assemble(rows, levels[0], solver="SplitGibbs")

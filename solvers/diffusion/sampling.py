@@ -224,11 +224,7 @@ def sample(
         _check_known(known_times, table)
     level = Level.of(table.levels, known_times)
     inner = denoiser.denoiser if isinstance(denoiser, Constrained) else denoiser
-    jumps = (
-        isinstance(inner, FlowMap)
-        or (isinstance(inner, Guided) and inner.guidance.wants_target)
-        or (isinstance(denoiser, Constrained) and denoiser.constraint.relax > 0)
-    )
+    jumps = isinstance(inner, FlowMap) or (isinstance(denoiser, Constrained) and denoiser.constraint.relax > 0)
     if jumps:
         with np.errstate(divide="ignore"):
             level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), known_times))

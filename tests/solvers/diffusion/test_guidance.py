@@ -212,22 +212,6 @@ def test_decoupled_annealing_samples_the_posterior_of_white_data(key):
     assert abs(z.var(1) - 1).max() < 5 * np.sqrt(2 / n) + 0.01
 
 
-@pytest.mark.nightly
-def test_split_gibbs_sampling_has_the_posterior_of_correlated_data(key):
-    n = 2000
-    guided = sd.PnPDM()(gaussian, sd.Observation(linear, Y, std=STD))
-    grid = sd.LogSNR(60 * 8, start=3.0, end=0.05)
-    x = sd.sample(guided, sd.SplitGibbs(8), schedule=EDM, times=grid, shape=(N,), n=n, key=key)
-    mean, covariance = posterior(PRIOR_MEAN, C, STD**2 * np.eye(M))
-    z = np.linalg.solve(np.linalg.cholesky(covariance), (np.asarray(x, np.float64) - mean).T)
-    assert abs(z.mean(1)).max() < 0.2, z.mean(1)
-    assert abs(np.linalg.eigvalsh(z @ z.T / n) - 1).max() < 0.35, np.linalg.eigvalsh(z @ z.T / n)
-    with pytest.raises(ValueError, match="multiple"):
-        sd.sample(guided, sd.SplitGibbs(8), schedule=EDM, times=12, shape=(N,), key=key)
-    with pytest.raises(ValueError, match="SplitGibbs"):
-        guided(jnp.zeros(N), 1.0)
-
-
 def quadratic(x):
     return linear(x) + 0.1 * linear(x) ** 2
 
@@ -275,7 +259,7 @@ def test_an_ensemble_comes_closer_to_the_observations(key):
         x = sd.sample(denoiser, sd.DDIM(), schedule=EDM, times=30, shape=(N,), n=200, key=key)
         return float(jnp.median(jax.vmap(observation.misfit)(x)))
 
-    assert misfit(sd.EnKG(0.5)(gaussian, observation)) < 0.3 * misfit(gaussian)
+    assert misfit(sd.EnKG(1.0)(gaussian, observation)) < 0.5 * misfit(gaussian)
     with pytest.raises(ValueError, match="one call of `sample`"):
         sd.EnKG()(gaussian, observation)(jnp.zeros(N), 1.0)
 
