@@ -97,8 +97,8 @@ def drawn(model: sx.Denoiser, grid: sx.Grid, nodes, values, std: float, size: Si
     guidance = sd.MomentMatched(sx.linear.CG(rtol=1e-2, max_steps=size.products))
     guided = guidance(model.denoiser_on(grid), seen, noise=noise)
     return sd.sample(
-        guided, sd.UniPC(2), schedule=model.schedule, times=size.evaluations, shape=model.shape(grid), n=size.samples, key=key,
-        noise=noise,
+        guided, sd.UniPC(3), schedule=model.schedule, times=sd.LogSNR(size.evaluations), shape=model.shape(grid),
+        n=size.samples, key=key, noise=noise,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from ...core.arguments import checked, kind, random_key
 from ...core.domains import Grid
 from ...core.storage import register
-from ...solvers.diffusion import EDM, FieldNoise, FlowMatching, FlowPrediction, Preconditioned, UniPC, sample
+from ...solvers.diffusion import EDM, FieldNoise, FlowMatching, FlowPrediction, Preconditioned, sample
 from ...solvers.diffusion.denoiser import AbstractDenoiser, preconditioning
 from ...solvers.random import AbstractGaussianLaw
 from ..networks.abstract_network import AbstractNetwork, AbstractNetworkConfig
@@ -53,7 +53,8 @@ class Denoiser(AbstractGenerative, AbstractTrainable, AbstractPrior):
     - `schedule`: `EDM()`, with levels for data of unit variance, or `FlowMatching()`.
     - `noise`: a law of Gaussian fields of about unit variance, such as `sx.random.Matern(0.1)`; None: white noise.
     - `key`: random key of the initial weights.
-    - `steps`: network evaluations per sample, by UniPC of order three.
+    - `steps`: network evaluations per sample, by the automatic solver (UniPC of order three on the grid of EDM would
+      lose 10 % of the variance of waves at 20).
 
     **Raises:** `ValueError` for autoregressive tasks and points that are no grid; `TypeError` for settings of another kind.
     """
@@ -106,7 +107,7 @@ class Denoiser(AbstractGenerative, AbstractTrainable, AbstractPrior):
     def samples(self, fields: Fields, n: int, *, key: Array, at: Place | None = None) -> dict[str, Array]:
         fields, grid = self._moved(fields, at)
         x = sample(
-            self.denoiser_on(grid), UniPC(3), schedule=self.schedule, times=self.steps, shape=self.shape(grid), n=n, key=key,
+            self.denoiser_on(grid), "auto", schedule=self.schedule, times=self.steps, shape=self.shape(grid), n=n, key=key,
             noise=self.noise_on(grid), condition=fields,
         )  # fmt: skip
         return jax.vmap(lambda x: self.decoded(x, fields))(x)

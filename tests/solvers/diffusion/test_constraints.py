@@ -124,7 +124,7 @@ CONDITIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.quick("values", "dependent", "divergence", "divergence with walls", "together")
+@pytest.mark.quick("values", "divergence", "together")
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_projections_are_those_of_dense_algebra(name, x64):
     """x − J⁺ h(x), J the derivative of h as a matrix."""
@@ -167,6 +167,7 @@ def test_a_divergence_free_field_stays(x64):
     np.testing.assert_allclose(h.nearest(jnp.asarray(v)), v, atol=1e-12)
 
 
+@pytest.mark.nightly
 def test_nonlinear_equations():
     """Energy and a product: Newton steps in every metric; too few are told."""
 
@@ -210,7 +211,7 @@ def by_the_papers(kind, noise, fresh, mix, steps, penalty):
     return x
 
 
-@pytest.mark.quick("eci, fresh", "pcfm")
+@pytest.mark.quick("pcfm")
 @pytest.mark.parametrize("kind", ["eci", "eci, fresh", "pcfm"])
 def test_eci_and_pcfm_are_settings(kind, x64):
     """Step by step as published, in float64."""
@@ -269,6 +270,7 @@ def test_when_and_the_end():
     assert (met == (path.levels <= 1.0)).all() and met.any() and not met.all()
 
 
+@pytest.mark.nightly
 def test_constrained_samples_have_derivatives_under_jit_and_vmap(x64):
     def first(value):
         h = diffusion.LinearCondition(ROWS, value)

@@ -27,6 +27,7 @@ def spectrum(values) -> np.ndarray:
     return np.mean(np.abs(np.fft.rfft(values, axis=-1) / values.shape[-1]) ** 2, 0)
 
 
+@pytest.mark.nightly
 def test_matern_fields_have_their_covariance(key):
     """Unit variance, e^(−d/ℓ) for ν = ½ where the box is wide; the product with the covariance is that of draws."""
     law, grid = sx.random.Matern(0.05, 0.5), sx.Box(x=(0, 1, "periodic")).grid((129,))
@@ -87,6 +88,7 @@ def test_a_trained_denoiser_draws_the_law_of_a_gaussian_field(schedule, noise, k
         assert (abs(ratio - 1) < 0.2).all(), ratio
 
 
+@pytest.mark.nightly
 def test_losses_have_their_exact_minimum(key):
     """The EDM loss of the exact denoiser of white noise is the variance that is left, whatever the network: weights and
     preconditioning are those of the formula."""
