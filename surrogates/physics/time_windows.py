@@ -1,5 +1,6 @@
 """`march`: training without data in one window of time after the other."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -91,7 +92,7 @@ def march(
         raise ValueError(f"march({sorted(useless)[0]}=…) means nothing for several windows; call fit for each of them")
     edges = np.linspace(problem.time.start, problem.time.stop, windows + 1)
     history, done = History(epochs=False), []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         initial = {name: _end(done[-1], i) for i, name in enumerate(problem.unknowns)} if done else problem.initial
         model = make(problem.replace(time=(float(start), float(stop)), initial=initial))
         kind("march", "make(…)", model, TrialSurrogate, "return a model such as PINN(problem, key=key)")
