@@ -1,7 +1,7 @@
 """Coverage of simultaneous conformal bands on Burgers (1D) and Darcy (2D): in distribution, at another resolution, out of
 distribution.
 
-    python benchmarks/conformal.py [--quick | --smoke] [--self-only] [--peer-python PATH]
+    python benchmarks/conformal.py [--quick | --smoke] [--self-only] [--peer-python PATH] [--runs FOLDER] [--rows ROW …]
 
 Burgers: from u(0) to u(1) on (0, 2π), ν = 0.1, trained and calibrated at 128 points, also asked at 256; out of distribution ν
 = 0.03. Darcy: from a coefficient of values 12 and 3 to the solution, trained and calibrated on 29² nodes of a solve on 57²,
@@ -13,6 +13,7 @@ deviation of √(2 · 0.09/500) = 0.019. Widths are means over points and sample
 The scalar quantile (of one point of the Darcy fields) stands beside crepes and MAPIE, in an environment of their own
 (`peers/requirements-conformal.txt`): the largest difference of half widths over six levels, in units of the smallest half width.
 
+A script that was killed goes on where it was; `--rows darcy` makes this problem only, the other says "not run".
 --quick: 60 training, 100 calibration and 100 test samples, few epochs; --smoke: tiny networks on 24 samples.
 
 Last line: JSON. Per problem and band `coverage`, `coverage_other_resolution`, `coverage_out_of_distribution`, `width`; and
@@ -22,12 +23,14 @@ Last line: JSON. Per problem and band `coverage`, `coverage_other_resolution`, `
 import json
 import math
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 from common.command_line import options
+from common.kept_rows import NOT_RUN, KeptRows, row_options
 from common.peers import CONFORMAL, PEERS
 from common.record import record
 
@@ -63,8 +66,8 @@ def darcy(n: int, key, *, outside: bool = False) -> sx.Dataset:
     return sx.generate(sx.problem("darcy", a=law), n, 57, key, cache=False, progress=False)
 
 
-def bands(name: str, size: Size) -> tuple[dict[str, dict[str, float]], np.ndarray]:
-    """The rows of a problem, and the absolute errors of the mean at one point of the calibration samples."""
+def bands(name: str, size: Size, run: Path) -> dict:
+    """The `bands` of a problem, and the `errors`, absolute, of the mean at one point of the calibration samples."""
     make = {"burgers": burgers, "darcy": darcy}[name]
     data = make(size.train + size.calibration + size.test, KEY)
     fine = data.split(train=size.train, calibration=size.calibration, test=size.test)
@@ -76,7 +79,7 @@ def bands(name: str, size: Size) -> tuple[dict[str, dict[str, float]], np.ndarra
     fitted = sx.fit(
         sx.FNO(task, width=size.width, modes=modes, padding=padding, key=KEY), train,
         optimizer=optax.adam(optax.cosine_decay_schedule(2e-3, steps)), epochs=size.epochs,
-        batch_size=min(BATCH, size.train), seeds=3, key=KEY, progress=False,
+        batch_size=min(BATCH, size.train), seeds=3, key=KEY, run=run, progress=False,
     )  # fmt: skip
     ensemble = sx.Ensemble(tuple(fitted.members))
     mean = Mean(ensemble)
@@ -97,7 +100,7 @@ def bands(name: str, size: Size) -> tuple[dict[str, dict[str, float]], np.ndarra
     for kind, row in found.items():
         print(f"| {kind} | {' | '.join(f'{value:.3f}' for value in row.values())} |", flush=True)
     errors = np.abs(calibration["u"] - ensemble.predict(calibration)["u"]).reshape(size.calibration, -1)
-    return found, errors[:, errors.shape[1] // 2].astype(np.float64)
+    return {"bands": found, "errors": errors[:, errors.shape[1] // 2].astype(np.float64).tolist()}
 
 
 class Mean(sx.AbstractSurrogate):
@@ -134,10 +137,12 @@ def quantiles(errors: np.ndarray, levels: tuple[float, ...]) -> list[float]:
 
 
 def main():
-    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=CONFORMAL)
-    size, values = arguments.size, {}
-    for name in size.problems:
-        values[name], errors = bands(name, size)
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=CONFORMAL, **row_options("conformal"))
+    size = arguments.size
+    rows = KeptRows(arguments, size, size.problems)
+    found = {name: rows.row(name, lambda name=name: bands(name, size, rows.run(name))) for name in size.problems}
+    values = {name: row if row == NOT_RUN else row["bands"] for name, row in found.items()}
+    errors = np.array(next((row["errors"] for row in reversed(found.values()) if row != NOT_RUN), ()))
     levels = tuple(level for level in LEVELS if math.ceil((len(errors) + 1) * level) <= len(errors))
     ours, difference = quantiles(errors, levels), {"crepes": None, "mapie": None}
     if arguments.python is not None:

@@ -18,12 +18,12 @@ rings, 3D), with three right-hand sides each (ones, white noise, a source and a 
 float32. A step is one direction and one update; the safeguard of deep CG takes a second product with A per step. Systems
 that CG does not solve in 5000 steps count with 5000. Finished domains are kept in `runs/` until the script ends.
 
-    python benchmarks/deep_cg.py [--quick | --smoke | --unseen]
+    python benchmarks/deep_cg.py [--quick | --smoke] [--unseen | --seen]
 
 Flops per step are XLA's count of the compiled step (operator, network or preconditioner, vector operations); triangular
 solves are counted by hand, set-up is not counted. Seconds are per right-hand side without set-up, median of repeats.
 --quick: two right-hand sides per kind, no repeats, four unseen domains; --smoke: one, on 16², the box and the discs, to 1e-4,
-four methods, one unseen domain; --unseen: the unseen domains alone, the rest from the last record.
+four methods, one unseen domain; --unseen, --seen: the unseen domains alone, or all but them; the rest from the last record.
 Last line: the smallest ratio of mean iterations, CG over deep CG, over all right-hand sides, domains and tolerances (64²
 and `_2x`: 128²), the largest share of fallback steps of any case, failures, and mean iterations at 64² to 1e-6; of the unseen
 systems the share with less than a tenth of the steps of CG, the median ratio of steps, the ratio of seconds (deep CG over CG,
@@ -307,15 +307,15 @@ def print_losses(cases: list[dict]) -> None:
 
 
 def main() -> None:
-    unseen_only = {"action": "store_true", "help": "the unseen domains alone, the rest from the last record"}
-    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, unseen=unseen_only)
+    unseen = {"action": "store_true", "help": "the unseen domains alone, the rest from the last record"}
+    seen = {"action": "store_true", "help": "all but the unseen domains, which are those of the last record"}
+    arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, unseen=unseen, seen=seen)
     size = arguments.size
     jax.config.update("jax_enable_x64", True)
-    rows = measure_unseen(size)
-    if arguments.unseen:
-        values = json.loads((RESULTS / "deep_cg.json").read_text())["values"]
-    else:
-        values = seen_numbers(size)
+    before = json.loads((RESULTS / "deep_cg.json").read_text())["values"] if arguments.unseen or arguments.seen else {}
+    rows = before["unseen"] if arguments.seen else measure_unseen(size)
+    values = before if arguments.unseen else seen_numbers(size)
+    if not arguments.unseen:
         shutil.rmtree(UNSEEN, ignore_errors=True)
     record("deep_cg", arguments, {**values, **unseen_numbers(rows), "unseen": rows})
 

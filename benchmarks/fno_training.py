@@ -20,7 +20,6 @@ import itertools
 import json
 import math
 import os
-import statistics
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +32,7 @@ from common.command_line import options
 from common.peers import TORCH, PeerProcess
 from common.record import record
 from common.timing import repeated
-from common.training_step import TrainingStep, unscaled_task
+from common.training_step import TrainingStep, beside_peer, unscaled_task
 
 import surrogax as sx
 from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
@@ -130,23 +129,10 @@ def compare(case: Case, python: Path | None, size: Size, rate: float) -> dict:
             ours = ours_of(case, parameters, stored["x"], stored["target"])
             np.testing.assert_allclose(ours.output, stored["output"], atol=1e-5 * abs(stored["output"]).max())
             np.testing.assert_allclose(ours.losses[:3], stored["losses"], rtol=1e-4)
-    modes = () if peer is None else size.modes
-    seconds: dict[str, list[float]] = {}
-    for what, call in (("train", ours.train), ("infer", ours.infer)):
-        for mode in modes:
-            peer.seconds(mode, what, 3)
-        call()
-        for _ in range(size.rounds):
-            seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(size.calls))
-            for mode in modes:
-                seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 2 * size.calls))
+    found = beside_peer(ours, peer, size.modes, size.rounds, size.calls)
     if peer is not None:
         peer.close()
-    found = {name: statistics.median(values) for name, values in seconds.items()}
     row = {"case": case.name, **found, "floor": 3 * products(case) / rate}
-    for what in ("train", "infer"):
-        theirs = [found[f"{mode} {what}"] for mode in modes]
-        row[f"{what}_ratio"] = round(min(theirs) / found[f"ours {what}"], 2) if theirs else None
     print(
         ", ".join(
             f"{k} {1e3 * v:.1f} ms" if isinstance(v, float) and "ratio" not in k else f"{k} {v}" for k, v in row.items()

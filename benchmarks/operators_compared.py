@@ -14,13 +14,22 @@ Last line: JSON. Per problem and row `rel_l2`, `seconds` and `parameters`.
 """
 
 import math
-import time
 from typing import NamedTuple
 
-import jax
 import numpy as np
-import optax
 from common.command_line import options
+from common.operator_rows import (
+    KEY,
+    Direct,
+    Plan,
+    Trained,
+    cosine,
+    deep_rows,
+    direct_rows,
+    fourier_rows,
+    measured,
+    result_of,
+)
 from common.record import record
 
 import surrogax as sx
@@ -38,7 +47,6 @@ class Size(NamedTuple):
 FULL = Size(500, 100, {"burgers": 200, "darcy": 100}, width=32)
 QUICK = Size(100, 50, {"burgers": 20, "darcy": 10}, width=32)
 SMOKE = Size(20, 4, {"burgers": 2}, width=4)
-KEY = jax.random.key(0)
 PEAK, BATCH = 2e-3, 20
 
 
@@ -54,43 +62,29 @@ def darcy(n: int) -> sx.Dataset:
     return data.subsample(space=2)
 
 
-def networks(task: sx.Task, train: sx.Dataset, name: str, width: int) -> dict[str, tuple]:
-    """Network and factor of the epochs of every trained row."""
-    wide = 4 * width
-    padding = 0.0 if name == "burgers" else 0.25
-    deep = sx.DeepONet(task, basis=wide, branch=(wide,) * 3, trunk=(wide,) * 3, key=KEY)
-    pod = sx.PODDeepONet(task, train, basis=2 * width, branch=(2 * wide,) * 2, key=KEY)
-    fno = sx.FNO(task, width=width, modes=16 if name == "burgers" else 8, padding=padding, key=KEY)
-    return {"DeepONet": (deep, 1), "DeepONet, 10 × epochs": (deep, 10), "POD-DeepONet": (pod, 1), "FNO": (fno, 1)}
+def rows_of(name: str, width: int) -> dict[str, Direct | Trained]:
+    modes, padding = (16, 0.0) if name == "burgers" else (8, 0.25)
+    deep = deep_rows(width)
+    return {
+        **direct_rows(modes, 64),
+        "DeepONet": deep["DeepONet"],
+        "DeepONet, 10 × epochs": deep["DeepONet"]._replace(factor=10),
+        "POD-DeepONet": deep["POD-DeepONet"],
+        "FNO": fourier_rows(width, modes, padding)["FNO"],
+    }
 
 
 def rows(name: str, data: sx.Dataset, size: Size) -> dict[str, dict[str, float]]:
     train, test = data.split(train=size.train, test=size.test)
     task = sx.Task.fit(train, *(("u0", "u") if name == "burgers" else ("a", "u")))
-    fitted: dict[str, tuple] = {"mean": (sx.MeanField(task), 0.0)}
-
-    def timed(label: str, fit):
-        start = time.perf_counter()
-        fitted[label] = (fit(), time.perf_counter() - start)
-
-    timed("linear spectral", lambda: sx.fit(sx.LinearSpectral(task, modes=16 if name == "burgers" else 8), train))
-    timed("POD regression", lambda: sx.fit(sx.PODRegression(task, rank=64, input_rank=64), train))
-    for label, (model, factor) in networks(task, train, name, size.width).items():
-        epochs = factor * size.epochs[name]
-        rate = optax.cosine_decay_schedule(PEAK, epochs * (size.train // BATCH))
-        timed(
-            label,
-            lambda model=model, epochs=epochs, rate=rate: sx.fit(
-                model, train, optimizer=optax.adam(rate), epochs=epochs, batch_size=BATCH, key=KEY, progress=False
-            ),
-        )
-    table = sx.evaluate({label: model for label, (model, _) in fitted.items()}, test, timing=False)
+    plan, found = Plan(size.epochs[name], BATCH, 1, cosine(PEAK)), {}
     print(f"\n{name}, {size.train} samples, {size.epochs[name]} epochs\n")
     print("| | relative L2 | parameters | s |\n| --- | ---: | ---: | ---: |")
-    found = {}
-    for label, (model, seconds) in fitted.items():
-        found[label] = {"rel_l2": table.value(label), "seconds": seconds, "parameters": model.parameters}
-        print(f"| {label} | {100 * table.value(label):.2f} % | {model.parameters} | {seconds:.0f} |", flush=True)
+    for label, row in rows_of(name, size.width).items():
+        entry = measured(*result_of(row, task, train, plan), {"test": test})
+        (error,) = entry["rel_l2"]["test"]
+        found[label] = {**entry, "rel_l2": error}
+        print(f"| {label} | {100 * error:.2f} % | {entry['parameters']} | {entry['seconds']:.0f} |", flush=True)
     return found
 
 

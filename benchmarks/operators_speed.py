@@ -17,7 +17,6 @@ Last line: JSON. `train_ratio_torch_min` and `inference_ratio_torch_min` are the
 import dataclasses
 import json
 import os
-import statistics
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +27,7 @@ import optax
 from common.command_line import options
 from common.peers import TORCH, PeerProcess
 from common.record import record
-from common.training_step import TrainingStep, unscaled_task
+from common.training_step import TrainingStep, beside_peer, unscaled_task
 
 import surrogax as sx
 from surrogax.surrogates.operators import NEURALOPERATOR, from_neuraloperator
@@ -119,23 +118,10 @@ def compare(case: Case, python: Path | None, size: Size) -> dict:
     ours = TrainingStep(surrogate_of(case, unscaled_task(data), stored), data, OPTIMIZER)
     if "output" in stored:
         np.testing.assert_allclose(ours.output[:, 0], stored["output"], atol=1e-5 * abs(stored["output"]).max())
-    modes = () if peer is None else size.modes
-    seconds: dict[str, list[float]] = {}
-    for what, call in (("train", ours.train), ("infer", ours.infer)):
-        for mode in modes:
-            peer.seconds(mode, what, 3)
-        call()
-        for _ in range(size.rounds):
-            seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(size.calls))
-            for mode in modes:
-                seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 2 * size.calls))
+    found = beside_peer(ours, peer, size.modes, size.rounds, size.calls)
     if peer is not None:
         peer.close()
-    found = {name: statistics.median(values) for name, values in seconds.items()}
     row = {"case": case.name, **found, "compile_s": round(ours.compile_seconds, 2)}
-    for what in ("train", "infer"):
-        theirs = [found[f"{mode} {what}"] for mode in modes]
-        row[f"{what}_ratio"] = round(min(theirs) / found[f"ours {what}"], 2) if theirs else None
     print(row, flush=True)
     return row
 

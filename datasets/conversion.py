@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import jax
 import numpy as np
 
 from ..core.addresses import address_of
@@ -189,5 +190,5 @@ def _state(source: str | os.PathLike, out: Path) -> dict[str, list[int]] | str:
 def _plain(value: Any) -> Any:
     """An option as JSON. The text of a large array, and that of a grid, would leave digits out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return value.tolist() if hasattr(value, "tolist") else repr(value)
+        return dict(vars(value))
+    return np.asarray(value).tolist() if isinstance(value, np.ndarray | np.generic | jax.Array) else repr(value)

@@ -193,6 +193,53 @@ def operators_compared(values: dict) -> list[str]:
     return lines
 
 
+def mesh_operators(values: dict) -> list[str]:
+    def cells(row: dict | str) -> list:
+        if isinstance(row, str):
+            return [row, None, None, None]
+        return [percent(row["rel_l2"]), row.get("parameters"), row.get("epochs"), row.get("seconds")]
+
+    rows = [[name, *cells(row)] for name, row in values["rows"].items()]
+    return [*numbers_of(values), *table(["", "relative L2", "parameters", "epochs", "s"], rows)]
+
+
+def conformal(values: dict) -> list[str]:
+    lines = []
+    for problem in ("burgers", "darcy"):
+        bands = values[problem]
+        if isinstance(bands, str):
+            lines += ["", f"{problem}: {bands}"]
+            continue
+        names = list(next(iter(bands.values())))
+        rows = [[kind, *band.values()] for kind, band in bands.items()]
+        lines += ["", f"{problem}:", *table(["band", *(name.replace("_", " ") for name in names)], rows)]
+    apart = ", ".join(f"{peer} {value}" for peer, value in values["quantile_difference"].items())
+    return [*lines, "", f"Largest difference of scalar half widths, relative: {apart}."]
+
+
+def paper_rows(values: dict) -> list[str]:
+    def error(seeds: list[float] | None) -> str:
+        if seeds is None:
+            return "–"
+        spread = f" ± {100 * statistics.stdev(seeds):.2g}" if len(seeds) > 1 else ""
+        return f"{100 * statistics.mean(seeds):.3g} %{spread}"
+
+    known = [row for row in values["rows"].values() if not isinstance(row, str)]
+    tests = list(known[0]["rel_l2"]) if known else []
+    rows = [
+        [name, row]
+        if isinstance(row, str)
+        else [name, *(error(row["rel_l2"][n]) for n in tests), row["parameters"], round(row["seconds"])]
+        for name, row in values["rows"].items()
+    ]
+    rows = [[*row, *[None] * (len(tests) + 3 - len(row))] for row in rows]
+    published = ", ".join(f"{name} {100 * value:.2f} %" for name, value in values["published"].items())
+    return [*table(["", *tests, "parameters", "s"], rows), "", f"Published: {published}."]
+
+
+burgers_paper = darcy_paper = paper_rows
+
+
 def neural_spectral(values: dict) -> list[str]:
     rows = [[name, *(row[k] for k in ("rel_l2", "steps", "seconds", "ms"))] for name, row in values["rows"].items()]
     rows = [["FFT, float32", values["fft"]["rel_l2"], None, None, values["fft"]["ms"]], *rows]

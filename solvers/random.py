@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,12 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float
 
-from ..core.arguments import count, number
+from ..core.arguments import check_fields, count, number
 from ..core.domains import Boundary, Grid
+from ..core.storage import register
 from .kernels import gaussian_field
+from .kernels.differentiation import fourier_matrix
+from .kernels.interpolate import apply_along_axes
 
 
 class AbstractLaw(ABC):
@@ -119,12 +122,34 @@ class Part(Distribution):
         return self.law.sample(key, grid)[self.name]
 
 
+class AbstractGaussianLaw(Distribution):
+    """A Gaussian field by independent eigenfunctions of −Δ: write `spectrum`. `covariance` multiplies by that of its values.
+
+    Derive from it as a frozen dataclass.
+    """
+
+    is_field, isotropic, smooth = True, True, True
+
+    @abstractmethod
+    def spectrum(self, grid: Grid) -> dict[str, Any]:
+        """`boundary` and `std`, and if need be `modes` and `per_axis`: the arguments of `kernels.gaussian_field.sample`."""
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        return gaussian_field.sample(key, grid, **self.spectrum(grid))
+
+    def covariance(self, x: Float[Array, "*space"], grid: Grid) -> Float[Array, "*space"]:
+        """K x with the covariance K of the field's values at the points of a grid."""
+        return gaussian_field.covariance_product(x, grid, **self.spectrum(grid))
+
+
+@register("GaussianField")
 @dataclass(frozen=True)
-class GaussianField(Distribution):
-    """μ ~ N(0, σ² τ^(2α−d) (−Δ + τ²)^(−α)) on the unit box, without the constant mode unless `mean_mode`.
+class GaussianField(AbstractGaussianLaw):
+    """μ ~ N(0, σ² τ^(2α−d) (−Δ + τ²)^(−α)) on the box, without the constant mode unless `mean_mode`.
 
     The covariance of the Fourier neural operator papers: their Darcy data is α=2, τ=3, Neumann; the Burgers data α=2,
-    τ=5, σ=25·5^(−1.5) periodic. Realisations have about α − d/2 derivatives; 2π/τ is the correlation length.
+    τ=5, σ=25·5^(−1.5) periodic. Realisations have about α − d/2 derivatives; 2π/τ is the correlation length, in the
+    coordinates of the box: in one that is 2π times as long, τ/2π gives fields of the same shape.
     """
 
     alpha: float = 2.0
@@ -134,18 +159,51 @@ class GaussianField(Distribution):
     mean_mode: bool = False
     is_field, isotropic, smooth = True, True, True
 
-    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+    def spectrum(self, grid: Grid) -> dict[str, Any]:
         amplitude = self.sigma * self.tau ** (self.alpha - grid.ndim / 2)
 
         def std(eigenvalue):
             s = amplitude * (eigenvalue + self.tau**2) ** (-self.alpha / 2)
             return s if self.mean_mode else np.where(eigenvalue == 0, 0.0, s)
 
-        return gaussian_field.sample(key, grid, self.boundary, std)
+        return {"boundary": self.boundary, "std": std}
 
 
+@register("Matern")
 @dataclass(frozen=True)
-class PeriodicGP(Distribution):
+class Matern(AbstractGaussianLaw):
+    """A Gaussian field of unit variance with the spectrum c (2ν/ℓ² + |k|²)^(−ν−d/2) of the Matérn covariance, ν its `smoothness`
+    and ℓ its `length`, in units of the box's coordinates.
+
+    The noise of diffusion models of fields: on grids of every resolution it is the same function but for the waves that a grid
+    cannot hold. White noise has no such limit. With the periodic `boundary` it is stationary; ℓ should then be below a quarter of
+    the box. With "neumann" the variance grows towards the sides, to 2 for each.
+
+    **Arguments:** `length`: ℓ, 0.05 to 0.2. `smoothness`: ν, 0.5 to 2.5; realisations have about ν derivatives.
+    """
+
+    length: float = 0.1
+    smoothness: float = 1.0
+    boundary: Boundary = "periodic"
+    is_field, isotropic, smooth = True, True, True
+
+    def __post_init__(self):
+        number("Matern", "length", self.length, above=0)
+        number("Matern", "smoothness", self.smoothness, above=0)
+
+    def spectrum(self, grid: Grid) -> dict[str, Any]:
+        nu, d = self.smoothness, grid.ndim
+        kappa = 2 * nu / self.length**2
+        log_c = d / 2 * math.log(4 * math.pi) + math.lgamma(nu + d / 2) - math.lgamma(nu) + nu * math.log(kappa)
+        return {
+            "boundary": self.boundary,
+            "std": lambda eigenvalue: np.exp(log_c / 2 - (nu + d / 2) / 2 * np.log(kappa + eigenvalue)),
+        }
+
+
+@register("PeriodicGP")
+@dataclass(frozen=True)
+class PeriodicGP(AbstractGaussianLaw):
     """A periodic Gaussian process with the covariance ∏_i exp(−2 sin²(π d_i)/length²), d_i the distance along axis i over the
     length of the box, without its mean unless `mean_mode` (the sources of the neural spectral methods: length 0.2).
 
@@ -163,14 +221,14 @@ class PeriodicGP(Distribution):
         if self.modes is not None:
             count("PeriodicGP", "modes", self.modes)
 
-    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+    def spectrum(self, grid: Grid) -> dict[str, Any]:
         def kept(eigenvalue):
             return np.where((eigenvalue == 0) & (not self.mean_mode), 0.0, 1.0)
 
         def std(half_waves):
             return np.sqrt(scipy.special.ive(half_waves / 2, self.length**-2))
 
-        return gaussian_field.sample(key, grid, "periodic", kept, modes=self.modes, per_axis=std)
+        return {"boundary": "periodic", "std": kept, "modes": self.modes, "per_axis": std}
 
 
 @dataclass(frozen=True)
@@ -328,12 +386,65 @@ class Bumps(Distribution):
 
     def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
         middles = jax.random.uniform(key, (self.number, grid.ndim), jnp.float32)
-        place, extent = jnp.asarray(_unit_coordinates(grid), float), np.asarray(grid.box.extent)
-        distance = (place[..., None, :] - middles + 0.5) % 1 - 0.5
-        # The nearest image and its neighbours: the sum over all images is smooth across the sides.
-        near = distance[..., None] + np.arange(-1, 2)
-        along = jnp.exp(-0.5 * (near * (extent[:, None] / self.width)) ** 2).sum(-1)
-        return self.height * along.prod(-1).sum(-1)
+        return self.height * _bells(grid, middles, jnp.full(self.number, 0.5 / self.width**2), jnp.ones(self.number))
+
+
+@dataclass(frozen=True)
+class Clusters(Distribution):
+    """Σ a_i exp(−s_i |x − x_i|²) round random points x_i of a periodic box: `fewest` to `most` of them, heights a_i uniform
+    between the two of `height`, s_i between the two of `sharpness`, which is in units of the box's coordinates to the
+    power of −2.
+
+    The Well's Gray-Scott data start from `UnitRange(Clusters(), 1, 0)` and `UnitRange(Clusters())`. The same function on every
+    grid.
+    """
+
+    fewest: int = 10
+    most: int = 100
+    height: tuple[float, float] = (1.0, 3.0)
+    sharpness: tuple[float, float] = (150.0, 300.0)
+    is_field, isotropic, smooth = True, True, True
+
+    def __post_init__(self):
+        check_fields(self)
+        count("Clusters", "most", self.most, least=count("Clusters", "fewest", self.fewest))
+        for value in self.sharpness:
+            number("Clusters", "sharpness", value, above=0)
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        keys = jax.random.split(key, 4)
+        present = jnp.arange(self.most) < jax.random.randint(keys[0], (), self.fewest, self.most + 1)
+        height, sharpness = (
+            jax.random.uniform(k, (self.most,), jnp.float32, *bounds)
+            for k, bounds in zip(keys[1:3], (self.height, self.sharpness), strict=True)
+        )
+        middles = jax.random.uniform(keys[3], (self.most, grid.ndim), jnp.float32)
+        return _bells(grid, middles, sharpness, jnp.where(present, height, 0))
+
+
+@dataclass(frozen=True)
+class InterpolatedNoise(Distribution):
+    """mean + spread · w with w the trigonometric polynomial through independent values, uniform on (−½, ½), at `points` uniform
+    points per axis of a periodic box.
+
+    The Well's Gray-Scott data have 32 points, spread ½ and mean 1 for u, 0 for v, see `pde.gray_scott_pattern`. The same function
+    on every grid of as many points or more.
+    """
+
+    points: int = 32
+    mean: float = 0.0
+    spread: float = 1.0
+    is_field, isotropic, smooth = True, True, True
+
+    def __post_init__(self):
+        check_fields(self)
+        count("InterpolatedNoise", "points", self.points)
+
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space"]:
+        values = jax.random.uniform(key, (self.points,) * grid.ndim, jnp.float32, -0.5, 0.5)
+        nodes = np.arange(self.points) / self.points
+        matrices = [fourier_matrix(nodes, x, 1.0, 0) for x in _unit_lines(grid)]
+        return self.mean + self.spread * apply_along_axes(values, matrices)
 
 
 @dataclass(frozen=True)
@@ -357,6 +468,26 @@ class UnitRange(Distribution):
         values = self.field.sample(key, grid)
         least, most = values.min(), values.max()
         return self.low + (self.high - self.low) * (values - least) / (most - least)
+
+
+def _bells(grid: Grid, middles: Array, sharpness: Array, height: Array) -> Float[Array, "*space"]:
+    """Σ_i h_i exp(−s_i |x − x_i|²), summed over the periodic images of every one of the `middles` `(i, d)`, which are in units of
+    the box. Every term is a product of one factor per axis."""
+    total, names = height.astype(float), "xyz"[: grid.ndim]
+    factors = []
+    for x, middle, length in zip(_unit_lines(grid), middles.T, grid.box.extent, strict=True):
+        distance = (jnp.asarray(x, float)[:, None] - middle + 0.5) % 1 - 0.5
+        # The nearest image and its neighbours: the sum over all images is smooth across the sides.
+        near = length * (distance[..., None] + np.arange(-1, 2))
+        factors.append(jnp.exp(-sharpness[:, None] * near**2).sum(-1))
+    along = ",".join(f"{x}i" for x in names)
+    return jnp.einsum(f"i,{along}->{names}", total, *factors, precision="highest")
+
+
+def _unit_lines(grid: Grid) -> list[np.ndarray]:
+    """The coordinates along every axis in units of the box."""
+    lines = zip(grid.coordinates, grid.box.lower, grid.box.extent, strict=True)
+    return [(np.asarray(x) - low) / length for x, low, length in lines]
 
 
 def _unit_coordinates(grid: Grid) -> np.ndarray:

@@ -141,8 +141,14 @@ def conformal(
     if any(not np.isfinite(s).all() for s in found.values()):
         raise ValueError("conformal: the surrogate's errors on the calibration samples are not all finite")
     scores = _largest(found) if simultaneous else found
-    ranked = jax.tree.map(lambda s: jnp.asarray(np.sort(s, 0), jnp.float32), scores)
+    ranked = jax.tree.map(lambda s: jnp.asarray(_rounded_up(np.sort(s, 0))), scores)
     return ConformalBand(model, Buffer(ranked), level, simultaneous)  # pyright: ignore[reportCallIssue]
+
+
+def _rounded_up(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """In float32 and no smaller, so that the sample whose score is the radius lies in the band."""
+    near = x.astype(np.float32)
+    return np.where(near < x, np.nextafter(near, np.float32(np.inf)), near)
 
 
 def _rank(n: int, level: float) -> int:

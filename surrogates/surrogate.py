@@ -4,7 +4,7 @@ import abc
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -85,7 +85,8 @@ class AbstractSurrogate(eqx.Module):
         """Predict the targets of all samples of a dataset, in physical units.
 
         An autoregressive surrogate predicts the frames that follow the first `history` frames of every trajectory; `rollout`
-        predicts more. A surrogate that knows the range of its training parameters warns of parameters outside it.
+        predicts more. A surrogate that knows the range of its training parameters warns of parameters outside it, and one that
+        was trained on clouds or meshes of points beyond theirs.
 
         **Arguments:**
 
@@ -219,6 +220,26 @@ class AbstractGenerative(AbstractSurrogate):
         """`n` draws for one sample: arrays like those of the prediction, with a leading axis of length `n`."""
 
 
+class AbstractObserving(AbstractGenerative):
+    """A surrogate that is conditioned on noisy observations of each sample, which its draws have to fit."""
+
+    @abc.abstractmethod
+    def misfit(self, fields: Fields, draws: dict[str, Array], at: Place | None = None) -> Array:
+        """The mean square of the residuals of every draw `(n,)`, in units of the errors: about 1 for right ones."""
+
+
+class AbstractConditionable(eqx.Module):
+    """A model of fields that can be conditioned on observations."""
+
+    @abc.abstractmethod
+    def posterior(self, obs: Any, **options: Any) -> Any:
+        """Samples of the fields given observations."""
+
+    @abc.abstractmethod
+    def conditioned(self, obs: Any, **options: Any) -> AbstractObserving:
+        """The posterior as a surrogate that reads the observations of each sample."""
+
+
 class AbstractInterval(AbstractSurrogate):
     """A surrogate that predicts calibrated intervals."""
 
@@ -261,9 +282,28 @@ def generative(surrogate: AbstractSurrogate) -> AbstractGenerative:
     raise TypeError(f"{type(surrogate).__name__} draws no samples; see its `capabilities`")
 
 
+def conditionable(model: Any) -> AbstractConditionable:
+    """The model itself, if it can be conditioned on observations. **Raises:** `TypeError` if not."""
+    if isinstance(model, AbstractConditionable):
+        return model
+    raise TypeError(
+        f"{type(model).__name__} has no posterior; fit a Denoiser, or make a Prior of a denoiser of your own"
+    )
+
+
 def about_origin(surrogate: AbstractSurrogate) -> AbstractSurrogate:
     """The surrogate for values relative to the origins of its task, or itself if it works with physical values alone."""
     return surrogate.about_origin() if isinstance(surrogate, AbstractRelative) else surrogate
+
+
+def cannot_serve(surrogate: AbstractSurrogate, data: Dataset) -> str | None:
+    """Why the surrogate cannot predict at the resolution of the data, or None if it can."""
+    task, can = surrogate.task, surrogate.capabilities
+    here, found = task.domain, data.domains.get(task.place, task.domain)
+    told = any(task.spec(name).domain == task.place for name in task.inputs)
+    if not here.fixed or found.shape == here.shape or can.resolution_free or (can.any_points and not told):
+        return None
+    return f"fitted on {here} and not resolution free"
 
 
 def output_place(task: Task, data: Dataset) -> Place | None:
@@ -310,11 +350,15 @@ def _over(
     data = given_data(task, data)
     task.check(data, targets=False)
     task.check_place(at)
+    if (reason := cannot_serve(surrogate, data)) is not None:
+        raise ValueError(f"{type(surrogate).__name__}: {reason}; the data live on {data.domains[task.place]}")
     ranges = task.ranges if isinstance(surrogate, AbstractTrainable) else None
     ranges = surrogate.ranges if isinstance(surrogate, AbstractRanged) else ranges
     if ranges is not None:
         parameters = {name: data[name] for name in task.parameters}
         ranges.warn_outside(parameters, "the prediction extrapolates")
+    if isinstance(surrogate, AbstractTrainable):
+        task.warn_outside(data)
     if isinstance(surrogate, AbstractAtOwnPoints) and surrogate.own_points is not None:
         check_points(type(surrogate).__name__, surrogate.own_points, data, data.domains[task.place])
     at = output_place(task, data) if at is None else at

@@ -18,7 +18,8 @@ def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Datas
     """A dataset of `n` random samples that suits a task, for tests.
 
     Fields are smooth noise on grids and white noise on clouds and meshes, with the mean and standard deviation of the task's
-    normalisers. Trajectories are long enough for one prediction, and for two if the task is autoregressive.
+    normalisers. Parameters are uniform in the range of the training
+    data where it is known. Trajectories are long enough for one prediction, and for two if the task is autoregressive.
     """
     key = jax.random.key(0) if key is None else key
     frames = task.mode.window(2 if task.mode.rolls_out else 1)
@@ -33,7 +34,12 @@ def synthetic_dataset(task: Task, n: int = 4, key: Array | None = None) -> Datas
         domain = domains[spec.domain] if spec.role == "field" else None
         noise = _noise(domain, spec, n, frames if spec.time else None, jax.random.fold_in(key, i))
         values = np.asarray(task.normalizers[name].decode(noise))
-        arrays[name] = task.absolute({name: values if spec.components else values[..., 0]})[name]
+        values = task.absolute({name: values if spec.components else values[..., 0]})[name]
+        if domain is None and task.ranges is not None:  # outside of the training range a prediction would warn
+            low, high = (np.asarray(end[name]) for end in (task.ranges.lower, task.ranges.upper))
+            share = np.asarray(jax.scipy.stats.norm.cdf(noise)).reshape(values.shape)
+            values = (low + (high - low) * share).astype(values.dtype)
+        arrays[name] = values
         specs[name] = replace(spec, dtype=str(arrays[name].dtype))
     domains.setdefault("", domains[task.place])
     return Dataset.of(MemorySource(arrays, specs, domains, times, {}))

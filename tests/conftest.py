@@ -2,7 +2,6 @@
 
 import functools
 import gc
-import importlib.metadata
 import importlib.util
 import os
 import socket
@@ -12,16 +11,12 @@ import time
 import types
 import zlib
 
+from tools.run_all import FAST_COMPILATION  # in benchmarks/
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Compilation is two thirds of the suite; without LLVM's optimisation it takes a third less, without XLA's newer emitters of
-# fused loops (an option of jaxlib 0.10 alone; XLA aborts on flags it does not know) half of that. Eight devices for the
-# tests of meshes.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
-    + " --xla_cpu_use_fusion_emitters=false" * importlib.metadata.version("jaxlib").startswith("0.10."),
-)
+# Eight devices for the tests of meshes.
+os.environ.setdefault("XLA_FLAGS", FAST_COMPILATION + " --xla_force_host_platform_device_count=8")
 
 import jax
 import jaxtyping

@@ -140,8 +140,10 @@ def test_scans_above_the_solvers_are_counted():
         "surrogates.training.loop": 1,  # optimiser steps
         "surrogates.training.runner": 1,  # validation batches
         "surrogates.rollout": 1,  # predictions fed back
+        "surrogates.generative.refiner": 1,  # rounds of refinement within one prediction
         "surrogates.baselines.solver": 1,  # time steps of the classical solver within one prediction
         "surrogates.reduced.clustering.kmedoids": 1,  # swaps
+        "surrogates.generative.simplified_bridge": 1,  # the path of a diffusion
     }
 
 
@@ -172,8 +174,8 @@ def test_nobody_asks_which_kind_a_domain_is():
         "core.domains.grid": 2,  # `matches`, and a grid given where one is made
         "core.domains.point_cloud": 1,
         "core.domains.mesh": 1,
-        "solvers.pde.problems.channel_flow": 1,  # a grid or its shape
-        "solvers.pde.problems.smoke": 1,
+        "solvers.pde.marching": 1,  # a grid or its shape
+        "cli.training_data": 1,  # what can be drawn, and solved on
     }
 
 

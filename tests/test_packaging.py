@@ -32,7 +32,7 @@ def run(*command, cwd: Path, **environment: str) -> str:
 
 def copied_clone(folder: Path) -> Path:
     clone = folder / "another clone"
-    for top in (*FLOORS, "src", "tests"):
+    for top in (*FLOORS, "src", "tests", "benchmarks"):
         shutil.copytree(
             ROOT / top, clone / top, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
         )

@@ -288,6 +288,7 @@ def test_two_sets_of_sensors_and_other_points(key):
     finish("sums over sensors", fit, test, 0.3)
 
 
+@pytest.mark.nightly
 @sx.register("test.SensorSumsConfig")
 @dataclass(frozen=True)
 class SensorSumsConfig(sx.AbstractNetworkConfig):
@@ -435,6 +436,7 @@ class AtPoints(eqx.Module):
         return values.reshape(*points.shape[:-1], -1)
 
 
+@pytest.mark.nightly
 def test_a_conditional_generative_model(key):
     """u = 2 a + ½ ε with white noise ε: draws of u given a, scored by CRPS and coverage."""
     rng = np.random.default_rng(0)

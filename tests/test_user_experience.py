@@ -111,6 +111,41 @@ def test_block_sampler_by_itself(key):
     assert abs(float(sx.diffusion.sample(denoise, "auto", **options).std()) - 1) < 0.05
 
 
+@pytest.mark.nightly
+def test_blocks_posterior_and_hard_constraints(key):
+    opt, grid = optax.adam(1e-3), sx.Grid.unit_square(9)
+    a = jax.vmap(lambda k: sx.random.GaussianField().sample(k, grid))(jax.random.split(key, 24))
+    everything = sx.from_arrays(targets={"a": a, "u": 2 * np.asarray(a) + 1}, grid=grid)
+    tr, va, test = (everything.select(part) for part in (slice(0, 16), slice(16, 20), slice(20, 24)))
+    xy, y = np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([1.1, 0.9])
+    # 8 Posterior from sparse observations
+    joint = sx.Task.fit(tr, targets=("a", "u"))
+    prior = sx.fit(sx.Denoiser(joint, network=sx.FNO.config(width=4, modes=3, depth=1), key=key, schedule=sx.diffusion.EDM(),
+                   noise=sx.random.Matern(0.1)), tr, val=va, optimizer=opt, epochs=2, progress=False)  # fmt: skip
+    obs = sx.Observe("u", at=xy, values=y, std=0.5)
+    guidance = sx.diffusion.MomentMatched()
+    post = prior.posterior(obs, guidance=guidance, solver=sx.diffusion.UniPC(3), steps=6, n=8, key=key)
+    assert post.mean["a"].shape == post.std["a"].shape == (9, 9)
+    conditioned = prior.conditioned(sx.Observe("u", at=xy, std=0.5), n=4, key=key)
+    table = sx.evaluate({"EDM": conditioned}, test, metrics=["rel_l2", "crps", "coverage_90", "data_misfit"])
+    assert "EDM" in table.to_markdown()
+
+    # 17 Hard constraints
+    def mass(fields):
+        return fields["u"].mean() - 1.5
+
+    post = prior.posterior(
+        obs,
+        constraint=sx.diffusion.Constraint(mass),
+        guidance=guidance,
+        solver=sx.diffusion.UniPC(3),
+        steps=6,
+        n=8,
+        key=key,
+    )
+    np.testing.assert_allclose(post.samples["u"].mean((1, 2)), 1.5, atol=1e-4)
+
+
 def test_blocks_no_data_and_high_accuracy(key):
     opt = optax.adam(1e-3)
     # 5 No data

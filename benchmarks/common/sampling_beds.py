@@ -9,7 +9,7 @@ import numpy as np
 
 from common.mixtures import Mixture
 from surrogax.solvers import diffusion as sd
-from surrogax.solvers.diffusion.sampling import as_denoiser
+from surrogax.solvers.diffusion import as_denoiser
 from surrogax.solvers.diffusion.triangular_form import walk
 
 _ANY = sd.EDM()  # functions of noise levels see no schedule

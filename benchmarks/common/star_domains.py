@@ -4,6 +4,7 @@ A mesh of the unit disc, turned by a random angle, is mapped to the domain r ≤
 divided into four once, and the solution is kept at the nodes of the mesh itself.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -136,8 +137,25 @@ def samples(n: int, sizes: tuple[int, ...], seed: int) -> Samples:
             distance = cKDTree(points[mesh.circle]).query(points)[0]
             for name, field in zip("fdu", (laws[i].source(points), distance, values), strict=True):
                 fields[name][i, : len(points)] = field
-    inputs = {"f": fields["f"], "d": fields["d"]}
     stacked = sx.PointCloud.stack([sx.PointCloud(clouds[i].points, clouds[i].weights) for i in range(n)])
-    data = sx.from_arrays(inputs, {"u": fields["u"]}, points=stacked)
     order = rng.permutation(n)
-    return Samples(data.select(order), float(np.mean(rows)))
+    return Samples(_dataset(fields, stacked).select(order), float(np.mean(rows)))
+
+
+def kept_samples(file: Path, n: int, sizes: tuple[int, ...], seed: int) -> Samples:
+    """`samples`, kept in an npz file together with what they were asked by, so that they are made once."""
+    asked = repr((n, sizes, seed))
+    if file.exists():
+        with np.load(file) as kept:
+            if str(kept["asked"]) != asked:
+                raise ValueError(f"{file} holds samples of {kept['asked']}, not of {asked}; delete it")
+            cloud = sx.PointCloud(kept["points"], kept["weights"], kept["mask"])
+            return Samples(_dataset({name: kept[name] for name in "fdu"}, cloud), float(kept["error"]))
+    found = samples(n, sizes, seed)
+    arrays = {name: found.data[name] for name in (*"fdu", "points", "weights", "mask")}
+    np.savez(file, asked=asked, error=found.label_error, **arrays)
+    return found
+
+
+def _dataset(fields: dict[str, np.ndarray], points: sx.PointCloud) -> sx.Dataset:
+    return sx.from_arrays({"f": fields["f"], "d": fields["d"]}, {"u": fields["u"]}, points=points)

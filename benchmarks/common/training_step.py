@@ -1,6 +1,9 @@
 """Seconds of a training step and of a prediction of a surrogate, as `fit` runs them: a compiled loop, the state donated."""
 
 import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Protocol
 
 import equinox as eqx
 import jax
@@ -61,3 +64,32 @@ class TrainingStep:
     def infer(self) -> float:
         """Seconds per batch."""
         return timed(self._infer, *self._inputs)[0]
+
+
+class TimedPeer(Protocol):
+    """The process of a peer that times itself: seconds of each of so many steps of training ("train") or inference ("infer")."""
+
+    def seconds(self, mode: str, what: str, count: int) -> list[float]: ...
+
+
+def beside_peer(
+    ours: TrainingStep, peer: TimedPeer | None, modes: Sequence[str], rounds: int, calls: int
+) -> dict[str, float | None]:
+    """Median seconds of ours ("ours train", "ours infer") and of the peer in every mode ("eager train", …), who take turns in
+    `rounds` of `calls`; and "train_ratio" and "infer_ratio", the fastest mode's seconds over ours, None without a peer."""
+    seconds: dict[str, list[float]] = {}
+    modes = () if peer is None else modes
+    for what, call in (("train", ours.train), ("infer", ours.infer)):
+        for mode in modes:
+            peer.seconds(mode, what, 3)
+        call()
+        for _ in range(rounds):
+            seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(calls))
+            for mode in modes:
+                seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 2 * calls))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    found: dict[str, float | None] = {**medians}
+    for what in ("train", "infer"):
+        theirs = [medians[f"{mode} {what}"] for mode in modes]
+        found[f"{what}_ratio"] = round(min(theirs) / medians[f"ours {what}"], 2) if theirs else None
+    return found

@@ -73,6 +73,21 @@ def channel_gradient(side, inflow):
     return jax.grad(lambda u: flow.solve(steps=2, inflow=u, dt=0.01).diagnostics["force"].sum())(inflow)
 
 
+def periodic_gradient(name, parameter, value):
+    """Through short solves with respect to a number that is random; forcings depend on time."""
+    forced = {"f": sx.pde.Stirring(sx.random.GaussianField(boundary="periodic"))} if name == "navier_stokes" else {}
+    declared = sx.problem(name, **{parameter: sx.random.Uniform(0.01, 0.1)}, **forced)
+    grid = declared.box.grid(8)
+    fields = {k: jnp.ones((2,) * law.is_timed + grid.shape) for k, law in declared.laws.items() if law.is_field}
+
+    def total(p):
+        return sum(
+            (u**2).sum() for u in declared.solve({**fields, parameter: p}, grid, times=[0.01, 0.02]).fields.values()
+        )
+
+    return jax.grad(total)(value)
+
+
 def torus_gradient(n, nu):
     flow = sx.problem("navier_stokes_velocity")
     v = jnp.ones((n, n, 2))
@@ -135,6 +150,18 @@ CASES = {
     "gradient of gas": (functools.partial(gas_gradient, 8), 1.4),
     "gradient of a channel's drag": (functools.partial(channel_gradient, 8), 1.0),
     "gradient of flow on a torus": (functools.partial(torus_gradient, 8), 0.1),
+    **{
+        f"gradient of {name}": (functools.partial(periodic_gradient, name, parameter), 0.05)
+        for name, parameter in [
+            ("navier_stokes", "nu"),
+            ("gray_scott", "feed"),
+            ("klein_gordon", "speed"),
+            ("korteweg_de_vries", "mu"),
+            ("allen_cahn", "epsilon"),
+            ("advection", "speed"),
+            ("wave", "speed"),
+        ]
+    },
     "a bandit's step": (bandit_step, 0.1),
     "threshold field": (lambda k: sx.random.Threshold().sample(k, sx.Grid.unit_square(9)), jax.random.key(0)),
 }

@@ -10,10 +10,10 @@ import numpy as np
 
 from ...core.arguments import checked, count, random_key
 from .automatic import automatic_ends
-from .denoiser import AbstractDenoiser
+from .denoiser import AbstractDenoiser, as_denoiser
 from .multistep import DPMSolverPP, ExponentialAdams
 from .noise_multistep import DEIS, IPNDM
-from .sampling import Trajectory, as_denoiser, plan, sample
+from .sampling import Trajectory, plan, sample
 from .schedule import AbstractSchedule
 from .solver import AbstractFixedSolver, AbstractSolver
 from .table import Table

@@ -23,7 +23,7 @@ from .table import noise_share, unit_scale
 class Level(NamedTuple):
     """What is known of a noise level: s, the scale 1/√(1 + s²) of v = y · scale, the share s/√(1 + s²) of noise in v, and the
     time t, α and σ of a schedule (not numbers where that does not matter); `target`, the level of the next point, for networks
-    that jump there."""
+    that jump there; `key`, a random key of this evaluation of this sample, for guidance that draws (None without one)."""
 
     sigma: Any
     scale: Any
@@ -32,6 +32,7 @@ class Level(NamedTuple):
     alpha: Any
     std: Any
     target: "Level | None" = None
+    key: Any = None
 
     @classmethod
     def of(cls, sigma: Any, schedule: AbstractSchedule) -> "Level":
@@ -79,6 +80,15 @@ class FunctionDenoiser(AbstractDenoiser):
 
     def __call__(self, x, sigma, condition=None):
         return self.denoise(x, sigma, condition)
+
+
+def as_denoiser(denoiser: Any) -> AbstractDenoiser:
+    """**Raises:** `TypeError` for what is neither a denoiser nor a function."""
+    if isinstance(denoiser, AbstractDenoiser):
+        return denoiser
+    if isinstance(denoiser, type) or not callable(denoiser):
+        raise TypeError(f"sample(denoiser=…) is {denoiser!r}; pass a function denoise(x, sigma, condition)")
+    return FunctionDenoiser(denoiser)
 
 
 class AbstractPrediction(AbstractTimed):
@@ -192,9 +202,15 @@ class Preconditioned(AbstractDenoiser):
         return self(v / level.scale, level.sigma, condition)
 
     def __call__(self, x, sigma, condition=None):
-        norm = jnp.sqrt(sigma**2 + self.data_std**2)
-        out = self.network((x / norm).astype(x.dtype), jnp.log(sigma) / 4, condition).astype(x.dtype)
-        return (self.data_std / norm) ** 2 * x + sigma * self.data_std / norm * out
+        skip, size_out, size_in, c_noise = preconditioning(sigma, self.data_std)
+        out = self.network((x * size_in).astype(x.dtype), c_noise, condition).astype(x.dtype)
+        return skip * x + size_out * out
+
+
+def preconditioning(sigma: Any, data_std: float) -> tuple[Any, Any, Any, Any]:
+    """c_skip, c_out, c_in and c_noise of `Preconditioned`."""
+    norm = jnp.sqrt(sigma**2 + data_std**2)
+    return (data_std / norm) ** 2, sigma * data_std / norm, 1 / norm, jnp.log(sigma) / 4
 
 
 def timed_by(denoiser: AbstractDenoiser, schedule: AbstractSchedule) -> AbstractSchedule:

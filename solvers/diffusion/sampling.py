@@ -16,9 +16,12 @@ from jaxtyping import Array, Float
 
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
+from . import constrained_sampling
 from .automatic import automatic_grid, automatic_solver
-from .denoiser import AbstractDenoiser, FunctionDenoiser, Level, Preconditioned, timed_by
+from .constraint import Constrained, Constraint
+from .denoiser import FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
 from .flow_map import FlowMap
+from .guidance import SAMPLES, Guided
 from .mean_reverting import Centred, MeanReverting
 from .model_statistics import ModelStatistics
 from .multistep import DDIM
@@ -130,6 +133,7 @@ def sample(
     noise: Callable | None = None,
     teleport: Gaussian | None = None,
     centre: AnyArray | None = None,
+    constraint: Constraint | None = None,
     mesh: Mesh | None = None,
     dtype: Literal["float32", "float64"] | None = None,
     trajectory: bool = False,
@@ -155,6 +159,8 @@ def sample(
       be that of x₀ + s C^½ ε: the solvers stay as they are, for all modes share the ratios of levels.
     - `teleport`: a `Gaussian` over which to jump from the start of the schedule to the first of `times`.
     - `centre`: μ `(*shape)`, to which the noisy end reverts (`MeanReverting`): x_t = μ + α (x₀ − μ) + σ ε.
+    - `constraint`: equations that every sample meets exactly, such as `Constraint(Mass(1.0, weights))`; the last time must have
+      no noise. With a guided denoiser the samples are those of the posterior that meet them.
     - `mesh`: devices over which the samples are divided, along all of its axes; n must be a multiple of their number.
     - `dtype`: of the state, float32 (float64 while x64 is on). A network in bfloat16 keeps its own.
     - `trajectory`: return a `Trajectory` with every evaluation.
@@ -162,9 +168,9 @@ def sample(
     **Returns:** x₀ where the last time has no noise, else the state α x₀ + σ ε there.
 
     **Raises:** `ValueError` as `plan`, and for shapes that do not fit; `FloatingPointError` if the denoiser returns values
-    that are not finite (inside of `jit` these samples are NaN).
+    that are not finite, or if a constraint cannot be met (inside of `jit` these samples are NaN).
     """
-    table = plan(solver, schedule=schedule, times=times)
+    table = plan(constrained_sampling.constrained_solver(solver, constraint), schedule=schedule, times=times)
     denoiser = as_denoiser(denoiser)
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
@@ -201,6 +207,13 @@ def sample(
             f"{type(schedule).__name__} starts at infinite noise, where denoise(x, sigma, condition) has no meaning: start "
             "later, for example with UniformTime(…, start=0.999), or wrap the network, for example in FlowPrediction"
         )
+    if not np.isfinite(table.levels[0]) and isinstance(denoiser, Guided):
+        raise ValueError(
+            f"{type(schedule).__name__} starts at infinite noise, where nothing is to be guided: start later, for example with "
+            "UniformTime(…, start=0.999)"
+        )
+    if constraint is not None:
+        denoiser = constrained_sampling.constrained(denoiser, constraint, table, noise, centre)
     own, one = table.advance.shape[2:], states.shape[1:]
     if len(own) > len(one) or any(a not in (1, b) for a, b in zip(own[::-1], one[::-1], strict=False)):
         raise ValueError(f"sample: the solver has weights of shape {own}, samples have {one}")
@@ -210,7 +223,13 @@ def sample(
     if known_times is not schedule and known_times != schedule:
         _check_known(known_times, table)
     level = Level.of(table.levels, known_times)
-    if isinstance(denoiser, FlowMap):
+    inner = denoiser.denoiser if isinstance(denoiser, Constrained) else denoiser
+    jumps = (
+        isinstance(inner, FlowMap)
+        or (isinstance(inner, Guided) and inner.guidance.wants_target)
+        or (isinstance(denoiser, Constrained) and denoiser.constraint.relax > 0)
+    )
+    if jumps:
         with np.errstate(divide="ignore"):
             level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), known_times))
     weights = _weights(table, level, precision)
@@ -226,8 +245,10 @@ def sample(
             raise FloatingPointError(
                 "sample: the states at the first time (initial=…, noise=…, teleport=…) are not finite"
             )
-        _explain(table, on_the_way or _integrate(*arguments, True)[1])
+        _explain(table, level, denoiser, condition, on_the_way or _integrate(*arguments, True)[1])
     samples = samples if centre is None else samples + centre
+    if constraint is not None:
+        samples = constrained_sampling.met(constraint, samples)
     if not trajectory:
         return samples
     points, denoised = on_the_way
@@ -303,15 +324,6 @@ def _weights(table: Table, level: Level, dtype) -> _Weights:
     return _Weights(*rounded, number=np.arange(1, table.evaluations + 1, dtype=np.int32))
 
 
-def as_denoiser(denoiser: Any) -> AbstractDenoiser:
-    """**Raises:** `TypeError` for what is neither a denoiser nor a function."""
-    if isinstance(denoiser, AbstractDenoiser):
-        return denoiser
-    if isinstance(denoiser, type) or not callable(denoiser):
-        raise TypeError(f"sample(denoiser=…) is {denoiser!r}; pass a function denoise(x, sigma, condition)")
-    return FunctionDenoiser(denoiser)
-
-
 def _white(key, shape, dtype) -> Array:
     return jax.random.normal(key, shape, dtype)
 
@@ -383,7 +395,13 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
 
         def step(carry, row: _Weights):
             solution, point, history = carry
-            denoised = jnp.asarray(denoiser.at(point, row.level, condition))
+            level, plain = row.level, None
+            if key is not None:
+                level = level._replace(key=jax.random.fold_in(jax.random.fold_in(key, row.number), 1))
+            if isinstance(denoiser, Constrained) and denoiser.constraint.relax:
+                denoised, plain = denoiser.both(point, level, condition)
+            else:
+                denoised = jnp.asarray(denoiser.at(point, level, condition))
             if denoised.shape != shape:
                 raise ValueError(
                     f"sample: the denoiser returned the shape {denoised.shape} for a sample of shape {shape}"
@@ -394,7 +412,10 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
                 new = _combined(row.accept, solution, point, denoised, history)
             moved = _combined(row.advance, new, point, denoised, history)
             if run.stochastic:
+                assert key is not None
                 moved += row.noise * _drawn(run.noise, jax.random.fold_in(key, row.number), shape, dtype)
+            if plain is not None:
+                moved = denoiser.relaxed(moved, point, plain, row.level)
             kept = denoised if row.record is None else row.record[0] * point + row.record[1] * denoised
             history = (kept, *history[:-1]) if run.memory else ()
             seen = (point, denoised) if trajectory else None
@@ -407,7 +428,7 @@ def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, cond
         (_, end, _), seen = lax.scan(jax.checkpoint(step), carry, weights)
         return entry[2] * end, seen
 
-    samples, seen = jax.vmap(one)(states, keys)
+    samples, seen = jax.vmap(one, axis_name=SAMPLES)(states, keys)
     return samples, seen, jnp.isfinite(samples).all()
 
 
@@ -420,9 +441,9 @@ def _combined(weights, solution, point, denoised, history):
     return total
 
 
-def _explain(table: Table, on_the_way) -> None:
+def _explain(table: Table, level: Level, denoiser, condition, on_the_way) -> None:
     """**Raises:** `FloatingPointError` that names the first evaluation whose denoised values are not finite."""
-    _, denoised = on_the_way
+    points, denoised = on_the_way
     finite = np.asarray(jnp.isfinite(denoised).reshape(*denoised.shape[:2], -1).all(-1))
     if finite.all():
         raise FloatingPointError(
@@ -430,7 +451,11 @@ def _explain(table: Table, on_the_way) -> None:
         )
     first = int(np.flatnonzero(~finite.all(0))[0])
     wrong = np.flatnonzero(~finite[:, first])
+    who = "the denoiser returned"
+    if isinstance(denoiser, Guided):
+        here = jax.tree.map(lambda entry: jnp.asarray(entry[first], points.dtype), level)
+        who = denoiser.culprit(points[wrong[0], first], here, condition)
     raise FloatingPointError(
-        f"sample: the denoiser returned values that are not finite at evaluation {first + 1} of {table.evaluations}, noise level "
+        f"sample: {who} values that are not finite at evaluation {first + 1} of {table.evaluations}, noise level "
         f"{table.levels[first]:.4g}, for {len(wrong)} of {len(finite)} samples (the first is {wrong[0]})"
     )

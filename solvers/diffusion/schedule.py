@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...core.arguments import check_fields, number, real_array
+from ...core.storage import register
 
 
 def library(x: Any):
@@ -62,6 +63,7 @@ def _range(schedule: AbstractSchedule, first: float, last: float) -> None:
         )
 
 
+@register("VPLinear")
 @dataclass(frozen=True)
 class VPLinear(AbstractSchedule):
     """Variance preserving, α² + σ² = 1, with β linear in time: log α = −(β₁ − β₀) t²/4 − β₀ t/2 (Song et al. 2021).
@@ -98,6 +100,7 @@ class VPLinear(AbstractSchedule):
         return library(t).exp(self._log_alpha(t))
 
 
+@register("VPCosine")
 @dataclass(frozen=True)
 class VPCosine(AbstractSchedule):
     """Variance preserving with α = cos((t + o)/(1 + o) π/2) / cos(o/(1 + o) π/2) (Nichol and Dhariwal 2021).
@@ -134,6 +137,7 @@ class VPCosine(AbstractSchedule):
         return library(t).exp(self._log_alpha(t))
 
 
+@register("VPDiscrete")
 @dataclass(frozen=True)
 class VPDiscrete(AbstractSchedule):
     """Variance preserving, known at the steps t = 0, …, N − 1 of a network that was trained on them; log α is linear in between.
@@ -187,6 +191,7 @@ class VPDiscrete(AbstractSchedule):
         return library(t).exp(self._log_alpha(t))
 
 
+@register("EDM")
 @dataclass(frozen=True)
 class EDM(AbstractSchedule):
     """Variance exploding with the noise level itself as time: α = 1, σ = t (Karras et al. 2022, Elucidating the design space).
@@ -222,6 +227,7 @@ class EDM(AbstractSchedule):
         return library(t).ones_like(t)
 
 
+@register("VE")
 @dataclass(frozen=True)
 class VE(AbstractSchedule):
     """Variance exploding with a geometric noise level: α = 1, σ = σ_min (σ_max/σ_min)^t, t from 1 to 0 (Song et al. 2021).
@@ -250,6 +256,7 @@ class VE(AbstractSchedule):
         return library(t).ones_like(t)
 
 
+@register("FlowMatching")
 @dataclass(frozen=True)
 class FlowMatching(AbstractSchedule):
     """Straight paths from data to noise: x_t = (1 − t) x₀ + t ε, t from 1 to 0 (Lipman et al. 2023; Liu et al. 2023).

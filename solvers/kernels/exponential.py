@@ -159,26 +159,53 @@ def propagate(
     linear: Inexact[Array | np.ndarray, "..."],
     u: Inexact[Array, "*modes"],
     times: Instants,
-    source: Inexact[Array, "*modes"] | None = None,
+    source: Inexact[Array, "..."] | None = None,
 ) -> Inexact[Array, "t *modes"]:
-    """The states of u' = L u + source at `times` from the state `u` at time 0, exact for a constant source, without steps.
+    """The states of u' = L u + source at `times` from the state `u` at time 0, exact, without steps.
 
     Arguments and errors as for `integrate`; L broadcasts against u. A NumPy L gets its factors in float64, one array for each
     length of interval.
-    """
-    saved = []
-    for start, stop, count, _ in _schedule(times, math.inf):
-        z = linear * ((stop - start) / count)
-        whole, first, _, _ = phi_functions(z) if source is not None else (_exp(z), z, z, z)
-        whole, first = _like(u, whole, (stop - start) / count * first)
 
-        def advance(u, _, whole=whole, first=first):
-            u = whole * u if source is None else whole * u + first * source
+    - `source`: constant, or with one value for each instant `(t, *modes)`: then linear in between and constant before the
+      first.
+    """
+    saved, done = [], 0
+    for start, stop, count, _ in _schedule(times, math.inf):
+        h, row = (stop - start) / count, slice(done, done + count)
+        z = linear * h
+        whole, first, second, _ = phi_functions(z) if source is not None else (_exp(z), z, z, z)
+        whole, first, second = _like(u, whole, h * first, h * second)
+
+        def advance(u, sources, whole=whole, first=first, second=second):
+            u = whole * u
+            if sources is not None:
+                before, after = sources
+                u = u + first * before + second * (after - before)
+            elif source is not None:
+                u = u + first * source
             return u, u
 
-        u, states = lax.scan(advance, u, None, count)
+        timed = source is not None and source.ndim > u.ndim
+        ends = (jnp.concatenate([source[:1], source[:-1]])[row], source[row]) if timed else None
+        u, states = lax.scan(advance, u, ends, count)
         saved.append(states)
+        done += count
     return jnp.concatenate(saved)
+
+
+def linear_in_time(
+    values: Inexact[Array, "t *modes"], times: Instants, precision: jnp.dtype
+) -> Callable[[Array], Inexact[Array, "*modes"]]:
+    """The function of time through `values` at `times`, linear in between and constant outside of them. `precision`: of time."""
+    instants = jnp.asarray(checked_instants(times), precision)
+
+    def at(t: Array) -> Inexact[Array, "*modes"]:
+        i = jnp.clip(jnp.searchsorted(instants, t) - 1, 0, max(len(instants) - 2, 0))
+        after = jnp.minimum(i + 1, len(instants) - 1)
+        share = jnp.clip((t - instants[i]) / jnp.where(after > i, instants[after] - instants[i], 1), 0, 1)
+        return values[i] + share * (values[after] - values[i])
+
+    return at
 
 
 def checked_instants(times: Instants) -> np.ndarray:
@@ -187,8 +214,10 @@ def checked_instants(times: Instants) -> np.ndarray:
         raise TypeError("times must be static numbers (a NumPy array), not traced: the number of steps depends on them")
     instants = np.asarray(times, np.float64)
     increasing = instants.ndim == 1 and len(instants) and instants[0] >= 0 and (np.diff(instants) > 0).all()
-    if not increasing:
-        raise ValueError(f"times must be one or more instants that increase, the first not before 0; got {instants}")
+    if not (increasing and np.isfinite(instants).all()):
+        raise ValueError(
+            f"times must be one or more finite instants that increase, the first not before 0; got {instants}"
+        )
     return instants
 
 

@@ -57,7 +57,7 @@ class AbstractConservationLaw(eqx.Module):
 
     @abstractmethod
     def admissible(self, w: Averages) -> Bool[Array, "..."]:
-        """Where w is a state, `(1, *n)`: a positive density, for example."""
+        """Whether the law admits w in every cell, `(1, *n)`: gas, for example, where density and pressure are positive."""
 
     @abstractmethod
     def mirrored(self, w: Averages, axis: int) -> Averages:

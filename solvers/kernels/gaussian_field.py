@@ -46,6 +46,38 @@ def sample(
       is one field in every precision.
     """
     dtype = jnp.result_type(float) if dtype is None else dtype
+    matrices, deviations, counter = _expansion(grid, boundary, std, modes, per_axis)
+    draw = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), dtype=jnp.float32))
+    noise = draw(jnp.asarray(counter.ravel(), jnp.uint32)).reshape(counter.shape)
+    field = noise.astype(dtype) * jnp.asarray(deviations, dtype)
+    for axis, matrix in enumerate(matrices):
+        field = _along(jnp.asarray(matrix, dtype), field, axis)
+    return field
+
+
+def covariance_product(
+    x: Float[Array, "*space"],
+    grid: Grid,
+    boundary: Boundary,
+    std: Callable[[np.ndarray], np.ndarray],
+    *,
+    modes: int | None = None,
+    per_axis: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Float[Array, "*space"]:
+    """K x with the covariance K of the values of `sample` at the points of the grid. The other arguments are those of
+    `sample`."""
+    matrices, deviations, _ = _expansion(grid, boundary, std, modes, per_axis)
+    field = x
+    for axis, matrix in enumerate(matrices):
+        field = _along(jnp.asarray(matrix.T, x.dtype), field, axis)
+    field = field * jnp.asarray(deviations**2, x.dtype)
+    for axis, matrix in enumerate(matrices):
+        field = _along(jnp.asarray(matrix, x.dtype), field, axis)
+    return field
+
+
+def _expansion(grid, boundary, std, modes, per_axis) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """The eigenfunctions of every axis `(points, modes)`, and of every mode its standard deviation and its number."""
     matrices, total, factors, counter = [], np.zeros(()), np.ones(()), np.zeros((), np.int64)
     axes = zip(grid.box.axes, grid.shape, grid.coordinates, strict=True)
     for axis, n, x in axes:
@@ -53,15 +85,14 @@ def sample(
         count = min(n if modes is None else modes, _STRIDE)
         count -= boundary == "periodic" and count % 2 == 0
         lam = eigenvalues(count, axis.length, boundary)
-        matrices.append(jnp.asarray(eigenfunctions(count, x - axis.start, axis.length, boundary), dtype))
+        matrices.append(np.asarray(eigenfunctions(count, x - axis.start, axis.length, boundary)))
         total = total[..., None] + lam
         half_waves = np.round(np.sqrt(lam) * axis.length / np.pi)
         own = np.ones(count) if per_axis is None else np.sqrt(axis.length) * per_axis(half_waves)
         factors = factors[..., None] * own
         counter = counter[..., None] * _STRIDE + np.arange(count)
-    draw = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), dtype=jnp.float32))
-    noise = draw(jnp.asarray(counter.ravel(), jnp.uint32)).reshape(counter.shape)
-    field = noise.astype(dtype) * jnp.asarray(factors * std(total), dtype)
-    for axis, matrix in enumerate(matrices):
-        field = jnp.moveaxis(jnp.tensordot(matrix, field, axes=(1, axis), precision="highest"), 0, axis)
-    return field
+    return matrices, factors * std(total), counter
+
+
+def _along(matrix: Array, field: Array, axis: int) -> Array:
+    return jnp.moveaxis(jnp.tensordot(matrix, field, axes=(1, axis), precision="highest"), 0, axis)

@@ -55,6 +55,6 @@ def relative_h1(u: Float[Array, "*space c"], reference, weights, spacing, period
 
 
 def safe_sqrt(x):
-    """√x with the derivative 0 at x = 0; 0 below."""
-    positive = x > 0
+    """√x with the derivative 0 at x = 0; 0 below. NaN stays NaN."""
+    positive = ~(x <= 0)
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)

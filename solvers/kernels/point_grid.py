@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 
 class Lattice(NamedTuple):
@@ -43,9 +43,10 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(lattice: Lattice, points: Float[Array, "m d"]) -> Neighbours:
-    """The nodes in the window of 2 · reach nodes per axis around every point, which holds its ball."""
+    """The nodes in the window of 2 · reach nodes per axis around every point, which holds its ball. A point beyond the grid has
+    the neighbours of the nearest place in it."""
     n, reach, h = lattice.n, lattice.reach, lattice.spacing
-    place = (points + lattice.margin) / h
+    place = jnp.clip((points + lattice.margin) / h, 0, n - 1)
     first = jnp.floor(lax.stop_gradient(place)).astype(jnp.int32) - (reach - 1)
     steps = np.stack(np.meshgrid(*(np.arange(2 * reach),) * lattice.ndim, indexing="ij"), -1).reshape(-1, lattice.ndim)
     index = first[:, None] + steps
@@ -55,11 +56,6 @@ def neighbours(lattice: Lattice, points: Float[Array, "m d"]) -> Neighbours:
     strides = n ** np.arange(lattice.ndim)[::-1]
     number = (jnp.clip(index, 0, n - 1) * strides).sum(-1)
     return Neighbours(number, offset, jnp.where(known, near, 0))
-
-
-def covered(lattice: Lattice, points: Float[Array, "m d"]) -> Bool[Array, " m"]:
-    """Whether points lie within the grid."""
-    return ((points >= -lattice.margin) & (points <= 1 + lattice.margin)).all(-1)
 
 
 Kernel = Callable[[Float[Array, "m d"], Float[Array, "m k d"]], Float[Array, "m k c"]]

@@ -17,6 +17,7 @@ from .flow_laws import WaveSum as WaveSum
 from .pointwise_derivatives import AbstractDerivatives as AbstractDerivatives
 from .pointwise_derivatives import Jet as Jet
 from .pointwise_derivatives import Jets as Jets
+from .problems.gray_scott import gray_scott_pattern as gray_scott_pattern
 from .registry import problem as problem
 from .registry import register_problem as register_problem
 from .registry import registered_problems as registered_problems

@@ -22,9 +22,16 @@ def with_boundary(unknowns: Shaped[Array, "..."], values: Shaped[Array, "..."], 
     return values.astype(unknowns.dtype).at[_inner(box)].set(unknowns)
 
 
-def on_grid(value: ArrayLike, grid: Grid) -> Shaped[Array, "..."]:
-    """A field as it is, a number as a constant field of the default float type."""
+def on_grid(value: ArrayLike, grid: Grid, what: str) -> Shaped[Array, "..."]:
+    """A field as it is, a number as a constant field of the default float type.
+
+    **Arguments:** `what`: problem and input, for the message.
+
+    **Raises:** `ValueError` for another shape than that of the grid, which NumPy might repeat along an axis.
+    """
     value = jnp.asarray(value)
+    if value.shape not in (grid.shape, ()):
+        raise ValueError(f"{what} has shape {value.shape}, expected that of the grid {grid.shape}")
     value = value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
     return jnp.broadcast_to(value, grid.shape)
 

@@ -232,7 +232,7 @@ class Problem:
 
     def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: ScalarLike | None = None) -> Solved:
         """The unknowns, without time axis, a time `dt` after they were `fields`. Inputs that only hold the initial value may be
-        left out."""
+        left out. `rtol` changes nothing where the solver has no tolerance, as with finite volumes."""
         self.needs("step", "step")
         options = {} if rtol is None else {"rtol": rtol}
         self._check_options(self._parts["step"], options)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.arguments import kind
 from ...core.domains import Axis, Box, Grid
-from ..kernels.exponential import Instants, integrate
+from ..kernels.exponential import Instants, checked_instants, integrate
 from ..random import Distribution, GaussianField
 from .declaration import Fields, Problem
 from .marching import initial_fields, integration_stats, one_step
@@ -72,25 +72,18 @@ def from_exponax(
 
     def solve(inputs: Fields, grid: Grid, *, times: Instants | None = None) -> Solved:
         fields, times = initial_fields("from_exponax", box, inputs, starts, grid, times)
-        counts = np.asarray(times, np.float64) / dt
-        if abs(counts - np.round(counts)).max() > 1e-4 * max(1.0, abs(counts).max() * 1e-2):
+        counts = checked_instants(times) / dt
+        rounding = np.finfo(np.float32).eps * counts  # of instants that were float32 once
+        if (abs(counts - np.round(counts)) > np.clip(rounding, 1e-4, 0.1)).any():
             raise ValueError(f"from_exponax: the instants must be multiples of the stepper's dt={dt}, got {times}")
         v = jnp.fft.rfftn(fields, axes=axes)
         v = v.astype(jax.eval_shape(stepper.step_fourier, v).dtype)
-        states, steps = integrate(lambda h: lambda v, t: stepper.step_fourier(v), v, np.round(counts) * dt, dt)
+        states, steps = integrate(lambda h: lambda v, t: stepper.step_fourier(v), v, np.round(counts), 1.0)
         u = jnp.fft.irfftn(states, grid.shape, axes=tuple(range(-ndim, 0)))
         return Solved({name: u[:, i] for i, name in enumerate(names)}, integration_stats(u, steps))
 
-    def step(fields: Fields, inputs: Fields, grid: Grid, dt: float) -> Solved:
-        return one_step(
-            lambda inputs, grid, *, times, rtol: solve(inputs, grid, times=times),
-            fields,
-            inputs,
-            starts,
-            grid,
-            dt,
-            None,
-        )
+    def step(fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
+        return one_step(solve, fields, inputs, starts, grid, dt)
 
     return Problem(
         names,

@@ -27,6 +27,7 @@ from ..kernels.finite_volume import (
     rate_of_change,
 )
 from ..kernels.strong_stability import march
+from ..kernels.viscous_stress import ViscousStress
 from ..linear.solution import Stats, Status
 from .inputs import Fields
 from .typical_inputs import smallest
@@ -36,6 +37,7 @@ Limiter = Literal["minmod", "van_leer", "monotonized_central"]
 Reconstruction = Literal["minmod", "van_leer", "monotonized_central", "weno5"]
 
 _WALLS: dict[str, Callable[[], AbstractSide]] = {"outflow": Outflow, "reflecting": Wall}
+_MOST = 2**30  # steps: they are counted in int32
 _MARGIN = 8  # of the number of steps over what the fastest wave at the start needs: skipped steps cost little
 
 
@@ -102,6 +104,7 @@ class FiniteVolumes:
         *,
         sides: Sides | None = None,
         forcing: Float[Array, "t *space"] | None = None,
+        stress: ViscousStress | None = None,
     ) -> tuple[Float[Array, "t c *n"], Stats]:
         """The primitive variables `(t, c, *space)` at `times`, from w `(c, *space)` at time 0.
 
@@ -110,12 +113,13 @@ class FiniteVolumes:
         - `max_steps`: the most steps between two instants.
         - `sides`: by default `sides()`.
         - `forcing`: added to the rate of q, at the instants; linear in between and constant before the first.
+        - `stress`: that of a viscous gas.
         """
         lengths = jnp.asarray(self._lengths(times), w.dtype)
         max_steps = count(self.name, "max_steps", max_steps)
         data = None if forcing is None else jnp.concatenate([forcing[:1], forcing]).astype(w.dtype)[:, None]
         sides = self.sides() if sides is None else sides
-        return _run(law, w, data, sides, lengths, grid.spacing, self.reconstruction, self.courant, max_steps)
+        return _run(law, w, data, sides, stress, lengths, grid.spacing, self.reconstruction, self.courant, max_steps)
 
     def step_limit(
         self,
@@ -134,11 +138,13 @@ class FiniteVolumes:
         longest, last = self._lengths(times).max(), float(np.asarray(times)[-1])
         step = smallest(lambda inputs, grid: shortest(inputs, grid, last), given, declared, grid, times)
         needed = longest / step if step > 0 else 1.0
-        return 2 ** math.ceil(math.log2(_MARGIN * needed + _MARGIN))
+        return min(2 ** math.ceil(math.log2(_MARGIN * needed + _MARGIN)), _MOST)
 
-    def longest_step(self, law: AbstractConservationLaw, w: Averages, grid: Grid) -> Array:
-        """The time step of the Courant number at w."""
-        return longest_step(law, law.conserved(w), grid.spacing, self.courant)
+    def longest_step(
+        self, law: AbstractConservationLaw, w: Averages, grid: Grid, stress: ViscousStress | None = None
+    ) -> Array:
+        """The time step of the Courant number at w, less where viscosity needs it."""
+        return _longest_step(law, law.conserved(w), stress, grid.spacing, self.courant)
 
     def _lengths(self, times: Instants) -> np.ndarray:
         return np.diff(checked_instants(times), prepend=0.0)
@@ -150,6 +156,7 @@ def _run(
     w: Averages,
     data: Array | None,
     sides: Sides,
+    stress: ViscousStress | None,
     lengths: Float[Array, " t"],
     spacing: Sequence[float],
     reconstruction: str,
@@ -160,16 +167,29 @@ def _run(
 
     def rate(q, forcing):
         change = rate_of_change(law, q, spacing, sides, states)
+        if stress is not None:
+            change = change + stress.rate(law, law.primitive(q), spacing, sides)
         return change if forcing is None else change + forcing
 
     def longest(q):
-        return longest_step(law, q, spacing, courant)
+        return _longest_step(law, q, stress, spacing, courant)
 
     q, steps, reached = march(rate, longest, law.conserved(w), lengths, max_steps, data, states.scheme)
     finite = jnp.isfinite(q).all()
     ended = jnp.where(reached.all(), Status.converged, Status.max_steps)
     stats = Stats(jnp.where(finite, ended, Status.non_finite), steps.sum(), jnp.zeros((), q.dtype))
     return jax.vmap(law.primitive)(q), stats
+
+
+def _longest_step(
+    law: AbstractConservationLaw,
+    q: Averages,
+    stress: ViscousStress | None,
+    spacing: Sequence[float],
+    courant: float,
+) -> Array:
+    step = longest_step(law, q, spacing, courant)
+    return step if stress is None else 1 / (1 / step + 1 / stress.longest_step(law.primitive(q), spacing))
 
 
 def broadcast(value: ArrayLike, grid: Grid, components: int = 0) -> Array:

@@ -11,6 +11,8 @@ from jaxtyping import Array, Float
 
 from ...core.arguments import check_fields, count, number
 from ...core.domains import Grid
+from ..kernels.differentiation import fourier_matrix
+from ..kernels.interpolate import apply_along_axes
 from ..random import Distribution, GaussianField, JointLaw, LogUniform, TimedDistribution, Uniform
 
 Number = Distribution | float
@@ -25,7 +27,8 @@ def drawn(law: Number, key: jax.Array, grid: Grid) -> Array:
 class WaveSum(Distribution):
     """±Σ_i A_i sin(2π n_i (x − x_0)/L + φ_i) along the first axis with `waves` terms: A_i ~ U(0, 1), φ_i ~ U(0, 2π), n_i uniform
     on 1 … `modes`. The initial fields of PDEBench in one dimension (Takamoto et al. 2022, eq. 8); their released code also adds
-    a constant, the sines of the phases that were not chosen.
+    a constant, the sines of the phases that were not chosen. `random.SumOfWaves` is the plain sum in any direction, which an
+    equation may differentiate.
 
     **Arguments:**
 
@@ -220,8 +223,11 @@ class TravellingWaves(TimedDistribution):
 
 @dataclass(frozen=True)
 class Swirls(Distribution):
-    """A velocity without divergence on a periodic rectangle, the derivatives (∂ψ/∂y, −∂ψ/∂x) of a random stream function ψ, with
-    the root of its mean square `speed`, `(x, y, 2)`."""
+    """A velocity without divergence on a periodic rectangle or cuboid, with the root of its mean square `speed`: the derivatives
+    (∂ψ/∂y, −∂ψ/∂x) of a random stream function ψ, `(x, y, 2)`, or the curl of three independent ones, `(x, y, z, 3)`.
+
+    **Arguments:** `stream`: the law of ψ.
+    """
 
     speed: float = 1.0
     stream: GaussianField = field(default_factory=lambda: GaussianField(4, 7, 1, "periodic"))
@@ -231,25 +237,33 @@ class Swirls(Distribution):
         check_fields(self)
         number("Swirls", "speed", self.speed, above=0)
 
-    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "x y 2"]:
-        if grid.layouts != ("periodic", "periodic"):
-            raise ValueError(f"Swirls live on a periodic rectangle, not on {grid}")
-        psi = jnp.fft.fft2(self.stream.sample(key, grid))
-        # The highest wave of an even number of points has no derivative.
-        kx, ky = (
-            2j * np.pi / length * np.where(2 * abs(np.fft.fftfreq(n, 1 / n)) == n, 0, np.fft.fftfreq(n, 1 / n))
-            for n, length in zip(grid.shape, grid.box.extent, strict=True)
-        )
-        v = jnp.stack([jnp.fft.ifft2(psi * ky).real, -jnp.fft.ifft2(psi * kx[:, None]).real], -1)
+    def sample(self, key: jax.Array, grid: Grid) -> Float[Array, "*space d"]:
+        if set(grid.layouts) != {"periodic"} or not 2 <= grid.ndim <= 3:
+            raise ValueError(f"Swirls live on a periodic rectangle or cuboid, not on {grid}")
+
+        def slope(psi, axis):
+            return apply_along_axes(psi, [slopes[axis]], axis)
+
+        slopes = [fourier_matrix(x, x, length, 1) for x, length in zip(grid.coordinates, grid.box.extent, strict=True)]
+        if grid.ndim == 2:
+            psi = self.stream.sample(key, grid)
+            v = jnp.stack([slope(psi, 1), -slope(psi, 0)], -1)
+        else:
+            a = [self.stream.sample(k, grid) for k in jax.random.split(key, 3)]
+            v = jnp.stack([slope(a[i - 1], i - 2) - slope(a[i - 2], i - 1) for i in range(3)], -1)
         return self.speed * v / jnp.sqrt((v**2).sum(-1).mean())
 
 
 @dataclass(frozen=True)
 class Stirring(TimedDistribution):
-    """A forcing without divergence that turns in time: Σ_i s_i(x) cos(ω_i t + φ_i) over `terms` independent `Swirls` s_i with
-    ω_i ~ U(−`frequency`, `frequency`) and φ_i ~ U(0, 2π), `(t, x, y, 2)`."""
+    """A forcing that turns in time: Σ_i s_i(x) cos(ω_i t + φ_i) over `terms` independent fields s_i with ω_i ~ U(−`frequency`,
+    `frequency`) and φ_i ~ U(0, 2π), `(t, *space, d)` or `(t, *space)`.
 
-    swirls: Swirls = Swirls(0.1)
+    **Arguments:** `swirls`: the law of s_i, by default a velocity without divergence; a scalar one, such as
+    `GaussianField(4, 7, 0.1, "periodic")`, forces vorticity.
+    """
+
+    swirls: Distribution = Swirls(0.1)
     terms: int = 2
     frequency: float = 2.0
     isotropic, smooth = False, True
@@ -257,8 +271,10 @@ class Stirring(TimedDistribution):
     def __post_init__(self):
         check_fields(self)
         count("Stirring", "terms", self.terms)
+        if not self.swirls.is_field:
+            raise TypeError(f"Stirring(swirls={self.swirls!r}): expected a law of fields, such as Swirls(0.1)")
 
-    def sample(self, key: jax.Array, grid: Grid, times: np.ndarray) -> Float[Array, "t x y 2"]:
+    def sample(self, key: jax.Array, grid: Grid, times: np.ndarray) -> Float[Array, "t *field"]:
         *keys, last = jax.random.split(key, self.terms + 1)
         fields = jnp.stack([self.swirls.sample(k, grid) for k in keys])
         omega = self.frequency * jax.random.uniform(last, (self.terms,), jnp.float32, -1, 1)

@@ -44,9 +44,16 @@ from .surrogates.ensemble import Ensemble as Ensemble
 from .surrogates.evaluation import metrics as metrics
 from .surrogates.evaluation import plots as plots
 from .surrogates.evaluation import report as report
+from .surrogates.evaluation.calibration import Calibration as Calibration
+from .surrogates.evaluation.calibration import calibration as calibration
 from .surrogates.evaluation.evaluate import evaluate as evaluate
 from .surrogates.evaluation.table import Table as Table
+from .surrogates.generative.field_denoiser import Denoiser as Denoiser
+from .surrogates.generative.observe import Observe as Observe
+from .surrogates.generative.prior import Prior as Prior
+from .surrogates.generative.refiner import Refiner as Refiner
 from .surrogates.learned_solvers.learned_solver import LearnedSolver as LearnedSolver
+from .surrogates.model_registry import register_model as register_model
 from .surrogates.networks.abstract_network import Abilities as Abilities
 from .surrogates.networks.abstract_network import AbstractNetwork as AbstractNetwork
 from .surrogates.networks.abstract_network import AbstractNetworkConfig as AbstractNetworkConfig

@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ...core.arguments import check_fields, checked, count, number, random_key
 from ...core.storage import register
 from ..networks.abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
 from ..networks.network_surrogate import NetworkSurrogate
+from ..operators.grid_frame import GridFrame, grid_channels
 from ..task.inputs import Inputs
 from ..task.signature import Signature
 from ..task.task import Task
@@ -62,12 +62,9 @@ class ConvolutionalNetwork(AbstractNetwork):
 
         from .unet_module import UNetModule  # importing flax is slow
 
-        grid = signature.domain.as_grid("UNet")
-        if not 1 <= grid.ndim <= 3:
-            raise ValueError(f"UNet: 1 to 3 dimensions, the task has {grid.ndim}")
-        channels = signature.in_channels + signature.params + grid.ndim
+        frame = GridFrame.of("UNet", signature, 0.0)
         module = UNetModule(
-            channels, signature.out_channels, config.width, config.levels, grid.periodic, norm=config.norm == "batch",
+            frame.channels, signature.out_channels, config.width, config.levels, frame.grid.periodic, norm=config.norm == "batch",
             dropout=config.dropout, rngs=nnx.Rngs(key),
         )  # fmt: skip
         self.graph, self.params, statistics = nnx.split(module, nnx.Param, ...)
@@ -89,14 +86,7 @@ class ConvolutionalNetwork(AbstractNetwork):
 
         from .unet_module import UNetModule
 
-        points = inputs.query.points
-        batch, *space, _ = points.shape
-        parts = [] if inputs.fields is None else [inputs.fields]
-        if inputs.params is not None:
-            params = inputs.params.reshape(batch, *(1,) * len(space), -1)
-            parts.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
-        dtype = jax.tree.leaves(self.params)[0].dtype
-        x = jnp.concatenate([part.astype(dtype) for part in (*parts, jnp.asarray(points))], -1)
+        x = grid_channels(inputs, jax.tree.leaves(self.params)[0].dtype)
         held = self.statistics.value if state is None else state
         held = jax.tree.unflatten(self.structure, held)
         module: UNetModule = nnx.merge(self.graph, self.params, held, copy=True)

@@ -16,11 +16,20 @@ from ...core.precision import in_double
 from ...datasets.dataset import Dataset
 from ..batching import Batch, batches
 from ..rollout import forecast as predicted_frames
-from ..surrogate import AbstractInterval, AbstractSurrogate, about_origin, generative, output_place, probabilistic
+from ..surrogate import (
+    AbstractInterval,
+    AbstractObserving,
+    AbstractSurrogate,
+    about_origin,
+    cannot_serve,
+    generative,
+    output_place,
+    probabilistic,
+)
 from ..task.task import Place, Task
 from ..training.result import members_of
 from .forecast import AbstractForecast, GaussianForecast, IntervalForecast, PointForecast, SampleForecast
-from .metrics import find_metric, known_metrics
+from .metrics import Metric, find_metric, known_metrics
 from .table import Row, Table
 
 _BATCH = 64
@@ -62,7 +71,8 @@ def evaluate(
     - `datasets`: datasets by name, for example one per resolution, or a single one.
     - `metrics`: names of metrics. "rel_l2" (the default), "rel_h1", "rmse", "max_error", "vrmse", "rel_l2_unweighted",
       "correlation" and "blow_up" serve every surrogate; "crps" and "spread" need one with `std` or `samples`; "coverage_90",
-      "simultaneous_90" (whole fields) and "width_90" need these or the calibrated intervals of `conformal`.
+      "simultaneous_90" (whole fields) and "width_90" need these or the calibrated intervals of `conformal`; "band_90" is the
+      coverage of whole fields by a band that is made for it; "data_misfit" is for `prior.conditioned(…)`.
       `metrics.register_metric` adds others.
     - `rollout`: number of frames to predict from the start of every trajectory, feeding predictions back, with one row per frame.
       It needs autoregressive surrogates. By default single predictions are measured.
@@ -110,7 +120,7 @@ def evaluate(
                 member.task.check(data)
                 can, cannot = _measurable(member, metrics, rollout)
                 if cannot and seed == 0:
-                    missing.append(f"{', '.join(cannot)} of {name}: it has neither std nor samples here")
+                    missing.append(f"{', '.join(cannot)} of {name}: it has no std, samples or observations here")
                 if not can:
                     continue
                 dt = member.task.dt
@@ -149,14 +159,7 @@ def _cannot(surrogate: AbstractSurrogate, data: Dataset, rollout: int | None) ->
     """Why the surrogate cannot predict these data, or None if it can."""
     if rollout and not surrogate.capabilities.autoregressive:
         return "not autoregressive"
-    here = surrogate.task.domain
-    if (
-        data.domains.get(surrogate.task.place, here) != here
-        and here.fixed
-        and not surrogate.capabilities.resolution_free
-    ):
-        return f"fitted on {here} and not resolution free"
-    return None
+    return cannot_serve(surrogate, data)
 
 
 def _measurable(
@@ -166,7 +169,14 @@ def _measurable(
     have."""
     knows = (surrogate.capabilities.has_std or surrogate.capabilities.has_samples) and not rollout
     bands = isinstance(surrogate, AbstractInterval) and not rollout
-    can = tuple(m for m in metrics if knows or not find_metric(m).probabilistic or (bands and find_metric(m).interval))
+    observes = isinstance(surrogate, AbstractObserving) and not rollout
+
+    def measurable(metric: Metric) -> bool:
+        if metric.observing:
+            return observes
+        return knows or not metric.probabilistic or (bands and metric.interval)
+
+    can = tuple(m for m in metrics if measurable(find_metric(m)))
     return can, tuple(m for m in metrics if m not in can)
 
 
@@ -235,7 +245,12 @@ def _uncertain(surrogate, batch: Batch, n: int, key: Array, at: Place | None) ->
             drawn = draw(fields, n, key=jax.random.fold_in(key, number), at=at)
             return jnp.moveaxis(jax.vmap(task.join)(drawn), 0, 1)
 
-        return SampleForecast(value, jax.vmap(one)(batch.fields, batch.numbers))
+        drawn = jax.vmap(one)(batch.fields, batch.numbers)
+        if not isinstance(surrogate, AbstractObserving):
+            return SampleForecast(value, drawn)
+        # One number for all channels of a frame.
+        misfit = jax.vmap(lambda f, x: surrogate.misfit(f, jax.vmap(task.split)(x), at).mean())
+        return SampleForecast(value, drawn, misfit(batch.fields, jnp.moveaxis(drawn, 2, 1))[:, None])
     if isinstance(surrogate, AbstractInterval):
         ends = jax.vmap(lambda f, _: surrogate.interval(f, _LEVEL, at))(batch.fields, batch.numbers)
         low, high = (jax.vmap(task.join)(end) for end in ends)

@@ -4,6 +4,7 @@ import abc
 from typing import NoReturn
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
@@ -40,6 +41,12 @@ class AbstractForecast(eqx.Module):
     def spread(self) -> Float[Array, "*space c"]:
         """Standard deviation of the forecast at every point."""
 
+    @abc.abstractmethod
+    def deviation(self, reference: Float[Array, "*space c"], weights: Float[Array, "*space"]) -> Float[Array, " c"]:
+        """The share of draws whose largest deviation from the mean, in standard deviations, is below that of the truth, per
+        channel: the level of the narrowest simultaneous band that contains it, uniform in [0, 1] for a calibrated forecast.
+        NaN for normal distributions, whose points are not known to belong together."""
+
 
 class PointForecast(AbstractForecast):
     """A value without uncertainty: `crps`, `interval` and `spread` raise `TypeError`."""
@@ -56,6 +63,9 @@ class PointForecast(AbstractForecast):
         _no_uncertainty()
 
     def spread(self) -> NoReturn:
+        _no_uncertainty()
+
+    def deviation(self, reference, weights) -> NoReturn:
         _no_uncertainty()
 
 
@@ -82,6 +92,9 @@ class GaussianForecast(AbstractForecast):
     def spread(self):
         return self.std
 
+    def deviation(self, reference, weights):
+        return jnp.full(reference.shape[-1:], jnp.nan, reference.dtype)
+
 
 class IntervalForecast(AbstractForecast):
     """A value and the ends of its calibrated interval at one `level`, all `(*space, c)`: `crps`, `spread` and intervals at other
@@ -107,15 +120,20 @@ class IntervalForecast(AbstractForecast):
     def spread(self) -> NoReturn:
         _no_uncertainty()
 
+    def deviation(self, reference, weights) -> NoReturn:
+        _no_uncertainty()
+
 
 class SampleForecast(AbstractForecast):
-    """`samples` `(n, *space, c)`, draws of a distribution, and `value` `(*space, c)`, the surrogate's own point estimate."""
+    """`samples` `(n, *space, c)`, draws of a distribution, and `value` `(*space, c)`, the surrogate's own point estimate; of one
+    that is conditioned on observations, `misfit`, the mean square of the residuals of its draws."""
 
     value: Values
     samples: Values
+    misfit: Values | None = None
 
     def shifted(self, by) -> "SampleForecast":
-        return SampleForecast(np.asarray(self.value) + by, np.asarray(self.samples) + by)
+        return SampleForecast(np.asarray(self.value) + by, np.asarray(self.samples) + by, self.misfit)
 
     def crps(self, reference):
         """The unbiased estimate (Ferro 2014): (1/n) Σ|x_i − y| − 1/(2n(n−1)) Σ_ij |x_i − x_j|, by sorting."""
@@ -143,6 +161,33 @@ class SampleForecast(AbstractForecast):
 
     def spread(self):
         return self.samples.std(0, ddof=1)
+
+    def deviation(self, reference, weights):
+        return deviation_share(jnp.asarray(self.samples), reference, weights)
+
+
+def deviation_share(
+    samples: Float[Array, "n *space c"], reference: Float[Array, "*space c"], weights: Float[Array, "*space"]
+) -> Float[Array, " c"]:
+    """See `AbstractForecast.deviation`. Points of weight zero do not count.
+
+    Truth and draws are treated alike, n + 1 of them: mean and standard deviation for each are those of the n others. So the share
+    is exactly uniform if the truth is one more draw of the same distribution, however few the draws are.
+    """
+    n = len(samples)
+    together = jnp.concatenate([samples, reference[None]])
+    total, square = together.sum(0), (together**2).sum(0)
+
+    def largest(one):
+        mean = (total - one) / n
+        variance = jnp.maximum((square - one**2) / n - mean**2, 0)
+        std = jnp.sqrt(variance)
+        deviation = jnp.abs(one - mean) / jnp.where(std > 0, std, 1)
+        deviation = jnp.where((std > 0) & (weights > 0)[..., None], deviation, 0)
+        return deviation.reshape(-1, deviation.shape[-1]).max(0)
+
+    found = jax.lax.map(largest, together)
+    return (jnp.sum(found[:-1] < found[-1], 0) + 0.5) / (n + 1)
 
 
 def _no_uncertainty() -> NoReturn:

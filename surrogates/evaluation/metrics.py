@@ -28,12 +28,14 @@ class Metric(NamedTuple):
     """A registered metric.
 
     **Fields:** `function`, the metric itself; `probabilistic`, whether it needs the uncertainty of the forecast; `interval`,
-    whether the central interval at 90 % is all that it needs of it, which conformal bands have too.
+    whether the central interval at 90 % is all that it needs of it, which conformal bands have too; `observing`, whether it
+    needs draws of a surrogate that is conditioned on observations.
     """
 
     function: Function
     probabilistic: bool = False
     interval: bool = False
+    observing: bool = False
 
 
 _METRICS: dict[str, Metric] = {}
@@ -41,13 +43,14 @@ _METRICS: dict[str, Metric] = {}
 
 @checked
 def register_metric(
-    name: str, *, probabilistic: bool = False, interval: bool = False
+    name: str, *, probabilistic: bool = False, interval: bool = False, observing: bool = False
 ) -> Callable[[Function], Function]:
     """Decorator that makes a function available as `evaluate(…, metrics=(name,))`.
 
     **Arguments:** `name`: the name of the metric. `probabilistic`: True if the metric calls `forecast.crps`, `forecast.interval`
     or `forecast.spread`; it is then left out for surrogates without `std` or `samples`, which the table notes. `interval`:
     True if it calls `forecast.interval(0.9)` alone; it then serves surrogates with calibrated intervals (`conformal`) as well.
+    `observing`: True if it reads the `misfit` of a `SampleForecast`.
 
     A function that is defined again, as in a notebook cell that is run again, replaces its former self.
 
@@ -58,7 +61,7 @@ def register_metric(
         known = _METRICS.get(name)
         if known is not None and _place(known.function) != _place(function):
             raise ValueError(f"the metric {name!r} exists already; choose another name")
-        _METRICS[name] = Metric(function, probabilistic or interval, interval)
+        _METRICS[name] = Metric(function, probabilistic or interval or observing, interval, observing)
         return function
 
     return decorate
@@ -183,6 +186,23 @@ def width_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
 def spread(forecast, reference, weights, domain) -> Float[Array, " c"]:
     """√(∫ std² / volume), in the units of the field. For a calibrated forecast it equals the `rmse`."""
     return jnp.sqrt(_mean(forecast.spread() ** 2, weights))
+
+
+@register_metric("band_90", probabilistic=True)
+def band_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
+    """1 if the truth is inside the simultaneous 90 % band at every point, else 0; 0.9 on average for a calibrated forecast.
+
+    The band is that of `forecast.deviation`: as wide, in standard deviations, as the largest deviation of 90 % of the draws, of
+    which it needs ten or more. A forecast by mean and standard deviation alone has no such band, and gives NaN."""
+    level = forecast.deviation(reference, weights)
+    return jnp.where(jnp.isnan(level), jnp.nan, (level <= 0.9).astype(reference.dtype))
+
+
+@register_metric("data_misfit", observing=True)
+def data_misfit(forecast, reference, weights, domain) -> Float[Array, " c"]:
+    """The mean square of the residuals of the draws, in units of the errors of the observations, the same for all channels. The
+    truth has 1; draws of the right posterior at most 2, less their freedom."""
+    return jnp.broadcast_to(forecast.misfit, reference.shape[-1:])
 
 
 def _mean(values: Float[Array, "*space c"], weights: Float[Array, "*space"]) -> Float[Array, " c"]:

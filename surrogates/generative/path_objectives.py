@@ -78,8 +78,8 @@ class FlowObjective(AbstractPathObjective):
 
     @checked
     def __init__(self, samples: AnyArray, noise: AnyArray | None = None, batch: int = 256):
-        self.samples = _rows("FlowObjective", "samples", samples)
-        self.noise = None if noise is None else _rows("FlowObjective", "noise", noise, self.samples.shape)
+        self.samples = rows_of("FlowObjective", "samples", samples)
+        self.noise = None if noise is None else rows_of("FlowObjective", "noise", noise, self.samples.shape)
         self.batch = count("FlowObjective", "batch", batch)
 
     @property
@@ -92,7 +92,7 @@ class FlowObjective(AbstractPathObjective):
             x0 = self.samples[row]
             eps = jax.random.normal(normal, x0.shape, x0.dtype) if self.noise is None else self.noise[row]
             t = jax.random.uniform(at, (), x0.dtype)
-            return jnp.mean((_velocity(model, (1 - t) * x0 + t * eps, t) - (eps - x0)) ** 2)
+            return jnp.mean((matched_velocity(model, (1 - t) * x0 + t * eps, t) - (eps - x0)) ** 2)
 
         return jax.vmap(one)(rows, keys)
 
@@ -116,8 +116,8 @@ class InterpolantObjective(AbstractPathObjective):
     def __init__(
         self, starts: AnyArray, ends: AnyArray, interpolant: AbstractInterpolant | None = None, batch: int = 256
     ):
-        self.starts = _rows("InterpolantObjective", "starts", starts)
-        self.ends = _rows("InterpolantObjective", "ends", ends, self.starts.shape)
+        self.starts = rows_of("InterpolantObjective", "starts", starts)
+        self.ends = rows_of("InterpolantObjective", "ends", ends, self.starts.shape)
         self.interpolant = Linear() if interpolant is None else interpolant
         self.batch = count("InterpolantObjective", "batch", batch)
 
@@ -132,7 +132,7 @@ class InterpolantObjective(AbstractPathObjective):
             # Away from the ends, where ġ is infinite.
             t = jax.random.uniform(at, (), x0.dtype, 1e-4, 1 - 1e-4)
             x, target = self.interpolant.between(x0, x1, jax.random.normal(normal, x0.shape, x0.dtype), t)
-            velocity = _velocity(model, x, t)
+            velocity = matched_velocity(model, x, t)
             return jnp.mean(velocity**2 - 2 * velocity * target)
 
         return jax.vmap(one)(rows, keys)
@@ -158,9 +158,9 @@ class WindowObjective(AbstractPathObjective):
 
     @checked
     def __init__(self, starts: AnyArray, ends: AnyArray, times: AnyArray, batch: int = 256):
-        self.starts = _rows("WindowObjective", "starts", starts)
-        self.ends = _rows("WindowObjective", "ends", ends, self.starts.shape)
-        self.times = _rows("WindowObjective", "times", times, (len(self.starts), 2))
+        self.starts = rows_of("WindowObjective", "starts", starts)
+        self.ends = rows_of("WindowObjective", "ends", ends, self.starts.shape)
+        self.times = rows_of("WindowObjective", "times", times, (len(self.starts), 2))
         self.batch = count("WindowObjective", "batch", batch)
 
     @property
@@ -173,7 +173,7 @@ class WindowObjective(AbstractPathObjective):
             share = jax.random.uniform(key, (), a.dtype)
             x = share * self.starts[row] + (1 - share) * self.ends[row]
             chord = (self.starts[row] - self.ends[row]) / (a - b)
-            return jnp.mean((_velocity(model, x, share * a + (1 - share) * b) - chord) ** 2)
+            return jnp.mean((matched_velocity(model, x, share * a + (1 - share) * b) - chord) ** 2)
 
         return jax.vmap(one)(rows, keys)
 
@@ -196,7 +196,10 @@ def windows(
     `samples`: x₀ `(n, *shape)`; each serves every window. `evaluations`: of the teacher in a window.
     """
     key = random_key("windows", key)
-    samples, edges = _rows("windows", "samples", samples), np.asarray(real_array("windows", "edges", edges), np.float64)
+    samples, edges = (
+        rows_of("windows", "samples", samples),
+        np.asarray(real_array("windows", "edges", edges), np.float64),
+    )
     count("windows", "evaluations", evaluations)
     if edges.ndim != 1 or len(edges) < 2:
         raise ValueError(f"windows(edges=…): expected two or more times, noisy first, got the shape {edges.shape}")
@@ -227,8 +230,8 @@ class BridgeObjective(AbstractPathObjective):
 
     @checked
     def __init__(self, starts: AnyArray, ends: AnyArray, batch: int = 256):
-        self.starts = _rows("BridgeObjective", "starts", starts)
-        self.ends = _rows("BridgeObjective", "ends", ends)
+        self.starts = rows_of("BridgeObjective", "starts", starts)
+        self.ends = rows_of("BridgeObjective", "ends", ends)
         if self.starts.ndim != 2 or self.starts.shape[1:] != self.ends.shape[1:]:
             raise ValueError(
                 f"BridgeObjective: expected samples (n, d) and (m, d), got {self.starts.shape}, {self.ends.shape}"
@@ -249,7 +252,7 @@ class BridgeObjective(AbstractPathObjective):
         return jax.vmap(lambda i, j: bridge.loss(self.starts[i][None], self.ends[j][None]))(rows, others)
 
 
-def _velocity(model: Any, x: Array, t: Array) -> Array:
+def matched_velocity(model: Any, x: Array, t: Array) -> Array:
     """**Raises:** `ValueError` for a model whose velocity has another shape than x, which would broadcast."""
     found = model(x, t, None)
     if jnp.shape(found) != x.shape:
@@ -257,7 +260,7 @@ def _velocity(model: Any, x: Array, t: Array) -> Array:
     return found
 
 
-def _rows(call: str, name: str, values: AnyArray, shape: tuple[int, ...] | None = None) -> Array:
+def rows_of(call: str, name: str, values: AnyArray, shape: tuple[int, ...] | None = None) -> Array:
     found = jnp.asarray(real_array(call, name, values), float)
     if found.ndim < 2 or not len(found) or (shape is not None and found.shape != shape):
         raise ValueError(f"{call}({name}=…): expected {shape or 'samples (n, *shape)'}, got the shape {found.shape}")

@@ -15,7 +15,7 @@ from ...core.arguments import checked, count, number, random_key
 from ...core.storage import register
 from ...solvers.diffusion import AbstractFixedSolver, AbstractGrid, AbstractSchedule, Table, from_unrolled
 from ...solvers.diffusion.automatic import automatic_grid
-from ...solvers.diffusion.sampling import as_denoiser
+from ...solvers.diffusion.denoiser import as_denoiser
 from ..trainable import AbstractTrainable, Buffer
 from .probability_flow import ProbabilityFlow
 from .solver_forms import AbstractForm, FreeTable

@@ -1,5 +1,6 @@
 """`NetworkSurrogate`: a network and its task as a surrogate. `FNO(task, …)` and `wrap(network, task)` return one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +12,7 @@ from ...core.storage import register
 from ..batching import Batch
 from ..resampling import resample
 from ..surrogate import AbstractBatchFirst, AbstractRelative, Capabilities
+from ..task.inputs import Inputs
 from ..task.task import Fields, Place, Task
 from ..trainable import AbstractTrainable, Buffer
 from .abstract_network import AbstractNetwork, AbstractNetworkConfig
@@ -90,18 +92,12 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractRelative, AbstractTrainable):
             return _cast(task.pack(sample, at), dtype)
 
         network = _cast(network, dtype)
-        if network.abilities.batched:
-            inputs = jax.vmap(lambda sample, _: packed(sample))(batch.fields, batch.numbers)
-            y, state = network(inputs, key=key, state=self.state, train=train)
-        else:
-            # Packing is inside the mapped function, so that arrays which all samples share (grid points) are not copied.
-            keys = None if key is None else jax.random.split(key, len(batch))
-            y, state = jax.vmap(
-                lambda sample, _, k: network(packed(sample), key=k, state=self.state, train=train),
-                in_axes=(0, 0, None if key is None else 0),
-                out_axes=(0, None),
-                axis_name="batch",
-            )(batch.fields, batch.numbers, keys)
+
+        def inputs_of(sample):
+            return packed(sample[0])
+
+        samples = batch.fields, batch.numbers
+        y, state = applied(network, inputs_of, samples, key=key, state=self.state, train=train)
         if dtype is not None:
             y = y.astype(jnp.result_type(*(x for x in jax.tree.leaves(self.network) if eqx.is_inexact_array(x))))
         return jax.vmap(task.decode)(y, batch.fields), state
@@ -142,6 +138,31 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractRelative, AbstractTrainable):
             is_leaf=lambda node: isinstance(node, Buffer),
         )
         return NetworkSurrogate(kept, new.task, new.state)
+
+
+def applied(
+    network: AbstractNetwork,
+    packed: Callable[[Any], Inputs],
+    samples: PyTree,
+    *,
+    key: Array | None,
+    state: PyTree,
+    train: bool,
+) -> tuple[Float[Array, "batch ..."], PyTree]:
+    """A network on a batch, whether it takes a batch or one sample: its outputs and its new state.
+
+    **Arguments:** `packed`: makes the inputs of one sample. `samples`: a pytree of arrays with a leading sample axis.
+    """
+    if network.abilities.batched:
+        return network(jax.vmap(packed)(samples), key=key, state=state, train=train)
+    # Packing is inside the mapped function, so that arrays which all samples share (grid points) are not copied.
+    keys = None if key is None else jax.random.split(key, len(jax.tree.leaves(samples)[0]))
+    return jax.vmap(
+        lambda sample, k: network(packed(sample), key=k, state=state, train=train),
+        in_axes=(0, None if key is None else 0),
+        out_axes=(0, None),
+        axis_name="batch",
+    )(samples, keys)
 
 
 def _cast(tree: PyTree, dtype: str | None) -> PyTree:

@@ -107,10 +107,9 @@ class Foreign(AbstractNetworkConfig):
         )
 
 
-class CallableNetwork(AbstractNetwork):
-    """A wrapped callable pytree. `select` is the argument `inputs` of `wrap`."""
+class AbstractWrapped(AbstractNetwork):
+    """What wrapped networks share. `select` is the argument `inputs` of `wrap`."""
 
-    network: PyTree
     config: Foreign = eqx.field(static=True)
     signature: Signature = eqx.field(static=True)
     abilities: Abilities = eqx.field(static=True)
@@ -119,57 +118,49 @@ class CallableNetwork(AbstractNetwork):
     def initial_state(self) -> None:
         return None
 
+    def selected(self, inputs: Inputs) -> Any:
+        """What the network is called with."""
+        return jax.vmap(self.select)(inputs) if self.abilities.batched else self.select(inputs)
+
+
+class CallableNetwork(AbstractWrapped):
+    """A wrapped callable pytree."""
+
+    network: PyTree
+
     def __call__(self, inputs: Inputs, *, key: Array | None, state: PyTree, train: bool):
-        if self.abilities.batched:
-            return self.network(jax.vmap(self.select)(inputs)), state
-        return self.network(self.select(inputs)), state
+        return self.network(self.selected(inputs)), state
 
 
-class NNXNetwork(AbstractNetwork):
+class NNXNetwork(AbstractWrapped):
     """A wrapped flax NNX module, split into its parameters and its graph. The rest of the module is the surrogate's state."""
 
     params: PyTree
     graph: Any = eqx.field(static=True)
-    config: Foreign = eqx.field(static=True)
-    signature: Signature = eqx.field(static=True)
-    abilities: Abilities = eqx.field(static=True)
-    select: Callable = eqx.field(static=True)
-
-    def initial_state(self) -> None:
-        return None
 
     def __call__(self, inputs: Inputs, *, key: Array | None, state: PyTree, train: bool):
         from flax import nnx
 
         module = nnx.merge(self.graph, self.params, nnx.State({}) if state is None else state, copy=True)
         module.train() if train else module.eval()
-        x = jax.vmap(self.select)(inputs) if self.abilities.batched else self.select(inputs)
-        y = module(x)
+        y = module(self.selected(inputs))
         return y, (None if state is None else nnx.split(module, nnx.Param, ...)[2])
 
 
-class LinenNetwork(AbstractNetwork):
+class LinenNetwork(AbstractWrapped):
     """A wrapped flax Linen module and its parameters. Its other variables are the surrogate's state."""
 
     params: PyTree
     module: Any = eqx.field(static=True)
-    config: Foreign = eqx.field(static=True)
-    signature: Signature = eqx.field(static=True)
-    abilities: Abilities = eqx.field(static=True)
-    select: Callable = eqx.field(static=True)
-
-    def initial_state(self) -> None:
-        return None
 
     def __call__(self, inputs: Inputs, *, key: Array | None, state: PyTree, train: bool):
-        x = jax.vmap(self.select)(inputs) if self.abilities.batched else self.select(inputs)
         asked = inspect.signature(type(self.module).__call__).parameters
         told = {"train": train, "training": train, "deterministic": not train}
         told = {name: value for name, value in told.items() if name in asked}
         rngs = {} if key is None or not train else {"dropout": key}
         variables = {"params": self.params, **(state or {})}
         changing = list(state) if state is not None and train else False
-        y = self.module.apply(variables, x, rngs=rngs, mutable=changing, **told)
+        y = self.module.apply(variables, self.selected(inputs), rngs=rngs, mutable=changing, **told)
         return y if changing else (y, state)
 
 

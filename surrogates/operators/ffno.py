@@ -17,7 +17,7 @@ from ..networks.network_surrogate import NetworkSurrogate
 from ..task.inputs import Inputs
 from ..task.signature import Signature
 from ..task.task import Task
-from .grid_frame import GridFrame
+from .grid_frame import GridFrame, Modes, check_modes
 
 
 class AxisBlock(eqx.Module):
@@ -58,7 +58,7 @@ class FFNOConfig(AbstractNetworkConfig):
     """
 
     width: int = 64
-    modes: int | tuple[int, ...] = 16
+    modes: Modes = 16
     depth: int = 4
     padding: float = 0.0
     expansion: float = 2.0
@@ -72,8 +72,7 @@ class FFNOConfig(AbstractNetworkConfig):
         check_fields(self)
         for name in ("width", "depth"):
             count("FFNO", name, vars(self)[name])
-        for m in (self.modes,) if isinstance(self.modes, int) else self.modes:
-            count("FFNO", "modes", m)
+        check_modes("FFNO", self.modes)
         number("FFNO", "padding", self.padding, least=0)
         if round(number("FFNO", "expansion", self.expansion, above=0) * self.width) < 1:
             raise ValueError(f"FFNO: expansion={self.expansion} of width {self.width} leaves no hidden channel")
@@ -93,9 +92,7 @@ class AxisNetwork(AbstractNetwork):
 
     def __init__(self, config: FFNOConfig, signature: Signature, *, key: Array):
         frame = GridFrame.of("FFNO", signature, config.padding)
-        kept = (config.modes,) * frame.ndim if isinstance(config.modes, int) else config.modes
-        if len(kept) != frame.ndim:
-            raise ValueError(f"FFNO: modes={config.modes} for a task with {frame.ndim} dimensions")
+        kept = frame.per_axis("FFNO", config.modes)
         keys, width, act = jax.random.split(key, config.depth + 2), config.width, config.activation
         self.lifting = PointwiseMLP(frame.channels, width, activation=act, key=keys[0])
         self.projection = PointwiseMLP(width, 2 * width, signature.out_channels, activation=act, key=keys[1])
@@ -150,7 +147,7 @@ class FFNO:
         task: Task,
         *,
         width: int = 64,
-        modes: int | tuple[int, ...] = 16,
+        modes: Modes = 16,
         depth: int = 4,
         padding: float = 0.0,
         key: Array,

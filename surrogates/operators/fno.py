@@ -21,6 +21,7 @@ from ..task.inputs import Inputs
 from ..task.signature import Signature
 from ..task.task import Task
 from .fourier_block import Block, Boundary, Local
+from .grid_frame import GridFrame, grid_channels
 from .on_devices import axes_to_divide, in_parts, over_devices, part_for_caches
 
 # Details of the original paper's network (with the batch normalisation that its published parameter counts include), and of
@@ -116,6 +117,15 @@ class FNOConfig(AbstractNetworkConfig):
         if sum(chosen.values()) > 1:
             several = [name for name, given in chosen.items() if given]
             raise ValueError(f"FNO: {' and '.join(several)} exclude each other; each is a form of the spectral weights")
+        # These fields have defaults for the forms that read them.
+        ignored = {
+            "rank": self.rank != 0.1 and not chosen["factorization"],
+            "init": self.init != "normal" and any(chosen.values()),
+            "method": self.method != "auto" and chosen["boundary"],
+        }
+        for name in (name for name, given in ignored.items() if given):
+            form = next((f"{name}={vars(self)[name]!r}" for name, given in chosen.items() if given), "dense weights")
+            raise ValueError(f"FNO: {name}={vars(self)[name]!r} would be ignored with {form}; leave it out")
         if chosen["boundary"] and self.padding:
             raise ValueError(
                 f"FNO: boundary={self.boundary!r} needs no padding, got {self.padding}; padding is for the periodic basis"
@@ -159,14 +169,8 @@ class FourierNetwork(AbstractNetwork):
     signature: Signature = eqx.field(static=True)
 
     def __init__(self, config: FNOConfig, signature: Signature, *, key: Array):
-        grid, width = signature.domain.as_grid("FNO"), config.width
-        if not 1 <= grid.ndim <= 3:
-            raise ValueError(f"FNO: 1 to 3 dimensions, the task has {grid.ndim}")
-        for source in signature.sources:
-            if source.domain != grid:
-                raise ValueError(
-                    f"FNO: the inputs live on {source.domain!r}, the targets on {grid!r}; FNO needs all fields on one grid"
-                )
+        frame, width = GridFrame.of("FNO", signature, config.padding), config.width
+        grid = frame.grid
         if config.boundary != "periodic" and any(grid.periodic):
             raise ValueError(f"FNO: boundary={config.boundary!r} on {grid!r}, which is periodic")
         kept = config.kept_modes(grid.ndim)
@@ -176,8 +180,7 @@ class FourierNetwork(AbstractNetwork):
             widths = (round(hidden * width),) if isinstance(hidden, float | int) else hidden
             return PointwiseMLP(n_in, *widths, n_out, activation=config.activation, key=key)
 
-        n_in = signature.in_channels + signature.params + grid.ndim
-        self.lifting = mlp(n_in, config.lifting, width, keys[0])
+        self.lifting = mlp(frame.channels, config.lifting, width, keys[0])
         self.projection = mlp(width, config.projection, signature.out_channels, keys[1])
         self.blocks = tuple(Block(config, kept, grid, key=k) for k in keys[2:])
         self.config, self.signature = config, signature
@@ -192,14 +195,9 @@ class FourierNetwork(AbstractNetwork):
         return states if any(s is not None for s in states) else None
 
     def __call__(self, inputs: Inputs, *, key: Array | None = None, state: PyTree = None, train: bool = False):
-        points = inputs.query.points
-        batch, *space, _ = points.shape
-        channels = [] if inputs.fields is None else [inputs.fields]
-        if inputs.params is not None:
-            params = inputs.params.reshape(batch, *(1,) * len(space), -1)
-            channels.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
-        x = jnp.concatenate([*channels, points.astype(self.lifting.layers[0].weight.dtype)], -1)
-        widths = self._pad_widths(tuple(space))
+        x = grid_channels(inputs, self.lifting.layers[0].weight.dtype)
+        space = x.shape[1:-1]
+        widths = self._pad_widths(space)
         if SPACE not in axes_to_divide():
             if not train:
                 y = over_devices(lambda n, x, s: (n._predict(x, widths, s), s), self, x, state)[0]

@@ -6,13 +6,12 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, checked, count, number, random_key
 from ...core.domains import Grid
 from ...core.storage import register
-from ...solvers.kernels.point_grid import Lattice, covered, to_grid, to_points
+from ...solvers.kernels.point_grid import Lattice, to_grid, to_points
 from ..networks.abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
 from ..networks.layers import ACTIVATIONS, Pointwise, PointwiseMLP
 from ..networks.network_surrogate import NetworkSurrogate
@@ -47,8 +46,8 @@ class GINOConfig(AbstractNetworkConfig):
     latent grid extends beyond the box of the training points, as a fraction of its longest side; `chunk`, points per chunk of the
     neighbourhood integrals; `activation`, "gelu", "relu" or "tanh".
 
-    **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1, a `grid` too small for the reach, or a
-    negative margin.
+    **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1, a `grid` too small for the reach or
+    the modes, or a negative margin.
     """
 
     width: int = 32
@@ -70,6 +69,10 @@ class GINOConfig(AbstractNetworkConfig):
             count("GINO", name, vars(self)[name])
         count("GINO", "grid", self.grid, least=2 * self.reach)
         number("GINO", "margin", self.margin, least=0)
+        if self.modes > self.grid // 2:
+            raise ValueError(
+                f"GINO: modes={self.modes}, but the latent grid={self.grid} knows {self.grid // 2} frequencies"
+            )
 
     def build(self, signature: Signature, key: Array) -> "LatentGridNetwork":
         return LatentGridNetwork(self, signature, key=key)
@@ -134,8 +137,7 @@ class LatentGridNetwork(AbstractNetwork):
         v = jnp.transpose(v, (ndim, *range(ndim)[::-1], ndim + 1))
 
         def decoded(local, points, v):
-            y = self.projection(jnp.concatenate([to_points(lattice, self.decoder, points, v, chunk), local], -1))
-            return jnp.where(covered(lattice, points)[:, None], y, jnp.asarray(np.nan, dtype))
+            return self.projection(jnp.concatenate([to_points(lattice, self.decoder, points, v, chunk), local], -1))
 
         y = jax.vmap(decoded)(local, points, v)
         return y.reshape(*inputs.query.points.shape[:-1], -1), state
@@ -166,7 +168,8 @@ class GINO:
     - `key`: random key of the initial weights.
     - `details`: the other fields of `GINO.config`: `reach` (1 to 3), `kernel`, `margin`, `chunk`, `activation`.
 
-    Predictions at points beyond the latent grid are NaN, and input values there are not seen: widen `margin`.
+    A point beyond the latent grid has the neighbours of the nearest place in it and only its own features tell it apart, so that
+    predictions there extrapolate: widen `margin` if samples exceed the box of the training points by more.
 
     **Raises:** `ValueError` for inputs at other points than the targets, for more than three coordinates, and for wrong settings.
 

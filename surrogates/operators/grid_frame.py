@@ -5,9 +5,29 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ...core.arguments import count
 from ...core.domains import Grid
 from ..task.inputs import Inputs
 from ..task.signature import Signature
+
+Modes = int | tuple[int, ...]
+
+
+def check_modes(name: str, modes: Modes) -> None:
+    """**Raises:** `TypeError` or `ValueError`, which begin with `name`, unless the numbers of modes are whole and positive."""
+    for m in (modes,) if isinstance(modes, int) else modes:
+        count(name, "modes", m)
+
+
+def grid_channels(inputs: Inputs, dtype) -> Float[Array, "b *space c"]:
+    """Input fields, parameters as constant channels, and coordinates of a batch."""
+    points = inputs.query.points
+    batch, *space, _ = points.shape
+    parts = [] if inputs.fields is None else [inputs.fields]
+    if inputs.params is not None:
+        params = inputs.params.reshape(batch, *(1,) * len(space), -1)
+        parts.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
+    return jnp.concatenate([part.astype(dtype) for part in (*parts, jnp.asarray(points))], -1)
 
 
 @dataclass(frozen=True)
@@ -39,15 +59,16 @@ class GridFrame:
     def ndim(self) -> int:
         return self.grid.ndim
 
+    def per_axis(self, name: str, modes: Modes) -> tuple[int, ...]:
+        """The number of modes of every axis. **Raises:** `ValueError`, which begins with `name`, for those of other axes."""
+        found = (modes,) * self.ndim if isinstance(modes, int) else modes
+        if len(found) != self.ndim:
+            raise ValueError(f"{name}: modes={modes} for a task with {self.ndim} dimensions")
+        return found
+
     def reversed_channels(self, inputs: Inputs, dtype) -> Float[Array, "*reversed b c"]:
-        """Input fields, parameters as constant channels, and coordinates of a batch."""
-        points = inputs.query.points
-        batch, *space, _ = points.shape
-        parts = [] if inputs.fields is None else [inputs.fields]
-        if inputs.params is not None:
-            params = inputs.params.reshape(batch, *(1,) * len(space), -1)
-            parts.append(jnp.broadcast_to(params, (batch, *space, params.shape[-1])))
-        x = jnp.concatenate([part.astype(dtype) for part in (*parts, jnp.asarray(points))], -1)
+        """`grid_channels` in the layout of this frame."""
+        x = grid_channels(inputs, dtype)
         return jnp.transpose(x, (*range(1, self.ndim + 1)[::-1], 0, self.ndim + 1))
 
     def padded(self, v: Float[Array, "*reversed b c"]) -> Float[Array, "*padded b c"]:

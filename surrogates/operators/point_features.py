@@ -1,6 +1,7 @@
 """What operators on scattered points see of a sample: values, parameters and coordinates point by point, and weights."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..task.inputs import Inputs
@@ -24,8 +25,8 @@ def feature_channels(name: str, signature: Signature) -> int:
 def point_features(inputs: Inputs) -> tuple[Float[Array, "n c"], Float[Array, "n d"], Float[Array, " n"]]:
     """Features, coordinates and weights of all points of a sample in one row each, whatever the axes of its domain.
 
-    The features are the input fields, the parameters and the coordinates. The weights are those of the quadrature, divided by
-    their sum. At padded points everything is zero.
+    The features are the input fields, the parameters and the coordinates, these with mean 0 and deviation 1 where points fill
+    their box, as fields have. The weights are those of the quadrature, divided by their sum. At padded points all are zero.
     """
     points = inputs.query.points
     points = jnp.asarray(points).reshape(-1, points.shape[-1])
@@ -33,7 +34,8 @@ def point_features(inputs: Inputs) -> tuple[Float[Array, "n c"], Float[Array, "n
     parts = [source.values.reshape(len(points), -1) for source in inputs.sources]
     if inputs.params is not None:
         parts.append(jnp.broadcast_to(inputs.params, (len(points), inputs.params.shape[-1])))
-    features = jnp.concatenate([*parts, points.astype(jnp.result_type(*parts, points))], -1)
+    coordinates = np.sqrt(12).astype(points.dtype) * (points - 0.5)
+    features = jnp.concatenate([*parts, coordinates.astype(jnp.result_type(*parts, points))], -1)
     if inputs.query.mask is not None:
         real = inputs.query.mask.reshape(-1)
         features, points = (jnp.where(real[:, None], x, 0) for x in (features, points))

@@ -19,7 +19,7 @@ from ..networks.network_surrogate import NetworkSurrogate
 from ..task.inputs import Inputs
 from ..task.signature import Signature
 from ..task.task import Task
-from .grid_frame import GridFrame
+from .grid_frame import GridFrame, Modes, check_modes
 
 
 class ResamplingBlock(eqx.Module):
@@ -62,7 +62,7 @@ class UNOConfig(AbstractNetworkConfig):
     """
 
     width: int = 32
-    modes: int | tuple[int, ...] = 12
+    modes: Modes = 12
     levels: int = 2
     padding: float = 0.0
     activation: Literal["gelu", "relu", "tanh"] = "gelu"
@@ -75,8 +75,7 @@ class UNOConfig(AbstractNetworkConfig):
         check_fields(self)
         for name in ("width", "levels"):
             count("UNO", name, vars(self)[name])
-        for m in (self.modes,) if isinstance(self.modes, int) else self.modes:
-            count("UNO", "modes", m)
+        check_modes("UNO", self.modes)
         number("UNO", "padding", self.padding, least=0)
 
     def build(self, signature: Signature, key: Array) -> "UShapedNetwork":
@@ -96,9 +95,7 @@ class UShapedNetwork(AbstractNetwork):
 
     def __init__(self, config: UNOConfig, signature: Signature, *, key: Array):
         frame = GridFrame.of("UNO", signature, config.padding)
-        modes = (config.modes,) * frame.ndim if isinstance(config.modes, int) else config.modes
-        if len(modes) != frame.ndim:
-            raise ValueError(f"UNO: modes={config.modes} for a task with {frame.ndim} dimensions")
+        modes = frame.per_axis("UNO", config.modes)
         levels, width, act, method = config.levels, config.width, config.activation, config.method
         keys = jax.random.split(key, 2 * levels + 3)
 
@@ -180,7 +177,7 @@ class UNO:
         task: Task,
         *,
         width: int = 32,
-        modes: int | tuple[int, ...] = 12,
+        modes: Modes = 12,
         levels: int = 2,
         padding: float = 0.0,
         key: Array,

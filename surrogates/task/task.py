@@ -290,6 +290,28 @@ class Task(eqx.Module):
                     f"at={at!r} is not on the box of {self.domain!r}: {outside.sum()} of {outside.size} points lie outside"
                 )
 
+    def warn_outside(self, dataset: Dataset) -> None:
+        """Warn of clouds and meshes with points beyond the box of the training points by more than a tenth of its longest side,
+        for example because they are in another unit. (Of the box its lower ends and its longest side are known.)"""
+        for name, domain in self.domains:
+            own = dataset.domains.get(name)
+            if own is None or own.fixed or domain.arrays[0] not in self.normalizers:
+                continue
+            worst, beyond = 0.0, 0
+            for _, block in dataset.blocks(list(own.arrays)):
+                sites = own.sites(block)
+                scaled = np.asarray(self.scaled(domain, np.asarray(sites.points, np.float64)))
+                excess = np.maximum(-scaled, scaled - 1).max(-1)
+                excess = excess if sites.mask is None else np.where(np.asarray(sites.mask), excess, 0)
+                excess = excess.reshape(len(excess), -1).max(1)
+                worst, beyond = max(worst, float(excess.max())), beyond + int((excess > 0.1).sum())
+            if beyond:
+                warnings.warn(
+                    f"{beyond} of {len(dataset)} samples have points outside of the box of the training points, by up to "
+                    f"{worst:.3g} of its longest side; the prediction extrapolates. Are they in the same unit?",
+                    stacklevel=5,  # whoever called `predict`
+                )
+
     # Large values that vary little ------------------------------------------------------------------------------------
 
     def about_origin(self) -> "Task":

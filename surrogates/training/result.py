@@ -13,7 +13,7 @@ from ...datasets.dataset import Dataset
 from ..batching import Batch
 from ..ensemble import Ensemble
 from ..given_data import Given
-from ..surrogate import AbstractSurrogate, Capabilities, generative, probabilistic
+from ..surrogate import AbstractObserving, AbstractSurrogate, Capabilities, conditionable, generative, probabilistic
 from ..task.task import Fields, Place, Task
 from .history import History
 
@@ -89,6 +89,14 @@ class FitResult:
     def predict_samples(self, data: Given, n: int, **options: Any) -> dict[str, np.ndarray]:
         """`AbstractSurrogate.predict_samples` of `best`."""
         return self.best.predict_samples(data, n, **options)
+
+    def posterior(self, obs: Any, **options: Any) -> Any:
+        """`AbstractPrior.posterior` of `best`, a `Denoiser`."""
+        return conditionable(self.best).posterior(obs, **options)
+
+    def conditioned(self, obs: Any, **options: Any) -> AbstractObserving:
+        """`AbstractPrior.conditioned` of `best`, a `Denoiser`."""
+        return conditionable(self.best).conditioned(obs, **options)
 
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         """`AbstractProbabilistic.std` of `best`."""

@@ -143,6 +143,37 @@ def test_numbers(key):
         assert isinstance(law, random.Distribution) and hash(law) == hash(type(law)())
 
 
+RECTANGLE = Box(x=(-1, 1, "periodic"), y=(0, 3, "periodic"))
+
+
+@pytest.mark.nightly
+def test_clusters_are_sums_of_bells(key):
+    """One bell has the integral h π/s and reaches its height; the number of many is uniform; the same function on every grid."""
+    one = random.Clusters(1, 1, (2.0, 2.0), (20.0, 20.0))
+    coarse, fine = (
+        np.asarray(jax.jit(one.sample, static_argnums=1)(key, RECTANGLE.grid(n))) for n in ((40, 45), (80, 90))
+    )
+    np.testing.assert_allclose(fine[::2, ::2], coarse, atol=1e-5)
+    np.testing.assert_allclose(fine.mean() * 6, 2 * np.pi / 20, rtol=1e-4)
+    assert 1.97 < fine.max() <= 2 and fine.min() >= 0
+    grid = Box.unit(1, "periodic").grid(16)
+    many = random.Clusters(2, 5, (1.0, 1.0), (150.0, 150.0))
+    draws = jax.jit(jax.vmap(lambda k: many.sample(k, grid).mean()))
+    masses = draws(jax.random.split(key, 200)) / np.sqrt(np.pi / 150)
+    numbers = np.round(np.asarray(masses))
+    assert abs(masses - numbers).max() < 0.02 and set(numbers) == {2, 3, 4, 5}
+
+
+def test_interpolated_noise_takes_its_values_at_its_points(key):
+    law = random.InterpolatedNoise(8, 0.3, 2.0)
+    draw = jax.jit(law.sample, static_argnums=1)
+    coarse, fine = (np.asarray(draw(key, RECTANGLE.grid(n)), np.float64) for n in (8, 24))
+    np.testing.assert_allclose(fine[::3, ::3], coarse, atol=1e-5)
+    assert abs(coarse - 0.3).max() <= 1 + 1e-5 and 0.4 < coarse.std() < 0.75  # 2/√12 = 0.58
+    spectrum = abs(np.fft.fft2(fine))
+    assert spectrum[5:20].max() < 1e-3 * spectrum[1:4].max()
+
+
 def test_truncated_noise_is_white_and_bounded(key):
     """Norm ≤ √n on the unknowns, zero on Dirichlet sides; the density inside the ball keeps its mean and covariance."""
     noise, grid = random.TruncatedNoise(), Box(x=(0, 1), y=(0, 1, "periodic")).grid((6, 5))

@@ -137,6 +137,7 @@ def test_the_solver_steps_in_time(key):
     np.testing.assert_allclose(bundled.rollout(data, 3)["u"], data["u"][:, 2:5], atol=1e-3)
 
 
+@pytest.mark.nightly
 def test_samples_that_the_solver_did_not_solve_are_named():
     """A coefficient that is negative somewhere, as sample 1 of 3."""
     darcy = sx.problem("darcy", faces="arithmetic")

@@ -43,6 +43,7 @@ def test_fields_about_a_large_mean_are_learned_like_others(offset, spread, plain
     assert result.history.best_error[0] < 1 and result.predict(ds)["u"].dtype == np.float64
 
 
+@pytest.mark.nightly
 def test_parameters_about_a_large_mean_are_told_apart():
     # dates in days and in seconds: single precision holds 1/16 of a day, and 128 seconds
     ds = data(0.0)

@@ -46,18 +46,12 @@ def advection(
     if len(along) != ndim:
         raise ValueError(f"advection: direction={along} has {len(along)} entries; the box has {ndim} axes")
     u0 = GaussianField(2, 5, 25 * 5**-1.5, "periodic") if u0 is None else u0
-    method = PeriodicEvolution("advection", box, {"u": "u0"}, functools.partial(_symbol, along))
+    inputs = {"speed": speed, "u0": u0}
+    method = PeriodicEvolution("advection", box, {"u": "u0"}, inputs, functools.partial(_symbol, along))
     smooth = not isinstance(u0, Distribution) or u0.smooth
-    return Problem(
-        "u",
-        box,
-        time=(0.0, duration),
-        inputs={"speed": speed, "u0": u0},
-        residual=functools.partial(_residual, box.names, along) if smooth else None,
-        no_residual="" if smooth else "u0 jumps, so that u_t + c·∇u = 0 holds in the weak sense only",
-        initial="u0",
-        solve=method.solve,
-        step=method.step,
+    residual = functools.partial(_residual, box.names, along) if smooth else None
+    return method.problem(
+        residual, duration, "" if smooth else "u0 jumps, so that u_t + c·∇u = 0 holds in the weak sense only"
     )
 
 

@@ -42,18 +42,9 @@ def allen_cahn(
     """
     box = Box(x=(-1, 1, "periodic")) if box is None else box
     u0 = GaussianField(3.0, 4.0, 1.5, "periodic") if u0 is None else u0
-    step = functools.partial(_default_step, rate, u0, box)
-    method = PeriodicEvolution("allen_cahn", box, {"u": "u0"}, _symbol, _cube, step, dt, degree=3)
-    return Problem(
-        "u",
-        box,
-        time=(0.0, duration),
-        inputs={"epsilon": epsilon, "rate": rate, "u0": u0},
-        residual=functools.partial(_residual, box.names),
-        initial="u0",
-        solve=method.solve,
-        step=method.step,
-    )
+    inputs, step = {"epsilon": epsilon, "rate": rate, "u0": u0}, functools.partial(_default_step, box)
+    method = PeriodicEvolution("allen_cahn", box, {"u": "u0"}, inputs, _symbol, _cube, step, dt, degree=3)
+    return method.problem(functools.partial(_residual, box.names), duration)
 
 
 def _residual(names: tuple[str, ...], u: Jet, inputs: Jets) -> Array:
@@ -68,5 +59,5 @@ def _cube(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
     return lambda v, t: -inputs["rate"] * modes.block(modes.values(v) ** 3)
 
 
-def _default_step(rate: Distribution | float, u0: Distribution, box: Box, grid: Grid) -> float:
-    return 0.05 / (largest(rate, box) * max(1.0, largest(u0, box) ** 2))
+def _default_step(box: Box, inputs: Fields, grid: Grid) -> float:
+    return 0.05 / (largest(inputs["rate"], box) * max(1.0, largest(inputs["u0"], box) ** 2))

@@ -50,22 +50,14 @@ def burgers(
         "burgers",
         box,
         {"u": "u0"},
+        {"nu": nu, "u0": u0},
         _symbol,
         self_advection,
-        functools.partial(_default_step, nu, u0, box),
+        functools.partial(_default_step, box),
         dt,
         ndim=(1,),
     )
-    return Problem(
-        "u",
-        box,
-        time=(0.0, duration),
-        inputs={"nu": nu, "u0": u0},
-        residual=functools.partial(_residual, box.names[0]),
-        initial="u0",
-        solve=method.solve,
-        step=method.step,
-    )
+    return method.problem(functools.partial(_residual, box.names[0]), duration)
 
 
 def _residual(x: str, u: Jet, inputs: Jets) -> Array:
@@ -76,7 +68,7 @@ def _symbol(k: Waves, inputs: Fields) -> Symbol:
     return -inputs["nu"] * square(k)
 
 
-def _default_step(nu: Distribution | float, u0: Distribution, box: Box, grid: Grid) -> float:
-    speed, viscosity = largest(u0, box), draws(nu, box)
+def _default_step(box: Box, inputs: Fields, grid: Grid) -> float:
+    speed, viscosity = largest(inputs["u0"], box), draws(inputs["nu"], box)
     (h,), (length,) = grid.spacing, box.extent
     return 0.5 / max(speed**2 / max(speed * h, viscosity.min()), 400 * viscosity.max() / length**2)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, ScalarLike
 
 from ....core.arrays import AnyArray
-from ....core.domains import Axis, Box, Grid
+from ....core.domains import Grid
 from ...kernels.exponential import Instants
 from ...linear.method import AbstractMethod
 from ...linear.method_choice import choose
@@ -18,7 +19,7 @@ from ..channel import ViscousFlow, centre_velocity
 from ..conditions import Free
 from ..declaration import Fields, Problem
 from ..finite_volume_solver import broadcast
-from ..marching import frame_schedule
+from ..marching import cells_for_obstacles, check_numbers, frame_schedule, frames
 from ..registry import register_problem
 from ..solved import Solved
 from ..typical_inputs import smallest
@@ -65,20 +66,11 @@ def channel_flow(
       becomes the flow without vorticity.
     - `forcing`: f, a number along the channel or a vector.
     """
-    if not isinstance(grid, Grid):
-        if not grid or len(grid) > 3:
-            raise ValueError(f"channel_flow: grid={grid}; give 2 or 3 numbers of cells, for example (128, 32)")
-        h = 1.0 / grid[min(1, len(grid) - 1)]
-        grid = Box(tuple(Axis(name, 0.0, n * h, "neumann") for name, n in zip("xyz", grid, strict=False))).grid(grid)
-    own, through = grid, grid.layouts[0] == "cells"
-    if set(own.layouts) - {"cells", "periodic"} or own.ndim < 2:
-        raise ValueError(f"channel_flow needs 2 or 3 axes of layout 'cells' or 'periodic': {own}")
-    if not through and (set(own.layouts) != {"periodic"} or solid is not None):
+    own = cells_for_obstacles("channel_flow", grid, solid, across=1)
+    if own.layouts[0] == "periodic" and (set(own.layouts) != {"periodic"} or solid is not None):
         raise ValueError(
             f"channel_flow: a channel without inflow is periodic along all axes and has no obstacles: {own}"
         )
-    if solid is not None and solid.shape != own.shape:
-        raise ValueError(f"channel_flow: solid has shape {solid.shape}, the grid {own.shape}")
     inputs = {"inflow": inflow, "nu": nu, "velocity0": velocity0, "forcing": forcing}
     channel = Channel(own, solid, inputs)
     return Problem(
@@ -120,6 +112,9 @@ class Channel:
             raise ValueError(f"channel_flow: velocity0 has shape {velocity.shape}, expected {(*grid.shape, d)}")
         if forcing.shape not in ((), (d,)):
             raise ValueError(f"channel_flow: forcing has shape {forcing.shape}, expected a number or {(d,)}")
+        check_numbers("channel_flow", inputs, without=("inflow", "velocity0", "forcing"))
+        if not isinstance(inputs["nu"], Tracer) and not inputs["nu"] > 0:
+            raise ValueError(f"channel_flow: nu={inputs['nu']} must be positive")
         if dt is None:
             dt = smallest(_stable_step, inputs, self.inputs, grid, [0.0] if times is None else times)
         lengths, per_frame, start = frame_schedule("channel_flow", steps, times, dt)
@@ -148,18 +143,11 @@ def _run(flow: ViscousFlow, values, lengths: Array, per_frame: int, with_start: 
     def frame(state):
         return {"velocity": centre_velocity(state[0], flow.boundaries), "pressure": state[1]}
 
-    def to_next_frame(state, length):
-        state, found = jax.lax.scan(step, state, jnp.full(per_frame, length / per_frame))
-        return state, (frame(state), found)
-
     faces, pressure = flow.start(values["velocity0"], values["inflow"])
     # The pressure that removes the divergence of the start acts for an instant and is not that of the flow.
     start = (flow.projected(faces, method)[0], pressure)
-    _, (frames, found) = jax.lax.scan(to_next_frame, start, lengths)
-    if with_start:
-        frames = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), frame(start), frames)
-    stats, force = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
-    return Solved(frames, stats, diagnostics={"force": force})
+    _, fields, (stats, force) = frames(step, frame, start, lengths, per_frame, with_start)
+    return Solved(fields, stats, diagnostics={"force": force})
 
 
 def _stable_step(inputs: Fields, grid: Grid) -> Array:

@@ -127,4 +127,4 @@ class Darcy:
 
 
 def _on_grid(inputs: Fields, grid: Grid) -> Fields:
-    return {name: on_grid(inputs[name], grid) for name in ("a", "f", "g")}
+    return {name: on_grid(inputs[name], grid, f"darcy: {name}") for name in ("a", "f", "g")}

@@ -1,21 +1,22 @@
-"""Gas without viscosity: the Euler equations."""
+"""Gas without viscosity, the Euler equations, and with it."""
 
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ....core.arrays import AnyArray
-from ....core.domains import Box, Grid
-from ...kernels.exponential import Instants
+from ....core.domains import Box
 from ...kernels.finite_volume import Averages
+from ...kernels.viscous_stress import ViscousStress
 from ...random import Distribution
 from ..conservation_laws import Gas, GasFlux
 from ..declaration import Fields, Problem
-from ..finite_volume_solver import FiniteVolumes, Reconstruction, Walls, broadcast
+from ..finite_volume_flow import AbstractFlow
+from ..finite_volume_solver import FiniteVolumes, Reconstruction, Walls
 from ..flow_laws import Riemann
 from ..registry import register_problem
-from ..solved import Solved
 
 
 @register_problem("euler")
@@ -62,64 +63,95 @@ def euler(
     max_steps.
     """
     box = Box.unit(1, "neumann") if box is None else box
-    if not isinstance(gamma, Distribution) and not gamma > 1:
-        raise ValueError(f"euler: gamma={gamma}; the ratio of heat capacities is above 1, for example 1.4")
-    laws = Riemann().inputs()
-    given = {"density0": density0, "velocity0": velocity0, "pressure0": pressure0}
-    missing = [name for name, value in given.items() if value is None]
-    if missing and len(missing) < 3:
-        raise ValueError(
-            f"euler: {missing} are missing; give all of density0, velocity0 and pressure0, or none of them"
-        )
-    inputs = {**(laws if missing else given), "gamma": gamma}
-    equation = Euler(FiniteVolumes("euler", box, walls, reconstruction, courant), riemann, inputs)
-    return Problem(
-        ("density", "velocity", "pressure"),
-        box,
-        time=(0.0, duration),
-        inputs=inputs,
-        initial={"density": "density0", "velocity": "velocity0", "pressure": "pressure0"},
-        solve=equation.solve,
-        step=equation.step,
-        no_residual="solutions jump at shocks and contacts, so that the equations hold in the weak sense only",
-    )
+    method = FiniteVolumes("euler", box, walls, reconstruction, courant)
+    start = {"density0": density0, "velocity0": velocity0, "pressure0": pressure0}
+    return GasFlow(method, {**gas_at_start("euler", start), "gamma": gamma}, riemann).problem(duration)
+
+
+@register_problem("compressible_navier_stokes")
+def compressible_navier_stokes(
+    viscosity: Distribution | float = 1e-2,
+    bulk_viscosity: Distribution | float = 1e-2,
+    density0: Distribution | Float[AnyArray, "..."] | float | None = None,
+    velocity0: Distribution | Float[AnyArray, "..."] | float | None = None,
+    pressure0: Distribution | Float[AnyArray, "..."] | float | None = None,
+    gamma: Distribution | float = 5 / 3,
+    *,
+    box: Box | None = None,
+    walls: Walls = "outflow",
+    riemann: GasFlux = "hllc",
+    reconstruction: Reconstruction = "monotonized_central",
+    courant: float = 0.4,
+    duration: float = 1.0,
+) -> Problem:
+    """`euler` with a viscous gas, without conduction of heat: (ρv)_t gains ∇·σ and E_t gains ∇·(σv) with the stress
+    σ = η (∇v + ∇vᵀ − ⅔ ∇·v) + ζ ∇·v (`kernels.viscous_stress`). These are the equations of PDEBench's compressible data
+    (Takamoto et al. 2022, eq. 10), which have η = ζ = 1e-8, 0.01 or 0.1.
+
+    Steps are explicit: many where η/ρ times the step of `euler` exceeds the square of the spacing. Walls have no friction.
+
+    **Arguments:** as for `euler`, and
+
+    - `viscosity`, `bulk_viscosity`: η and ζ, at least 0, or laws of numbers.
+    """
+    name = "compressible_navier_stokes"
+    box = Box.unit(1, "neumann") if box is None else box
+    method = FiniteVolumes(name, box, walls, reconstruction, courant)
+    start = {"density0": density0, "velocity0": velocity0, "pressure0": pressure0}
+    numbers = {"gamma": gamma, "viscosity": viscosity, "bulk_viscosity": bulk_viscosity}
+    return GasFlow(method, {**gas_at_start(name, start), **numbers}, riemann).problem(duration)
+
+
+def gas_at_start(name: str, given: Fields) -> Fields:
+    """`given`, or the default laws if none of them is; `ValueError` if only some are."""
+    missing = [field for field, value in given.items() if value is None]
+    if missing and len(missing) < len(given):
+        raise ValueError(f"{name}: {missing} are missing; give all of {', '.join(given)}, or none of them")
+    return Riemann().inputs() if missing else given
 
 
 @dataclass(frozen=True, eq=False)
-class Euler:
-    """The equations by a method. `inputs` are those that are declared."""
+class GasFlow(AbstractFlow):
+    """The equations by a method."""
 
-    method: FiniteVolumes
     riemann: GasFlux
-    inputs: Fields
+    scalars = ("density0", "pressure0")
 
-    def solve(
-        self,
-        inputs: Fields,
-        grid: Grid,
-        *,
-        times: Instants | None = None,
-        max_steps: int | None = None,
-    ) -> Solved:
-        times, (law, w) = self.method.instants(times), self._start(inputs, grid)
-        if max_steps is None:
-            max_steps = self.method.step_limit(self._shortest_step, inputs, self.inputs, grid, times)
-        w, stats = self.method.run(law, w, grid, times, max_steps)
-        velocity = w[:, 1] if grid.ndim == 1 else jnp.moveaxis(w[:, 1:-1], 1, -1)
-        return Solved({"density": w[:, 0], "velocity": velocity, "pressure": w[:, -1]}, stats)
+    def __post_init__(self):
+        self._check(self.inputs)
 
-    def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
-        start = {f"{name}0": value for name, value in fields.items()}
-        solved = self.solve({**inputs, **start}, grid, times=[dt])
-        return Solved({name: value[0] for name, value in solved.fields.items()}, solved.stats)
+    def problem(self, duration: float) -> Problem:
+        return Problem(
+            ("density", "velocity", "pressure"),
+            self.method.box,
+            time=(0.0, duration),
+            inputs=self.inputs,
+            initial={"density": "density0", "velocity": "velocity0", "pressure": "pressure0"},
+            solve=self.solve,
+            step=self.step,
+            no_residual="solutions jump at shocks and contacts, so that the equations hold in the weak sense only",
+        )
 
-    def _start(self, inputs: Fields, grid: Grid) -> tuple[Gas, Averages]:
-        components = grid.ndim if grid.ndim > 1 else 0
-        density, pressure = (broadcast(inputs[name], grid) for name in ("density0", "pressure0"))
-        velocity = broadcast(inputs["velocity0"], grid, components)
-        self.method.check(grid, density0=(density, 0), velocity0=(velocity, components), pressure0=(pressure, 0))
-        parts = jnp.moveaxis(velocity, -1, 0) if components else velocity[None]
-        return Gas(inputs["gamma"], self.riemann), jnp.concatenate([density[None], parts, pressure[None]])
+    def law(self, inputs: Fields) -> Gas:
+        self._check(inputs)
+        return Gas(inputs["gamma"], self.riemann)
 
-    def _shortest_step(self, inputs: Fields, grid: Grid, last: float) -> Array:
-        return self.method.longest_step(*self._start(inputs, grid), grid)
+    def stress(self, inputs: Fields) -> ViscousStress | None:
+        return ViscousStress(inputs["viscosity"], inputs["bulk_viscosity"]) if "viscosity" in inputs else None
+
+    def primitive(self, scalars: list[Array], velocity: Array) -> Averages:
+        density, pressure = scalars
+        return jnp.concatenate([density[None], velocity, pressure[None]])
+
+    def unknowns(self, w: Array) -> dict[str, Array]:
+        return {"density": w[:, 0], "pressure": w[:, -1]}
+
+    def _check(self, inputs: Fields) -> None:
+        known = {k: v for k, v in inputs.items() if not isinstance(v, Distribution | Tracer)}
+        if "gamma" in known and not known["gamma"] > 1:
+            raise ValueError(
+                f"{self.method.name}: gamma={known['gamma']}; the ratio of heat capacities is above 1, for example 1.4"
+            )
+        for name in ("viscosity", "bulk_viscosity"):
+            if name in known and not known[name] >= 0:
+                raise ValueError(f"{self.method.name}: {name}={known[name]} must not be negative")

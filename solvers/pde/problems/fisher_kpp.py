@@ -36,24 +36,15 @@ def fisher_kpp(
     - `nu`, `rho`: numbers, or distributions of numbers.
     - `u0`: the law of the initial field, by default `UnitRange(PeriodicGP(0.2))`, a Gaussian process with values from 0 to 1.
     - `box`: 1 to 3 periodic axes.
-    - `dt`: the largest time step, by default 1/(20 ρ max(1, U)) with U from draws of u0. `rtol` of the solve acts as in
-      `burgers`.
+    - `dt`: the largest time step, by default 1/(20 ρ max(1, U)) with U from draws of u0, at most L²/(400 ν). `rtol` of the
+      solve acts as in `burgers`.
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """
     box = Box.unit(1, "periodic") if box is None else box
     u0 = UnitRange(PeriodicGP(0.2)) if u0 is None else u0
-    step = functools.partial(_default_step, rho, u0, box)
-    method = PeriodicEvolution("fisher_kpp", box, {"u": "u0"}, _symbol, _competition, step, dt)
-    return Problem(
-        "u",
-        box,
-        time=(0.0, duration),
-        inputs={"nu": nu, "rho": rho, "u0": u0},
-        residual=functools.partial(_residual, box.names),
-        initial="u0",
-        solve=method.solve,
-        step=method.step,
-    )
+    inputs, step = {"nu": nu, "rho": rho, "u0": u0}, functools.partial(_default_step, box)
+    method = PeriodicEvolution("fisher_kpp", box, {"u": "u0"}, inputs, _symbol, _competition, step, dt)
+    return method.problem(functools.partial(_residual, box.names), duration)
 
 
 def _residual(names: tuple[str, ...], u: Jet, inputs: Jets) -> Array:
@@ -68,5 +59,6 @@ def _competition(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
     return lambda v, t: -inputs["rho"] * modes.block(modes.values(v) ** 2)
 
 
-def _default_step(rho: Distribution | float, u0: Distribution, box: Box, grid: Grid) -> float:
-    return 0.05 / (largest(rho, box) * max(1.0, largest(u0, box)))
+def _default_step(box: Box, inputs: Fields, grid: Grid) -> float:
+    growth = 20 * largest(inputs["rho"], box) * max(1.0, largest(inputs["u0"], box))
+    return 1 / max(growth, 400 * largest(inputs["nu"], box) / min(box.extent) ** 2)

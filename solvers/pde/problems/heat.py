@@ -77,4 +77,4 @@ class Heat:
         return Solved({"u": u}, integration_stats(u, 0))
 
     def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
-        return one_step(self.solve, fields, inputs, {"u": "u0"}, grid, dt, rtol)
+        return one_step(self.solve, fields, inputs, {"u": "u0"}, grid, dt, rtol=rtol)

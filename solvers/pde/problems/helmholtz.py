@@ -12,6 +12,7 @@ from ...linear.solution import Stats, Status
 from ...random import Distribution, GaussianField
 from ..boundary_nodes import interior, on_grid, with_zero_boundary
 from ..declaration import Fields, Problem
+from ..marching import check_numbers
 from ..pointwise_derivatives import Jet, Jets, laplacian
 from ..registry import register_problem
 from ..solved import Solved
@@ -54,7 +55,8 @@ class Helmholtz:
     def solve(self, inputs: Fields, grid: Grid, *, rtol: ScalarLike | None = None) -> Solved:
         if grid != self.box.grid(grid.shape):
             raise ValueError(f"helmholtz: {grid} does not suit {self.box}; use box.grid({grid.shape})")
-        modes = jnp.asarray(interior(on_grid(inputs["f"], grid), self.box))
+        check_numbers("helmholtz", inputs, without=("f",))
+        modes = jnp.asarray(interior(on_grid(inputs["f"], grid, "helmholtz: f"), self.box))
         squares = squared_wavenumbers(self.box, modes.shape)
         for axis, condition in enumerate(self.box.conditions):
             modes = FORWARD[condition](modes, axis, norm="ortho")

@@ -14,6 +14,7 @@ from ..conservation_laws import QuadraticAdvection
 from ..declaration import Fields, Problem
 from ..finite_volume_solver import FiniteVolumes, Reconstruction, broadcast
 from ..flow_laws import WaveSum
+from ..marching import check_numbers, one_step
 from ..registry import register_problem
 from ..solved import Solved
 
@@ -94,6 +95,7 @@ class InviscidBurgers:
     ) -> Solved:
         times, u0 = self.method.instants(times), broadcast(inputs["u0"], grid)
         self.method.check(grid, u0=(u0, 0))
+        check_numbers("inviscid_burgers", inputs, without=("u0", "forcing"))
         forcing = _at_instants(jnp.asarray(inputs["forcing"], float), grid, times)
         (axis,) = grid.names
         ends = {axis: (_side(inputs, "left"), _side(inputs, "right"))} if grid.layouts == ("cells",) else {}
@@ -104,8 +106,7 @@ class InviscidBurgers:
         return Solved({"u": u[:, 0]}, stats)
 
     def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
-        solved = self.solve({**inputs, "u0": fields["u"]}, grid, times=[dt])
-        return Solved({"u": solved["u"][0]}, solved.stats)
+        return one_step(self.solve, fields, inputs, {"u": "u0"}, grid, dt)
 
     def _shortest_step(self, inputs: Fields, grid: Grid, last: float) -> Array:
         """For the fastest value at the start or at an end, and what the forcing may add until the last instant."""

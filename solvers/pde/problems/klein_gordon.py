@@ -16,8 +16,6 @@ from ..pointwise_derivatives import Jets, laplacian
 from ..registry import register_problem
 from ..representative_draws import draws, largest
 
-_STARTS = {"u": "u0", "v": "v0"}
-
 
 @register_problem("klein_gordon")
 def klein_gordon(
@@ -54,24 +52,16 @@ def klein_gordon(
     method = PeriodicEvolution(
         "klein_gordon",
         box,
-        _STARTS,
+        {"u": "u0", "v": "v0"},
+        {"speed": speed, "mass": mass, "coupling": coupling, "u0": u0, "v0": v0},
         _symbol,
         _cube,
-        functools.partial(_default_step, mass, coupling, u0, box),
+        functools.partial(_default_step, box),
         dt,
         degree=3,
         variables=_variables,
     )
-    return Problem(
-        ("u", "v"),
-        box,
-        time=(0.0, duration),
-        inputs={"speed": speed, "mass": mass, "coupling": coupling, "u0": u0, "v0": v0},
-        residual=functools.partial(_residual, box.names),
-        initial=_STARTS,
-        solve=method.solve,
-        step=method.step,
-    )
+    return method.problem(functools.partial(_residual, box.names), duration)
 
 
 def _residual(names: tuple[str, ...], w: Jets, inputs: Jets) -> dict[str, Array]:
@@ -114,6 +104,7 @@ def _cube(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
     return act
 
 
-def _default_step(mass, coupling, u0: Distribution, box: Box, grid: Grid) -> float:
-    stiffness = largest(mass, box) ** 2 + 3 * largest(coupling, box) * largest(u0, box) ** 2
+def _default_step(box: Box, inputs: Fields, grid: Grid) -> float:
+    mass, coupling, u = (largest(inputs[name], box) for name in ("mass", "coupling", "u0"))
+    stiffness = mass**2 + 3 * coupling * u**2
     return 0.05 / stiffness**0.5

@@ -42,18 +42,10 @@ def korteweg_de_vries(
     """
     box = Box(x=(-1, 1, "periodic")) if box is None else box
     u0 = GaussianField(4.0, 4.0, 1.5, "periodic") if u0 is None else u0
-    step = functools.partial(_default_step, eta, u0, box)
-    method = PeriodicEvolution("korteweg_de_vries", box, {"u": "u0"}, _symbol, _steepening, step, dt, ndim=(1,))
-    return Problem(
-        "u",
-        box,
-        time=(0.0, duration),
-        inputs={"eta": eta, "mu": mu, "u0": u0},
-        residual=functools.partial(_residual, box.names[0]),
-        initial="u0",
-        solve=method.solve,
-        step=method.step,
-    )
+    inputs, step = {"eta": eta, "mu": mu, "u0": u0}, functools.partial(_default_step, box)
+    starts = {"u": "u0"}
+    method = PeriodicEvolution("korteweg_de_vries", box, starts, inputs, _symbol, _steepening, step, dt, ndim=(1,))
+    return method.problem(functools.partial(_residual, box.names[0]), duration)
 
 
 def _residual(x: str, u: Jet, inputs: Jets) -> Array:
@@ -69,5 +61,5 @@ def _steepening(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
     return lambda v, t: jnp.asarray(inputs["eta"], v.real.dtype) * act(v, t)
 
 
-def _default_step(eta: Distribution | float, u0: Distribution, box: Box, grid: Grid) -> float:
-    return 0.2 * grid.spacing[0] / max(largest(eta, box) * largest(u0, box), 1e-12)
+def _default_step(box: Box, inputs: Fields, grid: Grid) -> float:
+    return 0.2 * grid.spacing[0] / max(largest(inputs["eta"], box) * largest(inputs["u0"], box), 1e-12)

@@ -3,6 +3,7 @@
 import functools
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from ....core.domains import Box, Grid
@@ -13,6 +14,7 @@ from ..declaration import Fields, Problem
 from ..periodic_evolution import Nonlinear, PeriodicEvolution, Waves
 from ..pointwise_derivatives import Jet, Jets, laplacian
 from ..registry import register_problem
+from ..representative_draws import draws
 
 
 @register_problem("kuramoto_sivashinsky_2d")
@@ -29,23 +31,17 @@ def kuramoto_sivashinsky_2d(
 
     - `u0`: the law of the initial field, by default `GaussianField(4, 1, 1, "periodic")`. Start storing at about t = 100 for
       data on the attractor.
-    - `dt`: the largest time step, by default 0.05. `rtol` of the solve acts as in `burgers`.
+    - `dt`: the largest time step, by default 0.05, less where slopes of u0 exceed 5, the size of those of the solutions. `rtol`
+      of the solve acts as in `burgers`.
     - `duration`: end of the time interval (0, duration), for training without data; `solve` goes on beyond it.
     """
     box = Box(x=(0, 32, "periodic"), y=(0, 32, "periodic")) if box is None else box
+    step = functools.partial(_default_step, box)
+    inputs = {"u0": GaussianField(4.0, 1.0, 1.0, "periodic") if u0 is None else u0}
     method = PeriodicEvolution(
-        "kuramoto_sivashinsky_2d", box, {"u": "u0"}, _symbol, _slope, _default_step, dt, ndim=(2,)
+        "kuramoto_sivashinsky_2d", box, {"u": "u0"}, inputs, _symbol, _slope, step, dt, ndim=(2,)
     )
-    return Problem(
-        "u",
-        box,
-        time=(0.0, duration),
-        inputs={"u0": GaussianField(4.0, 1.0, 1.0, "periodic") if u0 is None else u0},
-        residual=functools.partial(_residual, *box.names),
-        initial="u0",
-        solve=method.solve,
-        step=method.step,
-    )
+    return method.problem(functools.partial(_residual, *box.names), duration)
 
 
 def _residual(x: str, y: str, u: Jet, inputs: Jets) -> Array:
@@ -68,5 +64,10 @@ def _slope(modes: PeriodicModes, inputs: Fields) -> Nonlinear:
     return act
 
 
-def _default_step(grid: Grid) -> float:
-    return 0.05
+def _default_step(box: Box, inputs: Fields, grid: Grid) -> float:
+    u = draws(inputs["u0"], box)
+    if u.ndim < 2:  # a constant
+        return 0.05
+    points = zip(u.shape[-2:], box.extent, (-2, -1), strict=True)
+    slope = max(abs(u - np.roll(u, 1, axis)).max() * n / length for n, length, axis in points)
+    return 0.25 / max(5.0, float(slope))

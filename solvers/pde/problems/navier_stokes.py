@@ -14,7 +14,7 @@ from jaxtyping import Array
 from ....core.domains import Box, Grid
 from ...kernels.exponential import Instants, Symbol
 from ...kernels.periodic_modes import PeriodicModes, square
-from ...random import Distribution, GaussianField
+from ...random import AbstractLaw, Distribution, GaussianField
 from ..boundary_nodes import on_grid
 from ..declaration import Fields, Problem
 from ..periodic_evolution import Nonlinear, PeriodicEvolution, Waves
@@ -50,7 +50,7 @@ class KolmogorovForcing:
 def navier_stokes(
     nu: Distribution | float = 1e-3,
     w0: Distribution | None = None,
-    f: Distribution | float | Callable[..., Any] = DiagonalForcing(),
+    f: AbstractLaw | float | Callable[..., Any] = DiagonalForcing(),
     *,
     drag: Distribution | float = 0.0,
     stream_function: bool = False,
@@ -75,7 +75,9 @@ def navier_stokes(
     - `w0`: the law of the initial vorticity; by default that of the published data, `GaussianField(2.5, 7, √2, "periodic")`. (The
       paper's text has N(0, 7^1.5 (−Δ + 49)^−2.5), which is 6.1 times smaller.)
     - `f`: the forcing. A function of x and y, such as `DiagonalForcing()`, the paper's, is part of the equation; a law of fields
-      or a number is an input. 0 leaves the flow to decay.
+      or a number is an input. 0 leaves the flow to decay. Of a law of fields that depend on time, such as
+      `pde.Stirring(random.GaussianField(4, 7, 0.1, "periodic"))`, `solve` takes an array `(t, *space)` at its instants, linear in
+      between and constant before the first.
     - `stream_function`: solve for ψ too, as the unknown "psi". The problem then has a pointwise `residual`, which with w alone it
       has not: the velocity at a point depends on w everywhere.
     - `dt`: the largest time step. By default the time in which the speed U crosses half a spacing of the grid, at most 0.1. U is
@@ -88,15 +90,18 @@ def navier_stokes(
     box = Box.unit(2, "periodic") if box is None else box
     w0 = GaussianField(2.5, 7.0, 2**0.5, "periodic") if w0 is None else w0
     fixed = callable(f)
+    inputs = {"nu": nu, "drag": drag, **({} if fixed else {"f": f}), "w0": w0}
     method = PeriodicEvolution(
         "navier_stokes",
         box,
         {"w": "w0"},
+        inputs,
         _symbol,
         _advection,
-        functools.partial(_default_step, nu, w0, f, box, duration),
+        functools.partial(_default_step, f if fixed else None, box, duration),
         dt,
         source=functools.partial(_forcing, f if fixed else None),
+        fields=("f",),
         ndim=(2,),
     )
     if fixed:
@@ -106,12 +111,12 @@ def navier_stokes(
         ("w", "psi") if stream_function else "w",
         box,
         time=(0.0, duration),
-        inputs={"nu": nu, "drag": drag, **({} if fixed else {"f": f}), "w0": w0},
+        inputs=inputs,
         residual=equation.residual if stream_function else None,
         no_residual="" if stream_function else "the velocity depends on w everywhere; take stream_function=True",
         initial={"w": "w0"},
         solve=equation.solve,
-        step=equation.step,
+        step=None if isinstance(f, AbstractLaw) and f.is_timed else equation.step,
     )
 
 
@@ -219,10 +224,12 @@ def _inverse_laplacian(k: Waves) -> np.ndarray:
 
 
 def _forcing(fixed: Callable | None, inputs: Fields, grid: Grid) -> Array:
+    if fixed is None and np.ndim(inputs["f"]) == 3:  # one field per instant
+        return jax.vmap(lambda f: on_grid(f, grid, "navier_stokes: f of an instant")[None])(jnp.asarray(inputs["f"]))
     if fixed is None:
-        return on_grid(inputs["f"], grid)[None]
+        return on_grid(inputs["f"], grid, "navier_stokes: f")[None]
     points = np.moveaxis(grid.points, -1, 0)
-    return on_grid(fixed(*points), grid)[None]
+    return on_grid(fixed(*points), grid, "navier_stokes: f")[None]
 
 
 def _check_forcing(f: Callable, box: Box) -> None:
@@ -235,19 +242,24 @@ def _check_forcing(f: Callable, box: Box) -> None:
         raise ValueError(f"navier_stokes: the forcing {f!r} is not periodic on {box}: it jumps by {jump:.2g} at a side")
 
 
-def _default_step(nu, w0, f, box: Box, duration: float, grid: Grid) -> float:
-    coarse = box.grid(32)
+def _default_step(forcing: Callable | None, box: Box, duration: float, inputs: Fields, grid: Grid) -> float:
     with jax.ensure_compile_time_eval():
-        pushed = np.asarray(_forcing(f, {}, coarse)) if callable(f) else draws(f, box) * np.ones(coarse.shape)
+        if forcing is None:
+            pushed = draws(inputs["f"], box, np.linspace(0, duration, 8))
+        else:
+            pushed = np.asarray(_forcing(forcing, {}, box.grid(32)))
     longest = (2 * np.pi / max(box.extent)) ** 2
-    time = min(duration, 1 / max(smallest(nu, box) * longest, 1e-12))
-    speed = _largest_speed(draws(w0, box), coarse) + time * _largest_speed(pushed, coarse)
+    time = min(duration, 1 / max(smallest(inputs["nu"], box) * longest, 1e-12))
+    speed = _largest_speed(draws(inputs["w0"], box), box) + time * _largest_speed(pushed, box)
     return min(0.5 * min(grid.spacing) / max(speed, 1e-12), 0.1)
 
 
-def _largest_speed(w: np.ndarray, grid: Grid) -> float:
-    modes = PeriodicModes(grid.shape, grid.box.extent)
-    kx, ky = modes.all_wavenumbers
-    psi = np.fft.rfft2(np.broadcast_to(w, (*w.shape[:-2], *grid.shape))) * _inverse_laplacian((kx, ky))
-    u, v = np.fft.irfft2(1j * ky * psi, grid.shape), np.fft.irfft2(1j * kx * psi, grid.shape)
+def _largest_speed(w: np.ndarray, box: Box) -> float:
+    """Of flows with the vorticities w, `(…, x, y)` or a number, which has none."""
+    if w.ndim < 2:
+        return 0.0
+    shape = w.shape[-2:]
+    kx, ky = PeriodicModes(shape, box.extent).all_wavenumbers
+    psi = np.fft.rfft2(w) * _inverse_laplacian((kx, ky))
+    u, v = np.fft.irfft2(1j * ky * psi, shape), np.fft.irfft2(1j * kx * psi, shape)
     return float(np.sqrt(u**2 + v**2).max())

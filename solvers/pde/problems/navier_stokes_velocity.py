@@ -10,12 +10,12 @@ from jaxtyping import Array, Complex, Float
 
 from ....core.arrays import AnyArray
 from ....core.domains import Box, Grid
-from ...kernels.exponential import Instants, checked_instants, etdrk4, integrate
+from ...kernels.exponential import Instants, checked_instants, etdrk4, integrate, linear_in_time
 from ...random import AbstractLaw, Distribution
 from ..declaration import Fields, Problem
 from ..finite_volume_solver import broadcast
 from ..flow_laws import Swirls
-from ..marching import integration_stats
+from ..marching import check_numbers, integration_stats, one_step
 from ..registry import register_problem
 from ..solved import Solved
 from ..typical_inputs import smallest
@@ -37,27 +37,25 @@ def navier_stokes_velocity(
     keeps ∇·v = 0 to rounding; `etdrk4` in time, exact in the viscosity. Without viscosity and forcing the energy is conserved
     to the error of the time steps, and the mean of v always. Differentiable with respect to all inputs.
 
-    `problem.solve(inputs, grid, times=…)` gives "velocity" `(t, *space, d)` and "pressure" `(t, *space)` with mean zero.
+    `problem.solve(inputs, grid, times=…)` gives "velocity" `(t, *space, d)` and "pressure" `(t, *space)` with mean zero, which
+    balances the part of f with divergence.
     Taylor and Green's vortices, sin x cos y and −cos x sin y, decay by exp(−2νt) to rounding, whatever the step.
 
     **Arguments:**
 
     - `nu`: ν, a number or a law of numbers.
-    - `velocity0`: the initial velocity `(*space, d)` or its law, by default `pde.Swirls()` in two dimensions. Its part with
-      divergence is removed.
+    - `velocity0`: the initial velocity `(*space, d)` or its law, by default `pde.Swirls()`. Its part with divergence is removed.
     - `forcing`: f, 0, a field `(*space, d)`, or a law, also one that depends on time (`pde.Stirring()`): then `solve` takes an
       array `(t, *space, d)` at its instants, linear in between and constant before the first.
     - `box`: 2 or 3 periodic axes.
-    - `dt`: the largest time step; by default half the time in which the fastest velocity of the start crosses a cell. With
-      a strong forcing give it.
+    - `dt`: the largest time step; by default half the time in which the fastest velocity crosses a cell. That is the one of the
+      start and what the forcing may add until the last instant or within the decay time of the longest wave.
     - `duration`: end of the time interval (0, duration); `solve` goes on beyond it.
     """
     length = 2 * np.pi
     box = Box(x=(0, length, "periodic"), y=(0, length, "periodic")) if box is None else box
     if set(box.conditions) != {"periodic"} or not 2 <= len(box.axes) <= 3:
         raise ValueError(f"navier_stokes_velocity lives on 2 or 3 periodic axes, not on {box}")
-    if velocity0 is None and len(box.axes) == 3:
-        raise ValueError("navier_stokes_velocity: in three dimensions give velocity0, an array (x, y, z, 3) or a law")
     if dt is not None and not dt > 0:
         raise ValueError(f"navier_stokes_velocity: dt={dt} must be positive")
     inputs = {"nu": nu, "velocity0": Swirls() if velocity0 is None else velocity0, "forcing": forcing}
@@ -88,6 +86,7 @@ class PeriodicFlow:
             raise ValueError("navier_stokes_velocity: give the instants to solve for, times=…")
         if grid != self.box.grid(grid.shape):
             raise ValueError(f"navier_stokes_velocity: {grid} does not suit {self.box}; use box.grid({grid.shape})")
+        check_numbers("navier_stokes_velocity", inputs, without=("velocity0", "forcing"))
         instants, d = checked_instants(times), grid.ndim
         velocity, forcing = jnp.asarray(inputs["velocity0"], float), jnp.asarray(inputs["forcing"], float)
         if velocity.shape != (*grid.shape, d):
@@ -102,10 +101,10 @@ class PeriodicFlow:
                 f"each of the {len(instants)} instants"
             )
         waves = Waves(grid)
-        push = waves.project(waves.forward(forcing))
-
-        def stirred(t):
-            return push[0] if len(push) == 1 else _at(t, jnp.asarray(instants, velocity.dtype), push)
+        push = waves.forward(forcing)
+        potential = waves.potential(push)
+        push = waves.project(push)
+        stirred = linear_in_time(push, instants[: len(push)], velocity.dtype)
 
         def nonlinear(v, t):
             return stirred(t) + waves.project(waves.advection(v))
@@ -113,17 +112,17 @@ class PeriodicFlow:
         linear = -inputs["nu"] * waves.squares
         h = self.dt
         if h is None:
-            h = smallest(_crossing_time, inputs, self.inputs, grid, instants) / 2
+            crossing = functools.partial(_crossing_time, instants[-1])
+            h = smallest(crossing, inputs, self.inputs, grid, instants) / 2
             h = h if 0 < h < np.inf else max(instants[-1], 1.0) / 10
         method = functools.partial(etdrk4, linear, nonlinear)
         v, steps = integrate(method, waves.project(waves.forward(velocity)), instants, h)
-        pressure = jax.vmap(lambda v: waves.backward(waves.pressure(v), 0))(v)
+        pressure = waves.backward(jax.vmap(waves.pressure)(v) + potential, 0)
         velocity = waves.backward(v, 1)
         return Solved({"velocity": velocity, "pressure": pressure}, integration_stats(velocity, steps))
 
     def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
-        solved = self.solve({**inputs, "velocity0": fields["velocity"]}, grid, times=[dt])
-        return Solved({name: value[0] for name, value in solved.fields.items()}, solved.stats)
+        return one_step(self.solve, fields, inputs, {"velocity": "velocity0"}, grid, dt)
 
 
 class Waves:
@@ -158,6 +157,11 @@ class Waves:
         axis = -1 - len(self.axes)
         return v - k * jnp.expand_dims((k * v).sum(axis) * inverse, axis)
 
+    def potential(self, f: Complex[Array, "..."]) -> Complex[Array, "..."]:
+        """φ with the gradient that `project` removes, −i k·f/|k|²."""
+        k, axis = self._like(f, self.k), -1 - len(self.axes)
+        return -1j * (k * f).sum(axis) * self._like(f, self.inverse)
+
     def advection(self, v: Complex[Array, "d *modes"]) -> Complex[Array, "d *modes"]:
         """−∇·(v⊗v), without the waves from a third of the grid's on, in both factors and in the product."""
         products, k, d = self._products(v), self._like(v, self.k), range(len(v))
@@ -179,15 +183,10 @@ class Waves:
         return jnp.asarray(array, v.real.dtype)
 
 
-def _crossing_time(inputs: Fields, grid: Grid) -> Array:
-    """In which the fastest velocity crosses a cell."""
+def _crossing_time(last: float, inputs: Fields, grid: Grid) -> Array:
+    """The time in which the fastest velocity crosses a cell: that of the start and what the forcing may add until
+    the last instant or within the decay time of the longest wave."""
     speeds = abs(jnp.asarray(inputs["velocity0"], float)).reshape(-1, grid.ndim).max(0)
-    return 1 / (speeds / jnp.asarray(grid.spacing)).max()
-
-
-def _at(t: Array, instants: Float[Array, " n"], values: Array) -> Array:
-    """Linear in between instants, constant outside of them."""
-    i = jnp.clip(jnp.searchsorted(instants, t) - 1, 0, max(len(instants) - 2, 0))
-    after = jnp.minimum(i + 1, len(instants) - 1)
-    share = jnp.clip((t - instants[i]) / jnp.where(after > i, instants[after] - instants[i], 1), 0, 1)
-    return values[i] + share * (values[after] - values[i])
+    decay = inputs["nu"] * (2 * np.pi / max(grid.box.extent)) ** 2
+    gained = abs(jnp.asarray(inputs["forcing"], float)).max() * jnp.minimum(last, 1 / jnp.maximum(decay, 1e-12))
+    return 1 / ((speeds + gained) / jnp.asarray(grid.spacing)).max()

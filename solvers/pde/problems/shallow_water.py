@@ -1,21 +1,21 @@
 """Shallow water over a bed, in 1 or 2 dimensions."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ....core.arrays import AnyArray
-from ....core.domains import Box, Grid
-from ...kernels.exponential import Instants
+from ....core.domains import Box
 from ...kernels.finite_volume import Averages
 from ...random import Distribution
 from ..conservation_laws import ShallowWater
 from ..declaration import Fields, Problem
-from ..finite_volume_solver import FiniteVolumes, Limiter, Walls, broadcast
+from ..finite_volume_flow import AbstractFlow
+from ..finite_volume_solver import FiniteVolumes, Limiter, Walls
 from ..flow_laws import Dam
 from ..registry import register_problem
-from ..solved import Solved
 
 
 @register_problem("shallow_water")
@@ -57,8 +57,7 @@ def shallow_water(
     `max_steps`, the most time steps between two instants; where they do not suffice the status is max_steps.
     """
     box = Box(x=(-2.5, 2.5, "neumann"), y=(-2.5, 2.5, "neumann")) if box is None else box
-    if not isinstance(gravity, Distribution) and not gravity > 0:
-        raise ValueError(f"shallow_water: gravity={gravity} must be positive")
+    _check_gravity(gravity)
     inputs = {
         "depth0": Dam() if depth0 is None else depth0,
         "velocity0": velocity0,
@@ -78,40 +77,26 @@ def shallow_water(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Water:
-    """The equations by a method. `inputs` are those that are declared."""
+class Water(AbstractFlow):
+    """The equations by a method."""
 
-    method: FiniteVolumes
-    inputs: Fields
+    scalars = ("depth0", "bed")
 
-    def solve(
-        self,
-        inputs: Fields,
-        grid: Grid,
-        *,
-        times: Instants | None = None,
-        max_steps: int | None = None,
-    ) -> Solved:
-        times, (law, w) = self.method.instants(times), self._start(inputs, grid)
-        if max_steps is None:
-            max_steps = self.method.step_limit(self._shortest_step, inputs, self.inputs, grid, times)
-        w, stats = self.method.run(law, w, grid, times, max_steps)
-        velocity = w[:, 1] if grid.ndim == 1 else jnp.moveaxis(w[:, 1:-1], 1, -1)
-        return Solved({"depth": w[:, 0] - w[:, -1], "velocity": velocity}, stats)
+    def law(self, inputs: Fields) -> ShallowWater:
+        _check_gravity(inputs["gravity"])
+        return ShallowWater(inputs["gravity"])
 
-    def step(self, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
-        start = {f"{name}0": value for name, value in fields.items()}
-        solved = self.solve({**inputs, **start}, grid, times=[dt])
-        return Solved({name: value[0] for name, value in solved.fields.items()}, solved.stats)
+    def stress(self, inputs: Fields) -> None:
+        return None
 
-    def _start(self, inputs: Fields, grid: Grid) -> tuple[ShallowWater, Averages]:
-        components = grid.ndim if grid.ndim > 1 else 0
-        depth, bed = (broadcast(inputs[name], grid) for name in ("depth0", "bed"))
-        velocity = broadcast(inputs["velocity0"], grid, components)
-        self.method.check(grid, depth0=(depth, 0), velocity0=(velocity, components), bed=(bed, 0))
-        parts = jnp.moveaxis(velocity, -1, 0) if components else velocity[None]
-        return ShallowWater(inputs["gravity"]), jnp.concatenate([(depth + bed)[None], parts, bed[None]])
+    def primitive(self, scalars: list[Array], velocity: Array) -> Averages:
+        depth, bed = scalars
+        return jnp.concatenate([(depth + bed)[None], velocity, bed[None]])
 
-    def _shortest_step(self, inputs: Fields, grid: Grid, last: float) -> Array:
-        return self.method.longest_step(*self._start(inputs, grid), grid)
+    def unknowns(self, w: Array) -> dict[str, Array]:
+        return {"depth": w[:, 0] - w[:, -1]}
+
+
+def _check_gravity(gravity: Any) -> None:
+    if not isinstance(gravity, Distribution | Tracer) and not gravity > 0:
+        raise ValueError(f"shallow_water: gravity={gravity} must be positive")

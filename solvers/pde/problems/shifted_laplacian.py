@@ -56,7 +56,7 @@ class ShiftedLaplacian:
         return -laplacian(u, self.box.names) + inputs.c * u - inputs.f
 
     def operator(self, inputs: Fields, grid: Grid) -> tuple[Diffusion, Array]:
-        b = jnp.asarray(interior(on_grid(inputs["f"], grid), self.box))
+        b = jnp.asarray(interior(on_grid(inputs["f"], grid, "shifted_laplacian: f"), self.box))
         faces = stencil.face_means(jnp.ones(grid.shape, b.dtype), self.box.conditions, "arithmetic")
         return Diffusion(faces, b.shape, grid.spacing, self.box.conditions, shift=inputs["c"]), b
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, ScalarLike
 
 from ....core.arrays import AnyArray
-from ....core.domains import Axis, Box, Grid
+from ....core.domains import Grid
 from ...kernels.exponential import Instants
 from ...linear.method import AbstractMethod
 from ...linear.method_choice import choose
@@ -19,7 +19,7 @@ from ...random import Distribution
 from ..conditions import Free
 from ..declaration import Fields, Problem
 from ..incompressible import SCHEMES, Flow, connected_parts
-from ..marching import frame_schedule
+from ..marching import cells_for_obstacles, frame_schedule, frames
 from ..registry import register_problem
 from ..solved import Solved
 
@@ -70,18 +70,11 @@ def smoke(
     Each of `buoyancy`, `source` and `density0` may be a distribution: then `generate` samples it and `solve` asks for it.
     Example: `sol = problem("smoke", grid=(64, 96), solid=mask).solve(steps=100)`, then `sol["density"][-1]`, `sol.status`.
     """
-    if not isinstance(grid, Grid):
-        axes = tuple(Axis(name, 0.0, n / grid[0], "neumann") for name, n in zip("xyz", grid, strict=False))
-        grid = Box(axes).grid(grid)
-    own = grid
-    if set(own.layouts) - {"cells", "periodic"} or own.ndim < 2 or (open_top and own.layouts[-1] != "cells"):
-        raise ValueError(
-            f"smoke needs 2 or 3 axes of layout 'cells' or 'periodic' (the last 'cells' to open it): {own}"
-        )
+    own = cells_for_obstacles("smoke", grid, solid, across=0)
+    if open_top and own.layouts[-1] != "cells":
+        raise ValueError(f"smoke: open_top needs a last axis of layout 'cells': {own}")
     if scheme not in SCHEMES:
         raise ValueError(f"smoke: unknown scheme {scheme!r}; use one of {list(SCHEMES)}")
-    if solid is not None and solid.shape != own.shape:
-        raise ValueError(f"smoke: solid has shape {solid.shape}, the grid {own.shape}")
     inputs = {
         "buoyancy": buoyancy,
         "source": _ball(own) if source is None else source,
@@ -139,16 +132,9 @@ def _run(flow: Flow, values, lengths, per_frame: int, with_start: bool, method: 
     def step(state, dt):
         return flow.step(state, values, dt, method)
 
-    def to_next_frame(state, length):
-        state, stats = jax.lax.scan(step, state, jnp.full(per_frame, length / per_frame))
-        return state, (flow.frame(state), stats)
-
     start = flow.start(values)
-    (density, faces, _), (frames, stats) = jax.lax.scan(to_next_frame, start, lengths)
-    if with_start:
-        frames = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), flow.frame(start), frames)
-    stats = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stats)
-    return Solved(frames, stats, {"density0": density, "velocity0": faces})
+    (density, faces, _), fields, stats = frames(step, flow.frame, start, lengths, per_frame, with_start)
+    return Solved(fields, stats, {"density0": density, "velocity0": faces})
 
 
 def _ball(grid: Grid) -> Float[np.ndarray, "*space"]:

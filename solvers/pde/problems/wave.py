@@ -11,7 +11,7 @@ from ...kernels.exponential import Instants, checked_instants
 from ...kernels.periodic_modes import PeriodicModes, square
 from ...random import Distribution, GaussianField
 from ..declaration import Fields, Problem
-from ..marching import initial_fields, integration_stats, one_step
+from ..marching import check_numbers, initial_fields, integration_stats, one_step
 from ..periodic_evolution import check_periodic
 from ..pointwise_derivatives import Jets, laplacian
 from ..registry import register_problem
@@ -62,6 +62,7 @@ def _residual(names: tuple[str, ...], w: Jets, inputs: Jets) -> dict[str, Array]
 
 def _solve(box: Box, inputs: Fields, grid: Grid, *, times: Instants | None = None, rtol: float | None = None) -> Solved:
     fields, times = initial_fields("wave", box, inputs, _STARTS, grid, times)
+    check_numbers("wave", inputs, without=_STARTS.values())
     modes = PeriodicModes(grid.shape, box.extent)
     u, v = modes.whole(fields)
     instants = checked_instants(times).reshape(-1, *[1] * grid.ndim)
@@ -77,4 +78,4 @@ def _solve(box: Box, inputs: Fields, grid: Grid, *, times: Instants | None = Non
 
 
 def _step(solve, fields: Fields, inputs: Fields, grid: Grid, dt: float, *, rtol: float | None = None) -> Solved:
-    return one_step(solve, fields, inputs, _STARTS, grid, dt, rtol)
+    return one_step(solve, fields, inputs, _STARTS, grid, dt, rtol=rtol)

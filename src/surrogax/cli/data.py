@@ -6,56 +6,36 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
-import numpy as np
 import tyro
 
 from ..datasets.conversion import convert
 from ..datasets.description import described
 from ..datasets.formats.well_writer import write_well
-from ..datasets.generation import generate
 from ..datasets.opening import open_dataset, open_splits
-from ..solvers import random
-from ..solvers.pde import problem, registered_problems
+from .problem_data import ProblemData
 
 
-@dataclass
-class Generate:
+@dataclass(frozen=True, kw_only=True)
+class Generate(ProblemData):
     """Solve a problem for random parameters and write the samples to an HDF5 file in The Well's layout."""
 
-    problem: Annotated[str, tyro.conf.Positional]
-    """A registered problem with its default laws, for example darcy, burgers, navier_stokes, gray_scott, wave."""
+    name: Annotated[str, tyro.conf.Positional]
+    """A registered problem, for example darcy, burgers, navier_stokes, gray_scott, wave."""
     out: Path
     """File to write."""
     n: int = 100
     """Number of samples."""
-    grid: int = 85
-    """Points per axis, ends included."""
-    refine: int = 2
-    """Solve on a grid this many times finer and restrict."""
-    coefficient: Literal["threshold", "lognormal"] = "threshold"
-    """Law of the Darcy coefficient: the two values 12 and 3 (threshold), or smooth (lognormal)."""
-    frames: int = 0
-    """Number of stored instants of a time-dependent problem, the initial one included."""
-    until: float = 1.0
-    """Last stored instant of a time-dependent problem; the first one is 0."""
     seed: int = 0
     """Seed of the random parameters."""
 
     def run(self) -> None:
         """Generate the samples, write them and print what the file holds.
 
-        **Raises:** `ValueError` for an unknown problem, or a time-dependent one with fewer than two frames.
+        **Raises:** `ValueError` for an unknown problem, arguments that it does not have, or a time-dependent one with fewer than
+        two frames.
         """
-        if self.problem not in registered_problems():
-            raise ValueError(f"unknown problem {self.problem!r}; known: {', '.join(registered_problems())}")
-        law = random.Threshold(12, 3) if self.coefficient == "threshold" else random.Lognormal()
-        laws = {"darcy": {"a": law}, "poisson": {"f": random.GaussianField()}}
-        declared = problem(self.problem, **laws.get(self.problem, {}))
-        if declared.time is not None and self.frames < 2:
-            raise ValueError(f"{self.problem} is time-dependent: give --frames, 2 or more, and --until")
-        times = np.linspace(0, self.until, self.frames) if declared.time is not None else None
-        data = generate(declared, self.n, self.grid, jax.random.key(self.seed), refine=self.refine, times=times)
-        write_well(self.out, data, name=self.problem)
+        data = self.generated(self.n, jax.random.key(self.seed))
+        write_well(self.out, data, name=self.name)
         print(f"{self.out}: {data.describe()}")
 
 

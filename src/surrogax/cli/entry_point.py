@@ -1,19 +1,19 @@
 """The command line: every command is a dataclass whose fields are its options."""
 
+import importlib
 import sys
+from importlib.metadata import version
 
-import tyro
-
-from .data import Convert, Describe, Generate, Verify
-from .evaluate import Evaluate
-from .train import PRESETS
-
-COMMANDS = {
-    "generate": Generate,
-    "describe": Describe,
-    "verify": Verify,
-    "convert": Convert,
-    "evaluate": Evaluate,
+_COMMANDS = {
+    "generate": ("data", "Generate"),
+    "describe": ("data", "Describe"),
+    "verify": ("data", "Verify"),
+    "convert": ("data", "Convert"),
+    "evaluate": ("evaluate", "Evaluate"),
+    "predict": ("use", "Predict"),
+    "rollout": ("use", "Rollout"),
+    "export": ("use", "Export"),
+    "bench": ("bench", "Bench"),
 }
 _HELP = """usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for its options)
 
@@ -21,8 +21,12 @@ _HELP = """usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for
   describe   say what is in a data file
   verify     look for contradictions in a data file
   convert    write any readable data file as HDF5 in The Well's layout
-  train      train a surrogate, compare it with others and the solver, write a report
+  train      train surrogates, compare them on unseen samples, write a report
   evaluate   evaluate saved surrogates on a data file
+  predict    predict new inputs from a file with a saved surrogate
+  rollout    continue trajectories of a file with a saved surrogate
+  export     write a saved surrogate as a program that runs without this library
+  bench      train every family on named tasks beside the solver, write a leaderboard
 """
 
 
@@ -36,16 +40,32 @@ def main(args: list[str] | None = None) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(_HELP, end="")
         return
+    if args[0] == "--version":
+        print(f"surrogax {version('surrogax')}")
+        return
     name, rest = args[0], args[1:]
-    if name == "train":
-        command = tyro.extras.overridable_config_cli(PRESETS, prog="surrogax train", args=rest)
-    elif name in COMMANDS:
-        command = tyro.cli(COMMANDS[name], prog=f"surrogax {name}", args=rest)
-    else:
-        print(f"surrogax: unknown command {name!r}; use one of train, {', '.join(COMMANDS)}", file=sys.stderr)
+    if name != "train" and name not in _COMMANDS:
+        print(f"surrogax: unknown command {name!r}; use one of train, {', '.join(_COMMANDS)}", file=sys.stderr)
         raise SystemExit(2)
     try:
-        command.run()
+        # Everything else is imported here, so that `--help` answers at once.
+        _run(name, rest)
     except (ValueError, KeyError, OSError, FloatingPointError) as error:
         print(f"surrogax: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _run(name: str, words: list[str]) -> None:
+    import tyro
+
+    from .plugins import load_plugins
+
+    load_plugins()
+    if name == "train":
+        from .train import train
+
+        train(words)
+        return
+    module, command = _COMMANDS[name]
+    kind = vars(importlib.import_module(f".{module}", __package__))[command]
+    tyro.cli(kind, prog=f"surrogax {name}", args=words).run()

@@ -8,7 +8,7 @@ import tyro
 
 from ..datasets.opening import open_dataset
 from ..surrogates.evaluation.evaluate import evaluate
-from ..surrogates.saving import load
+from .use import saved
 
 
 @dataclass
@@ -16,7 +16,7 @@ class Evaluate:
     """Evaluate saved surrogates on a data file and print a table."""
 
     models: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Files written by `surrogate.save` or found in a run folder (best.sgx, last.sgx)."""
+    """Files written by `surrogate.save`, or run folders with one model."""
     data: Path
     """Data file."""
     metrics: tuple[str, ...] = ("rel_l2",)
@@ -30,7 +30,7 @@ class Evaluate:
         """Evaluate, print the table and write its rows."""
         data = open_dataset(self.data)
         table = evaluate(
-            {str(path): load(path) for path in self.models}, data, metrics=self.metrics, rollout=self.rollout
+            {str(path): saved(path) for path in self.models}, data, metrics=self.metrics, rollout=self.rollout
         )
         print(table)
         if self.out is not None:

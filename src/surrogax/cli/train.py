@@ -1,243 +1,127 @@
-"""The command that trains an FNO on Darcy flow, compares it with other surrogates and writes a report."""
+"""The command that trains surrogates, compares them on unseen samples and writes a report."""
 
+import inspect
 import json
+import sys
 import tomllib
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args, get_type_hints
+from typing import Any
 
 import jax
 import numpy as np
-import optax
 
+from ..core.addresses import address_of
 from ..core.files import atomic_write, write_json
-from ..datasets.dataset import Dataset
-from ..datasets.generation import generate
-from ..solvers import random
-from ..solvers.pde import problem
-from ..surrogates.baselines import LinearSpectral, MeanField, SolverSurrogate
-from ..surrogates.evaluation import plots
 from ..surrogates.evaluation.evaluate import evaluate
-from ..surrogates.evaluation.report import Heading, Paragraph, Picture, Results, Settings, write_report
-from ..surrogates.operators.fno import FNO, ORIGINAL
-from ..surrogates.reduced.pod_regression import PODRegression
-from ..surrogates.task.task import Task
+from ..surrogates.evaluation.table import Table
+from ..surrogates.model_registry import make_model, registered_models
+from ..surrogates.trainable import AbstractTrainable, count_parameters
 from ..surrogates.training.checkpoint import environment
-from ..surrogates.training.fit import fit
+from ..surrogates.training.result import FitResult
+from .choices import LOSSES, MODES, Training
+from .optimizers import OPTIMIZERS
+from .options import given
+from .presets import PRESETS
+from .settings import Settings
+from .toml_text import read_toml, to_toml
+from .training_data import Splits, datasets, resolution, task_of
+from .training_report import write_training_report
+from .training_run import baselines, fitted
 
 
-@dataclass(frozen=True)
-class DarcyFNO:
-    """Train a Fourier neural operator on Darcy flow, compare it with other surrogates and the solver, write a report.
+def train(words: Sequence[str]) -> None:
+    """`surrogax train [PRESET | FILE.toml] [OPTIONS]`.
 
-    The same command resumes an interrupted run. The run folder holds config.toml, metrics.jsonl (an epoch per line),
-    metrics.json, table.json, best.sgx and last.sgx (the saved surrogates), checkpoints/, environment.json and report.html.
+    **Raises:** `ValueError` for settings that contradict each other or the data, and for a folder that holds another run.
     """
-
-    folder: Path = Path("runs/darcy-fno")
-    """Run folder."""
-    config: Path | None = None
-    """The config.toml of another run; it replaces all settings below."""
-    coefficient: Literal["threshold", "lognormal"] = "threshold"
-    """Law of the permeability: the two values 12 and 3 (threshold, as in the FNO paper), or smooth (lognormal)."""
-    grid: int = 57
-    """Points per axis, ends included, of the stored data and of the zero-shot test."""
-    refine: int = 2
-    """Solve on a grid this many times finer than the stored one."""
-    subsample: int = 2
-    """Train on every n-th stored point per axis, n being this number."""
-    train: int = 1000
-    """Training samples."""
-    val: int = 100
-    """Validation samples."""
-    test: int = 200
-    """Test samples, read once, for the report."""
-    width: int = 24
-    """Channels of the network."""
-    modes: int = 10
-    """Frequencies kept per axis and sign."""
-    depth: int = 4
-    """Number of Fourier blocks."""
-    padding: float = 0.25
-    """Width of the zero padding of the domain, as a fraction of the domain."""
-    network: Literal["default", "original"] = "default"
-    """Details of the network: this library's, or those of the original paper (ReLU, batch normalisation)."""
-    schedule: Literal["onecycle", "halving"] = "onecycle"
-    """Schedule of AdamW's learning rate: one cosine cycle, or halved every 100 epochs (paper)."""
-    learning_rate: float = 4e-3
-    """Largest learning rate."""
-    weight_decay: float = 1e-4
-    """Decoupled weight decay, per unit of learning rate."""
-    epochs: int = 12
-    """Passes over the training data."""
-    batch_size: int = 20
-    """Samples per optimiser step."""
-    symmetry: bool = True
-    """Augment the data: transform every sample by a random one of the eight symmetries of the square."""
-    seeds: int = 1
-    """Networks trained at once from different initial weights."""
-    seed: int = 0
-    """Seed of data, weights and batches."""
-
-    def run(self) -> None:
-        """Train, or resume, or say that the run is finished.
-
-        **Raises:** `ValueError` if the folder holds a run with other settings, or the config file has unknown ones.
-        """
-        settings = self if self.config is None else _read_config(self.config, self.folder)
-        folder = settings.folder
-        if (folder / "metrics.json").exists() and _same_settings(folder, settings):
-            metrics = json.loads((folder / "metrics.json").read_text())
-            print(
-                f"{folder} is finished: {json.dumps(metrics)}. Open {folder / 'report.html'}, or choose another folder."
-            )
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "config.toml").exists() and not _same_settings(folder, settings):
-            raise ValueError(
-                f"{folder} holds a run of another configuration (see its config.toml); choose another --folder"
-            )
-        _write_config(folder / "config.toml", settings)
-        _train(settings, folder)
-
-    def datasets(self) -> tuple[Dataset, Dataset, Dataset]:
-        """Training, validation and test data on the stored grid, before subsampling."""
-        k_data, k_split, _, _ = _keys(self)
-        darcy = problem("darcy", a=random.Threshold(12, 3) if self.coefficient == "threshold" else random.Lognormal())
-        data = generate(darcy, self.train + self.val + self.test, self.grid, k_data, refine=self.refine)
-        train, val, test = data.split(train=self.train, val=self.val, test=self.test, key=k_split)
-        return train, val, test
+    start, words = _start(list(words))
+    training = Training.read(start, words, _help())
+    folder, wanted = training.settings.folder, training.to_dict()
+    if address_of(folder) is not None:
+        raise ValueError(f"--folder {folder}: `surrogax train` writes to this machine; `fit(run=…)` takes addresses")
+    config, metrics = folder / "config.toml", folder / "metrics.json"
+    if config.exists() and tomllib.loads(config.read_text()) != tomllib.loads(to_toml(wanted)):
+        raise ValueError(f"{folder} holds a run of other settings (see its config.toml); choose another --folder")
+    if metrics.exists() and config.exists():
+        print(
+            f"{folder} is finished: {metrics.read_text().strip()}. Open {folder / 'report.html'}, or choose another folder."
+        )
+        return
+    splits = datasets(training.settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(config) as temporary:
+        temporary.write_text(to_toml(wanted))
+    _run(training, splits)
 
 
-PRESETS = {
-    "darcy-fno": (
-        "FNO on 29² Darcy flow: data, training and report in under three minutes on two cores.",
-        DarcyFNO(),
-    ),
-    "darcy-fno-paper": (
-        "The original paper's setting: 85² from 421², 500 epochs. Hours on a CPU, minutes on a GPU.",
-        DarcyFNO(
-            folder=Path("runs/darcy-fno-paper"), grid=421, refine=1, subsample=5, test=100, width=32, modes=12,
-            padding=10 / 84, network="original", schedule="halving", learning_rate=1e-3, epochs=500, symmetry=False,
-        ),
-    ),
-}  # fmt: skip
+def _start(words: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The settings to start from, which the first word names, and the other words."""
+    if not words or words[0].startswith("-"):
+        return {}, words
+    name = words[0]
+    if name in PRESETS:
+        return {"folder": f"runs/{name}", **PRESETS[name].settings}, words[1:]
+    path = Path(name) / "config.toml" if Path(name).is_dir() else Path(name)
+    if path.suffix != ".toml":
+        raise ValueError(
+            f"train: no preset {name!r}; there are {', '.join(PRESETS)}; or give FILE.toml, --data or --problem"
+        )
+    found = read_toml(path)
+    if "folder" in found:
+        raise ValueError(f"{path}: unknown setting 'folder'; --folder gives it")
+    return {"folder": str(path.parent), **found}, words[1:]
 
 
-def _keys(s: DarcyFNO):
-    """Four random keys: for the data, the split, the initial weights and the batches."""
-    return jax.random.split(jax.random.key(s.seed), 4)
+def _help() -> str:
+    presets = "\n".join(f"  {name:18}{preset.says}" for name, preset in PRESETS.items())
+    return (
+        f"usage: surrogax train [PRESET | FILE.toml | RUN FOLDER] [OPTIONS]\n\n{inspect.getdoc(Settings)}\n\n"
+        f"Chosen by name, with options of their own (--model.width 64):\n"
+        f"  --model      {', '.join(registered_models())}\n  --mode       {', '.join(MODES)}\n"
+        f"  --loss       {', '.join(LOSSES)}\n  --optimizer  {', '.join(OPTIMIZERS)}\n"
+        f"Several models, --model fno deeponet, have options by their names: --fno.width 64.\n\nPresets:\n{presets}"
+    )
 
 
-def _train(s: DarcyFNO, folder: Path) -> None:
-    _, _, k_model, k_fit = _keys(s)
-    train, val, test = s.datasets()
-    darcy = train.problem
-    assert darcy is not None  # the data are generated
-    coarse_train, coarse_val = train.subsample(s.subsample), val.subsample(s.subsample)
-    task = Task.fit(coarse_train, inputs="a", targets="u")
-    details = ORIGINAL if s.network == "original" else {}
-    model = FNO(task, width=s.width, modes=s.modes, depth=s.depth, padding=s.padding, key=k_model, **details)
-    result = fit(
-        model, coarse_train, val=coarse_val, optimizer=_optimizer(s), epochs=s.epochs, batch_size=s.batch_size,
-        seeds=s.seeds, symmetry=s.symmetry, run=folder, key=k_fit,
-    )  # fmt: skip
-    result.best.save(folder / "best.sgx")
-    result.last.save(folder / "last.sgx")
-
-    spectral = fit(LinearSpectral(task, modes=s.modes), coarse_train)
-    pod = fit(PODRegression(task, rank=64), coarse_train, val=coarse_val)
-    n = coarse_train.grid.shape[0]
-    solvers = {
-        f"solver {m}²": SolverSurrogate(darcy, m, rtol) for m, rtol in ((n // 2 + 1, 1e-2), (n, 1e-3), (s.grid, 1e-3))
-    }
-    surrogates = {"FNO": result, "POD + GP": pod, "linear spectral": spectral, "mean": MeanField(task), **solvers}
-    here, fine = f"{n}²", f"{s.grid}² (zero-shot)"
-    table = evaluate(surrogates, {here: test.subsample(s.subsample), fine: test}, metrics=("rel_l2", "rel_h1"))
-    metrics = {
-        "test_rel_l2": table.value("FNO", here),
-        "zero_shot_rel_l2": table.value("FNO", fine),
-        "label_error": test.attributes["label_error"]["u"],
-        "seconds_train": float(np.sum(result.history.seconds)),
-        "device": jax.devices()[0].device_kind,
-        "parameters": result.parameters,
-    }
+def _run(training: Training, splits: Splits) -> None:
+    s, folder = training.settings, training.settings.folder
+    task = task_of(training, splits.train)
+    found: dict[str, Any] = {}
+    keys = jax.random.split(jax.random.key(s.seed), 4)[2:]
+    for label, choice in training.models.items():
+        model = make_model(choice.name, task, splits.train, keys[0], **given(choice.options))
+        print(f"{label}: {_words(model)}", file=sys.stderr)
+        found[label] = fitted(training, task, model, splits, folder / label, keys[1])
+    tests = {resolution(splits.test): splits.test}
+    if s.subsample > 1:
+        tests[f"{resolution(splits.fine)}, not trained on"] = splits.fine
+    compared = {**found, **(baselines(task, splits, found) if s.baselines else {})}
+    table = evaluate(compared, tests, metrics=s.metrics)
+    rollout = None
+    if s.rollout is not None:
+        rollout = evaluate(compared, tests, metrics=s.metrics, rollout=s.rollout)
+    metrics = {label: _numbers(label, result, table, rollout, next(iter(tests)), s) for label, result in found.items()}
     table.to_json(folder / "table.json")
-    _report(folder, s, result, table, {here: test.subsample(s.subsample), fine: test}, metrics)
+    if rollout is not None:
+        rollout.to_json(folder / "rollout.json")
+    write_json(folder / "environment.json", environment())
+    write_training_report(folder / "report.html", training, task, found, table, rollout, tests)
     write_json(folder / "metrics.json", metrics)
-    print(table)
+    for each in (table, rollout):
+        if each is not None:
+            print(each)
     print(f"\nReport: {folder / 'report.html'}\n{json.dumps(metrics)}")
 
 
-def _report(folder: Path, s: DarcyFNO, result, table, datasets, metrics) -> None:
-    here, fine = datasets
-    l2 = replace(table, rows=[r for r in table.rows if r.metric == "rel_l2"])
-    names = {"FNO": result.best}
-    parts = [
-        Paragraph(
-            f"Fourier neural operator on Darcy flow, −∇·(a∇u) = 1 on the unit square, u = 0 on its boundary: "
-            f"{s.train} training samples, {result.parameters:,} parameters, {metrics['seconds_train']:.0f} s of training."
-        ),
-        Heading("Test errors"),
-        Results(table),
-        Heading("Samples"),
-        Picture(
-            f"Test samples at {here}: input, solution, prediction, error.",
-            plots.plot_predictions(result.best, datasets[here]),
-        ),
-        Picture(f"The same at {fine}, a resolution never seen.", plots.plot_predictions(result.best, datasets[fine])),
-        Heading("Training"),
-        Picture("Mean relative L2 error per epoch.", result.history.plot()),
-        Heading("Errors"),
-        Picture(
-            "Error against time per sample in full batches; grey: the front of surrogates that no other beats in both.",
-            l2.pareto(dataset=here),
-        ),
-        Picture("Distribution over test samples.", plots.plot_error_histogram(l2, dataset=here)),
-        Picture("Energy spectrum.", plots.plot_spectrum(names, datasets[fine])),
-        Heading("Settings"),
-        Settings(asdict(s)),
-        Settings(environment()),
-    ]
-    write_report(folder / "report.html", "Darcy flow with a Fourier neural operator", parts)
+def _numbers(label: str, result: Any, table: Table, rollout: Table | None, dataset: str, s: Settings) -> dict[str, Any]:
+    seconds = float(np.sum(result.history.seconds)) if isinstance(result, FitResult) else 0.0
+    metric = s.metrics[0]
+    numbers: dict[str, Any] = {f"test_{metric}": table.value(label, dataset, metric)}
+    if rollout is not None:
+        numbers[f"rollout_{metric}"] = rollout.value(label, dataset, metric)
+    return {**numbers, "seconds": seconds, "parameters": result.parameters}
 
 
-def _optimizer(s: DarcyFNO) -> optax.GradientTransformation:
-    per_epoch = s.train // min(s.batch_size, s.train)
-    if s.schedule == "onecycle":
-        rate = optax.cosine_onecycle_schedule(max(s.epochs * per_epoch, 1), s.learning_rate, pct_start=0.2)
-    else:
-        rate = optax.exponential_decay(s.learning_rate, 100 * per_epoch, 0.5, staircase=True)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=s.weight_decay))
-
-
-def _plain(settings: DarcyFNO) -> dict:
-    """The settings on which the results depend, as a dict of plain values."""
-    return {k: v for k, v in asdict(settings).items() if k not in ("folder", "config")}
-
-
-def _write_config(path: Path, settings: DarcyFNO) -> None:
-    lines = [f"{key} = {json.dumps(value)}" for key, value in _plain(settings).items()]
-    with atomic_write(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
-
-
-def _same_settings(folder: Path, settings: DarcyFNO) -> bool:
-    path = folder / "config.toml"
-    return path.exists() and tomllib.loads(path.read_text()) == _plain(settings)
-
-
-def _read_config(path: Path, folder: Path) -> DarcyFNO:
-    try:
-        config = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no configuration of this command: {error}") from error
-    kinds = get_type_hints(DarcyFNO)
-    for name, value in config.items():
-        if name not in _plain(DarcyFNO()):
-            raise ValueError(f"{path}: unknown setting {name!r}; known: {', '.join(_plain(DarcyFNO()))}")
-        choices = get_args(kinds[name])
-        if value not in choices if choices else type(value) not in {kinds[name], int if kinds[name] is float else None}:
-            expected = f"one of {', '.join(choices)}" if choices else kinds[name].__name__
-            raise ValueError(f"{path}: {name} is {value!r}, expected {expected}")
-    return DarcyFNO(folder=folder, **config)
+def _words(model: Any) -> str:
+    return f"{count_parameters(model):,} parameters" if isinstance(model, AbstractTrainable) else type(model).__name__

@@ -151,7 +151,7 @@ def eim_residual(
 
 
 def _root(square):
-    """√s with derivative 0 at 0."""
+    """√s with derivative 0 at 0. NaN stays NaN."""
     xp = jnp if isinstance(square, jax.Array) else np
-    positive = square > 0
+    positive = ~(square <= 0)
     return xp.where(positive, xp.where(positive, square, 1) ** 0.5, 0)

@@ -6,7 +6,7 @@ their sum with the kernel, and variances are differences of numbers near one.
 
 import warnings
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -64,8 +64,10 @@ class GaussianProcess(eqx.Module):
         return per_point(_spread, z, self, self.rates.shape[0])
 
     def std(self, z) -> Float[Array, "*n m"]:
-        """Standard deviation of every output at z, for a new observation (noise included)."""
-        return per_point(_std, z, self, self.rates.shape[0])
+        """Standard deviation of every output at z, for a new observation (noise included) and of the rounding of the mean to
+        the precision of the program, √(σ² + (ε mean)²/12)."""
+        rounding = float(jnp.finfo(jnp.result_type(float)).eps) / 12**0.5
+        return per_point(_std, z, (self, rounding), self.rates.shape[0])
 
     @property
     def lengths(self) -> Float[np.ndarray, " d"]:
@@ -95,6 +97,10 @@ def _kernel(z, gp: GaussianProcess):
 
 @wide
 def _predicted(z, gp: GaussianProcess):
+    return _mean(z, gp)
+
+
+def _mean(z, gp: GaussianProcess):
     kernel, features = _kernel(z, gp)
     return gp.mean.wide() + gp.size.wide() * (features @ gp.trend.wide() + kernel @ gp.weights.wide())
 
@@ -112,8 +118,10 @@ def _spread(z, gp: GaussianProcess):
 
 
 @wide
-def _std(z, gp: GaussianProcess):
-    return gp.size.wide() * jnp.sqrt(_relative_variance(z, gp) * jnp.diag(gp.relative_covariance.wide()))
+def _std(z, parameters: tuple[GaussianProcess, Any]):
+    gp, rounding = parameters
+    variance = gp.size.wide() ** 2 * _relative_variance(z, gp) * jnp.diag(gp.relative_covariance.wide())
+    return jnp.sqrt(variance + (rounding * _mean(z, gp)) ** 2)
 
 
 @checked
@@ -141,8 +149,8 @@ def fit_gaussian_process(
       samples it becomes constant.
     - `log`: the inputs that enter by their logarithm: "auto", or the numbers of their columns, `()` for none.
     - `common_scale`: one unit for all inputs: True for POD coefficients, whose sizes tell which of them matter.
-    - `kernel`: "matern52" for maps with two derivatives; "squared_exponential" for smooth ones, whose errors are then 2 to 40
-      times smaller; "auto" takes the one of larger likelihood and as long as for both.
+    - `kernel`: "matern52" for maps with two derivatives; "squared_exponential" for smooth ones, whose errors
+      were then 2 to 1000 times smaller; "auto" takes the one of larger likelihood and as long as for both.
 
     **Raises:** `ValueError` for values that are not finite, fewer than 3 samples and an unknown trend; `TypeError` for complex
     numbers.

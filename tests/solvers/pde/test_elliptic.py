@@ -86,7 +86,7 @@ def manufactured(box, u, a):
     return at
 
 
-@pytest.mark.quick("1D Neumann", "2D mixed", "3D")
+@pytest.mark.quick("1D Neumann", "2D mixed")
 @pytest.mark.parametrize("case", CASES)
 def test_order_of_manufactured_solutions(x64, case):
     box, u, a, sizes = CASES[case]

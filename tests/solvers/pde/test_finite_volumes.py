@@ -247,6 +247,52 @@ def test_gas_is_conserved_and_keeps_its_symmetries(x64, key):
 
 
 @pytest.mark.nightly
+def test_shear_of_a_viscous_gas_decays_and_heats_it(x64):
+    """v_y = ε sin 2πx decays by exp(−η k² t/ρ) to second order; what it loses is heat, to rounding."""
+    errors = []
+    for n in (16, 32, 64):
+        grid = TORUS.grid((n, 4))
+        v = np.zeros((n, 4, 2))
+        v[..., 1] = 0.01 * np.sin(2 * np.pi * grid.points[..., 0])
+        start = {"density0": np.full((n, 4), 2.0), "velocity0": v, "pressure0": np.ones((n, 4))}
+        declared = problem("compressible_navier_stokes", viscosity=0.05, bulk_viscosity=0.1, box=TORUS, **start)
+        found = run(declared, grid, [0.0, 0.3])
+        decay = np.exp(-0.05 / 2 * 4 * np.pi**2 * 0.3)
+        errors.append(abs(found["velocity"][1, ..., 1] - decay * v[..., 1]).max() / 0.01)
+        energy = found["pressure"] / (2 / 3) + found["density"] * (found["velocity"] ** 2).sum(-1) / 2
+        np.testing.assert_allclose(energy[1].mean(), energy[0].mean(), rtol=1e-13)
+        assert found["pressure"][1].mean() - 1 > 1e-6
+    assert abs(orders(errors)[-1] - 2) < 0.2 and errors[-1] < 1e-3, errors
+
+
+@pytest.mark.nightly
+def test_sound_in_a_viscous_gas(x64):
+    """A standing wave is damped by (4/3 η + ζ) k²/2ρ, in one dimension, where limiters do not damp it; derivatives agree."""
+    grid, e = RING.grid(64), 1e-5
+    wave = 1e-3 * np.cos(2 * np.pi * grid.coordinates[0])
+    start = {"density0": 1 + wave, "velocity0": 0.0, "pressure0": 1 + 5 / 3 * wave}
+    declared = problem(
+        "compressible_navier_stokes",
+        viscosity=random.Uniform(),
+        bulk_viscosity=0.02,
+        box=RING,
+        reconstruction="weno5",
+        **start,
+    )
+    period = 1 / np.sqrt(5 / 3)
+
+    @jax.jit
+    def final(eta):
+        return (declared.solve({"viscosity": eta}, grid, times=[period], max_steps=1000)["pressure"][0] * wave).mean()
+
+    rate = (4 / 3 * 0.03 + 0.02) * (2 * np.pi) ** 2 / 2  # of the oscillator p″ + 2 rate p′ + (2π/period)² p = 0
+    turns = np.sqrt((2 * np.pi / period) ** 2 - rate**2) * period
+    damped = np.exp(-rate * period) * (np.cos(turns) + rate * period / turns * np.sin(turns))
+    np.testing.assert_allclose(final(0.03) / (5 / 3 * (wave**2).mean()), damped, rtol=5e-3)
+    np.testing.assert_allclose(jax.grad(final)(0.03), (final(0.03 + e) - final(0.03 - e)) / (2 * e), rtol=1e-5)
+
+
+@pytest.mark.nightly
 def test_walls_keep_mass_and_reflect(x64):
     """Between walls: mass and energy stay, and the left half of a symmetric state is that of a box half as long."""
     grid = ENDS.grid(64)
@@ -451,6 +497,7 @@ def test_wrong_use_is_named():
         ("1 or 2 axes", lambda: problem("shallow_water", box=Box.unit(3, "periodic"))),
         (r"\['pressure0'\] are missing", lambda: problem("euler", density0=1.0, velocity0=0.0)),
         ("gamma=1.0", lambda: problem("euler", gamma=1.0)),
+        ("viscosity=-1.0 must", lambda: problem("compressible_navier_stokes", viscosity=-1.0)),
         ("gravity=0", lambda: problem("shallow_water", gravity=0)),
         ("courant", lambda: problem("euler", courant=0.8)),
         ("velocity0 has shape", lambda: problem("shallow_water", depth0=1.0, velocity0=np.zeros(16), box=TORUS).solve(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from surrogax.core.domains import Box
-from surrogax.solvers import random
+from surrogax.datasets import generate
+from surrogax.solvers import pde, random
 from surrogax.solvers.linear import Status
 from surrogax.solvers.pde import problem
 
@@ -305,6 +306,55 @@ def test_default_steps_are_accurate(x64, name):
         assert np.linalg.norm(field - exact) < bound * np.linalg.norm(exact)
 
 
+def test_steps_follow_the_inputs_that_are_given(x64):
+    """A rate a hundred times the declared one, and a field ten times as large as those of the law."""
+    declared = problem("fisher_kpp")
+    grid = declared.box.grid(16)
+    solved = declared.solve({"rho": 500.0, "u0": np.full(16, 0.1)}, grid, times=[0.005])
+    np.testing.assert_allclose(solved["u"], 1 / (1 + 9 * np.exp(-2.5)), rtol=1e-6)
+    usual, large = (declared.solve({"u0": np.full(16, a)}, grid, times=[0.1]).stats.iterations for a in (0.1, 10.0))
+    assert usual == 10 and large == 100
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["kuramoto_sivashinsky", "kuramoto_sivashinsky_2d", "gray_scott"])
+def test_draws_of_the_laws_do_not_shorten_the_default_step(name):
+    declared = problem(name)
+    grid = declared.box.grid(16)
+    fields = {k: np.asarray(law.sample(jax.random.key(5), grid)) for k, law in declared.laws.items()}
+    steps = declared.solve(fields, grid, times=[2.0]).stats.iterations
+    assert steps == (4 if name == "gray_scott" else 40)
+
+
+@pytest.mark.quick("3")
+@pytest.mark.parametrize("wave", [3, 10])
+def test_a_vorticity_forced_in_time(x64, wave):
+    """One wave, which does not advect itself: w' = g(t) − ν|k|²w, below and above a third of the grid's waves."""
+    times, nu = np.array([0.0, 0.3, 0.5, 1.1]), 1e-3
+    declared = problem("navier_stokes", nu=nu, f=pde.Stirring(random.GaussianField(4, 7, 0.1, "periodic")), dt=0.2)
+    grid = declared.box.grid((24, 8))
+    shape, g = np.cos(2 * PI * wave * lines(grid)[0]), np.array([1.0, -2.0, 0.5, 3.0])
+    found = run(declared, {"w0": 0 * shape, "f": g[:, None, None] * shape}, grid, times)["w"]
+    s = (np.arange(200_000) + 0.5) / 200_000 * 1.1
+    rate, push = nu * (2 * PI * wave) ** 2, np.interp(s, times, g)
+    for t, w in zip(times, found, strict=True):
+        expected = (np.exp(-rate * (t - s)) * push)[s < t].sum() * 1.1 / 200_000
+        np.testing.assert_allclose(w, expected * shape, atol=2e-5)
+
+
+@pytest.mark.nightly
+def test_generated_vorticities_with_a_forcing_in_time(key):
+    """The forcing is recorded at the instants with every sample and gives the solution again; there is no step."""
+    times, smooth = np.linspace(0, 1, 4), random.GaussianField(6, 7, 0.3, "periodic")
+    declared = problem("navier_stokes", f=pde.Stirring(smooth), w0=smooth)
+    data = generate(declared, 2, 16, key, times=times, cache=False, progress=False)
+    assert data["f"].shape == data["w"].shape == (2, 4, 16, 16) and data.attributes["label_error"]["w"] < 0.05
+    again = declared.solve({k: data[k][1] for k in declared.laws}, data.grid, times=times)
+    np.testing.assert_allclose(again["w"], data["w"][1], atol=1e-4 * abs(data["w"]).max())
+    with pytest.raises(ValueError, match="declares `step`"):
+        declared.step({"w": data["w"][0, 0]}, {"f": data["f"][0]}, data.grid, 0.1)
+
+
 # Inputs that vary, derivatives, one step ------------------------------------------------------------------------------
 
 
@@ -377,6 +427,20 @@ def test_steps_go_on_where_the_last_ended(x64, name):
         (lambda: problem("wave", box=Box.unit(2)), "wave lives in a periodic box"),
         (lambda: solved("helmholtz", k=np.sqrt(2) * PI / 2), "is a resonance: k² equals the eigenvalue 4.93"),
         (lambda: solved("wave"), "u0 has shape"),
+        (
+            lambda: solved("navier_stokes", f=random.GaussianField(), given={"f": np.zeros(9)}),
+            "f has shape .9,., expected",
+        ),
+        (lambda: solved("burgers", given={"nu": np.ones(9)}), "nu has shape .9,., expected a number"),
+        (lambda: solved("burgers", given={"u0": np.full(9, 1e9)}), "steps away; give dt"),
+        (lambda: solved("burgers", given={"u0": np.ones(9)}, rtol=0.0), "rtol=0.0.: expected a finite number above 0"),
+        (lambda: solved("allen_cahn", given={"u0": np.ones(9)}, times=[np.inf]), "finite instants that increase"),
+        (
+            lambda: solved(
+                "navier_stokes", f=pde.Stirring(random.GaussianField()), given={"w0": 0.0, "f": np.zeros((2, 9, 9))}
+            ),
+            "2 fields of a forcing in time for 1 instants",
+        ),
         (lambda: random.UnitRange(random.Threshold()), "expected a law of smooth isotropic fields"),
     ],
 )
@@ -385,10 +449,12 @@ def test_refusals(x64, call, message):
         call()
 
 
-def solved(name, **arguments):
+def solved(name, given=None, times=(1.0,), rtol=None, **arguments):
     declared = problem(name, **arguments)
-    given = {"f": np.zeros((9, 9))} if name == "helmholtz" else {"u0": np.zeros(9)}
-    return declared.solve(given, declared.box.grid(9), **({} if name == "helmholtz" else {"times": [1.0]}))
+    fields = {"f": np.zeros((9, 9))} if name == "helmholtz" else {"u0": np.zeros(9)}
+    fields = {**{k: 0.0 for k in declared.laws}, **given} if given is not None else fields
+    options = {} if name == "helmholtz" else {"times": list(times), "rtol": rtol}
+    return declared.solve(fields, declared.box.grid(9), **options)
 
 
 def test_a_random_wavenumber_at_resonance_is_a_breakdown():

@@ -171,6 +171,7 @@ def test_times_and_generated_data(plain, key):
     assert len(recipes) == 3
 
 
+@pytest.mark.nightly
 def test_a_solve_goes_on_from_its_restart(plain):
     whole, half = (plain.solve(steps=n, pressure_solver=METHOD, dt=0.05) for n in (4, 2))
     rest = plain.solve(half.restart, steps=2, pressure_solver=METHOD, dt=0.05)

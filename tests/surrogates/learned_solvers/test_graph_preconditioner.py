@@ -174,6 +174,7 @@ def iterations(model, a) -> int:
         return int(stats.iterations)
 
 
+@pytest.mark.nightly
 def test_training_lowers_the_loss_and_the_iterations_on_unseen_systems():
     model, steps = make("factor", classical=False), 40
     operators = [diffusion(a) for a in jnp.asarray(A[:3], jnp.float32)]

@@ -251,14 +251,28 @@ def test_points_in_any_unit_are_seen_alike():
     np.testing.assert_allclose(seen[1], (np.asarray(data["points"])[1] - real.min(0)) / extent, atol=1e-5)
 
 
+def test_points_in_another_unit_are_told():
+    task = sx.Task.fit(mesh_data(), ("a", "p"), "u")
+    task.warn_outside(mesh_data())
+    with pytest.warns(UserWarning, match="6 of 6 samples have points outside .* by up to 1e[+]03 of its longest side"):
+        task.warn_outside(mesh_data(1e3))
+
+
+def test_networks_of_one_resolution_refuse_others():
+    """Their stencils are counted in points."""
+    with pytest.raises(ValueError, match=r"not resolution free; the data live on .* 17 nodes"):
+        surrogate("CAPE", grid_data()).predict(grid_data(17))
+
+
 @pytest.mark.nightly
-def test_points_beyond_the_latent_grid_have_no_prediction():
+def test_points_beyond_the_latent_grid_have_the_neighbours_of_its_nearest_place():
+    """The prediction is continuous across the end of the grid at 1.1, and finite and not constant beyond it."""
     domain = sx.PointCloud(np.zeros((3, 2))).layout()
     network = ROWS["GINO"].config.build(Signature((SourceSignature(1, domain),), 0, 1, domain), KEY)
-    sites = Sites(jnp.array([[[0.5, 0.5], [1.05, 0.2], [1.2, 0.2]]]), jnp.full((1, 3), 1 / 3))
-    inputs = sx.Inputs((sx.FieldValues(jnp.ones((1, 3, 1)), sites),), None, sites)
+    sites = Sites(jnp.array([[[1.0999, 0.2], [1.1001, 0.2], [1.5, 0.2], [0.5, 9.0]]]), jnp.full((1, 4), 1 / 4))
+    inputs = sx.Inputs((sx.FieldValues(jnp.ones((1, 4, 1)), sites),), None, sites)
     y = network(inputs, key=None, state=None, train=False)[0][0, :, 0]
-    assert np.isfinite(y[:2]).all() and np.isnan(y[2])
+    assert np.isfinite(y).all() and abs(y[1] - y[0]) < 1e-4 < 1e-2 < abs(y[3] - y[0])
 
 
 @pytest.mark.nightly
@@ -287,17 +301,27 @@ def test_the_memory_of_neighbourhoods_is_that_of_a_chunk():
     [
         (lambda t: sx.Transolver(t, width=5, heads=2, key=KEY), "width=5 is no multiple of heads=2"),
         (lambda t: sx.GINO(t, grid=2, key=KEY), r"GINO\(grid=2\): expected 4 or more"),
+        (lambda t: sx.GINO(t, grid=8, modes=5, key=KEY), "GINO: modes=5, but the latent grid=8 knows 4 frequencies"),
         (lambda t: sx.PointNet(t, depth=0, key=KEY), r"PointNet\(depth=0\): expected 1 or more"),
         (lambda t: sx.FFNO(t, modes=(3,), key=KEY), "FFNO: modes=.* for a task with 2 dimensions"),
         (lambda t: sx.UNO(t, levels=0, key=KEY), r"UNO\(levels=0\)"),
         (lambda t: sx.FNO(t, separable=True, factorization="cp", key=KEY), "factorization and separable exclude"),
         (lambda t: sx.FNO(t, boundary="dirichlet", padding=0.1, key=KEY), "needs no padding, got 0.1"),
         (lambda t: sx.FNO(t, factorization="cp", rank=0.0, key=KEY), "rank=0.0: expected a share"),
+        (lambda t: sx.FNO(t, rank=0.5, key=KEY), "rank=0.5 would be ignored with dense weights"),
+        (
+            lambda t: sx.FNO(t, init="uniform", separable=True, key=KEY),
+            "init='uniform' would be ignored with separable",
+        ),
+        (lambda t: sx.FNO(t, method="dft", boundary="neumann", key=KEY), "method='dft' would be ignored with boundary"),
         (lambda t: sx.FNO(t, factorization="tt", rank=(2, 2), key=KEY), "'tt' of 4 axes needs 3 positive ranks"),
         (lambda t: sx.FNO(t, modes=20, boundary="chebyshev", key=KEY).predict(grid_data()), "cannot be fitted stably"),
     ],
-    ids=["heads", "grid", "depth", "modes", "levels", "forms", "padding", "rank", "ranks", "Chebyshev"],
-)
+    ids=[
+        "heads", "grid", "frequencies", "depth", "modes", "levels", "forms", "padding", "rank", "no rank", "init", "method",
+        "ranks", "Chebyshev",
+    ],
+)  # fmt: skip
 def test_wrong_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make(sx.Task.fit(grid_data(), ("a", "p"), "u"))

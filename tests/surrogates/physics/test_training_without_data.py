@@ -32,6 +32,7 @@ def train(model, step, steps, **options):
     return sx.fit(model, optimizer=step, steps=steps, **options)
 
 
+@pytest.mark.nightly
 def test_a_network_reaches_what_single_precision_does_not_hold(key, tmp_path):
     model = sx.PINN(poisson(), width=10, depth=1, key=key)
     found = train(model, sx.LevenbergMarquardt(), 100, sampler=sx.RAD(60))

@@ -31,6 +31,7 @@ MESH = sx.Mesh.from_cells(
 @pytest.mark.parametrize(
     "make", [lambda t: sx.PODRegression(t, rank=4), lambda t: sx.LocalPOD(t, clusters=2, rank=2)], ids=["POD", "local"]
 )
+@pytest.mark.quick("POD-cloud")
 def test_fields_on_shared_points_are_predicted(place, make, tmp_path):
     everything = data(place, np.asarray(place.points))
     train, test = everything.select(slice(0, 35)), everything.select(slice(35, 50))

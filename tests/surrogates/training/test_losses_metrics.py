@@ -164,6 +164,19 @@ def test_the_gradient_at_the_reference_is_zero_and_elsewhere_that_of_differences
     np.testing.assert_allclose(np.vdot(gradient, d), estimate, rtol=1e-2)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_prediction_that_is_not_finite_is_not_praised(bad):
+    """Metrics are not finite there (the correlation is 0, `blow_up` 1), nor are losses, which stop the training."""
+    grid, v = GRIDS["nodes"], jnp.ones((5, 7, 1)).at[2].set(3)
+    u, w = v.at[1, 2].set(bad), jnp.asarray(grid.weights, jnp.float32)
+    for name in POINT_METRICS:
+        found = measure(name, u, v, w, grid)
+        expected = {"correlation": found == 0, "blow_up": found == 1}.get(name, ~np.isfinite(found))
+        assert np.all(expected), (name, found)
+    for loss in (RelativeL2(), RelativeH1(), MSE()):
+        assert not np.isfinite(loss(u, v, w, grid)), loss
+
+
 def test_h1_needs_a_grid():
     x = jnp.ones((4, 1))
     with pytest.raises(ValueError, match="RelativeH1 needs a uniform grid"):

@@ -1,0 +1,57 @@
+"""The optimisers of the command line."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import optax
+
+from ..surrogates.training.soap import soap
+
+Schedule = Literal["onecycle", "cosine", "halving", "constant"]
+
+
+def _rate(schedule: Schedule, learning_rate: float, steps: int) -> Any:
+    match schedule:
+        case "onecycle":
+            return optax.cosine_onecycle_schedule(max(steps, 1), learning_rate, pct_start=0.2)
+        case "cosine":
+            return optax.cosine_decay_schedule(learning_rate, max(steps, 1))
+        case "halving":
+            return optax.exponential_decay(learning_rate, max(steps // 5, 1), 0.5, staircase=True)
+        case "constant":
+            return learning_rate
+
+
+def adamw(
+    steps: int,
+    /,
+    *,
+    learning_rate: float = 2e-3,
+    schedule: Schedule = "onecycle",
+    weight_decay: float = 1e-4,
+    clip: float = 1.0,
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay.
+
+    - `learning_rate`: the largest learning rate, 5e-4 to 4e-3.
+    - `schedule`: one cosine cycle ("onecycle"), a decay by a cosine, five times halved ("halving"), or constant.
+    - `weight_decay`: per unit of learning rate; 0 is Adam.
+    - `clip`: largest norm of a gradient, of all parameters together.
+    """
+    rate = _rate(schedule, learning_rate, steps)
+    return optax.chain(optax.clip_by_global_norm(clip), optax.adamw(rate, weight_decay=weight_decay))
+
+
+def soap_steps(
+    steps: int, /, *, learning_rate: float = 3e-3, schedule: Schedule = "cosine", clip: float = 1.0
+) -> optax.GradientTransformation:
+    """Shampoo's preconditioner with Adam in its eigenvectors (SOAP).
+
+    - `learning_rate`: the largest learning rate, 1e-3 to 1e-2.
+    - `schedule`: as of AdamW.
+    - `clip`: largest norm of a gradient.
+    """
+    return optax.chain(optax.clip_by_global_norm(clip), soap(_rate(schedule, learning_rate, steps)))
+
+
+OPTIMIZERS: dict[str, Callable] = {"adamw": adamw, "soap": soap_steps}

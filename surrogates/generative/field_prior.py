@@ -1,0 +1,95 @@
+"""What samplers need of a distribution of fields."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...core.arguments import count
+from ...core.domains import Grid
+from ...solvers.diffusion import (
+    AbstractColouredNoise,
+    AbstractDenoiser,
+    AbstractGrid,
+    AbstractGuidance,
+    AbstractSchedule,
+    Constraint,
+    LogSNR,
+    MomentMatched,
+    sample,
+)
+from ...solvers.diffusion.automatic import automatic_ends
+from ..task.task import Fields, Place, Task
+from .field_conditions import on_task
+
+
+class AbstractFieldPrior(eqx.Module):
+    """A distribution of the target fields of a task, known by its denoiser.
+
+    Samples are arrays `(*grid, c)`, `(frames, *space, c)` in a space-time task, in the normalised units of the task.
+    """
+
+    task: eqx.AbstractVar[Task]
+    schedule: eqx.AbstractVar[AbstractSchedule]
+    any_grid: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def denoiser_on(self, grid: Grid) -> AbstractDenoiser:
+        """The denoiser of one sample on a grid. Its condition are the inputs of the task by name, in physical units."""
+
+    @abc.abstractmethod
+    def noise_on(self, grid: Grid) -> AbstractColouredNoise | None:
+        """The noise of samples on a grid; None: white."""
+
+    def grid(self, fields: Fields, at: Place | None = None) -> Grid:
+        """The grid of the targets of one sample, with the axis of time in a space-time task."""
+        place = self.task.domain_of(fields) if at is None else at
+        return self.task.mode.domain(place, self.task.dt).as_grid(type(self).__name__)
+
+    def shape(self, grid: Grid) -> tuple[int, ...]:
+        """Of the normalised targets `(*grid, c)`."""
+        return (*grid.shape, self.task.target_channels)
+
+    def decoded(self, x: Float[Array, "*space c"], fields: Fields) -> dict[str, Array]:
+        """The targets by name in physical units, from normalised ones."""
+        return self.task.split(self.task.decode(x, fields))
+
+    def drawn(
+        self, evidence: Any, grid: Grid, fields: Fields, *, n: int, key: Array, guidance: AbstractGuidance | None = None,
+        solver: Any = "auto", steps: int | AbstractGrid = 20, constraint: Constraint | None = None,
+    ) -> Float[Array, "n *space c"]:  # fmt: skip
+        """Normalised samples `(n, *grid, c)` given evidence on them."""
+        noise = self.noise_on(grid)
+        guided = (MomentMatched() if guidance is None else guidance)(self.denoiser_on(grid), evidence, noise=noise)
+        infinite = not np.isfinite(self.schedule.level(np.float64(self.schedule.start)))
+        if infinite and isinstance(steps, int) and solver != "auto":
+            steps = LogSNR(count("posterior", "steps", steps), *automatic_ends(self.schedule))
+        drawn = sample(
+            guided, solver, schedule=self.schedule, times=steps, shape=self.shape(grid), n=n, key=key, noise=noise,
+            condition=fields or None, constraint=on_task(constraint, self.task),
+        )  # fmt: skip
+        assert isinstance(drawn, Array)
+        return drawn
+
+
+class FieldsOf(eqx.Module):
+    """The fields by name, in physical units, of a normalised sample."""
+
+    task: Task
+    given: dict[str, Any]
+
+    def __call__(self, x):
+        return self.task.split(self.task.decode(x, self.given))
+
+
+class OfFields(eqx.Module):
+    """A function of the fields by name as one of normalised samples."""
+
+    function: Callable
+    fields_of: FieldsOf
+
+    def __call__(self, x):
+        return self.function(self.fields_of(x))

@@ -1,0 +1,177 @@
+"""Diffusion models of fields: the law of Gaussian fields comes back, at the resolution of training and another one."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import surrogax as sx
+from surrogax import diffusion
+from surrogax.surrogates import generative
+from surrogax.surrogates.generative.field_conditions import on_task
+
+LAW = sx.random.GaussianField(2.0, 6.0, 1.0, "periodic", mean_mode=True)
+
+
+def fields(n: int, points: int, key, law=LAW) -> sx.Dataset:
+    grid = sx.Box(x=(0, 1, "periodic")).grid((points,))
+    values = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, n))
+    return sx.from_arrays(targets={"u": np.asarray(values)}, grid=grid)
+
+
+def spectrum(values) -> np.ndarray:
+    """Mean squared amplitudes of the Fourier modes of functions on (0, 1)."""
+    values = np.asarray(values)
+    return np.mean(np.abs(np.fft.rfft(values, axis=-1) / values.shape[-1]) ** 2, 0)
+
+
+def test_matern_fields_have_their_covariance(key):
+    """Unit variance, e^(−d/ℓ) for ν = ½ where the box is wide; the product with the covariance is that of draws."""
+    law, grid = sx.random.Matern(0.05, 0.5), sx.Box(x=(0, 1, "periodic")).grid((129,))
+    matrix = np.asarray(jax.vmap(lambda e: law.covariance(e, grid))(jnp.eye(129)))
+    distance = np.abs(np.arange(129) / 129)
+    distance = np.minimum(distance, 1 - distance)
+    assert abs(matrix[0, 0] - 1) < 0.05  # waves beyond the grid are missing
+    np.testing.assert_allclose(matrix[0], np.exp(-distance / 0.05), atol=0.06)
+    draws = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 2000))
+    assert np.abs(np.cov(draws.T) - matrix).max() < 0.2
+    two = sx.Box.unit(2).grid((33, 33))
+    middle = jax.vmap(lambda k: sx.random.Matern(0.1, 1.5).sample(k, two))(jax.random.split(key, 400))
+    assert abs(float(jnp.var(middle)) - 1) < 0.1
+
+
+def test_noise_of_fields_is_one_function_on_every_grid(key):
+    law = sx.random.Matern(0.2, 2.5)
+    coarse, fine = (sx.Box(x=(0, 1, "periodic")).grid((n,)) for n in (32, 96))
+    few = diffusion.FieldNoise(law, coarse)(key, (32, 2))
+    many = diffusion.FieldNoise(law, fine)(key, (96, 2))
+    np.testing.assert_allclose(few, many[::3], atol=0.02)
+    assert not np.allclose(few[:, 0], few[:, 1], atol=0.5)
+    with pytest.raises(ValueError, match="one axis of channels"):
+        diffusion.FieldNoise(law, coarse)(key, (31, 2))
+    with pytest.raises(TypeError, match="law of Gaussian fields"):
+        diffusion.FieldNoise(sx.random.Uniform(), coarse)
+
+
+def trained(schedule, noise, steps, key, points=32, width=24):
+    data = fields(4096, points, jax.random.key(1))
+    task = sx.Task.fit(data, targets="u")
+    model = sx.Denoiser(
+        task, network=sx.FNO.config(width=width, modes=12, depth=3), schedule=schedule, noise=noise, key=key
+    )
+    rate = optax.cosine_decay_schedule(2e-3, steps)
+    return sx.fit(model, data, optimizer=optax.adam(rate), steps=steps, batch_size=128, ema=0.99, progress=False).best
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "schedule, noise",
+    [
+        (diffusion.EDM(), sx.random.Matern(0.1, 0.5)),
+        (diffusion.FlowMatching(), sx.random.Matern(0.1, 0.5)),
+        (diffusion.EDM(), None),
+    ],
+    ids=["EDM", "flow", "white"],
+)
+def test_a_trained_denoiser_draws_the_law_of_a_gaussian_field(schedule, noise, key):
+    """The variance of every wave that matters within a fifth; with function-space noise on a finer grid too."""
+    model = trained(schedule, noise, 2000, key)
+    grids = {32: None} if noise is None else {32: None, 64: sx.Box(x=(0, 1, "periodic")).grid((64,))}
+    for points, at in grids.items():
+        drawn = model.samples({}, 2000, key=jax.random.key(3), at=at)["u"]
+        assert drawn.shape == (2000, points)
+        exact = spectrum(fields(8000, points, jax.random.key(4))["u"])[:6]
+        ratio = spectrum(drawn)[:6] / exact
+        assert (abs(ratio - 1) < 0.2).all(), ratio
+
+
+def test_losses_have_their_exact_minimum(key):
+    """The EDM loss of the exact denoiser of white noise is the variance that is left, whatever the network: weights and
+    preconditioning are those of the formula."""
+    data = fields(16, 8, key, sx.random.Matern(0.2, 0.5))
+    task = sx.Task.fit(data, targets="u")
+    model = sx.Denoiser(
+        task, network=sx.FNO.config(width=4, modes=3, depth=1), noise=sx.random.Matern(0.1, 0.5), key=key
+    )
+    batch = {"u": jnp.asarray(data["u"])}
+    shares, keys = jnp.full(16, 0.3), jax.random.split(key, 16)
+    losses = eqx.filter_jit(lambda m: m.losses(batch, shares, keys, (-0.5, 1.2))[0])(model)
+    sigma = float(jnp.exp(-0.5 + 1.2 * jax.scipy.special.ndtri(0.3)))
+    grid = data.grid
+    noise = diffusion.FieldNoise(sx.random.Matern(0.1, 0.5), grid)
+
+    @eqx.filter_jit
+    def expected(model, u, key):
+        clean = model.encoded({"u": u})
+        noisy = clean + sigma * noise(key, clean.shape)
+        return (
+            (sigma**2 + 1) / sigma**2 * jnp.mean((model.denoiser_on(grid)(noisy, jnp.asarray(sigma), {}) - clean) ** 2)
+        )
+
+    for i in (0, 5):
+        np.testing.assert_allclose(losses[i], expected(model, batch["u"][i], keys[i]), rtol=1e-4)
+
+
+@pytest.mark.nightly
+def test_a_conditional_denoiser_is_a_surrogate(key):
+    """It keeps the contract, learns, and its samples depend on the input."""
+    grid = sx.Box(x=(0, 1, "periodic")).grid((16,))
+    law = sx.random.Matern(0.2, 1.5)
+    given = jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 64))
+    data = sx.from_arrays({"a": given}, {"u": 2 * np.asarray(given) + 1}, grid=grid)
+    task = sx.Task.fit(data, inputs="a", targets="u")
+    model = sx.Denoiser(
+        task, network=sx.FNO.config(width=8, modes=4, depth=2), schedule=diffusion.FlowMatching(), key=key, steps=4
+    )
+    result = sx.fit(model, data, val=data, optimizer=optax.adam(1e-2), epochs=15, batch_size=32, progress=False)
+    assert min(result.history.val) < [0.5 * v for v in result.history.val[0]]
+    sx.check_surrogate(result.best)
+
+
+def test_constraints_on_named_fields(key):
+    """In physical units, whatever the normalisation."""
+    data = fields(64, 16, key)
+    shifted = sx.from_arrays(
+        targets={"u": 5 * np.asarray(data["u"]) + 20, "v": -3 * np.asarray(data["u"])}, grid=data.grid
+    )
+    task = sx.Task.fit(shifted, targets=("u", "v"))
+    known = generative.OnField("u", diffusion.KnownValues.at((16,), np.s_[0], 21.5))
+    mass = diffusion.Constraint(lambda named: jnp.mean(named["v"]) - 0.7, atol=1e-3)
+    both = diffusion.Constraint(
+        diffusion.Together(known, diffusion.Equation(mass.h.function)), metric="euclidean", atol=1e-3
+    )
+    x = jax.random.normal(key, (16, 2))
+    for constraint in (diffusion.Constraint(known, metric="euclidean"), mass, both):
+        bound = on_task(constraint, task)
+        found, worst = bound.met(x)
+        named = task.split(task.decode(found, {}))
+        assert float(worst) < 1e-3
+        if constraint is not mass:
+            np.testing.assert_allclose(named["u"][0], 21.5, rtol=1e-5)
+        if constraint in (mass, both):
+            np.testing.assert_allclose(named["v"].mean(), 0.7, atol=1e-3)
+    with pytest.raises(TypeError, match="OnField"):
+        on_task(diffusion.Constraint(diffusion.Mass(1.0, np.ones(16))), task)
+    with pytest.raises(ValueError, match="the fields of this task"):
+        on_task(diffusion.Constraint(generative.OnField("w", diffusion.Mass(1.0, np.ones(16)))), task)
+
+
+def test_what_is_no_field_model_is_told(key):
+    data = fields(8, 16, key)
+    task = sx.Task.fit(data, targets="u")
+    config = sx.FNO.config(width=4, modes=3, depth=1)
+    with pytest.raises(TypeError, match="schedule"):
+        sx.Denoiser(task, network=config, schedule=diffusion.VPLinear(), key=key)
+    with pytest.raises(TypeError, match="network"):
+        sx.Denoiser(task, network="fno", key=key)
+    cloud = sx.from_arrays(targets={"u": np.ones((4, 5))}, points=np.random.default_rng(0).random((5, 2)))
+    with pytest.raises((ValueError, TypeError), match="grid"):
+        sx.Denoiser(sx.Task.fit(cloud, targets="u"), network=config, key=key)
+    moving = sx.from_arrays(
+        targets={"u": np.random.default_rng(0).random((4, 5, 16))}, grid=data.grid, times=np.arange(5.0)
+    )
+    stepping = sx.Task.fit(moving, inputs="u", targets="u", mode=sx.Autoregressive())
+    with pytest.raises(TypeError, match="Denoiser"):
+        sx.Denoiser(stepping, network=config, key=key)
