@@ -199,9 +199,9 @@ class Residual(AbstractByRows):
             raise ValueError(f"the residual of {self.problem!r} returns nothing, expected one number per equation")
         found = [jnp.asarray(r) for r in found]
         if wrong := [r for r in found if r.shape or jnp.iscomplexobj(r) or r.dtype == bool]:
+            what = f"has the shape {wrong[0].shape}" if wrong[0].shape else f"is {wrong[0].dtype.name}"
             raise ValueError(
-                f"the residual of {self.problem!r} is {wrong[0].dtype.name}{list(wrong[0].shape)} at one point, expected one "
-                "real number per equation"
+                f"the residual of {self.problem!r} {what} at one point, expected one real number per equation"
             )
         return jnp.stack([r.astype(row.points.dtype) for r in found])
 

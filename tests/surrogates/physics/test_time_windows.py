@@ -20,14 +20,14 @@ def decay(**others):
 @pytest.mark.nightly
 def test_windows_follow_each_other(key):
     found = sx.march(
-        decay(), lambda p: sx.PINN(p, width=6, depth=1, key=key), windows=3, optimizer=sx.LevenbergMarquardt(), steps=12,
-        sampler=sx.UniformSampler(60), check_every=6, progress=False,
+        decay(), lambda p: sx.PINN(p, width=6, depth=1, key=key), windows=3, optimizer=sx.LevenbergMarquardt(), steps=20,
+        sampler=sx.UniformSampler(60), check_every=10, progress=False,
     )  # fmt: skip
-    assert found.history.steps == [6] * 6 and repr(found).startswith("FitResult(Marched, 36 steps")
+    assert found.history.steps == [10] * 6 and repr(found).startswith("FitResult(Marched, 60 steps")
     values = found.predict({})
     t = np.linspace(0, 3, 33)
     for name, exact in (("u", np.exp(-t)), ("v", 1 - np.exp(-t))):
-        np.testing.assert_allclose(values[name][0], np.broadcast_to(exact[:, None], values[name][0].shape), atol=1e-5)
+        np.testing.assert_allclose(values[name][0], np.broadcast_to(exact[:, None], values[name][0].shape), atol=1e-4)
     # Where windows meet, the later one starts from the end of the former.
     first, second = found.best.windows[:2]
     at_end = first.at_points({}, np.array([[1.0, 0.3]], np.float32))

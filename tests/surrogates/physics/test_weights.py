@@ -148,8 +148,9 @@ def test_points_per_wave(key):
 @pytest.mark.parametrize("step", [sx.LevenbergMarquardt(hold=5), optax.adam(1e-2)], ids=["lm", "adam"])
 def test_training_with_weights(weights, step, key):
     steps = 60 if isinstance(step, sx.LevenbergMarquardt) else 1500
+    net = sx.PINN(PROBLEM, width=10, depth=2, exact_initial=False, key=key)
     found = sx.fit(
-        model(key), sampler=sx.R3(200), weights=weights, optimizer=step, steps=steps, check_every=steps, seeds=2,
+        net, sampler=sx.R3(200), weights=weights, optimizer=step, steps=steps, check_every=steps, seeds=2,
         progress=False,
     )  # fmt: skip
     grid = sx.Grid.unit_interval(9)
