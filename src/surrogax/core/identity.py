@@ -57,7 +57,7 @@ def identity_of(value: Any, _seen: tuple[int, ...] = ()) -> Any:
         case set() | frozenset():
             return sorted(str(inner(v)) for v in value)
         case types.FunctionType():
-            cells = [cell.cell_contents for cell in value.__closure__ or ()]
+            cells = [_contents(cell) for cell in value.__closure__ or ()]
             defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
             code = _code(value.__code__, value.__doc__)
             return [_name(value), code, inner(cells), inner(defaults), inner(_globals(value))]
@@ -207,3 +207,10 @@ def _is_settings(value: list | dict | set | tuple) -> bool:
 def _names(code: types.CodeType) -> set[str]:
     nested = (_names(c) for c in code.co_consts if isinstance(c, types.CodeType))
     return set(code.co_names).union(*nested)
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that has no value yet
+        return "no value"

@@ -246,3 +246,12 @@ def test_functions_count_by_their_instructions_and_not_by_their_docstrings():
     for function in (also, minus):
         function.__qualname__ = plus.__qualname__
     assert identity_of(plus) == identity_of(also) != identity_of(minus)
+
+
+def test_a_function_may_refer_to_a_name_without_value():
+    def uses():
+        return later
+
+    before = identity_of(uses)
+    later = 1
+    assert before != identity_of(uses)
