@@ -101,7 +101,7 @@ def march(
         found = fit(model, progress=progress, **options)
         done.append(found.last)
         _extend(history, found.history)
-    solution = Marched(tuple(done), make(problem).task)
+    solution = Marched(windows=tuple(done), task=make(problem).task)
     return FitResult((solution,), (solution,), history)
 
 
