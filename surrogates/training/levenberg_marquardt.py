@@ -62,7 +62,8 @@ class LevenbergMarquardt(AbstractDoubleStep):
         return jnp.asarray(self.damping, ravel_pytree(params)[0].dtype)
 
     def reset(self, memory: Float[Array, ""]) -> Float[Array, ""]:
-        return memory
+        # That no trial was lower on the points before says nothing about the new ones.
+        return jnp.minimum(memory, self.damping)
 
     def __call__(self, params: PyTree, memory: Float[Array, ""], value: Value, residuals: Residuals) -> Taken:
         start, unravel = ravel_pytree(params)

@@ -30,8 +30,8 @@ def test_windows_follow_each_other(key):
         np.testing.assert_allclose(values[name][0], np.broadcast_to(exact[:, None], values[name][0].shape), atol=1e-4)
     # Where windows meet, the later one starts from the end of the former.
     first, second = found.best.windows[:2]
-    at_end = first.at_points({}, np.array([[1.0, 0.3]], np.float32))
-    np.testing.assert_allclose(second.at_points({}, np.array([[0.0, 0.3]], np.float32)), at_end, rtol=1e-6)
+    at_end = first.at_points({}, jnp.array([[1.0, 0.3]]))
+    np.testing.assert_allclose(second.at_points({}, jnp.array([[0.0, 0.3]])), at_end, rtol=1e-6)
     slope = jax.grad(lambda t: found.best.at_points({}, jnp.array([[0.0, 0.5]]).at[0, 0].set(t))[0, 0])(2.5)
     np.testing.assert_allclose(slope, -np.exp(-2.5), rtol=1e-3)
     sx.check_surrogate(found)
