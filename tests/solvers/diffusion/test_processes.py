@@ -284,5 +284,8 @@ def test_networks_of_one_schedule_are_sampled_on_another(kind, key):
         found, expected = (diffusion.sample(d, diffusion.UniPC(3), **options) for d in (denoiser, plain))
         np.testing.assert_allclose(found, expected, atol=2e-3)
     if kind == "noise":
+        times = diffusion.UniformTime(30, start=0.999)
         with pytest.raises(ValueError, match=r"asked at the noise level 999, it has 0\.01049 to 152\.2"):
-            diffusion.sample(made, diffusion.DDIM(), **{**options, "schedule": diffusion.FlowMatching(start=0.999)})
+            diffusion.sample(
+                made, diffusion.DDIM(), **{**options, "schedule": diffusion.FlowMatching(start=0.999), "times": times}
+            )

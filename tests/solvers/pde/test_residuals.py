@@ -16,6 +16,7 @@ PI = np.pi
 # Why these have no strong form is their attribute `no_residual`; Darcy flow has one where its coefficient is smooth.
 WEAK = {
     "channel_flow": (lambda: problem("channel_flow", grid=(8, 8)), "solid cells have edges"),
+    "compressible_navier_stokes": (lambda: problem("compressible_navier_stokes"), "solutions jump"),
     "darcy": (lambda: problem("darcy", a=random.Threshold()), "a jumps"),
     "euler": (lambda: problem("euler"), "solutions jump"),
     "inviscid_burgers": (lambda: problem("inviscid_burgers"), "solutions jump"),

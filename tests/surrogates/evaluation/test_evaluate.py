@@ -206,7 +206,7 @@ def test_what_cannot_be_evaluated_is_named(timed, steady):
     data, task = timed
     with pytest.raises(
         ValueError,
-        match=r"unknown metrics \['mape'\]; known: \['blow_up', 'correlation', 'coverage_90', 'crps', 'max_error'",
+        match=r"unknown metrics \['mape'\]; known: \['band_90', 'blow_up', 'correlation', 'coverage_90', 'crps', 'data_misfit'",
     ):
         sx.evaluate({"half": Scaled(task, 0.5)}, data, metrics=("rel_l2", "mape"))
     with pytest.raises(ValueError, match="rollout=5 needs 7 instants, the dataset has 6"):
