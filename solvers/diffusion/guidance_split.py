@@ -70,7 +70,7 @@ def draw(here: Here, x: Array, variance: Any, observation: AbstractObservation, 
     operator is linearised at the draw."""
     drawn = x + variance**0.5 * here.drawn(0)
     seen = observation.linearised(drawn)
-    # In units of the errors they are standard normal.
+    # Residuals are in units of the errors, which are standard normal in them.
     errors = jax.random.normal(jax.random.fold_in(here.key, 1), seen.residual.shape, seen.residual.dtype)
     seen = seen._replace(residual=observation.perturbed(seen.residual, errors))
 

@@ -255,7 +255,7 @@ def _default_step(forcing: Callable | None, box: Box, duration: float, inputs: F
 
 
 def _largest_speed(w: np.ndarray, box: Box) -> float:
-    """Of flows with the vorticities w, `(…, x, y)` or a number, which has none."""
+    """The largest speed of the flows with the vorticities w `(…, x, y)`; 0 where w is a number, since a flow has no mean of w."""
     if w.ndim < 2:
         return 0.0
     shape = w.shape[-2:]
