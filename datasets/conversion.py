@@ -55,7 +55,7 @@ def convert(source: str | os.PathLike, out: str | os.PathLike, *, progress: bool
     if len(splits) > 1 and Path(out).resolve().is_relative_to(Path(source).resolve()):
         raise ValueError(f"convert: {out} lies in the source, whose splits it would join; choose a folder outside")
     given = json.loads(json.dumps(options, default=_plain))
-    identity = {"source": _state(source, Path(out)), **{f"{name}=": value for name, value in given.items()}}
+    identity = {"source": source_state(source, _own(Path(out))), **{f"{name}=": value for name, value in given.items()}}
     files = []
     for split, data in splits.items():
         file = Path(out) if len(splits) == 1 else Path(out) / "data" / split / f"{name}.hdf5"
@@ -177,12 +177,16 @@ def _put(raw, place: int, values: np.ndarray) -> None:
         rest = rest[raw.write(rest) :]
 
 
-def _state(source: str | os.PathLike, out: Path) -> dict[str, list[int]] | str:
-    """What changes when a source changes: sizes and times of its files but those that are made here; of an address, the name of
-    its copy."""
+def _own(out: Path) -> tuple[str, ...]:
+    return out.name, f".{out.name}.part", f".{out.name}.part.json"
+
+
+def source_state(source: str | os.PathLike, own: tuple[str, ...] = ()) -> dict[str, list[int]] | str:
+    """What changes when a source changes: sizes and times of its files, but for those with the names `own`; of an address, the
+    name of its copy."""
     if (address := address_of(source)) is not None:
         return f"{address} ({local_copy(address).parent.name})"
-    path, own = Path(source), (out.name, f".{out.name}.part", f".{out.name}.part.json")
+    path = Path(source)
     files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f.name not in own)
     return {str(f.relative_to(path.parent)): [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
 

@@ -153,6 +153,12 @@ def test_any_file_any_model_and_a_rollout(trajectories, capsys):
     assert ahead["w"].shape == (20, 4, 16)
     np.testing.assert_allclose(ahead.times, truth.times[2:])
     np.testing.assert_allclose(ahead["w"], sx.load("waves/fno/best.sgx").rollout(truth, 4)["w"], rtol=1e-5, atol=1e-6)
+    longer = sx.open(trajectories)[:10].in_memory()
+    longer.save(trajectories)
+    said = fails(capsys, "train", "--data", trajectories, *words.split(), "--mode.history", "2")
+    assert "as it was before; choose another --folder" in said
+    said = fails(capsys, "train", "--data", trajectories, "--rollout", "9", "--folder", "never")
+    assert "--rollout 9 is longer than the 6 instants" in said and not (trajectories.parent / "never").exists()
     assert "use surrogax rollout" in fails(capsys, "predict", "waves/fno", "--data", trajectories, "--out", "p.h5")
     assert "several surrogates" in fails(capsys, "predict", "waves", "--data", trajectories, "--out", "p.h5")
 
@@ -168,8 +174,24 @@ def test_any_file_any_model_and_a_rollout(trajectories, capsys):
         ('[model]\nname = "fno"\nwidht = 3\n', "model fno: unknown setting 'widht'; known: width,"),
         ('[model]\nname = "fno"\nwidth = "wide"\n', "model fno: width is 'wide', expected a whole number"),
         ("[[model]]\nwidth = 3\n", "needs a name"),
+        ('[[model]]\nname = "fno"\nlabel = "../a"\n', "the label '../a' names no folder"),
+        (
+            '[[model]]\nname = "fno"\nlabel = "seed"\n[[model]]\nname = "uno"\n',
+            "the label 'seed' is the name of another",
+        ),
     ],
-    ids=["unknown key", "folder", "no TOML", "kind", "model", "option", "kind of option", "nameless"],
+    ids=[
+        "unknown key",
+        "folder",
+        "no TOML",
+        "kind",
+        "model",
+        "option",
+        "kind of option",
+        "nameless",
+        "path",
+        "setting",
+    ],
 )
 def test_a_configuration_that_is_none_is_named(home, capsys, text, said):
     (home / "wrong.toml").write_text(text)
@@ -188,6 +210,10 @@ def test_a_configuration_that_is_none_is_named(home, capsys, text, said):
         (["--problem", "darcy", "--model", "net"], "unknown model 'net'"),
         (["--problem", "darcy", "--problem.set", "a", "Treshold(12, 3)"], "unknown law 'Treshold'"),
         (["--problem", "heat"], "heat is time-dependent: give frames"),
+        (["--problem", "darcy", "--axes", "u", "sample x"], "--axes describes the file of --data"),
+        (["--data", "new.h5", "--problem.frames", "3"], "options of --problem mean nothing for --data"),
+        (["--problem", "darcy", "--train", "0"], "train(train=0): expected 1 or more"),
+        (["--problem", "darcy", "--metrics", "rel_l3"], "unknown metric 'rel_l3'"),
     ],
 )
 def test_words_that_state_no_training_are_answered(home, capsys, words, said):
@@ -374,4 +400,4 @@ def test_a_leaderboard_goes_on_and_takes_own_models(home, capsys, monkeypatch):
     )
     found = json.loads((home / "other" / "leaderboard.json").read_text())["rows"]
     assert {"mean", "tiny", "solver 9²"} <= {row["surrogate"] for row in found}
-    assert "row of other settings or minutes" in fails(capsys, *words[:3], "1", *words[4:])
+    assert "row of other settings, minutes or versions" in fails(capsys, *words[:3], "1", *words[4:])

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import shutil
 import sys
 import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,11 +92,15 @@ class Bench:
             file = folder / f"{label}.json"
             table = [{"name": label, **models[label]}] if label in models else [{"name": "mean"}]
             training = Training.read({**start, "model": table}, [], "")
-            identity = {"settings": to_toml(training.to_dict()), "seconds": round(seconds, 1)}
+            identity = {
+                "settings": to_toml(training.to_dict()),
+                "seconds": round(seconds, 1),
+                "version": version("surrogax"),
+            }
             kept = json.loads(file.read_text()) if file.exists() else None
             if kept is not None and kept["identity"] != identity:
                 raise ValueError(
-                    f"bench: {file} is a row of other settings or minutes; choose another --folder or remove it"
+                    f"bench: {file} is a row of other settings, minutes or versions; choose another --folder or remove it"
                 )
             if kept is None:
                 if splits is None:
@@ -161,6 +167,7 @@ def _epochs(training: Training, task: Task, model: Any, splits: Splits, folder: 
         folder.mkdir(parents=True, exist_ok=True)
         trial = replace(training, settings=replace(training.settings, epochs=3))
         found = fitted(trial, task, model, splits, folder / "trial", jax.random.key(0)).history.seconds
+        shutil.rmtree(folder / "trial")
         each = float(np.mean(found[1:]))
         write_json(file, int(np.clip(seconds / max(each, 1e-9), 3, _MOST_EPOCHS)))
     return json.loads(file.read_text())

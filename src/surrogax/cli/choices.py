@@ -66,6 +66,9 @@ class Training:
             (_field_name(choice, label, found), type(each.options), field(default=each.options))
             for choice, found in chosen.items() for label, each in found.items()
         ]  # fmt: skip
+        names = [name for name, _, _ in fields] + [f.name for f in dataclasses.fields(Settings)]
+        if double := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"the label {min(double)!r} is the name of another model or setting; choose another one")
         common = instance(Settings, start, "")
         kind = dataclasses.make_dataclass("Train", fields, bases=(Settings,), frozen=True, kw_only=True)
         read = tyro.cli(kind, prog="surrogax train", description=help, args=words, default=kind(**vars(common)))
@@ -134,7 +137,9 @@ def _choices(choice: str, tables: Sequence[dict[str, Any]]) -> dict[str, Choice]
         if name not in known:
             raise ValueError(f"unknown {choice} {name!r}; known: {', '.join(known)}")
         if label in found:
-            raise ValueError(f'two models are called {label!r}; give them labels: label = "…"')
+            raise ValueError(f"two models are called {label!r}; give them labels: label = '…'")
+        if not _word(label).strip("_") or "/" in label or label != label.strip(". "):
+            raise ValueError(f"the label {label!r} names no folder; use letters and digits")
         kind = options_of(name, known[name])
         values = {k: v for k, v in table.items() if k not in ("name", "label")}
         found[label] = Choice(name, instance(kind, values, f"{choice} {name}: "))
@@ -142,4 +147,8 @@ def _choices(choice: str, tables: Sequence[dict[str, Any]]) -> dict[str, Choice]
 
 
 def _field_name(choice: str, label: str, found: Mapping[str, Choice]) -> str:
-    return choice if len(found) == 1 else "".join(c if c.isalnum() else "_" for c in label)
+    return choice if len(found) == 1 else _word(label)
+
+
+def _word(label: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in label)

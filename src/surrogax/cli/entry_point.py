@@ -33,8 +33,8 @@ _HELP = """usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for
 def main(args: list[str] | None = None) -> None:
     """Run the command that `args` (by default those of the process) name.
 
-    An error that the user can mend (`ValueError`, `KeyError`, `OSError`, `FloatingPointError`) is printed as one sentence on
-    standard error, and the process exits with status 1; after an unknown command with status 2.
+    An error that the user can mend (`ValueError`, `KeyError`, `OSError`, `FloatingPointError`, `RuntimeError`) is printed as one
+    sentence on standard error, and the process exits with status 1; after an unknown command with status 2.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -50,7 +50,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         # Everything else is imported here, so that `--help` answers at once.
         _run(name, rest)
-    except (ValueError, KeyError, OSError, FloatingPointError) as error:
+    except (ValueError, KeyError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"surrogax: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         raise SystemExit(1) from None
 

@@ -4,7 +4,7 @@ import inspect
 import json
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,14 @@ import jax
 import numpy as np
 
 from ..core.addresses import address_of
+from ..core.arguments import count
 from ..core.files import atomic_write, write_json
+from ..datasets.conversion import source_state
 from ..surrogates.evaluation.evaluate import evaluate
+from ..surrogates.evaluation.metrics import find_metric
 from ..surrogates.evaluation.table import Table
 from ..surrogates.model_registry import make_model, registered_models
+from ..surrogates.task.task import Task
 from ..surrogates.trainable import AbstractTrainable, count_parameters
 from ..surrogates.training.checkpoint import environment
 from ..surrogates.training.result import FitResult
@@ -43,16 +47,29 @@ def train(words: Sequence[str]) -> None:
     config, metrics = folder / "config.toml", folder / "metrics.json"
     if config.exists() and tomllib.loads(config.read_text()) != tomllib.loads(to_toml(wanted)):
         raise ValueError(f"{folder} holds a run of other settings (see its config.toml); choose another --folder")
+    state, file = source_state(training.settings.data) if training.settings.data else {}, folder / "source.json"
+    if file.exists() and json.loads(file.read_text()) != state:
+        raise ValueError(f"{folder} holds a run on {training.settings.data} as it was before; choose another --folder")
     if metrics.exists() and config.exists():
         print(
             f"{folder} is finished: {metrics.read_text().strip()}. Open {folder / 'report.html'}, or choose another folder."
         )
         return
+    for metric in training.settings.metrics:
+        find_metric(metric)
     splits = datasets(training.settings)
+    # Everything that can be refused is, before the folder belongs to these settings.
+    task = task_of(training, splits.train)
+    _check_rollout(training.settings, task, splits)
+    models = {
+        label: make_model(choice.name, task, splits.train, _keys(training.settings)[0], **given(choice.options))
+        for label, choice in training.models.items()
+    }
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(config) as temporary:
         temporary.write_text(to_toml(wanted))
-    _run(training, splits)
+    write_json(file, state)
+    _run(training, splits, task, models)
 
 
 def _start(words: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -70,7 +87,8 @@ def _start(words: list[str]) -> tuple[dict[str, Any], list[str]]:
     found = read_toml(path)
     if "folder" in found:
         raise ValueError(f"{path}: unknown setting 'folder'; --folder gives it")
-    return {"folder": str(path.parent), **found}, words[1:]
+    folder = path.parent if path.name == "config.toml" else Path("runs") / path.stem
+    return {"folder": str(folder), **found}, words[1:]
 
 
 def _help() -> str:
@@ -84,15 +102,30 @@ def _help() -> str:
     )
 
 
-def _run(training: Training, splits: Splits) -> None:
+def _keys(s: Settings) -> tuple[jax.Array, jax.Array]:
+    """Random keys of the weights and of the training; those of the data are others."""
+    keys = jax.random.split(jax.random.key(s.seed), 4)
+    return keys[2], keys[3]
+
+
+def _check_rollout(s: Settings, task: Task, splits: Splits) -> None:
+    if s.rollout is None:
+        return
+    count("train", "rollout", s.rollout)
+    if not task.mode.rolls_out:
+        raise ValueError(f"train: --rollout {s.rollout} needs an autoregressive task; this one is {task.mode}")
+    if splits.test.instants < task.mode.history + s.rollout:
+        raise ValueError(
+            f"train: --rollout {s.rollout} is longer than the {splits.test.instants} instants of the test samples"
+        )
+
+
+def _run(training: Training, splits: Splits, task: Task, models: Mapping[str, Any]) -> None:
     s, folder = training.settings, training.settings.folder
-    task = task_of(training, splits.train)
     found: dict[str, Any] = {}
-    keys = jax.random.split(jax.random.key(s.seed), 4)[2:]
-    for label, choice in training.models.items():
-        model = make_model(choice.name, task, splits.train, keys[0], **given(choice.options))
+    for label, model in models.items():
         print(f"{label}: {_words(model)}", file=sys.stderr)
-        found[label] = fitted(training, task, model, splits, folder / label, keys[1])
+        found[label] = fitted(training, task, model, splits, folder / label, _keys(s)[1])
     tests = {resolution(splits.test): splits.test}
     if s.subsample > 1:
         tests[f"{resolution(splits.fine)}, not trained on"] = splits.fine

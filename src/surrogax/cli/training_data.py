@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 
+from ..core.arguments import count
 from ..core.domains import Grid
 from ..datasets.dataset import Dataset
 from ..datasets.opening import open_splits
@@ -11,6 +12,7 @@ from ..surrogates.task.modes import AbstractMode, Autoregressive, Steady
 from ..surrogates.task.task import Task
 from .choices import MODES, Training
 from .options import given
+from .problem_data import ProblemData
 from .settings import Settings
 
 _VALIDATION = ("val", "valid", "validation")
@@ -30,9 +32,16 @@ def datasets(s: Settings) -> Splits:
     """The data of a training. **Raises:** `ValueError` for contradicting settings and too few samples."""
     if bool(s.data) == bool(s.problem.name):
         raise ValueError("train: give either --data FILE or --problem NAME")
+    if s.data and s.problem != ProblemData():
+        raise ValueError("train: options of --problem mean nothing for --data")
+    if s.axes and not s.data:
+        raise ValueError("train: --axes describes the file of --data")
+    for name in ("train", "val", "test"):
+        if vars(s)[name] is not None:
+            count("train", name, vars(s)[name])
     k_data, k_split = jax.random.split(jax.random.key(s.seed), 4)[:2]
     if s.problem.name:
-        sizes = {name: vars(s)[name] or default for name, default in (("train", 400), ("val", 50), ("test", 50))}
+        sizes = {name: vars(s)[name] or usual for name, usual in (("train", 400), ("val", 50), ("test", 50))}
         train, val, test = s.problem.generated(sum(sizes.values()), k_data).split(key=k_split, **sizes)
     else:
         train, val, test = _opened(s, k_split)
