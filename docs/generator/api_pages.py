@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-
 from .docstrings import Links, markdown, summary
 from .public_names import FAMILIES, Family, Name, Page, namespaces, public_names
 from .signatures import annotation_text, class_signature, fields_of, function_signature, node_of
@@ -36,7 +34,7 @@ def own_members(cls: type) -> dict[str, Any]:
     for name, value in vars(cls).items():
         inner = value.__func__ if isinstance(value, staticmethod | classmethod) else value
         kind = inspect.isroutine(inner) or isinstance(inner, property)
-        if name.startswith("_") and name != "__call__" or not kind or not (inner.__doc__ or "").strip():
+        if (name.startswith("_") and name != "__call__") or not kind or not (inner.__doc__ or "").strip():
             continue
         if isinstance(inner, property) or node_of(inner) is not None:
             found[name] = value
@@ -49,7 +47,9 @@ def _index(by_page: dict[Page, list[Name]], links: Links) -> Iterator[str]:
     for family in FAMILIES:
         pages = [page for page in family.pages if page in by_page]
         yield f"## {family.title}\n"
-        yield from (f"- [{page.title}]({page.slug}.md): {', '.join(_reference(n) for n in by_page[page])}" for page in pages)
+        yield from (
+            f"- [{page.title}]({page.slug}.md): {', '.join(_reference(n) for n in by_page[page])}" for page in pages
+        )
         yield ""
     for family in FAMILIES:
         yield f"```{{toctree}}\n:hidden:\n:caption: {family.title}\n"
@@ -75,7 +75,9 @@ def _page(page: Page, names: list[Name], links: Links) -> Iterator[str]:
     yield "```{py:currentmodule} surrogax\n```\n"
     yield "| | |\n| --- | --- |"
     for name in names:
-        short = re.sub(r"([|<*_])", r"\\\1", summary(name.value)) if "`" not in summary(name.value) else summary(name.value)
+        short = (
+            re.sub(r"([|<*_])", r"\\\1", summary(name.value)) if "`" not in summary(name.value) else summary(name.value)
+        )
         yield f"| {_reference(name)} | {short.replace('|', chr(92) + '|') if '`' in short else short} |"
     yield ""
     for name in names:
@@ -94,7 +96,11 @@ def _entry(name: Name, links: Links) -> Iterator[str]:
 
     signature = class_signature(value) if is_class else function_signature(value) if function else ""
     yield f"::::::{{py:{kind}}} {name.path}{signature}"
-    yield f":canonical: {value.__module__}.{value.__qualname__}\n" if is_class and value.__qualname__ not in name.path else ""
+    yield (
+        f":canonical: {value.__module__}.{value.__qualname__}\n"
+        if is_class and value.__qualname__ not in name.path
+        else ""
+    )
     if is_class:
         yield from _bases(value, links)
     yield markdown(value.__doc__ if is_class or function else f"An instance of `{type(value).__name__}`.", link) + "\n"
@@ -119,9 +125,8 @@ def _bases(cls: type, links: Links) -> Iterator[str]:
 
 def _members_of(name: Name, links: Links, link) -> Iterator[str]:
     cls = name.value
-    if issubclass(cls, enum.Enum | eqx.Enumeration):
-        words = [m for m in vars(cls) if not m.startswith("_") and isinstance(vars(cls)[m], cls | eqx.EnumerationItem)]
-        yield f"Members: {', '.join(f'`{word}`' for word in words)}.\n" if words else ""
+    if issubclass(cls, enum.Enum):
+        yield f"Members: {', '.join(f'`{word}`' for word in cls.__members__)}.\n"
     signature = class_signature(cls)
     for field, (note, _) in fields_of(cls).items():
         if not field.startswith("_") and not re.search(rf"\b{field}\b", signature) and field not in own_members(cls):

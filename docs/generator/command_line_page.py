@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import itertools
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+
 from surrogax.cli.choices import LOSSES, MODES
 from surrogax.cli.entry_point import _COMMANDS, _HELP
 from surrogax.cli.optimizers import OPTIMIZERS
@@ -82,7 +84,11 @@ def _rows(kind: type, prefix: str) -> Iterator[tuple[str, str, str]]:
             positional = any(m is tyro.conf.Positional or "Positional" in repr(m) for m in marks)
         name = field.name.upper() if positional else f"--{prefix}{field.name}".replace("_", "-")
         required = default in (dataclasses.MISSING, tyro.MISSING)
-        yield f"`{name}` {_kind(hint)}".strip(), "*required*" if required else f"`{_plain(default)}`", " ".join(help.split())
+        yield (
+            f"`{name}` {_kind(hint)}".strip(),
+            "*required*" if required else f"`{_plain(default)}`",
+            " ".join(help.split()),
+        )
 
 
 def _plain(default: Any) -> str:
@@ -111,7 +117,7 @@ def _texts_below(kind: type) -> dict[str, str]:
     for base in reversed(kind.__mro__):
         node = node_of(base) if base.__module__.startswith("surrogax") else None
         body = node.body if isinstance(node, ast.ClassDef) else []
-        for field, text in zip(body, body[1:], strict=False):
+        for field, text in itertools.pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
                 found[field.target.id] = text.value.value
     return found

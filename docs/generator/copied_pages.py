@@ -30,7 +30,11 @@ def with_links(text: str, home: Path, page: Path) -> str:
             target = DOCS / "generated" / "notebooks" / target.name
         elif target in (ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
             target = DOCS / "generated" / target.name.lower()
-        link = Path(*[".."] * len(page.relative_to(DOCS).parts), target.relative_to(DOCS)) if DOCS in target.parents else None
+        link = (
+            Path(*[".."] * len(page.relative_to(DOCS).parts), target.relative_to(DOCS))
+            if DOCS in target.parents
+            else None
+        )
         return found[0] if link is None else f"]({link}{'#' + part if part else ''})"
 
     return re.sub(r"\]\((?!\w+:)([^)\s]*)\)", moved, text)

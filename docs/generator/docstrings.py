@@ -43,7 +43,7 @@ def _parts(text: str) -> Iterator[tuple[bool, str]]:
     prose, code, in_list = [], [], False
     for line in text.splitlines():
         indented = line.startswith("    ") and (code or not prose or not prose[-1].strip())
-        if indented and not in_list or code and not line.strip():
+        if (indented and not in_list) or (code and not line.strip()):
             if prose:
                 yield False, "\n".join(prose).strip("\n")
                 prose = []
@@ -75,9 +75,9 @@ def _fenced(code: str) -> str:
 
 def _linked(text: str, link: Linker) -> str:
     def replaced(found: re.Match) -> str:
-        word, call = re.fullmatch(r"([\w.]+)(\(.*\))?", found[1]).groups() if re.fullmatch(r"[\w.]+(\(.*\))?", found[1]) else ("", "")
-        target = link(word) if word and word[0].isalpha() else None
-        return found[0] if target is None else f"{{py:obj}}`{word}{call or ''} <surrogax.{target}>`"
+        parts = re.fullmatch(r"([^\W\d_][\w.]*)(\(.*\))?", found[1])
+        target = link(parts[1]) if parts else None
+        return found[0] if target is None else f"{{py:obj}}`{found[1]} <surrogax.{target}>`"
 
     return re.sub(r"(?<!`)`([^`\n]+)`(?!`)", replaced, text)
 

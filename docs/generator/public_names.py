@@ -35,7 +35,7 @@ class Family:
 
 def _family(title: str, *pages: tuple[str, str, str], namespace: str = "", of: str = "") -> Family:
     def modules(text: str) -> tuple[str, ...]:
-        return tuple(f"surrogax.{of}{word}".rstrip(".") for word in text.split())
+        return tuple(f"surrogax.{of}{word}".rstrip(".") for word in text.split() or [""])
 
     return Family(title, tuple(Page(slug, name, modules(text)) for slug, name, text in pages), namespace)
 
@@ -94,8 +94,8 @@ FAMILIES = (
         ("sampling", "Sampling", ""),
         (
             "diffusion_solvers", "Solvers",
-            "multistep exponential_adams noise_multistep single_step unipc dpm_solver_v3 solver table model_statistics in_spectrum "
-            "triangular_form automatic",
+            "multistep exponential_adams noise_multistep single_step unipc dpm_solver_v3 solver table model_statistics "
+            "in_spectrum triangular_form automatic",
         ),
         ("schedules", "Schedules and time grids", "schedule times tuned_times mean_reverting student_noise diffusers_config"),
         ("denoisers", "Networks as denoisers", "denoiser flow_map"),
@@ -106,7 +106,11 @@ FAMILIES = (
         ("likelihood", "Likelihood", "likelihood variational_bound trajectory_curvature"),
         namespace="diffusion", of="solvers.diffusion.",
     ),
-    _family("Generative models of fields", ("generative", "Priors, posteriors, refiners", "surrogates.generative"), namespace="generative"),
+    _family(
+        "Generative models of fields",
+        ("generative", "Priors, posteriors, refiners", "surrogates.generative"),
+        namespace="generative",
+    ),
     _family(
         "Learned solvers",
         ("learned_solvers", "Directions, preconditioners, samplers", "surrogates.learned_solvers"),
@@ -157,7 +161,9 @@ class Name:
             if self.module == prefix or self.module.startswith(prefix + ".") or self.module.startswith(prefix + "_")
         ]  # fmt: skip
         if not fitting:
-            raise LookupError(f"{self.path} is defined in {self.module}, which is on no page of docs/generator/public_names.py")
+            raise LookupError(
+                f"{self.path} is defined in {self.module}, which is on no page of docs/generator/public_names.py"
+            )
         return max(fitting, key=lambda pair: pair[0])[1]
 
 
@@ -189,7 +195,9 @@ def _members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
         if name.startswith("_"):
             continue
         value = getattr(module, name)
-        documented = inspect.isclass(value) or inspect.isroutine(value) or type(value).__module__.startswith("surrogax.")
+        documented = (
+            inspect.isclass(value) or inspect.isroutine(value) or type(value).__module__.startswith("surrogax.")
+        )
         if not documented or inspect.ismodule(value):
             continue
         home = defining_module(value)

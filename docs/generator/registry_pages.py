@@ -48,7 +48,7 @@ def _equation(name: str) -> str:
 
 
 def _dimensions(made: Problem | None) -> str:
-    return "as given" if made is None else f"{made.box.ndim}" + (" + time" if made.time is not None else "")
+    return "as given" if made is None else f"{len(made.box.axes)}" + (" + time" if made.time is not None else "")
 
 
 def _problem_index(made: dict[str, Problem | None]) -> Iterator[str]:
@@ -137,7 +137,10 @@ def write_format_page(path: Path) -> None:
 def _format_page(by_module: dict[str, list[AbstractFormat]], links: Links) -> Iterator[str]:
     yield "# File formats\n"
     yield "{py:obj}`sx.open <surrogax.open>` recognises a file or folder by its content and tries the formats in this order: "
-    yield ", ".join(known_formats()) + ". {py:obj}`sx.register_format <surrogax.register_format>` puts one of your own before them.\n"
+    yield (
+        ", ".join(known_formats())
+        + ". {py:obj}`sx.register_format <surrogax.register_format>` puts one of your own before them.\n"
+    )
     for module, forms in by_module.items():
         yield f"## {' and '.join(form.name for form in forms)}\n"
         link = lambda word, module=module: links.target(word, module)  # noqa: E731

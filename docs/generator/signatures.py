@@ -7,7 +7,6 @@ import inspect
 import typing
 from typing import Any
 
-import equinox as eqx
 
 
 @functools.cache
@@ -137,9 +136,9 @@ def constructor(cls: type) -> Any | None:
 
 def class_signature(cls: type) -> str:
     """How a class is called; "" for abstract classes and enumerations."""
-    if issubclass(cls, enum.Enum | eqx.Enumeration) or inspect.isabstract(cls) or issubclass(cls, BaseException):
+    if issubclass(cls, enum.Enum) or inspect.isabstract(cls) or issubclass(cls, BaseException):
         return ""
-    if cls.__name__.startswith("Abstract") or typing.is_protocol(cls):
+    if cls.__name__.startswith("Abstract") or vars(cls).get("_is_protocol", False):
         return ""
     if (made := constructor(cls)) is not None:
         return function_signature(made, bound=True).partition(" -> ")[0]
