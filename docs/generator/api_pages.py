@@ -23,7 +23,10 @@ def write_api_pages(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for page, found in by_page.items():
         (folder / f"{page.slug}.md").write_text("\n".join(_page(page, found, links)))
-    (folder / "index.md").write_text("\n".join(_index(by_page, links)))
+    for family in FAMILIES:
+        if len(family.pages) > 1:
+            (folder / f"{family.slug}.md").write_text("\n".join(_family_page(family, by_page, links)))
+    (folder / "index.md").write_text("\n".join(_index(by_page)))
     where = {path: name.page.slug for name in names for path in (name.path, *name.aliases)}
     (folder / "names.json").write_text(json.dumps(where, indent=1))
 
@@ -41,37 +44,47 @@ def own_members(cls: type) -> dict[str, Any]:
     return found
 
 
-def _index(by_page: dict[Page, list[Name]], links: Links) -> Iterator[str]:
+def _index(by_page: dict[Page, list[Name]]) -> Iterator[str]:
     yield "# Reference\n"
     yield f"All {sum(map(len, by_page.values()))} public names, as `import surrogax as sx` gives them: `sx.` comes before each.\n"
     for family in FAMILIES:
-        pages = [page for page in family.pages if page in by_page]
         yield f"## {family.title}\n"
-        yield from (
-            f"- [{page.title}]({page.slug}.md): {', '.join(_reference(n) for n in by_page[page])}" for page in pages
-        )
+        yield from _listed(family, by_page)
         yield ""
-    for family in FAMILIES:
-        yield f"```{{toctree}}\n:hidden:\n:caption: {family.title}\n"
-        yield from (page.slug for page in family.pages if page in by_page)
-        yield "```\n"
+    yield "```{toctree}\n:hidden:\n"
+    yield from (family.slug for family in FAMILIES)
+    yield "```\n"
+
+
+def _listed(family: Family, by_page: dict[Page, list[Name]]) -> Iterator[str]:
+    for page in family.pages:
+        yield f"- [{page.title}]({page.slug}.md): {', '.join(_reference(n) for n in by_page[page])}"
+
+
+def _family_page(family: Family, by_page: dict[Page, list[Name]], links: Links) -> Iterator[str]:
+    yield f"# {family.title}\n"
+    yield from _introduction(family, links)
+    yield from _listed(family, by_page)
+    yield "\n```{toctree}\n:hidden:\n"
+    yield from (page.slug for page in family.pages)
+    yield "```\n"
+
+
+def _introduction(family: Family, links: Links) -> Iterator[str]:
+    if family.namespace:
+        module = namespaces()[family.namespace]
+        yield markdown(module.__doc__, lambda word: links.target(word, module.__name__)) + "\n"
 
 
 def _reference(name: Name) -> str:
     return f"{{py:obj}}`{name.path} <surrogax.{name.path}>`"
 
 
-def _introduction(page: Page) -> Family | None:
-    """The family whose first page this is, if its namespace has a docstring."""
-    return next((f for f in FAMILIES if f.namespace and f.pages[0] == page), None)
-
-
 def _page(page: Page, names: list[Name], links: Links) -> Iterator[str]:
     yield f"# {page.title}\n"
-    family = _introduction(page)
-    if family is not None:
-        module = namespaces()[family.namespace]
-        yield markdown(module.__doc__, lambda word: links.target(word, module.__name__)) + "\n"
+    for family in FAMILIES:
+        if family.pages == (page,):
+            yield from _introduction(family, links)
     yield "```{py:currentmodule} surrogax\n```\n"
     yield "| | |\n| --- | --- |"
     for name in names:

@@ -39,26 +39,38 @@ def markdown(text: str | None, link: Linker) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[bool, str]]:
-    """Paragraphs of prose, and blocks that are indented after an empty line outside a list: code."""
-    prose, code, in_list = [], [], False
+    """Paragraphs of prose, and code: blocks that are indented after an empty line outside a list, or between fences."""
+    prose: list[str] = []
+    code: list[str] = []
+    in_list = fenced = False
+
+    def ended(lines: list[str]) -> str:
+        done = inspect.cleandoc("\n".join(["", *lines]))
+        lines.clear()
+        return done
+
     for line in text.splitlines():
-        indented = line.startswith("    ") and (code or not prose or not prose[-1].strip())
-        if (indented and not in_list) or (code and not line.strip()):
+        fence = line.lstrip().startswith("```")
+        starts = line.startswith("    ") and (not prose or not prose[-1].strip()) and not in_list
+        if fenced or fence or (line.startswith("    ") if code else starts) or (code and not line.strip()):
             if prose:
-                yield False, "\n".join(prose).strip("\n")
-                prose = []
-            code.append(line)
+                yield False, ended(prose)
+            if fence and fenced and code:
+                yield True, ended(code)
+            if fence:
+                fenced = not fenced
+            else:
+                code.append(line)
             continue
         if code:
-            yield True, inspect.cleandoc("\n".join(["", *code]))
-            code = []
+            yield True, ended(code)
         if line.strip():
             in_list = line.startswith("- ") or (in_list and line.startswith("  "))
         prose.append(line)
     if code:
-        yield True, inspect.cleandoc("\n".join(["", *code]))
+        yield True, ended(code)
     if prose:
-        yield False, "\n".join(prose).strip("\n")
+        yield False, ended(prose)
 
 
 def _fenced(code: str) -> str:

@@ -32,6 +32,11 @@ class Family:
     pages: tuple[Page, ...]
     namespace: str = ""
 
+    @property
+    def slug(self) -> str:
+        """The file of its introduction, or of its only page."""
+        return self.pages[0].slug if len(self.pages) == 1 else "family_" + self.title.lower().replace(" ", "_")
+
 
 def _family(title: str, *pages: tuple[str, str, str], namespace: str = "", of: str = "") -> Family:
     def modules(text: str) -> tuple[str, ...]:
@@ -178,8 +183,7 @@ def namespaces() -> dict[str, types.ModuleType]:
     """The modules whose names are public, by what is typed after `surrogax.`: the face is ""."""
     found = {"": surrogax}
     for name in dir(surrogax):
-        value = None if name.startswith("_") or name in FLOORS else vars(surrogax).get(name, None)
-        value = getattr(surrogax, name) if value is None and not name.startswith("_") and name not in FLOORS else value
+        value = None if name.startswith("_") or name in FLOORS else getattr(surrogax, name)
         if inspect.ismodule(value) and value.__name__.startswith("surrogax."):
             found[name] = value
     for path in DEEPER:
@@ -207,7 +211,7 @@ def _members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def public_names() -> list[Name]:
-    """Every public object once, in alphabetical order of its name."""
+    """Every public object once, in alphabetical order; those for which one has to go deep last."""
     found: dict[int, tuple[Any, list[str]]] = {}
     for place, module in namespaces().items():
         for name, value in _members(module):
@@ -216,4 +220,4 @@ def public_names() -> list[Name]:
     for value, paths in found.values():
         first, *rest = sorted(paths, key=lambda path: (path.count("."), len(path), path))
         names.append(Name(first, tuple(rest), value))
-    return sorted(names, key=lambda name: name.path.lower())
+    return sorted(names, key=lambda name: (name.path.count(".") > 1, name.path.lower()))

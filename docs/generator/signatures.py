@@ -8,7 +8,6 @@ import typing
 from typing import Any
 
 
-
 @functools.cache
 def _definitions(module: str) -> dict[str, ast.AST]:
     """Classes and functions of a module by their qualified names."""
@@ -99,16 +98,28 @@ def function_signature(function: Any, *, bound: bool = False) -> str:
 
 
 def fields_of(cls: type) -> dict[str, tuple[str, ast.AST | None]]:
-    """Annotated fields of a class and its bases in this library: type as text, and the expression of the default."""
+    """Annotated fields of a class and its bases in this library: type as text, and the expression of the default.
+
+    What an abstract base asks for (`AbstractVar`) is listed only for abstract classes; `ClassVar`s are no fields.
+    """
     found: dict[str, tuple[str, ast.AST | None]] = {}
     for base in reversed(cls.__mro__):
         node = node_of(base) if base.__module__.startswith("surrogax") else None
         for statement in node.body if isinstance(node, ast.ClassDef) else ():
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 note = annotation_text(statement.annotation, base.__module__)
-                if not note.startswith(("ClassVar", "AbstractClassVar", "InitVar")):
-                    found[statement.target.id] = (note, statement.value)
-    return found
+                found[statement.target.id] = (note, statement.value)
+    hidden = ("ClassVar", "InitVar") if is_abstract(cls) else ("ClassVar", "InitVar", "eqx.Abstract", "Abstract")
+    return {
+        name: (note, value)
+        for name, (note, value) in found.items()
+        if not note.startswith(hidden) or "Var[" not in note
+    }
+
+
+def is_abstract(cls: type) -> bool:
+    """Whether there are no instances of just this class."""
+    return inspect.isabstract(cls) or cls.__name__.startswith("Abstract") or bool(vars(cls).get("_is_protocol", False))
 
 
 def _default(node: ast.AST | None) -> str | None:
@@ -136,9 +147,7 @@ def constructor(cls: type) -> Any | None:
 
 def class_signature(cls: type) -> str:
     """How a class is called; "" for abstract classes and enumerations."""
-    if issubclass(cls, enum.Enum) or inspect.isabstract(cls) or issubclass(cls, BaseException):
-        return ""
-    if cls.__name__.startswith("Abstract") or vars(cls).get("_is_protocol", False):
+    if issubclass(cls, enum.Enum | BaseException) or is_abstract(cls):
         return ""
     if (made := constructor(cls)) is not None:
         return function_signature(made, bound=True).partition(" -> ")[0]
