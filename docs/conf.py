@@ -6,6 +6,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import docutils.nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent / "src")]
@@ -28,7 +31,9 @@ html_show_sphinx = False
 # The notebooks are shown as they were saved: `make notebooks` runs them.
 nb_execution_mode = "off"
 nb_merge_streams = True
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+html_math_renderer = "mathml"
+smartquotes = False  # `--option` is no dash
 myst_heading_anchors = 3
 # A reference to a name of this library that is no page is an error; names of others in signatures are no links.
 nitpicky = True
@@ -57,7 +62,16 @@ def _read(app, name: str, source: list[str]) -> None:
         source[0] = with_links(source[0], DOCS / Path(name).parent, DOCS / Path(name).parent)
 
 
+def _mathml(translator, node) -> None:
+    """Formulas as MathML, which browsers draw by themselves: no script from elsewhere."""
+    block = isinstance(node, docutils.nodes.math_block)
+    tree = tex2mathml(node.astext(), as_block=block)
+    translator.body.append(f"<div>{tree}</div>" if block else str(tree))
+    raise docutils.nodes.SkipNode
+
+
 def setup(app) -> None:
     """Pages are generated before the first file is read."""
+    app.add_html_math_renderer("mathml", (_mathml, None), (_mathml, None))
     app.connect("builder-inited", _generate)
     app.connect("source-read", _read)

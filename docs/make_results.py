@@ -112,7 +112,9 @@ def numbers_of(values: dict) -> list[str]:
 
 
 def table(names: list[str], rows: list[list]) -> list[str]:
-    lines = [f"| {' | '.join(names)} |", "| --- |" + " ---: |" * (len(names) - 1)]
+    """Rows below names; columns of words to the left, of numbers to the right."""
+    words = [any(isinstance(row[i], str) and not row[i][:1].isdigit() for row in rows) for i in range(len(names))]
+    lines = [f"| {' | '.join(names)} |", "|" + "".join(" --- |" if is_word else " ---: |" for is_word in words)]
     return ["", *lines, *("| " + " | ".join(map(shown, row)) + " |" for row in rows)]
 
 
@@ -289,7 +291,19 @@ def rows_of(values: dict) -> list[str]:
     return [*numbers_of(values), *table(names, [[row.get(name) for name in names] for row in values["cases"]])]
 
 
-darcy_solver = fno_training = scaling = tpu_check = unstructured = rows_of
+fno_training = scaling = tpu_check = unstructured = rows_of
+
+
+def darcy_solver(values: dict) -> list[str]:
+    """Milliseconds per sample by solver."""
+    cases, found = [], {}
+    for row in values["cases"]:
+        case = f"{row['n']}², {row['law']}"
+        cases += [case] if case not in cases else []
+        error = f" ({row['error']:.0e})" if "error" in row else ""
+        found.setdefault(row["solver"], {})[case] = f"{1e3 * row['seconds']:.3g}{error}" if row["seconds"] else None
+    rows = [[solver, *(by.get(case) for case in cases)] for solver, by in found.items()]
+    return [*numbers_of(values), *table(["ms per sample (error)", *cases], rows)]
 
 
 def pinn_accuracy(values: dict) -> list[str]:

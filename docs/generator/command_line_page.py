@@ -85,7 +85,7 @@ def _rows(kind: type, prefix: str) -> Iterator[tuple[str, str, str]]:
         name = field.name.upper() if positional else f"--{prefix}{field.name}".replace("_", "-")
         required = default in (dataclasses.MISSING, tyro.MISSING)
         yield (
-            f"`{name}` {_kind(hint)}".strip(),
+            f"`{name}{'' if positional else ' ' + _kind(hint)}`".replace(" `", "`"),
             "*required*" if required else f"`{_plain(default)}`",
             " ".join(help.split()),
         )
@@ -101,9 +101,9 @@ def _kind(hint: Any) -> str:
     """What is typed after an option."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return " / ".join(f"`{word}`" for word in inner)
+        return "/".join(map(str, inner))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_kind(part) for part in inner if part is not type(None)))
+        return "/".join(dict.fromkeys(_kind(part) for part in inner if part is not type(None)))
     if origin is tuple:
         return f"{_kind(inner[0])} …"
     if origin is not None:

@@ -54,7 +54,7 @@ def _dimensions(made: Problem | None) -> str:
 def _problem_index(made: dict[str, Problem | None]) -> Iterator[str]:
     yield "# Problems\n"
     yield "Registered equations: `sx.problem(NAME, …)` declares one, `sx.generate` solves it for random inputs. "
-    yield "{doc}`A problem of your own <../guide/own_pde>` is made the same way.\n"
+    yield "[One of your own](../../guide/own_pde.md) is made the same way.\n"
     yield "| name | equation | dimensions | unknowns | random inputs by default |\n| --- | --- | ---: | --- | --- |"
     for name, example in made.items():
         unknowns = "" if example is None else ", ".join(f"`{u}`" for u in example.unknowns)
