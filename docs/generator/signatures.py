@@ -128,7 +128,10 @@ def _default(node: ast.AST | None) -> str | None:
         named = {k.arg: k.value for k in node.keywords}
         if "default" in named:
             return ast.unparse(named["default"])
-        return f"{ast.unparse(named['default_factory'])}()" if "default_factory" in named else None
+        factory = named.get("default_factory")
+        if isinstance(factory, ast.Lambda):
+            return ast.unparse(factory.body)
+        return None if factory is None else f"{ast.unparse(factory)}()"
     return None if node is None else ast.unparse(node)
 
 

@@ -1,0 +1,95 @@
+"""The documentation: every public name has a page, pages of code run, examples of docstrings print what they say.
+
+`make docs` builds the site and looks for dead links.
+"""
+
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDES = sorted((ROOT / "docs" / "guide").glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def generator():
+    """The modules of docs/generator by name."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        yield lambda name: importlib.import_module(f"generator.{name}")
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+
+
+def test_every_public_name_has_a_page_and_a_docstring(generator):
+    names = generator("public_names").public_names()
+    paths = {path for name in names for path in (name.path, *name.aliases)}
+    assert len(names) > 400 and {"fit", "FNO", "linear.CG", "diffusion.sample", "reduced.pod", "pde.Problem"} <= paths
+    for name in names:
+        assert name.page.title  # raises for a module that no page names
+        if inspect.isclass(name.value) or inspect.isroutine(name.value):
+            assert (name.value.__doc__ or "").strip(), f"{name.path} has no docstring"
+
+
+def test_most_used_names_have_an_example(generator):
+    names = generator("public_names").public_names()
+    with_example = {name.path for name in names if generator("examples").has_example(name)}
+    used = {"fit", "FNO", "Task", "from_arrays", "open", "generate", "evaluate", "linear.solve", "diffusion.sample", "reduced.pod"}
+    assert used <= with_example, used - with_example
+
+
+def test_numbers_of_the_choosing_page_are_recorded(generator):
+    """A number that the recorded run does not have raises; no place for a number is left."""
+    page = generator("choosing_page")
+    text = page.filled(page.TEMPLATE.read_text())
+    assert not re.search(r"\{(percent|number|error|seconds|ms|times):", text)
+    with pytest.raises(KeyError, match="no benchmark"):
+        page.filled("{percent:nothing/rel_l2}")
+    with pytest.raises(KeyError, match="there are"):
+        page.filled("{percent:operators_compared/burgers/XNO/rel_l2}")
+
+
+def test_signatures_stand_as_they_were_written(generator):
+    signatures, linear = generator("signatures"), importlib.import_module("surrogax").linear
+    assert "rtol: ScalarLike = 1e-05" in signatures.class_signature(linear.CG)
+    assert "norm: Literal['residual', 'natural'] = 'residual'" in signatures.class_signature(linear.CG)
+    project = importlib.import_module("surrogax").reduced.POD.project
+    assert signatures.function_signature(project, bound=True) == (
+        "(u: Float[Array | np.ndarray, '*n points']) -> Float[Array, '*n r']"
+    )
+
+
+def test_docstrings_become_markdown(generator):
+    text = "Solve by `CG`.\n\nFor x\n\n    u = v\n\n- `a`: one\n    and more\n\n    >>> 1 + 1\n    2\n"
+    found = generator("docstrings").markdown(text, {"CG": "linear.CG"}.get)
+    assert "{py:obj}`CG <surrogax.linear.CG>`" in found and "```python\nu = v\n```" in found
+    assert "- `a`: one\n    and more" in found
+
+
+@pytest.mark.nightly
+def test_examples_of_docstrings(generator, tmp_path, monkeypatch):
+    """In a fresh process, as a reader has it: without checks of annotations and with one device."""
+    code = "from generator.examples import failures; found = list(failures()); print(''.join(found)); assert not found"
+    paths = [str(ROOT / "docs"), str(ROOT / "src")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "SURROGAX_CACHE": str(tmp_path), "XLA_FLAGS": ""}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guide_runs_as_it_stands(page, tmp_path):
+    """All blocks of a page in order, in an empty folder."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    assert len(code.splitlines()) > 10
+    environment = {**os.environ, "SURROGAX_CACHE": str(tmp_path / "cache"), "PYTHONWARNINGS": "error::UserWarning"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
