@@ -32,6 +32,7 @@ html_show_sphinx = False
 nb_execution_mode = "off"
 nb_merge_streams = True
 myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_dmath_double_inline = True
 html_math_renderer = "mathml"
 smartquotes = False  # `--option` is no dash
 myst_heading_anchors = 3

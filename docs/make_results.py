@@ -301,7 +301,7 @@ def darcy_solver(values: dict) -> list[str]:
         case = f"{row['n']}², {row['law']}"
         cases += [case] if case not in cases else []
         error = f" ({row['error']:.0e})" if "error" in row else ""
-        found.setdefault(row["solver"], {})[case] = f"{1e3 * row['seconds']:.3g}{error}" if row["seconds"] else None
+        found.setdefault(row["solver"], {})[case] = f"{shown(1e3 * row['seconds'])}{error}" if row["seconds"] else None
     rows = [[solver, *(by.get(case) for case in cases)] for solver, by in found.items()]
     return [*numbers_of(values), *table(["ms per sample (error)", *cases], rows)]
 

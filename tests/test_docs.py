@@ -40,7 +40,18 @@ def test_every_public_name_has_a_page_and_a_docstring(generator):
 def test_most_used_names_have_an_example(generator):
     names = generator("public_names").public_names()
     with_example = {name.path for name in names if generator("examples").has_example(name)}
-    used = {"fit", "FNO", "Task", "from_arrays", "open", "generate", "evaluate", "linear.solve", "diffusion.sample", "reduced.pod"}
+    used = {
+        "fit",
+        "FNO",
+        "Task",
+        "from_arrays",
+        "open",
+        "generate",
+        "evaluate",
+        "linear.solve",
+        "diffusion.sample",
+        "reduced.pod",
+    }
     assert used <= with_example, used - with_example
 
 

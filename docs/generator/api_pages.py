@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .docstrings import Links, markdown, summary
+from .examples import PRELUDE
 from .public_names import FAMILIES, Family, Name, Page, namespaces, public_names
 from .signatures import annotation_text, class_signature, fields_of, function_signature, node_of
 
@@ -47,6 +48,7 @@ def own_members(cls: type) -> dict[str, Any]:
 def _index(by_page: dict[Page, list[Name]]) -> Iterator[str]:
     yield "# Reference\n"
     yield f"All {sum(map(len, by_page.values()))} public names, as `import surrogax as sx` gives them: `sx.` comes before each.\n"
+    yield f"Examples begin with these lines, and the tests run them:\n\n```python\n{PRELUDE}```\n"
     for family in FAMILIES:
         yield f"## {family.title}\n"
         yield from _listed(family, by_page)

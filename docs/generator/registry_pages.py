@@ -44,7 +44,8 @@ def _title(name: str) -> str:
 
 
 def _equation(name: str) -> str:
-    return " ".join((inspect.getdoc(_factory(name)) or "").split("\n\n")[0].split())
+    first = " ".join((inspect.getdoc(_factory(name)) or "").split("\n\n")[0].split())
+    return first.partition(". ")[0].rstrip(".")
 
 
 def _dimensions(made: Problem | None) -> str:
