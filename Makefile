@@ -105,10 +105,10 @@ done; printf "$$summary"; exit $$failed
 endef
 
 ci:  ## under 20 minutes on 2 cores
-	$(call in_turn,lint types test test-default-flags smoke test-newest test-wheel)
+	$(call in_turn,lint types test test-default-flags smoke docs test-newest test-wheel)
 
-nightly:  ## the long tests, the whole suite with the newest packages, other processors, all benchmarks, the documentation
-	$(call in_turn,test-nightly test-everything-newest test-processors bench notebooks docs tpu-check)
+nightly:  ## the long tests, the whole suite with the newest packages, other processors, all benchmarks
+	$(call in_turn,test-nightly test-everything-newest test-processors bench notebooks tpu-check)
 
 test-nightly:
 	$(MAKE) --no-print-directory test MARKED=nightly
