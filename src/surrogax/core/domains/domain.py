@@ -57,6 +57,11 @@ class AbstractDomain(abc.ABC):
 
     **Fields:** `ndim`, the number of coordinates of a point; `shape`, the number of points along every space axis, padding
     included.
+
+    **Example:**
+
+        >>> isinstance(sx.Grid.unit_square(3), sx.AbstractDomain)
+        True
     """
 
     ndim: int
