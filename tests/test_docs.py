@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tools.run_all import FAST_COMPILATION  # in benchmarks/
 
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs" / "guide").glob("*.md"))
@@ -88,8 +89,9 @@ def test_examples_of_docstrings(generator, tmp_path, monkeypatch):
     """In a fresh process, as a reader has it: without checks of annotations and with one device."""
     code = "from generator.examples import failures; found = list(failures()); print(''.join(found)); assert not found"
     paths = [str(ROOT / "docs"), str(ROOT / "src")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "SURROGAX_CACHE": str(tmp_path), "XLA_FLAGS": ""}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    own = {"PYTHONPATH": os.pathsep.join(paths), "SURROGAX_CACHE": str(tmp_path), "XLA_FLAGS": FAST_COMPILATION}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
 
 

@@ -60,7 +60,7 @@ class AbstractDomain(abc.ABC):
 
     **Example:**
 
-        >>> isinstance(sx.Grid.unit_square(3), sx.AbstractDomain)
+        >>> issubclass(sx.Grid, sx.AbstractDomain)
         True
     """
 
