@@ -102,7 +102,7 @@ def test_a_guide_runs_as_it_stands(page, tmp_path):
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
     assert len(code.splitlines()) > 10
     environment = {**os.environ, "SURROGAX_CACHE": str(tmp_path / "cache"), "PYTHONWARNINGS": "error::UserWarning"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+    (tmp_path / "page.py").write_text(code)
+    command = [sys.executable, "page.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
