@@ -215,7 +215,13 @@ class AbstractRelative(AbstractSurrogate):
 
 
 class AbstractProbabilistic(AbstractSurrogate):
-    """A surrogate that predicts a mean, by `__call__`, and a standard deviation."""
+    """A surrogate that predicts a mean, by `__call__`, and a standard deviation.
+
+    **Example:**
+
+        >>> isinstance(sx.Ensemble((sx.MeanField(task), sx.MeanField(task))), sx.AbstractProbabilistic)
+        True
+    """
 
     @abc.abstractmethod
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:

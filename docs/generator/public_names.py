@@ -1,5 +1,6 @@
 """The public names of the library, found by looking into it, and the page on which each is described."""
 
+import importlib
 import inspect
 import types
 from collections.abc import Iterator
@@ -7,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import surrogax
-import surrogax.surrogates.baselines
-import surrogax.surrogates.operators
 
 FLOORS = ("core", "solvers", "datasets", "surrogates", "cli")
 # Packages below the face from which docstrings tell to import.
@@ -156,20 +155,23 @@ class Name:
 
     @property
     def page(self) -> Page:
-        """Where it is described.
+        """Where it is described."""
+        return page_of(self.module)
 
-        **Raises:** `LookupError` for an object of a module that no page names.
-        """
-        fitting = [
-            (len(prefix), page)
-            for family in FAMILIES for page in family.pages for prefix in page.modules
-            if self.module == prefix or self.module.startswith(prefix + ".") or self.module.startswith(prefix + "_")
-        ]  # fmt: skip
-        if not fitting:
-            raise LookupError(
-                f"{self.path} is defined in {self.module}, which is on no page of docs/generator/public_names.py"
-            )
-        return max(fitting, key=lambda pair: pair[0])[1]
+
+def page_of(module: str) -> Page:
+    """The page of what a module defines.
+
+    **Raises:** `LookupError` for a module that no page names.
+    """
+    fitting = [
+        (len(prefix), page)
+        for family in FAMILIES for page in family.pages for prefix in page.modules
+        if module == prefix or module.startswith((prefix + ".", prefix + "_"))
+    ]  # fmt: skip
+    if not fitting:
+        raise LookupError(f"{module} is on no page of docs/generator/public_names.py")
+    return max(fitting, key=lambda pair: pair[0])[1]
 
 
 def defining_module(value: Any) -> str:
@@ -187,10 +189,7 @@ def namespaces() -> dict[str, types.ModuleType]:
         if inspect.ismodule(value) and value.__name__.startswith("surrogax."):
             found[name] = value
     for path in DEEPER:
-        module = surrogax
-        for part in path.split("."):
-            module = getattr(module, part)
-        found[path] = module
+        found[path] = importlib.import_module(f"surrogax.{path}")
     return found
 
 

@@ -181,6 +181,11 @@ class Mass(AbstractCondition):
     - `axis`: the first of these axes; 1 after a time axis, so that the mass of every frame is known.
 
     **Raises:** `ValueError` for weights that sum to zero or are not finite.
+
+    **Example:**
+
+        >>> sx.diffusion.Mass(2.0, np.full(4, 0.25)).residual(jnp.full(4, 2.0)).tolist()
+        [0.0]
     """
 
     total: Float[Array, "..."]
