@@ -288,7 +288,8 @@ def differentiable_solvers(values: dict) -> list[str]:
 
 def rows_of(values: dict) -> list[str]:
     names = list(dict.fromkeys(key for row in values["cases"] for key in row))
-    return [*numbers_of(values), *table(names, [[row.get(name) for name in names] for row in values["cases"]])]
+    rows = [[row.get(name) for name in names] for row in values["cases"]]
+    return [*numbers_of(values), *table([name.replace("_", " ") for name in names], rows)]
 
 
 fno_training = scaling = tpu_check = unstructured = rows_of
