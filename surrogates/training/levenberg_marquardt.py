@@ -62,8 +62,7 @@ class LevenbergMarquardt(AbstractDoubleStep):
         return jnp.asarray(self.damping, ravel_pytree(params)[0].dtype)
 
     def reset(self, memory: Float[Array, ""]) -> Float[Array, ""]:
-        # That no trial was lower on the points before says nothing about the new ones.
-        return jnp.minimum(memory, self.damping)
+        return memory
 
     def __call__(self, params: PyTree, memory: Float[Array, ""], value: Value, residuals: Residuals) -> Taken:
         start, unravel = ravel_pytree(params)

@@ -61,8 +61,7 @@ class SketchedLevenbergMarquardt(AbstractDoubleStep):
         return jnp.asarray(self.damping, flat.dtype), jnp.asarray(0)
 
     def reset(self, memory: tuple[Float[Array, ""], Array]) -> tuple[Float[Array, ""], Array]:
-        damping, steps = memory
-        return jnp.minimum(damping, self.damping), steps  # as in `LevenbergMarquardt`
+        return memory
 
     def __call__(
         self, params: PyTree, memory: tuple[Float[Array, ""], Array], value: Value, residuals: Residuals
