@@ -251,6 +251,14 @@ class NeuralSpectral:
 
     **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we
     use sines, and have 1e-3 for s and no L.
+
+    **Example:**
+
+        >>> helmholtz = sx.Problem("u", sx.Box(x=(0, 1, "periodic")), inputs={"f": sx.random.PeriodicGP(0.2)},
+        ...                        residual=lambda u, p: u.xx - u + p.f)
+        >>> model = sx.NeuralSpectral(helmholtz, modes=7, width=8, depth=1, key=key)        # train it by fit(model, steps=…)
+        >>> model.task.inputs
+        ('f',)
     """
 
     @checked

@@ -45,6 +45,11 @@ class LevenbergMarquardt(AbstractDoubleStep):
 
     Source: Marquardt, SIAM J. Appl. Math. 11 (1963); the form with JJᵀ: Jnini et al., arXiv 2505.12149;
     acceleration: Transtrum & Sethna, arXiv 1201.5885.
+
+    **Example:**
+
+        >>> sx.LevenbergMarquardt(hold=10).trials
+        4
     """
 
     hold: int = eqx.field(static=True, default=10)

@@ -39,6 +39,11 @@ class SketchedLevenbergMarquardt(AbstractDoubleStep):
     **Raises:** `TypeError` if the objective is no sum of squares; `ValueError` for a size above the number of parameters.
 
     Source: DSGNAR (arXiv 2607.02194), of which the rule for the radius and the weights of terms are left out.
+
+    **Example:**
+
+        >>> sx.SketchedLevenbergMarquardt(size=200).hold
+        10
     """
 
     size: int = eqx.field(static=True)

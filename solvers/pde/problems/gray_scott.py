@@ -99,6 +99,11 @@ def gray_scott_pattern(pattern: Pattern, start: Literal["clusters", "noise"] = "
       third steady state, u = (A − √(A² − 4))/(2A) and v = √F (A + √(A² − 4))/2 with A = √F/(F + k).
 
     Source: the code by which those data were made, github.com/danfortunato/spectral-gray-scott.
+
+    **Example:**
+
+        >>> sorted(sx.pde.gray_scott_pattern("spots"))
+        ['feed', 'kill', 'u0', 'v0']
     """
     feed, kill = _PATTERNS[pattern]
     numbers = {"feed": feed, "kill": kill}
