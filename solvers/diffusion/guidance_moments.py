@@ -56,7 +56,9 @@ class PiGDM(AbstractGuidance):
 
         D_y = D + s² K Jᵀ Hᵀ (r² H K Hᵀ + R)⁻¹ (y − A(D))   (Song et al. 2023).
 
-    One vector-Jacobian product per call. Its spread is too wide where neighbouring points are correlated.
+    One vector-Jacobian product per call. Its spread is too wide where neighbouring points are correlated, 3 times on 64 points
+    with 8 sensors, and the more of them are, the more it overshoots: with 500 sensors on 64² points 20 steps diverge. Use
+    `MomentMatched` for fields.
     """
 
     data_std: float = eqx.field(static=True, default=1.0)

@@ -35,7 +35,7 @@ def plain():
     return error(trained(ds), ds)
 
 
-@pytest.mark.parametrize(("offset", "spread"), [(101325.0, 1e-2), (1e8, 1.0)])
+@pytest.mark.parametrize(("offset", "spread"), [pytest.param(101325.0, 1e-2, marks=pytest.mark.nightly), (1e8, 1.0)])
 def test_fields_about_a_large_mean_are_learned_like_others(offset, spread, plain):
     ds = data(offset, spread)
     result = trained(ds)
@@ -122,6 +122,7 @@ def test_the_unit_of_one_field_does_not_change_how_another_is_learned():
     assert found[1] == pytest.approx(found[0], rel=0.05)
 
 
+@pytest.mark.nightly
 def test_weights_choose_which_field_is_learned():
     ds = sx.from_arrays({"a": SHAPE}, {"u": SHAPE**2, "p": 1 + SHAPE}, grid=GRID)
     task = sx.Task.fit(ds, "a", ("u", "p"))

@@ -44,7 +44,7 @@ def true_residual(operator, b, x):
 def test_iterations_by_size_and_jumps(contrast, limit, growth):
     """They do not grow with the size; they do with blocks that coarse grids cannot see."""
     counts = []
-    for shape in [(63, 40), (255, 200)]:
+    for shape in [(63, 40), (127, 100)]:
         operator = jumps(shape, WALLS, contrast)
         solution = run(operator, noise(shape))
         assert solution.status == Status.converged
@@ -106,6 +106,7 @@ def test_preconditioner_is_symmetric_positive_definite():
     assert eigenvalues.min() > 0.2 and eigenvalues.max() < 1.2
 
 
+@pytest.mark.nightly
 def test_gradient_of_a_solve():
     operator, b = jumps((23, 17), WALLS, 10.0), noise((23, 17))
     w = noise((23, 17))[::-1]

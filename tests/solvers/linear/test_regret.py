@@ -41,6 +41,7 @@ def test_costs_of_every_fixed_value(fixed):
     np.testing.assert_array_equal(best_fixed(tuner, systems(context=False)).costs, expected)
 
 
+@pytest.mark.nightly
 def test_plot_regret(fixed):
     _, found = fixed
     single = plot_regret(found.costs[2], against=found)
@@ -54,6 +55,7 @@ def test_plot_regret(fixed):
     assert [line.get_label() for line in axes.lines[:2]] == ["a", "b"] and len(axes.collections) == 1
 
 
+@pytest.mark.nightly
 def test_failed_solves_are_charged_and_counted_alike(x64):
     """Ten steps are too few for every value but the best one."""
     tuner = TunedSolver(SOR(rtol=1e-6, max_steps=12), omega=jnp.asarray([1.0, 1.3]))

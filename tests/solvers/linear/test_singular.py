@@ -34,7 +34,7 @@ def systems(dtype):
     return {name: (a, with_mean(a.in_structure().shape, dtype)) for name, a in operators.items()}
 
 
-@pytest.mark.quick("small grid-float32", "small grid-float64", "sparse-float32", "dense-float64")
+@pytest.mark.quick("small grid-float32", "dense-float64")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["small grid", "grid", "sparse", "dense"])
 def test_no_solution_ends_near_the_least_residual(x64, name, dtype):
@@ -53,6 +53,7 @@ def test_no_solution_ends_near_the_least_residual(x64, name, dtype):
             assert solution.history[-1] > 0.9 * least, "the last number of the history is a true residual"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.nightly)])
 def test_multigrid_leaves_the_constants_of_two_pools_out(x64, dtype):
     """A closed wall makes two pools, so that the null space has two dimensions."""

@@ -86,7 +86,7 @@ def manufactured(box, u, a):
     return at
 
 
-@pytest.mark.quick("1D Neumann", "2D mixed")
+@pytest.mark.quick("2D mixed")
 @pytest.mark.parametrize("case", CASES)
 def test_order_of_manufactured_solutions(x64, case):
     box, u, a, sizes = CASES[case]
@@ -223,6 +223,7 @@ def test_precisions_agree():
     assert 0 < norm(single - double, grid) / norm(double, grid) < 1e-4
 
 
+@pytest.mark.nightly
 def test_iterations_are_bounded_as_the_grid_is_refined(key):
     """Contrast 4: the plain preconditioner needs about as many iterations on every grid; without it they grow."""
     steps = []
@@ -332,6 +333,7 @@ def test_shifted_laplacian_against_dense_algebra_and_its_derivative(x64):
     np.testing.assert_allclose(np.ravel(slope[1:-1]), -np.linalg.solve(matrix, expected), atol=1e-9)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("boundary", ["neumann", pytest.param("periodic", marks=pytest.mark.nightly)])
 def test_shift_reaches_the_mean_where_there_is_no_dirichlet_side(x64, boundary):
     box = Box.unit(2, boundary)
@@ -344,6 +346,7 @@ def test_shift_reaches_the_mean_where_there_is_no_dirichlet_side(x64, boundary):
     np.testing.assert_allclose(solution["u"].mean((1, 2))[:2], [f.mean() / 2, 0], rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.nightly
 def test_shift_beyond_the_smallest_eigenvalue_breaks_down():
     grid = SQUARE.grid(13)
     solve = jax.jit(jax.vmap(lambda c: shifted().solve({"c": c, "f": jnp.ones(grid.shape)}, grid)))
@@ -359,7 +362,7 @@ CONTRASTS = {
 }
 
 
-@pytest.mark.quick("ring")
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", CONTRASTS)
 def test_a_contrast_of_a_million_is_solved(x64, name):
     """As by dense algebra, by the default and by multigrid."""

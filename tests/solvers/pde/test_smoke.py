@@ -134,6 +134,7 @@ def test_decay_of_a_vortex_is_of_first_order(x64):
     assert 0 < fine < 0.08 and 0.8 < np.log2(coarse / fine) < 1.1
 
 
+@pytest.mark.nightly
 def test_derivatives(x64, flow):
     """Of a functional of all frames with respect to every input, along random directions."""
     rng = np.random.default_rng(0)
@@ -181,6 +182,7 @@ def test_a_solve_goes_on_from_its_restart(plain):
         plain.step(whole.fields, {}, plain.grid, 0.05)
 
 
+@pytest.mark.nightly
 def test_status_is_the_worst_and_each_lane_has_its_own(plain):
     buoyancy, rtol = jnp.array([1.0, jnp.nan, 0.0, 1.0]), jnp.array([1e-6, 1e-6, 1e-6, 1e-30])
     sol = jax.vmap(lambda b, r: plain.solve(steps=3, buoyancy=b, pressure_solver=CG(Jacobi(), rtol=r)))(buoyancy, rtol)

@@ -58,6 +58,7 @@ def test_it_is_the_sum_of_coefficients_times_functions(outputs, kind, key):
     np.testing.assert_allclose(y[4], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "mode",
     [
@@ -68,7 +69,6 @@ def test_it_is_the_sum_of_coefficients_times_functions(outputs, kind, key):
     ids=["bundled", "increments", "space-time"],
 )
 @pytest.mark.parametrize("pod", [False, True], ids=["trunk", "POD"])
-@pytest.mark.quick("POD-space-time")
 def test_in_time(mode, pod, key):
     task = sx.Task.fit(STEP, "w", "w", mode=mode)
     model = sx.PODDeepONet(task, STEP, basis=4, branch=(6,), key=key) if pod else sx.DeepONet(task, key=key, **SMALL)
@@ -157,6 +157,7 @@ def test_the_basis_is_that_of_the_training_outputs_alone(key):
     np.testing.assert_allclose(network.mean.value, rows.mean(0), atol=1e-6)
 
 
+@pytest.mark.nightly
 def test_the_basis_survives_files_and_further_seeds(key, tmp_path):
     task = sx.Task.fit(DATA, "a", "u")
     model = sx.PODDeepONet(task, DATA, basis=3, branch=(4,), key=key)
@@ -168,6 +169,7 @@ def test_the_basis_survives_files_and_further_seeds(key, tmp_path):
     assert model.parameters == 9 * 4 + 4 + 4 * 3 + 3
 
 
+@pytest.mark.nightly
 def test_a_basis_on_a_cloud_knows_its_points(key):
     x = RNG.uniform(size=(9, 2)).astype(np.float32)
     data = sx.from_arrays({"a": A}, {"u": 2 * A}, points=sx.PointCloud(x))

@@ -74,6 +74,7 @@ def test_likelihood_and_gradient_are_those_of_scikit_learn():
     np.testing.assert_allclose(gradients[1], -0.23891377, rtol=1e-6)
 
 
+@pytest.mark.nightly
 def test_restricted_likelihood_is_that_of_contrasts_and_its_gradient_that_of_differences(inputs):
     """With T an orthonormal basis of the contrasts, TᵀH = 0, the data TᵀC have covariance s² TᵀRT (Harville 1974)."""
     z, c = inputs[:12], smooth(inputs[:12])
@@ -165,6 +166,7 @@ def test_many_oscillations_are_found(periods):
     assert np.sqrt(np.mean((in_single(fit_gaussian_process(z, waves(z)), new) - waves(new)) ** 2)) < 0.1
 
 
+@pytest.mark.nightly
 def test_the_kernel_is_that_of_larger_likelihood(inputs):
     """The squared exponential for a smooth map, whose error it makes several times smaller; Matérn for one with a kink."""
     z, new = inputs[:N], inputs[N:]
@@ -244,6 +246,7 @@ def test_inputs_over_decades_enter_by_their_logarithm():
             fit_gaussian_process(z - 0.5, z, log=wrong)
 
 
+@pytest.mark.nightly
 def test_many_inputs_at_once_are_predicted_as_one_by_one(inputs, process):
     new = inputs[N : N + 3]
     np.testing.assert_allclose(process(new), np.stack([process(z) for z in new]), rtol=1e-6)

@@ -52,6 +52,7 @@ def test_reference_errors_of_unseen_gaussians(k, clustering, expected):
     np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
+@pytest.mark.nightly
 def test_normalized_clusterings_lie_between():
     """Measured in the reference: 0.250 (k-means of normalised data), 0.0886 (sine)."""
     for clustering in ("normalized_kmeans", "normalized_l2"):
@@ -242,6 +243,7 @@ def test_mistakes_by_a_confusion_matrix():
         break_even(whole, whole, unseen)
 
 
+@pytest.mark.nightly
 def test_recommendation_keeps_the_budget():
     train, unseen = moving_gaussians(0), moving_gaussians(1)
     train = train[:150]  # fewer than five times 4·8
