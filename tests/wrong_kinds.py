@@ -50,6 +50,7 @@ TRAJECTORY = sx.diffusion.sample(
 )
 PRIOR = sx.Prior(sx.Task.fit(DATA, targets="u"), lambda x, sigma, condition: 0 * x)
 SEEN = sx.Observe("u", values=np.ones(8), std=1.0)
+POSTERIOR = PRIOR.posterior(SEEN, steps=2, n=3, key=KEY)
 TABLE = sx.evaluate({"FNO": FNO}, DATA, timing=False)
 
 HARMONIC = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx)
@@ -118,6 +119,9 @@ CALLS = [
     ("register_metric", lambda **k: sx.metrics.register_metric(**k)(lambda *a: 0), {"name": "of_its_own"}, "name"),
     ("SolverSource", lambda **k: sx.SolverSource(sx.problem("poisson"), **k), {"grid": 9, "key": KEY, "round": 5},
      "key round"),
+    ("log.CSV", sx.log.CSV, {"path": "losses.csv"}, ""),
+    ("log.TensorBoard", sx.log.TensorBoard, {"folder": "tb"}, ""),
+    ("posterior.plot", POSTERIOR.plot, {"truth": DATA[0], "at": np.full((2, 1), 0.5)}, ""),
     ("RelativeL2", sx.losses.RelativeL2, {"weights": {"u": 1.0}}, ""),
     ("wrap", sx.wrap, {"network": lambda x: x, "task": TASK}, "network task"),
     ("check_surrogate", sx.check_surrogate, {"surrogate": FNO, "data": DATA}, "surrogate data"),

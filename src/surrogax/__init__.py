@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from .surrogates.trainable import Buffer as Buffer
     from .surrogates.trainable import count_parameters as count_parameters
     from .surrogates.trainable import trainable as trainable
+    from .surrogates.training import log as log
     from .surrogates.training import losses as losses
     from .surrogates.training.fit import fit as fit
     from .surrogates.training.gauss_newton import GaussNewton as GaussNewton

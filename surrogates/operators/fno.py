@@ -197,7 +197,7 @@ class FourierNetwork(AbstractNetwork):
 
     @property
     def abilities(self) -> Abilities:
-        return Abilities(batched=True, resolution_free=True)
+        return Abilities(batched=True, resolution_free=True, convolves=bool(self.config.local))
 
     def initial_state(self) -> PyTree:
         """Running statistics of batch normalisation, one entry per block; None without batch normalisation."""

@@ -12,6 +12,7 @@ import surrogax as sx
 from surrogax.core.files import StorageError
 from surrogax.surrogates.batching import Batch
 from surrogax.surrogates.networks.wrap import default_inputs
+from surrogax.surrogates.training.runner import _convolves
 
 N = 9
 
@@ -225,6 +226,14 @@ def test_the_unet_carries_statistics_and_dropout_and_shifts_with_periodic_fields
     assert not np.allclose(one, other) and jax.tree.leaves(state)[0].shape == jax.tree.leaves(model.state)[0].shape
     assert not np.allclose(*(jax.tree.leaves(s)[0] for s in (state, model.state)))
     assert unet(task, norm=None).state is None
+
+
+def test_models_that_convolve_leave_the_compiled_loop_on_cpus(task):
+    """XLA's convolutions are slow inside of it. Ours say that they convolve, others are traced."""
+    fno = dict(width=4, modes=2, depth=1, key=jax.random.key(0))
+    assert _convolves(cnn(task)) and _convolves(unet(task)) and _convolves(sx.FNO(task, local=("differential",), **fno))
+    assert not _convolves(sx.FNO(task, **fno))
+    assert not _convolves(sx.wrap(Pointwise(task.in_channels, task.out_channels, rngs=nnx.Rngs(0)), task))
 
 
 def test_warm_start_lists_what_differs_and_copies_the_rest(data, task):
