@@ -13,6 +13,8 @@ from .fno import FNOConfig as FNOConfig
 from .fno import FourierNetwork as FourierNetwork
 from .gino import GINO as GINO
 from .gino import GINOConfig as GINOConfig
+from .mode_growth import mode_gradients as mode_gradients
+from .mode_growth import with_modes as with_modes
 from .neural_spectral import NeuralSpectral as NeuralSpectral
 from .neural_spectral import NeuralSpectralSurrogate as NeuralSpectralSurrogate
 from .pod_deeponet import PODDeepONet as PODDeepONet
