@@ -202,8 +202,8 @@ class DeepONet:
     - `frequencies`: number of sines and cosines that stand for the coordinate of a periodic axis, so that predictions are
       periodic; 2 to 16.
     - `activation`: "gelu", "relu" or "tanh".
-    - `vanishing`: axes on both of whose ends all targets are 0, such as `("x", "y")`, on grids. There Π_i 4ξ_i(1 − ξ_i), with ξ_i from
-      0 to 1 along these axes, multiplies the sum, in units in which the physical zero is zero, so that the condition
+    - `vanishing`: axes on both of whose ends all targets are 0, such as `("x", "y")`, on grids. There Π_i 4ξ_i(1 − ξ_i), with ξ_i
+      from 0 to 1 along these axes, multiplies the sum, in units in which the physical zero is zero, so that the condition
       holds to rounding.
     - `key`: random key of the initial weights.
 

@@ -72,8 +72,8 @@ class FNOConfig(AbstractNetworkConfig):
       share of the parameters of dense weights that they have, or whole numbers, the ranks themselves.
     - `separable`: whether a spectral layer multiplies every channel by itself; the pointwise maps alone mix channels.
     - `local`: further layers of every block, "differential" and "integral" stencils.
-    - `stabilise`: whether the spectral layers see tanh v in place of v, which bounds their sums. For float16, whose largest number is
-      65504; bfloat16 has the range of float32 and does without.
+    - `stabilise`: whether the spectral layers see tanh v in place of v, which bounds their sums. For float16, whose largest
+      number is 65504; bfloat16 has the range of float32 and does without.
     - `kept`: for networks ported from elsewhere: the number of frequencies per axis, counting both signs on all axes but the
       last. It replaces `modes`.
 
@@ -302,12 +302,13 @@ class FNO:
     - `modes`: frequencies kept per axis and sign. A grid of n points has n/2; keep one third to two thirds of them.
     - `depth`: number of blocks; 4 is usual.
     - `padding`: width of the zero padding, as a fraction of the domain: 0.1 to 0.3 for problems that are not periodic, 0 for
-      periodic ones; one number, or one per axis, `(0.5, 0, 0)` for periodic flows in space-time. Choose it so that padding · (n − 1) is an integer on every grid used.
+      periodic ones; one number, or one per axis, `(0.5, 0, 0)` for periodic flows in space-time. Choose it so that padding · (n −
+      1) is an integer on every grid used.
     - `key`: random key of the initial weights.
     - `details`: the other fields of `FNOConfig`: `boundary="dirichlet"`, `"neumann"` or `"chebyshev"` for sines, cosines or
       polynomials instead of waves on domains that are not periodic; `factorization="tucker"`, `rank=0.1` for spectral weights
-      of low rank (TFNO); `separable`; `local=("differential", "integral")` for stencils beside the spectral layers; `stabilise` for
-      training in float16.
+      of low rank (TFNO); `separable`; `local=("differential", "integral")` for stencils beside the spectral layers; `stabilise`
+      for training in float16.
       `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`) reproduce the published networks.
 
     A network that was trained on one grid also predicts on other resolutions. On a grid with fewer frequencies than `modes` the

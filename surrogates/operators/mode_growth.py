@@ -1,4 +1,5 @@
-"""Training of an FNO with a number of frequencies that grows: `with_modes` adds some, `mode_gradients` says whether they would help."""
+"""Training of an FNO with a number of frequencies that grows: `with_modes` adds some, `mode_gradients` says whether they would
+help."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -73,14 +74,14 @@ def mode_gradients(
     loss: Loss | AbstractFieldLoss = RelativeL2(),  # noqa: B008 (frozen)
     batch_size: int = 20,
 ) -> Float[np.ndarray, " modes"]:
-    """How much the loss of an `FNO` depends on the coefficients R_l(k) at every frequency: entry m is the norm of the derivatives by
-    those of all layers with max_i |k_i| = m (m + 1 for the negative sign, which has one frequency more).
+    """How much the loss of an `FNO` depends on the coefficients R_l(k) at every frequency: entry m is the norm of the derivatives
+    by those of all layers with max_i |k_i| = m (m + 1 for the negative sign, which has one frequency more).
 
-    Frequencies that the network does not have yet count too, as `with_modes` adds them: what a step of gradient descent would gain
-    by them to first order is the square of their entries.
+    Frequencies that the network does not have yet count too, as `with_modes` adds them: what a step of gradient descent would
+    gain by them to first order is the square of their entries.
 
-    **Arguments:** `trained`, as in `with_modes`; `data`, on which the mean loss is taken, validation data for example; `modes`, the
-    number of frequencies per axis, as many as the network has or more; `loss`, as in `fit`; `batch_size`.
+    **Arguments:** `trained`, as in `with_modes`; `data`, on which the mean loss is taken, validation data for example; `modes`,
+    the number of frequencies per axis, as many as the network has or more; `loss`, as in `fit`; `batch_size`.
 
     **Raises:** what `with_modes` raises.
     """
