@@ -1,7 +1,7 @@
 """Neural spectral methods (Du, Chalapathi, Krishnapriyan, ICLR 2024): operators in coefficient space, trained without data."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import equinox as eqx
@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ...core.arguments import check_fields, checked, count, random_key
 from ...core.domains import Grid
 from ...core.storage import register
+from ...solvers.kernels.legendre import gauss_points, polynomials
 from ...solvers.pde.declaration import Problem
 from ..networks.layers import ACTIVATIONS, Pointwise, PointwiseMLP
 from ..surrogate import AbstractSurrogate, Capabilities
@@ -35,6 +36,7 @@ class SpectralSettings:
     depth: int
     activation: Literal["gelu", "relu", "tanh"]
     linear: bool
+    degrees: int = 0  # of the solution in time; 0 for a steady problem
 
     def __post_init__(self):
         check_fields(self)
@@ -45,7 +47,13 @@ class SpectralSettings:
 
     @property
     def space(self) -> SpectralSpace:
-        return SpectralSpace(self.problem.box, self.modes)
+        """Of the solution."""
+        return SpectralSpace(self.problem.box, self.modes, self.problem.time, self.degrees)
+
+    @property
+    def inner(self) -> SpectralSpace:
+        """Of the network: a degree less in time, for a factor that vanishes at its start."""
+        return replace(self.space, degrees=max(self.degrees - 1, 0))
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -70,8 +78,8 @@ class SpectralBlock(eqx.Module):
         self.pointwise = Pointwise(width, width, key=k2)
 
     def __call__(self, v, space: SpectralSpace, grid: Grid):
-        filtered = space.values(space.coefficients(v, grid) * self.multiplier, grid)
-        return filtered + self.pointwise(v)
+        hat = space.coefficients(v, grid) * self.multiplier
+        return space.values(hat, grid, instants=space.instants()) + self.pointwise(v)
 
 
 @register("NeuralSpectralSurrogate")
@@ -95,17 +103,17 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
     @classmethod
     def build(cls, settings: SpectralSettings, key: Array) -> "NeuralSpectralSurrogate":
         """A surrogate with new random weights."""
-        space, width = settings.space, settings.width
+        space, width = settings.inner, settings.width
         given = len(settings.field_names) + len(settings.number_names)
-        seen = given + sum(2 if b == "periodic" else 1 for b in space.box.conditions)
+        seen = given + sum(2 if b == "periodic" else 1 for b in space.box.conditions) + (space.time is not None)
         unknowns = len(settings.problem.unknowns)
         keys = jax.random.split(key, settings.depth + 2)
         linear = None
         if settings.linear and settings.field_names:
-            linear = jnp.zeros((*space.modes, len(settings.field_names), unknowns))
+            linear = jnp.zeros((*space.shape, len(settings.field_names), unknowns))
         return cls(
             lifting=PointwiseMLP(seen, width, activation=settings.activation, key=keys[0]),
-            blocks=tuple(SpectralBlock(space.modes, width, key=k) for k in keys[2:]),
+            blocks=tuple(SpectralBlock(space.shape, width, key=k) for k in keys[2:]),
             projection=PointwiseMLP(width, 2 * width, unknowns, activation=settings.activation, key=keys[1]),
             linear=linear,
             scales=Buffer(_scales(settings)),
@@ -117,31 +125,37 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
     def capabilities(self) -> Capabilities:
         return Capabilities(resolution_free=True, any_points=True, self_contained=False)
 
+    def start(self, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
+        """The coefficients of what the solution is where the network returns zero: zero, or the initial value at all times."""
+        return _started(self.settings, fields, grid)
+
     def coefficients(self, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
         """The solution's coefficients for one sample, from its random inputs with fields at the points of `grid`."""
-        settings, space = self.settings, self.settings.space
+        settings, space = self.settings, self.settings.inner
         shifts, factors, out = (jax.lax.stop_gradient(scale) for scale in self.scales.value)
-        given, collocation = len(settings.field_names), space.grid()
+        given, collocation, instants = len(settings.field_names), space.grid(), space.instants()
+        shape = collocation.shape if instants is None else (len(instants), *collocation.shape)
         channels, direct = [], 0.0
         if given:
             values = jnp.stack([jnp.asarray(fields[name], jnp.float32) for name in settings.field_names], -1)
-            hat = space.coefficients((values - shifts[:given]) * factors[:given], grid)
-            channels.append(space.values(hat, collocation))
+            hat = space.still.coefficients((values - shifts[:given]) * factors[:given], grid)
+            channels.append(jnp.broadcast_to(space.still.values(hat, collocation), (*shape, given)))
             direct = 0.0 if self.linear is None else jnp.einsum("...i,...io->...o", hat, self.linear)
         if settings.number_names:
             numbers = jnp.stack([jnp.asarray(fields[name], jnp.float32).reshape(()) for name in settings.number_names])
             numbers = (numbers - shifts[given:]) * factors[given:]
-            channels.append(jnp.broadcast_to(numbers, (*collocation.shape, len(numbers))))
-        v = self.lifting(jnp.concatenate([*channels, _features(collocation)], -1))
+            channels.append(jnp.broadcast_to(numbers, (*shape, len(numbers))))
+        v = self.lifting(jnp.concatenate([*channels, _features(space, collocation, instants)], -1))
         for block in self.blocks:
             v = ACTIVATIONS[settings.activation](block(v, space, collocation))
-        u = space.coefficients(self.projection(v), collocation)
-        return (u + direct) * out
+        u = (space.coefficients(self.projection(v), collocation) + direct) * out
+        return self.start(fields, grid) + _from_start(settings, u)
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         own = self.task.domain_of(fields)
         hat = self.coefficients(fields, own.as_grid("NeuralSpectral"))
-        return self.task.split(self.settings.space.at(hat, own if at is None else at)[None])
+        values = self.settings.space.at(hat, self.task.mode.domain(own if at is None else at, self.task.dt))
+        return self.task.split(self.task.mode.frames_of(values))
 
     def objective(self, data: Any, **options: Any):
         """The default objective of `fit`: `SpectralResidual` with these options."""
@@ -153,23 +167,56 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
         return NeuralSpectralSurrogate.build(self.settings, key)
 
 
-def _features(grid: Grid) -> Float[np.ndarray, "*space f"]:
-    """Periodic coordinates as sine and cosine, others in [−1, 1]."""
+def _features(space: SpectralSpace, grid: Grid, instants: np.ndarray | None) -> Float[np.ndarray, "*points f"]:
+    """Periodic coordinates as sine and cosine, others and time in [−1, 1]."""
     points, features = grid.scaled(grid.points), []
     for axis, wrap in enumerate(grid.periodic):
         x = points[..., axis]
         features += [np.sin(2 * np.pi * x), np.cos(2 * np.pi * x)] if wrap else [2 * x - 1]
+    if space.time is not None and instants is not None:
+        t = 2 * instants / space.time.length - 1
+        features = np.broadcast_arrays(t[(slice(None), *(None,) * grid.ndim)], *features)
     return np.stack(features, -1).astype(np.float32)
 
 
+def _started(settings: SpectralSettings, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
+    """The coefficients of the initial values at all times, zero for unknowns without one and in a steady problem."""
+    problem, space = settings.problem, settings.space
+    hat = jnp.zeros((*space.shape, len(problem.unknowns)))
+    if problem.time is None:
+        return hat
+    known, points = {**problem.constants, **fields}, np.moveaxis(grid.points, -1, 0)
+    for i, value in enumerate(problem.initial.get(name) for name in problem.unknowns):
+        if value is None:
+            continue
+        value = known[value] if isinstance(value, str) else value
+        value = value(*(jnp.asarray(x, jnp.float32) for x in points)) if callable(value) else value
+        u0 = jnp.broadcast_to(jnp.asarray(value, jnp.float32), grid.shape)
+        constant = math.sqrt(problem.time.length)  # 1 is that many times the first polynomial
+        hat = hat.at[0, ..., i].set(constant * space.still.coefficients(u0[..., None], grid)[..., 0])
+    return hat
+
+
+def _from_start(settings: SpectralSettings, hat: Float[Array, "*modes unknowns"]) -> Float[Array, "*modes unknowns"]:
+    """t/T times the functions of the network where there is an initial value, which stays; others as they are."""
+    problem, degrees = settings.problem, settings.degrees
+    if problem.time is None:
+        return hat
+    t, w = gauss_points(degrees, 1.0)
+    rising = polynomials(degrees, t, 1.0).T @ (w[:, None] * t[:, None] * polynomials(degrees - 1, t, 1.0))
+    kept = np.eye(degrees, degrees - 1)
+    matrices = np.stack([rising if name in problem.initial else kept for name in problem.unknowns])
+    return jnp.einsum("udj,j...u->d...u", jnp.asarray(matrices, hat.dtype), hat, precision="highest")
+
+
 def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
-    """Shifts and factors of the random inputs, and the factor of every coefficient of the output.
+    """Shifts and factors of the random inputs, and the factor of every coefficient of the network.
 
     The latter is such that white noise of size 1 changes the residual by as much as the inputs do. It is zero for a mean that the
     equation leaves free.
     """
-    problem, space = settings.problem, settings.space
-    grid, keys = space.grid(), jax.random.split(jax.random.key(0), _DRAWS)
+    problem, space, inner = settings.problem, settings.space, settings.inner
+    grid, instants, keys = space.grid(), space.instants(), jax.random.split(jax.random.key(0), _DRAWS)
     drawn = jax.jit(jax.vmap(lambda key: problem.sample_inputs(key, grid)))(keys)
     names = (*settings.field_names, *settings.number_names)
     shifts = np.array([float(drawn[name].mean()) for name in names], np.float32)
@@ -177,32 +224,41 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
     first = {name: values[0] for name, values in drawn.items()}
     unknowns = len(problem.unknowns)
     # White noise with the norm of a function of size 1.
-    random = jax.random.normal(jax.random.key(1), (*space.modes, unknowns))
-    random *= math.sqrt(math.prod(space.box.extent)) / jnp.linalg.norm(random.ravel())
+    random = jax.random.normal(jax.random.key(1), (*inner.shape, unknowns))
+    random *= math.sqrt(space.size) / jnp.linalg.norm(random.ravel())
 
     @jax.jit
     def sizes(hat, along):
         """The norms of the residual and of its derivative."""
-        parts = jax.jvp(lambda h: residual_coefficients(problem, space, h, first, grid), (hat,), (along,))
+
+        def residual(h):
+            whole = _started(settings, first, grid) + _from_start(settings, h)
+            return residual_coefficients(problem, space, whole, first, grid, instants)
+
+        parts = jax.jvp(residual, (hat,), (along,))
         return [jnp.sqrt(sum(jnp.sum(r**2) for r in jax.tree.leaves(part))) for part in parts]
 
     at_zero, slope = map(float, sizes(0 * random, random))
     size = at_zero / slope if at_zero and slope else 1.0
-    out, random = np.full((*space.modes, unknowns), size), size * random
+    out, random = np.full((*inner.shape, unknowns), size), size * random
     if "dirichlet" not in space.box.conditions:
         for unknown in range(unknowns):
-            constant = (*(0,) * len(space.modes), unknown)
+            constant = (*(0,) * len(inner.shape), unknown)
             along = jnp.zeros_like(random).at[constant].set(jnp.linalg.norm(random.ravel()))
             if sizes(random, along)[1] <= _FREE * sizes(random, random)[1]:
-                out[constant] = 0.0
+                out[(..., *(0,) * len(space.modes), unknown)] = 0.0
     return jnp.asarray(shifts), jnp.asarray(factors), jnp.asarray(out, jnp.float32)
 
 
 def _check(problem: Problem) -> None:
     """**Raises:** `ValueError` for a problem whose solutions the basis does not hold, or that has no residual."""
     problem.needs("residual", "NeuralSpectral")
-    if problem.time is not None:
-        raise ValueError(f"NeuralSpectral: {problem!r} is in time; it serves steady problems")
+    if problem.time is not None and not problem.initial:
+        raise ValueError(f"NeuralSpectral: {problem!r} is in time and declares no initial value")
+    if timed := [name for name, law in problem.laws.items() if law.is_timed]:
+        raise ValueError(
+            f"NeuralSpectral: the inputs {timed} of {problem!r} depend on time; it serves inputs that do not"
+        )
     for condition in problem.boundary:
         for value in condition.condition.prescribes:
             value = problem.constants.get(value, value) if isinstance(value, str) else value
@@ -214,7 +270,7 @@ def _check(problem: Problem) -> None:
 
 
 class NeuralSpectral:
-    """The solution operator of a steady problem in coefficient space, trained without data.
+    """The solution operator of a problem in coefficient space, trained without data.
 
         nsm = sx.fit(sx.NeuralSpectral(problem, modes=31, key=key), optimizer=optax.adam(1e-3, b2=0.95), steps=10_000)
 
@@ -235,6 +291,7 @@ class NeuralSpectral:
     - `problem`: a steady problem with a `residual`, homogeneous conditions and random inputs. A mean of u on which the equation
       does not depend is zero.
     - `modes`: functions per axis, one number or one per axis; an odd number on periodic axes, where 31 means 15 waves.
+    - `degrees`: number of polynomials in time, 6 to 20, for problems in time alone (8 if it is not given); more for longer times.
     - `width`, `depth`: channels, 16 to 64, and number of blocks, 2 to 10.
     - `activation`: "gelu", "relu" or "tanh".
     - `linear`: whether there is the term L, trained per coefficient; it alone solves a linear equation with constant
@@ -244,13 +301,13 @@ class NeuralSpectral:
     Give Adam `b2=0.95`: with 0.999 the large first gradients starve the low waves, and errors are 10 to 100 times larger.
 
     Sines represent a source that does not vanish on Dirichlet sides slowly, so that there the error falls like a power of
-    `modes` only.
+    `modes` only. Over long times of a flow that is not smooth in time polynomials need many degrees, and the residual many steps.
 
-    **Raises:** `ValueError` for problems in time, without residual, without random inputs, or with other conditions; and for an
-    even number of modes on a periodic axis.
+    **Raises:** `ValueError` for problems without residual, without random inputs, in time without initial value, with inputs that
+    depend on time, or with other conditions; for an even number of modes on a periodic axis, and `degrees` of a steady problem.
 
     **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we
-    use sines, and have 1e-3 for s and no L.
+    use sines, and in time, with the unweighted sum of squares, which is no integral; they have 1e-3 for s and no L.
     """
 
     @checked
@@ -261,6 +318,7 @@ class NeuralSpectral:
         modes: int | tuple[int, ...],
         width: int = 32,
         depth: int = 4,
+        degrees: int | None = None,
         activation: Literal["gelu", "relu", "tanh"] = "gelu",
         linear: bool = True,
         key: Array,
@@ -275,7 +333,12 @@ class NeuralSpectral:
             raise ValueError(
                 f"NeuralSpectral: modes={modes} are even along {even}; a cosine would lack its sine, take one more"
             )
-        settings = SpectralSettings(problem, modes, width, depth, activation, linear)
+        if degrees is not None and problem.time is None:
+            raise ValueError(f"NeuralSpectral(degrees={degrees}): {problem!r} is steady")
+        degrees = (
+            0 if problem.time is None else count("NeuralSpectral", "degrees", 8 if degrees is None else degrees, 2)
+        )
+        settings = SpectralSettings(problem, modes, width, depth, activation, linear, degrees)
         if not problem.laws:
             raise ValueError(
                 f"NeuralSpectral: {problem!r} has no random input, so that there is one solution to find; use PINN"

@@ -9,7 +9,9 @@ import scipy.special
 
 import surrogax as sx
 from surrogax.solvers.kernels.laplacian_eigenbasis import eigenfunctions
-from surrogax.surrogates.operators.spectral_space import SpectralSpace
+from surrogax.solvers.pde.declaration import Interval
+from surrogax.solvers.pde.pointwise_derivatives import Jet
+from surrogax.surrogates.operators.spectral_space import InSpace, SpectralSpace
 
 MIXED = sx.Box(x=(0, 2, "periodic"), y=(1, 2), z=(0, 1, "neumann"))
 SMALL = dict(width=4, depth=1)
@@ -40,6 +42,76 @@ def test_coefficients_of_values_and_values_at_points(factor):
     np.testing.assert_allclose(there, values.reshape(-1, 2)[::7], atol=1e-4)
     with pytest.raises(ValueError, match="finer grid"):
         space.coefficients(jnp.zeros((3, 6, 3, 1)), MIXED.grid((3, 6, 3)))
+
+
+def test_functions_of_space_and_time():
+    """Coefficients, Parseval's identity, derivatives by a difference quotient, and values at the instants of a task."""
+    box = sx.Box(x=(0, 2, "periodic"), y=(1, 2))
+    space = SpectralSpace(box, (5, 4), Interval(0.5, 2.0), 6)
+    hat = jnp.asarray(np.random.default_rng(0).normal(size=(*space.shape, 2)), jnp.float32)
+    for factor in (1, 2):
+        grid, instants = space.grid(factor), space.instants(factor)
+        values = space.values(hat, grid, instants=instants)
+        np.testing.assert_allclose(space.coefficients(values, grid), hat, atol=5e-6)
+        weights = space.weights(grid, instants)
+        np.testing.assert_allclose(weights.sum(), space.size, rtol=1e-6)
+        np.testing.assert_allclose((weights[..., None] * values**2).sum((0, 1, 2)), (hat**2).sum((0, 1, 2)), rtol=1e-5)
+    jet = Jet(InSpace(hat[..., 0], space, grid, instants))
+    later, earlier = (space.values(hat, grid, instants=instants + h)[..., 0] for h in (1e-3, -1e-3))
+    np.testing.assert_allclose(jet.t, (later - earlier) / 2e-3, atol=2e-3 * abs(jet.t).max())
+    np.testing.assert_allclose(jet.xxt, space.values(hat, grid, (1, 2, 0), instants)[..., 0])
+    assert jet.at["t"].shape == (12, 1, 1) and 0.5 < jet.at["t"].min() < jet.at["t"].max() < 2
+    there = grid.over_time(4, 0.5)
+    expected = space.values(hat, grid, instants=np.array([0, 0.5, 1, 1.5]))
+    np.testing.assert_allclose(space.at(hat, there), expected, atol=1e-4)
+    cloud = sx.PointCloud(np.float32(grid.points.reshape(-1, 2))[:6])
+    np.testing.assert_allclose(space.at(hat, cloud.over_time(4, 0.5)), expected.reshape(4, -1, 2)[:, :6], atol=1e-4)
+
+
+def in_time(kind: str) -> sx.Problem:
+    law = sx.random.PeriodicGP(0.5, modes=7)
+    if kind == "heat":
+        return sx.problem("heat", nu=0.02, u0=law, box=sx.Box.unit(1, "periodic"))
+    if kind == "reaction and diffusion":
+        return sx.problem("fisher_kpp", nu=0.02, u0=sx.random.UnitRange(law))
+    return sx.problem("navier_stokes", nu=1e-2, w0=law, f=0.0, stream_function=True, duration=1.0)
+
+
+@pytest.mark.quick("heat")
+@pytest.mark.parametrize("kind", ["heat", "Navier-Stokes"])
+def test_an_untrained_network_starts_at_the_initial_value(kind, key):
+    """Exactly, on any grid, and its residual there is that of the initial value; the two losses agree."""
+    problem = in_time(kind)
+    model = sx.NeuralSpectral(problem, modes=9, degrees=4, key=key, **SMALL)
+    name, start = problem.unknowns[0], next(iter(problem.initial.values()))
+    grid = problem.box.grid(12)
+    field = jax.vmap(lambda k: problem.sample_inputs(k, grid)[start])(jax.random.split(key, 3))
+    u = model.predict({start: field})[name]
+    assert u.shape == (3, 33, *grid.shape)
+    np.testing.assert_allclose(u[:, 0], field, atol=1e-5 * abs(field).max())
+    assert abs(u[:, -1] - u[:, 0]).max() > 1e-3 * abs(field).max()
+    sx.check_surrogate(model)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "kind, modes, degrees, steps, error",
+    [("heat", 7, 6, 400, 0.01), ("reaction and diffusion", 11, 10, 800, 0.02), ("Navier-Stokes", 11, 6, 400, 0.05)],
+)
+def test_trajectories_are_learned_without_data(kind, modes, degrees, steps, error, key):
+    """Beside the solver, for initial values that training has not seen."""
+    problem = in_time(kind)
+    model = sx.NeuralSpectral(problem, modes=modes, degrees=degrees, width=16, depth=2, key=key)
+    adam = optax.adam(optax.exponential_decay(1e-2, steps, 1e-3), b2=0.95)
+    fit = sx.fit(model, optimizer=adam, steps=steps, samples=8, check_every=100, progress=False)
+    (start,), grid = problem.initial.values(), problem.box.grid(24)
+    field = jax.vmap(lambda k: problem.sample_inputs(k, grid)[start])(jax.random.split(jax.random.key(7), 4))
+    times = tuple(map(float, np.linspace(0, 1, 33)))
+    exact = jax.jit(jax.vmap(lambda f: problem.solve({start: f}, grid, times=times).fields))(field)
+    for name, u in fit.predict({start: field}).items():
+        truth = np.asarray(exact[name])
+        assert np.linalg.norm(u - truth) < error * np.linalg.norm(truth), name
+        assert np.linalg.norm(truth - truth[:, :1]) > 10 * error * np.linalg.norm(truth) or kind == "Navier-Stokes"
 
 
 def test_periodic_gaussian_processes():
@@ -134,8 +206,14 @@ def test_what_it_does_not_solve_is_said(key):
     box = sx.Box.unit(2, "periodic")
     with pytest.raises(ValueError, match="declares `residual`"):
         sx.NeuralSpectral(sx.problem("darcy"), modes=5, key=key)
-    with pytest.raises(ValueError, match="is in time"):
-        sx.NeuralSpectral(sx.problem("burgers"), modes=5, key=key)
+    with pytest.raises(ValueError, match="is in time and declares no initial value"):
+        sx.NeuralSpectral(
+            sx.Problem("u", box, time=(0, 1), inputs={"c": law}, residual=lambda u, p: u.t), modes=5, key=key
+        )
+    with pytest.raises(ValueError, match=r"degrees=4\): .* is steady"):
+        sx.NeuralSpectral(sx.problem("poisson", f=law, box=box), modes=5, degrees=4, key=key)
+    with pytest.raises(ValueError, match=r"degrees=1\): expected 2 or more"):
+        sx.NeuralSpectral(sx.problem("burgers"), modes=5, degrees=1, key=key)
     with pytest.raises(ValueError, match="prescribes 1"):
         sx.NeuralSpectral(sx.problem("poisson", f=law, g=1.0), modes=5, key=key)
     with pytest.raises(ValueError, match="take one more"):
