@@ -17,7 +17,7 @@ from ..networks.layers import SpectralConv
 from ..networks.network_surrogate import NetworkSurrogate
 from ..training.losses import AbstractFieldLoss, Loss, RelativeL2
 from ..training.result import FitResult
-from ..training.supervised import frame_losses
+from ..training.supervised import Supervised, frame_losses
 from .fno import FourierNetwork
 from .grid_frame import Modes
 
@@ -87,6 +87,7 @@ def mode_gradients(
     """
     model, batch_size = with_modes(trained, modes), count("mode_gradients", "batch_size", batch_size)
     model.task.check(data)
+    loss = Supervised.of(model.task, data, loss=loss).loss
     relative, names = model.about_origin(), tuple(dict.fromkeys((*model.task.input_names(), *model.task.targets)))
     weights = _weights(relative)
 

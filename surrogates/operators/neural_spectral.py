@@ -223,9 +223,9 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
     factors = np.array([1 / (float(drawn[name].std()) or 1.0) for name in names], np.float32)
     first = {name: values[0] for name, values in drawn.items()}
     unknowns = len(problem.unknowns)
-    # White noise with the norm of a function of size 1.
+    # White noise, of every unknown with the norm of a function of size 1.
     random = jax.random.normal(jax.random.key(1), (*inner.shape, unknowns))
-    random *= math.sqrt(space.size) / jnp.linalg.norm(random.ravel())
+    random *= math.sqrt(space.size) / jnp.linalg.norm(random.reshape(-1, unknowns), axis=0)
 
     @jax.jit
     def sizes(hat, along):
@@ -238,15 +238,17 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
         parts = jax.jvp(residual, (hat,), (along,))
         return [jnp.sqrt(sum(jnp.sum(r**2) for r in jax.tree.leaves(part))) for part in parts]
 
-    at_zero, slope = map(float, sizes(0 * random, random))
-    size = at_zero / slope if at_zero and slope else 1.0
-    out, random = np.full((*inner.shape, unknowns), size), size * random
+    out = np.ones((*inner.shape, unknowns))
+    for i in range(unknowns):
+        at_zero, slope = map(float, sizes(0 * random, random * (np.arange(unknowns) == i)))
+        out[..., i] = at_zero / slope if at_zero and slope else 1.0
+    random *= out[(0,) * len(inner.shape)].astype(np.float32)
     if "dirichlet" not in space.box.conditions:
-        for unknown in range(unknowns):
-            constant = (*(0,) * len(inner.shape), unknown)
+        for i in range(unknowns):
+            constant = (*(0,) * len(inner.shape), i)
             along = jnp.zeros_like(random).at[constant].set(jnp.linalg.norm(random.ravel()))
             if sizes(random, along)[1] <= _FREE * sizes(random, random)[1]:
-                out[(..., *(0,) * len(space.modes), unknown)] = 0.0
+                out[(..., *(0,) * len(space.modes), i)] = 0.0
     return jnp.asarray(shifts), jnp.asarray(factors), jnp.asarray(out, jnp.float32)
 
 
