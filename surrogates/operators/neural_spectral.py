@@ -197,7 +197,7 @@ def _started(settings: SpectralSettings, fields: Fields, grid: Grid) -> Float[Ar
     return hat
 
 
-def _from_start(settings: SpectralSettings, hat: Float[Array, "*modes unknowns"]) -> Float[Array, "*modes unknowns"]:
+def _from_start(settings: SpectralSettings, hat: Float[Array, "*inner u"]) -> Float[Array, "*modes u"]:
     """t/T times the functions of the network where there is an initial value, which stays; others as they are."""
     problem, degrees = settings.problem, settings.degrees
     if problem.time is None:

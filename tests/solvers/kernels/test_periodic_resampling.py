@@ -1,4 +1,4 @@
-"""Resampling of periodic data: exact for odd and even numbers of points, real and complex; what two grids do not share is gone."""
+"""Resampling of periodic data: exact for odd and even numbers of points, real and complex; what one grid lacks is gone."""
 
 import jax
 import jax.numpy as jnp
