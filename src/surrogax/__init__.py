@@ -70,6 +70,7 @@ from .surrogates.operators.mode_growth import with_modes as with_modes
 from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
 from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
 from .surrogates.operators.point_net import PointNet as PointNet
+from .surrogates.operators.spectral_space import InverseLaplacian as InverseLaplacian
 from .surrogates.operators.transolver import Transolver as Transolver
 from .surrogates.operators.uno import UNO as UNO
 from .surrogates.physics.causal_sampling import CausalR3 as CausalR3

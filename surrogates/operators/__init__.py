@@ -24,6 +24,7 @@ from .point_net import PointNetConfig as PointNetConfig
 from .ported import from_neuraloperator as from_neuraloperator
 from .ported import to_neuraloperator as to_neuraloperator
 from .spectral_residual import SpectralResidual as SpectralResidual
+from .spectral_space import InverseLaplacian as InverseLaplacian
 from .transolver import Transolver as Transolver
 from .transolver import TransolverConfig as TransolverConfig
 from .uno import UNO as UNO

@@ -1,6 +1,7 @@
 """Neural spectral methods (Du, Chalapathi, Krishnapriyan, ICLR 2024): operators in coefficient space, trained without data."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from ..trainable import AbstractTrainable, Buffer
 from .spectral_residual import SpectralResidual, residual_coefficients
 from .spectral_space import SpectralSpace
 
+Solved = Callable[[Mapping[str, Array], SpectralSpace], Array]  # an unknown's coefficients from those of others
+
 _DRAWS = 64  # of the random inputs, by which inputs and outputs are scaled
 _FREE = 1e-5  # change of a residual by a constant, relative to that by any function, that is rounding
 
@@ -37,6 +40,7 @@ class SpectralSettings:
     activation: Literal["gelu", "relu", "tanh"]
     linear: bool
     degrees: int = 0  # of the solution in time; 0 for a steady problem
+    solved: tuple[tuple[str, Solved], ...] = ()
 
     def __post_init__(self):
         check_fields(self)
@@ -54,6 +58,11 @@ class SpectralSettings:
     def inner(self) -> SpectralSpace:
         """Of the network: a degree less in time, for a factor that vanishes at its start."""
         return replace(self.space, degrees=max(self.degrees - 1, 0))
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        """Those that the network returns."""
+        return tuple(name for name in self.problem.unknowns if name not in dict(self.solved))
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -106,7 +115,7 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
         space, width = settings.inner, settings.width
         given = len(settings.field_names) + len(settings.number_names)
         seen = given + sum(2 if b == "periodic" else 1 for b in space.box.conditions) + (space.time is not None)
-        unknowns = len(settings.problem.unknowns)
+        unknowns = len(settings.unknowns)
         keys = jax.random.split(key, settings.depth + 2)
         linear = None
         if settings.linear and settings.field_names:
@@ -127,7 +136,7 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
 
     def start(self, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
         """The coefficients of what the solution is where the network returns zero: zero, or the initial value at all times."""
-        return _started(self.settings, fields, grid)
+        return _completed(self.settings, _started(self.settings, fields, grid))
 
     def coefficients(self, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
         """The solution's coefficients for one sample, from its random inputs with fields at the points of `grid`."""
@@ -149,7 +158,7 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
         for block in self.blocks:
             v = ACTIVATIONS[settings.activation](block(v, space, collocation))
         u = (space.coefficients(self.projection(v), collocation) + direct) * out
-        return self.start(fields, grid) + _from_start(settings, u)
+        return _completed(settings, _started(settings, fields, grid) + _from_start(settings, u))
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         own = self.task.domain_of(fields)
@@ -182,11 +191,11 @@ def _features(space: SpectralSpace, grid: Grid, instants: np.ndarray | None) -> 
 def _started(settings: SpectralSettings, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
     """The coefficients of the initial values at all times, zero for unknowns without one and in a steady problem."""
     problem, space = settings.problem, settings.space
-    hat = jnp.zeros((*space.shape, len(problem.unknowns)))
+    hat = jnp.zeros((*space.shape, len(settings.unknowns)))
     if problem.time is None:
         return hat
     known, points = {**problem.constants, **fields}, np.moveaxis(grid.points, -1, 0)
-    for i, value in enumerate(problem.initial.get(name) for name in problem.unknowns):
+    for i, value in enumerate(problem.initial.get(name) for name in settings.unknowns):
         if value is None:
             continue
         value = known[value] if isinstance(value, str) else value
@@ -205,8 +214,18 @@ def _from_start(settings: SpectralSettings, hat: Float[Array, "*inner u"]) -> Fl
     t, w = gauss_points(degrees, 1.0)
     rising = polynomials(degrees, t, 1.0).T @ (w[:, None] * t[:, None] * polynomials(degrees - 1, t, 1.0))
     kept = np.eye(degrees, degrees - 1)
-    matrices = np.stack([rising if name in problem.initial else kept for name in problem.unknowns])
+    matrices = np.stack([rising if name in problem.initial else kept for name in settings.unknowns])
     return jnp.einsum("udj,j...u->d...u", jnp.asarray(matrices, hat.dtype), hat, precision="highest")
+
+
+def _completed(settings: SpectralSettings, hat: Float[Array, "*modes u"]) -> Float[Array, "*modes unknowns"]:
+    """With the unknowns that follow from those of the network."""
+    if not settings.solved:
+        return hat
+    hats = {name: hat[..., i] for i, name in enumerate(settings.unknowns)}
+    for name, follow in settings.solved:
+        hats[name] = follow(hats, settings.space)
+    return jnp.stack([hats[name] for name in settings.problem.unknowns], -1)
 
 
 def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
@@ -222,7 +241,7 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
     shifts = np.array([float(drawn[name].mean()) for name in names], np.float32)
     factors = np.array([1 / (float(drawn[name].std()) or 1.0) for name in names], np.float32)
     first = {name: values[0] for name, values in drawn.items()}
-    unknowns = len(problem.unknowns)
+    unknowns = len(settings.unknowns)
     # White noise, of every unknown with the norm of a function of size 1.
     random = jax.random.normal(jax.random.key(1), (*inner.shape, unknowns))
     random *= math.sqrt(space.size) / jnp.linalg.norm(random.reshape(-1, unknowns), axis=0)
@@ -232,7 +251,7 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
         """The norms of the residual and of its derivative."""
 
         def residual(h):
-            whole = _started(settings, first, grid) + _from_start(settings, h)
+            whole = _completed(settings, _started(settings, first, grid) + _from_start(settings, h))
             return residual_coefficients(problem, space, whole, first, grid, instants)
 
         parts = jax.jvp(residual, (hat,), (along,))
@@ -296,6 +315,9 @@ class NeuralSpectral:
     - `degrees`: number of polynomials in time, 6 to 20, for problems in time alone (8 if it is not given); more for longer times.
     - `width`, `depth`: channels, 16 to 64, and number of blocks, 2 to 10.
     - `activation`: "gelu", "relu" or "tanh".
+    - `solved`: unknowns that follow from the others in the coefficients, which the network then does not return: by name a
+      function of a dict of coefficients and the `SpectralSpace`, such as `{"psi": InverseLaplacian("w")}` for the stream function
+      of a flow.
     - `linear`: whether there is the term L, trained per coefficient; it alone solves a linear equation with constant
       coefficients and one random source. False is the network of the paper.
     - `key`: random key of the initial weights.
@@ -306,7 +328,8 @@ class NeuralSpectral:
     `modes` only. Over long times of a flow that is not smooth in time polynomials need many degrees, and the residual many steps.
 
     **Raises:** `ValueError` for problems without residual, without random inputs, in time without initial value, with inputs that
-    depend on time, or with other conditions; for an even number of modes on a periodic axis, and `degrees` of a steady problem.
+    depend on time, or with other conditions; for an even number of modes on a periodic axis, `degrees` of a steady problem, and
+    `solved` of what is no unknown.
 
     **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we
     use sines, and in time, with the unweighted sum of squares, which is no integral; they have 1e-3 for s and no L.
@@ -323,6 +346,7 @@ class NeuralSpectral:
         degrees: int | None = None,
         activation: Literal["gelu", "relu", "tanh"] = "gelu",
         linear: bool = True,
+        solved: Mapping[str, Solved] | None = None,
         key: Array,
     ) -> NeuralSpectralSurrogate:
         key = random_key("NeuralSpectral", key)
@@ -340,7 +364,14 @@ class NeuralSpectral:
         degrees = (
             0 if problem.time is None else count("NeuralSpectral", "degrees", 8 if degrees is None else degrees, 2)
         )
-        settings = SpectralSettings(problem, modes, width, depth, activation, linear, degrees)
+        follow = tuple((solved or {}).items())
+        wrong = [name for name, _ in follow if name not in problem.unknowns or name in problem.initial]
+        if wrong or len(follow) == len(problem.unknowns):
+            raise ValueError(
+                f"NeuralSpectral(solved={list(dict(follow))}): expected some of the unknowns {problem.unknowns} that have no "
+                "initial value, and not all of them"
+            )
+        settings = SpectralSettings(problem, modes, width, depth, activation, linear, degrees, follow)
         if not problem.laws:
             raise ValueError(
                 f"NeuralSpectral: {problem!r} has no random input, so that there is one solution to find; use PINN"

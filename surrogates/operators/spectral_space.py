@@ -1,6 +1,7 @@
 """Functions on a box, and in time, as coefficients of orthonormal functions that suit its boundary conditions."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
@@ -160,3 +161,18 @@ class InSpace(AbstractDerivatives):
         if self.instants is not None:
             orders = (orders[-1], *orders[:-1])
         return self.space.values(self.hat[..., None], self.grid, orders, self.instants)[..., 0]
+
+
+@dataclass(frozen=True)
+class InverseLaplacian:
+    """The unknown ψ with −Δψ = w, for an unknown w called `of`, in the coefficients: ψ̂_k = ŵ_k / |k|², without mean if the box
+    leaves it free. It is an entry of `solved` of `NeuralSpectral`."""
+
+    of: str
+
+    def __call__(self, hats: Mapping[str, Float[Array, "*modes"]], space: SpectralSpace) -> Float[Array, "*modes"]:
+        if self.of not in hats:
+            raise ValueError(f"{self!r}: the network returns {sorted(hats)}")
+        squares = space.eigenvalues
+        factors = np.where(squares > 0, 1 / np.where(squares > 0, squares, 1), 0)
+        return hats[self.of] * jnp.asarray(factors, hats[self.of].dtype)
