@@ -16,7 +16,7 @@ the last parameters; `last` is that of t = 20.
 
 The paper trains for 500 epochs, so that its values stand beside ours and are no bar for 50. A script that was killed goes on
 where it was; `--rows FNO-2D` makes this row only; a row that was never made says "not run". All rows are about two hours on two
-cores. --quick: 20 trajectories on 32² points, 3 epochs; --smoke: two epochs of tiny networks.
+cores. --quick: 20 trajectories on 32² points, 3 epochs; --smoke: an epoch of tiny networks.
 
 Published after 500 epochs: FNO-3D .0098, FNO-2D .0129, U-Net .0253, TF-Net .0277 at 64².
 
@@ -39,7 +39,7 @@ import surrogax as sx
 
 
 class Size(NamedTuple):
-    """Training and test trajectories, points per axis, given and predicted instants, epochs, width, modes."""
+    """Training and test trajectories, points per axis, given and predicted instants, epochs, width, modes, blocks."""
 
     train: int
     test: int
@@ -49,11 +49,12 @@ class Size(NamedTuple):
     epochs: int
     width: int
     modes: int
+    depth: int
 
 
-FULL = Size(200, 200, 64, 10, 10, epochs=50, width=20, modes=8)
-QUICK = Size(20, 10, 32, 10, 10, epochs=3, width=20, modes=8)
-SMOKE = Size(4, 2, 16, 2, 3, epochs=2, width=4, modes=2)
+FULL = Size(200, 200, 64, 10, 10, epochs=50, width=20, modes=8, depth=4)
+QUICK = Size(20, 10, 32, 10, 10, epochs=3, width=20, modes=8, depth=4)
+SMOKE = Size(4, 2, 12, 1, 2, epochs=1, width=4, modes=2, depth=1)
 BATCHES = {"FNO-2D": 20, "FNO-3D": 10}
 PUBLISHED = {"FNO-3D": 0.0098, "FNO-2D": 0.0129, "U-Net": 0.0253, "TF-Net": 0.0277}
 
@@ -80,7 +81,7 @@ def flows(size: Size) -> Flows:
 def ours(label: str, data: Flows, size: Size, run: Path) -> dict:
     """The row of one of our networks, or of a surrogate without training."""
     batch = BATCHES.get(label, 20)
-    steps, kept = sx.Autoregressive(history=size.history), dict(width=size.width, key=KEY)
+    steps, kept = sx.Autoregressive(history=size.history), dict(width=size.width, depth=size.depth, key=KEY)
     if label == "FNO-3D":
         task = sx.Task.fit(data.train, "w", "w", mode=sx.SpaceTime(size.frames, history=size.history))
         row = Trained(lambda task, train: sx.FNO(task, modes=size.modes, padding=(0.5, 0.0, 0.0), **kept))
@@ -106,8 +107,9 @@ def peer(label: str, data: Flows, size: Size, run: Path, python: Path) -> dict:
     stored, out = run / "data.npz", run / "out.npz"
     np.savez(stored, train=np.float32(data.train["w"]), test=np.float32(data.test["w"]))
     settings = {
-        "ndim": 2 if name == "FNO-2D" else 3, "history": size.history, "width": size.width, "modes": size.modes,
-        "epochs": size.epochs, "batch": min(BATCHES[name], size.train), "threads": len(os.sched_getaffinity(0)), "seed": 0,
+        "ndim": 2 if name == "FNO-2D" else 3, "history": size.history, "width": size.width, "modes": size.modes, "depth":
+        size.depth, "epochs": size.epochs, "batch": min(BATCHES[name], size.train), "threads": len(os.sched_getaffinity(0)),
+        "seed": 0,
     }  # fmt: skip
     PeerProcess(python, "navier_stokes_paper.py", stored, json.dumps(settings), run, out).close()
     with np.load(out) as found:

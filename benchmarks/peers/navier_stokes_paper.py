@@ -4,9 +4,9 @@
     python navier_stokes_paper.py DATA SETTINGS FOLDER OUT
 
 DATA is an npz file with `train` and `test`, trajectories `(n, frames, x, y)` whose first `history` frames are given. SETTINGS is
-a JSON object: ndim, history, width, modes, epochs, batch, threads, seed. FOLDER keeps a checkpoint after every epoch, so that a
-killed run goes on. Writes predictions of the test trajectories, seconds of every epoch and the number of parameters to the npz
-file OUT. Runs in the peer environment (`benchmarks/peers/requirements.txt`).
+a JSON object: ndim, history, width, modes, depth, epochs, batch, threads, seed. FOLDER keeps a checkpoint after every epoch, so
+that a killed run goes on. Writes predictions of the test trajectories, seconds of every epoch and the number of parameters to the
+npz file OUT. Runs in the peer environment (`benchmarks/peers/requirements.txt`).
 
 As ours: values normalised by mean and standard deviation of the training frames, the relative L2 loss of physical values averaged
 over frames and samples, derivatives through all predictions in a row, Adam with weight decay 1e-4 in the gradient and a rate of
@@ -34,7 +34,7 @@ def main():
     padding = {"domain_padding": [0.5, 0.0, 0.0]} if ndim == 3 else {}
     model = FNO(
         n_modes=(2 * settings["modes"],) * ndim, in_channels=history, out_channels=1, hidden_channels=settings["width"],
-        n_layers=4, lifting_channel_ratio=2, projection_channel_ratio=2, **padding,
+        n_layers=settings["depth"], lifting_channel_ratio=2, projection_channel_ratio=2, **padding,
     )  # fmt: skip
 
     def predict(w):

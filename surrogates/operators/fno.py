@@ -72,8 +72,9 @@ class FNOConfig(AbstractNetworkConfig):
       share of the parameters of dense weights that they have, or whole numbers, the ranks themselves.
     - `separable`: whether a spectral layer multiplies every channel by itself; the pointwise maps alone mix channels.
     - `local`: further layers of every block, "differential" and "integral" stencils.
-    - `stabilise`: whether the spectral layers see tanh v in place of v, which bounds their sums. For float16, whose largest
-      number is 65504; bfloat16 has the range of float32 and does without.
+    - `stabilise`: whether the spectral layers see tanh v in place of v. For float16, whose largest number is 65504: transforms
+      are means here and do not leave it by themselves, but products with large weights can. bfloat16 has the range of float32 and
+      does without.
     - `kept`: for networks ported from elsewhere: the number of frequencies per axis, counting both signs on all axes but the
       last. It replaces `modes`.
 

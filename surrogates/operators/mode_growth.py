@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ...core.arguments import checked, count
 from ...datasets.dataset import Dataset
@@ -89,12 +89,13 @@ def mode_gradients(
     model.task.check(data)
     loss = Supervised.of(model.task, data, loss=loss).loss
     relative, names = model.about_origin(), tuple(dict.fromkeys((*model.task.input_names(), *model.task.targets)))
-    weights = _weights(relative)
+    weights_of = lambda model: [block.spectral.weight for block in model.network.blocks]  # noqa: E731
+    weights = weights_of(relative)
 
     @jax.jit
     def gradient(weights, batch, real):
         def value(weights):
-            frames, _ = eqx.tree_at(_weights, relative, weights).frames(batch)
+            frames, _ = eqx.tree_at(weights_of, relative, weights).frames(batch)
             losses = frame_losses(loss, relative.task, frames, batch.fields)
             return jnp.where(jnp.arange(len(losses)) < real, losses, 0).sum()
 
@@ -107,10 +108,6 @@ def mode_gradients(
     squares = np.add.reduce([(g**2).sum((-3, -2, -1)) for g in total]) / len(data) ** 2
     shells = _shells(squares.shape)
     return np.sqrt(np.array([squares[shells == m].sum() for m in range(modes)]))
-
-
-def _weights(model: NetworkSurrogate) -> list[Array]:
-    return [block.spectral.weight for block in model.network.blocks]
 
 
 def _shells(kept: tuple[int, ...]) -> np.ndarray:

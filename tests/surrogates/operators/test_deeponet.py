@@ -100,7 +100,7 @@ def test_other_points_derivatives_and_a_second_grid(key):
     np.testing.assert_allclose(slope, (ends[1] - ends[0]) / 0.02, rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.quick("steady")
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", [None, sx.Autoregressive(2, 2, increments=True)], ids=["steady", "increments"])
 def test_a_factor_makes_targets_vanish_on_the_ends_of_axes(mode, key):
     """In physical units and on other grids, whatever the mean of the targets; increments then leave the ends as they are."""
@@ -235,3 +235,13 @@ def test_axes_without_ends_cannot_make_targets_vanish(key):
         sx.DeepONet(task, vanishing=("x",), key=key, **SMALL)
     with pytest.raises(ValueError, match=r"DeepONet\(task, vanishing=…\) computes them from the task"):
         sx.DeepONet.config(vanishing=("x",))
+
+
+def test_a_factor_makes_a_target_with_a_large_mean_vanish_on_both_ends(key):
+    """To rounding, in physical units, and nowhere else."""
+    x = np.linspace(0, 1, 9)
+    u = (20 + A) * x * (1 - x)
+    data = sx.from_arrays({"a": A}, {"u": u}, grid=GRID)
+    model = sx.DeepONet(sx.Task.fit(data, "a", "u"), vanishing=("x",), key=key, **SMALL)
+    found = model.predict(data)["u"]
+    assert abs(found[:, [0, -1]]).max() < 1e-6 * abs(found).max() and abs(found[:, 1:-1]).min() > 0
