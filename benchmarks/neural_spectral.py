@@ -39,7 +39,8 @@ from surrogax.surrogates.operators import SpectralResidual
 
 
 class Size(NamedTuple):
-    """How much to run: steps, modes, width, depth, test sources and points per axis."""
+    """How much to run: steps, modes, width, depth, test sources and points per axis; points per axis of the losses by
+    differences."""
 
     steps: int
     modes: int
@@ -47,16 +48,16 @@ class Size(NamedTuple):
     depth: int
     tests: int
     points: int
+    grids: tuple[int, ...]
 
 
-FULL = Size(6000, modes=31, width=16, depth=2, tests=128, points=64)
+FULL = Size(6000, modes=31, width=16, depth=2, tests=128, points=64, grids=(64, 128))
 QUICK = FULL._replace(steps=600)
-SMOKE = Size(20, modes=15, width=2, depth=1, tests=4, points=16)
+SMOKE = Size(20, modes=15, width=2, depth=1, tests=4, points=16, grids=(16,))
 LAW = sx.random.PeriodicGP(0.2, modes=15)
 KEY, SAMPLES, PEAK = jax.random.key(0), 8, 1e-2
 SPECTRAL, EXACT = "as in the paper", "grid, exact derivatives"
-DIFFERENCES = {"grid, differences on 64²": 64, "grid, differences on 128²": 128}
-LABELS = ("with linear path", SPECTRAL, EXACT, *DIFFERENCES)
+FIRST = "with linear path"
 
 
 class Differences(sx.AbstractLeastSquares):
@@ -117,9 +118,9 @@ def milliseconds(run, n: int) -> float:
     return 1e3 * float(np.median(found)) / n
 
 
-def objective(label: str, model: sx.AbstractSurrogate, problem: sx.Problem) -> sx.AbstractObjective:
+def objective(label: str, grids: dict[str, int], model: sx.AbstractSurrogate, problem: sx.Problem):
     exact = model.objective(None, samples=SAMPLES, norm="grid" if label == EXACT else "spectral")
-    return Differences(exact, problem.box.grid(DIFFERENCES[label])) if label in DIFFERENCES else exact
+    return Differences(exact, problem.box.grid(grids[label])) if label in grids else exact
 
 
 def trained(model, loss, steps: int):
@@ -139,7 +140,9 @@ def steps_within(seconds: float, model, loss, tenth: int) -> int:
 def main():
     arguments = options(__doc__, full=FULL, quick=QUICK, smoke=SMOKE, **row_options("neural_spectral"))
     size = arguments.size
-    kept = KeptRows(arguments, size, LABELS)
+    grids = {f"grid, differences on {n}²": n for n in size.grids}
+    labels = (FIRST, SPECTRAL, EXACT, *grids)
+    kept = KeptRows(arguments, size, labels)
     problem = sx.problem("poisson", f=LAW, box=sx.Box.unit(2, "periodic"))
     grid = problem.box.grid(size.points)
     keys = jax.random.split(jax.random.key(1), size.tests)
@@ -153,11 +156,11 @@ def main():
 
     def make(label: str) -> dict:
         model = sx.NeuralSpectral(
-            problem, modes=size.modes, width=size.width, depth=size.depth, linear=label == LABELS[0], key=KEY
+            problem, modes=size.modes, width=size.width, depth=size.depth, linear=label == FIRST, key=KEY
         )
-        loss, steps = objective(label, model, problem), size.steps
-        if label in (EXACT, *DIFFERENCES):
-            steps = steps_within(rows[SPECTRAL]["seconds"], model, loss, min(100, size.steps))
+        loss, steps = objective(label, grids, model, problem), size.steps
+        if label in (EXACT, *grids) and not arguments.smoke:
+            steps = steps_within(rows[SPECTRAL]["seconds"], model, loss, 100)
         found, seconds = trained(model, loss, steps)
         predict = jax.jit(jax.vmap(lambda f: found({"f": f})["u"]))
         return {
@@ -165,8 +168,8 @@ def main():
             "ms": milliseconds(lambda: predict(f), size.tests), "parameters": found.parameters,
         }  # fmt: skip
 
-    for label in LABELS:
-        beside = label in LABELS[:2] or rows[SPECTRAL] != NOT_RUN
+    for label in labels:
+        beside = label in (FIRST, SPECTRAL) or rows[SPECTRAL] != NOT_RUN
         row = rows[label] = kept.row(label, (lambda label=label: make(label)) if beside else None)
         if row == NOT_RUN:
             print(f"| {label} | {NOT_RUN} | | | |")
@@ -179,9 +182,9 @@ def main():
             return None
         return min(rows[label]["rel_l2"] for label in labels) / rows[SPECTRAL]["rel_l2"]
 
-    first = rows[LABELS[0]]
+    first = rows[FIRST]
     values = {
-        "poisson_rel_l2": None if first == NOT_RUN else first["rel_l2"], "ratio_fd_grid_loss": ratio(*DIFFERENCES),
+        "poisson_rel_l2": None if first == NOT_RUN else first["rel_l2"], "ratio_fd_grid_loss": ratio(*grids),
         "ratio_exact_grid_loss": ratio(EXACT), "rows": rows, "fft": reference,
     }  # fmt: skip
     record("neural_spectral", arguments, values)
