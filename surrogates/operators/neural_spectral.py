@@ -242,9 +242,9 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
     factors = np.array([1 / (float(drawn[name].std()) or 1.0) for name in names], np.float32)
     first = {name: values[0] for name, values in drawn.items()}
     unknowns = len(settings.unknowns)
-    # White noise, of every unknown with the norm of a function of size 1.
+    # White noise with the norm of a function of size 1.
     random = jax.random.normal(jax.random.key(1), (*inner.shape, unknowns))
-    random *= math.sqrt(space.size) / jnp.linalg.norm(random.reshape(-1, unknowns), axis=0)
+    random *= math.sqrt(space.size) / jnp.linalg.norm(random.ravel())
 
     @jax.jit
     def sizes(hat, along):
@@ -257,11 +257,9 @@ def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
         parts = jax.jvp(residual, (hat,), (along,))
         return [jnp.sqrt(sum(jnp.sum(r**2) for r in jax.tree.leaves(part))) for part in parts]
 
-    out = np.ones((*inner.shape, unknowns))
-    for i in range(unknowns):
-        at_zero, slope = map(float, sizes(0 * random, random * (np.arange(unknowns) == i)))
-        out[..., i] = at_zero / slope if at_zero and slope else 1.0
-    random *= out[(0,) * len(inner.shape)].astype(np.float32)
+    at_zero, slope = map(float, sizes(0 * random, random))
+    size = at_zero / slope if at_zero and slope else 1.0
+    out, random = np.full((*inner.shape, unknowns), size), size * random
     if "dirichlet" not in space.box.conditions:
         for i in range(unknowns):
             constant = (*(0,) * len(inner.shape), i)

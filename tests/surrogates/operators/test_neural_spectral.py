@@ -82,7 +82,7 @@ def solved(kind: str) -> dict | None:
     return {"psi": sx.InverseLaplacian("w")} if kind == "Navier-Stokes" else None
 
 
-@pytest.mark.quick("heat")
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["heat", "Navier-Stokes"])
 def test_an_untrained_network_starts_at_the_initial_value(kind, key):
     """Exactly, on any grid; what is solved for in the coefficients follows."""
