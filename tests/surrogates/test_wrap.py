@@ -227,12 +227,12 @@ def test_the_unet_carries_statistics_and_dropout_and_shifts_with_periodic_fields
 
 
 class NextFrame(eqx.Module):
-    """A DPOT of foundax, (b, x, y, t, c) to (b, x, y, 1, c), on the frames of one field as channels."""
+    """A DPOT of foundax, (b, t, x, y, c) to (b, 1, x, y, c) and classes, on the frames of one field as channels."""
 
     model: eqx.Module
 
     def __call__(self, x):
-        return self.model(x[..., None])[..., 0, :]
+        return self.model(jnp.moveaxis(x, -1, 1)[..., None])[0][:, 0]
 
 
 @pytest.mark.nightly
@@ -248,8 +248,7 @@ def test_a_foundation_model_of_foundax_keeps_its_outputs_and_trains():
     )  # fmt: skip
     model = sx.wrap(NextFrame(dpot), task, batched=True)
     mean, std = (float(x[0]) for x in (task.normalizers["w"].mean, task.normalizers["w"].std))
-    seen = jnp.moveaxis((w[:, :2] - mean) / std, 1, -1)[..., None]
-    expected = np.asarray(dpot(seen))[..., 0, 0] * std + mean
+    expected = np.asarray(dpot((w[:, :2, ..., None] - mean) / std)[0])[:, 0, ..., 0] * std + mean
     np.testing.assert_allclose(model.predict(data)["w"], expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
     assert model.rollout(data, steps=2)["w"].shape == (4, 2, 16, 16)
     fitted = sx.fit(model, data, optimizer=optax.adam(1e-3), epochs=3, batch_size=4, progress=False)
