@@ -24,8 +24,6 @@ from ..solvers.pde.declaration import Problem
 from .checked_arrays import instants
 from .concatenation import ConcatSource
 from .dataset import Dataset
-from .formats.well import WellSource
-from .formats.well_writer import write_well
 from .source import FieldSpec, MemorySource, Source
 
 _CHUNK = 50  # samples per file: an interruption loses only seconds of work, and there are not too many files
@@ -123,6 +121,9 @@ def generate(
             for factor in (refine, 2 * refine)
         )
         return _label_error({k: ours[k] for k in problem.unknowns}, finer, grid)
+
+    from .formats.well import WellSource  # HDF5 takes a while to import
+    from .formats.well_writer import write_well
 
     attributes = {} if cache is False else _identity(problem, grid, key, refine, times, required=cache is not True)
     folder = _folder(cache, attributes) if attributes else None

@@ -122,6 +122,7 @@ def test_wheel_holds_every_file_of_the_library(wheel):
                 assert str(inside) in names, f"{inside} is missing"
 
 
+@pytest.mark.nightly
 def test_source_archive_holds_the_floors_and_builds_the_same_wheel(wheel, clone, tmp_path):
     code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
     run(sys.executable, "-c", code, cwd=clone)

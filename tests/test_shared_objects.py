@@ -60,6 +60,7 @@ def test_steady(key):
     assert error < mean / 2
 
 
+@pytest.mark.nightly
 def test_autoregressive_with_rollout(key):
     data = sx.generate(heat(), 24, 16, key, times=np.linspace(0, 1, 7), cache=False, progress=False)
     train, test = data.split(train=16, test=8)
@@ -329,6 +330,7 @@ class SensorSums(sx.AbstractNetwork):
         return jax.vmap(lambda x: self.decode(jnp.concatenate([code, x])))(points), state
 
 
+@pytest.mark.nightly
 def test_edges_of_a_mesh_that_differs_by_sample(key):
     """u = the mean of f over a point and its neighbours in the mesh."""
     meshes, f, u, rng = [], [], [], np.random.default_rng(0)

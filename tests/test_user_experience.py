@@ -146,6 +146,7 @@ def test_blocks_posterior_and_hard_constraints(key):
     np.testing.assert_allclose(post.samples["u"].mean((1, 2)), 1.5, atol=1e-4)
 
 
+@pytest.mark.nightly
 def test_blocks_no_data_and_high_accuracy(key):
     opt = optax.adam(1e-3)
     # 5 No data

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import interpolate
 
 from ...core.arguments import check_fields
 from .exponential_adams import polynomial_weights
@@ -87,6 +86,8 @@ class DPMSolverV3(AbstractMultistep):
         return assemble(rows, levels[0], solver="DPMSolverV3", record=record)
 
     def _l(self, at: float) -> np.ndarray:
+        from scipy import interpolate
+
         return interpolate.CubicSpline(self.statistics.log_snrs, self.statistics.l)(at)
 
     def _step(self, nodes, start: float, stop: float):

@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import interpolate
 
 from ...core import storage
 from ...core.arguments import checked, count, random_key, real_array
@@ -64,6 +63,8 @@ class ModelStatistics:
             kept = np.array(vars(self)[name])
             kept.flags.writeable = False  # tables that were made of them are kept
             object.__setattr__(self, name, kept)
+        from scipy import interpolate
+
         integral_l = interpolate.CubicSpline(nodes, self.l).antiderivative()
         integral_s = interpolate.CubicSpline(nodes, self.s).antiderivative()
         b = interpolate.CubicSpline(nodes, self.b)
@@ -129,6 +130,8 @@ class ModelStatistics:
         axes = tuple(range(1, data.ndim))
         chosen = _Averaging(tuple(axes[a] for a in average), _labels(groups, data.shape[1:], average))
         share = chosen(diagonals)  # 1 − l, small where noise is large
+        from scipy import interpolate
+
         slope = interpolate.CubicSpline(grid, share).derivative()(grid)
         rest = (jnp.asarray(grid), (jnp.asarray(share, data.dtype), jnp.asarray(slope, data.dtype)))
         moments = [chosen(m) for m in _over_nodes(_slopes, denoise, data, key, condition, *rest)]

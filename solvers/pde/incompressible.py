@@ -5,8 +5,6 @@ from typing import cast
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-import scipy.ndimage
-import scipy.sparse.csgraph
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
@@ -111,6 +109,8 @@ def connected_parts(grid: Grid, solid, open_top: bool) -> tuple[Int[AnyArray, "*
     """Every cell's connected part of the fluid 1 … k, 0 where the pressure has no free constant, and k."""
     if isinstance(solid, Tracer):
         return (jnp.zeros(grid.shape, int), 0) if open_top else (jnp.where(solid, 0, 1), 1)
+    import scipy.ndimage
+
     fluid = np.ones(grid.shape, bool) if solid is None else ~np.asarray(solid)
     labels, n = cast(tuple[np.ndarray, int], scipy.ndimage.label(fluid))
     ends = [(labels.take(0, axis), labels.take(-1, axis)) for axis, w in enumerate(grid.layouts) if w == "periodic"]

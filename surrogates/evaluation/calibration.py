@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from scipy.stats import kstest
 
 from ...core.arguments import checked, count, kind, number, random_key
 from ...datasets.dataset import Dataset
@@ -137,6 +136,8 @@ def calibration(
 
     **Raises:** `TypeError` for a surrogate without samples; `ValueError` for levels outside (0, 1) and fewer than two samples.
     """
+    from scipy.stats import kstest  # takes a tenth of the time of importing this library
+
     model = members_of(surrogate)[0]
     kind("calibration", "surrogate", model, AbstractSurrogate, "pass a surrogate that draws samples")
     generative(model)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...core.arguments import checked
 from ...core.files import write_json
+from .labels import place_labels
 
 _COSTS = {
     "ms_per_sample": "ms per sample (full batch)",
@@ -249,18 +250,12 @@ class Table:
         figure, panels = plt.subplots(
             1, len(fields), figsize=(1 + 4 * len(fields), 3.5), squeeze=False, layout="constrained"
         )
+        labels = []
         for axes, name in zip(panels[0], fields, strict=True):
             front, best = [], np.inf
-            for i, r in enumerate(r for r in records if r["field"] == name):
+            here = [r for r in records if r["field"] == name]
+            for r in here:
                 axes.loglog(r[x], r["mean"], "o", color=colors[r["surrogate"]])
-                below = i % 2  # labels of neighbours are written above and below their points in turn
-                axes.annotate(
-                    r["surrogate"],
-                    (r[x], r["mean"]),
-                    xytext=(4, -10 if below else 4),
-                    textcoords="offset points",
-                    fontsize=8,
-                )
                 if r["mean"] < best:
                     best = r["mean"]
                     front.append((r[x], r["mean"]))
@@ -273,6 +268,9 @@ class Table:
                 title=dataset if len(fields) == 1 else f"{name} @ {dataset}",
             )
             axes.grid(alpha=0.3)
+            labels.append((axes, np.array([(r[x], r["mean"]) for r in here]), [r["surrogate"] for r in here]))
+        for each in labels:
+            place_labels(*each)
         return figure
 
     def colors(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ def rosenbrock(p):
     return 100 * (p["y"] - p["x"] ** 2) ** 2 + (1 - p["x"]) ** 2
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("x64", [False, True])
 def test_lbfgs_finds_the_minimum_of_rosenbrock_from_several_starts_in_either_precision(x64):
     with jax.enable_x64(x64):

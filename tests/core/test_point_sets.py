@@ -77,6 +77,7 @@ def test_cells_that_do_not_fit_are_named(cells, message):
 # Batches --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_meshes_of_different_size_stack():
     meshes = [mesh(4, 6), mesh(7, 3, 1), mesh(5, 9, 2)]
     batch = Mesh.stack(meshes)

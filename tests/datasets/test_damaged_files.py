@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("count", [80, pytest.param(10_000, marks=pytest.mark.nightly)])
 def test_damaged_files_are_told(count):
     script = Path(__file__).parents[1] / "damaged_files.py"
     done = subprocess.run([sys.executable, script, str(count)], capture_output=True, text=True, timeout=3600)

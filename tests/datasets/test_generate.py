@@ -173,6 +173,7 @@ def test_refined_poisson_is_the_restriction_of_a_finer_solve():
     assert_equal(make(POISSON, 2, 9, refine=3), make(POISSON, 2, 25).subsample(3))
 
 
+@pytest.mark.nightly
 def test_label_error_is_recorded_and_falls_with_refinement():
     plain, fine = (make(POISSON, 4, 17, refine=r, label_samples=4) for r in (1, 2))
     assert 0 < plain.attributes["label_error"]["u"] < 0.1
@@ -327,7 +328,7 @@ HEIGHT = "def height():\n    return HEIGHTS[0]\n\nHEIGHTS = [1.0]"
     ],
     ids=["the code of sample", "a function that it calls", "a number that it reads", "a parameter that repr hides"],
 )
-@pytest.mark.quick("the code of sample", "a number that it reads")
+@pytest.mark.quick("a number that it reads")
 def test_the_cache_knows_the_numbers_and_the_code_of_laws(tmp_path, edited, peak):
     def data(u):
         problem = importlib.import_module("surrogax").problem("poisson", f=u, box=Box.unit(1))

@@ -103,6 +103,7 @@ def test_a_grid_is_written_in_the_layout_of_the_well_and_points_are_not(tmp_path
         assert file["arrays/points"].shape == (1, 4, 2), "points that all samples share are stored once"
 
 
+@pytest.mark.nightly
 def test_many_ids_and_attributes_are_kept(tmp_path):
     many = from_arrays({"u": single(30_000, 1, 2)[:, 0]}, grid=Grid.unit_interval(2))
     shuffled = many.split(all=30_000, key=jax.random.key(0))[0]

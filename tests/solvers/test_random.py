@@ -212,6 +212,7 @@ def test_laws_say_what_they_are():
         Silent()
 
 
+@pytest.mark.nightly
 def test_isotropic_laws_do_not_prefer_a_direction(key):
     """Second moments of slopes along x and y, and odd moments under reflection, over many draws."""
     grid = Grid.unit_square(17)

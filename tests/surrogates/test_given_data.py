@@ -100,6 +100,7 @@ def test_a_result_is_its_best_seed_and_serves_like_it(steady):
         pod.history.plot()
 
 
+@pytest.mark.nightly
 def test_seeds_without_validation_count_from_the_first(steady):
     data, model = steady
     result = sx.fit(model, data, optimizer=optax.adam(1e-3), epochs=1, seeds=2, progress=False)
@@ -127,6 +128,7 @@ def test_an_exported_program_runs_without_this_library_for_batches_of_any_size(s
         np.testing.assert_allclose(np.load(tmp_path / f"{size}.npy"), expected, atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_exports_of_other_kinds_and_what_cannot_be_exported(steady, tmp_path):
     data, model = steady
     path, fine = tmp_path / "program", sx.Grid.unit_interval(23)

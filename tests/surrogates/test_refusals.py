@@ -272,6 +272,7 @@ def test_renewed_networks_start_from_fresh_statistics():
     assert not any(np.any(mean) for mean, _ in result.best.renewed(jax.random.key(1)).state)
 
 
+@pytest.mark.nightly
 def test_what_is_stored_at_padded_points_does_not_matter():
     points, mask = RNG.uniform(size=(6, 7, 2)), np.arange(7) < 5
     found = []

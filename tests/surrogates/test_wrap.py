@@ -215,6 +215,7 @@ def test_contract_of_the_unet(data):
     sx.check_surrogate(unet(task), data[0])
 
 
+@pytest.mark.nightly
 def test_the_unet_carries_statistics_and_dropout_and_shifts_with_periodic_fields(data, task):
     model = unet(task, dropout=0.3)
     fields = {k: jnp.asarray(v) for k, v in data[0].read().items() if k != "u"}

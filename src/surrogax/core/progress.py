@@ -4,9 +4,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-
 _LOG_EVERY = 10.0  # seconds between lines where there is no terminal
 _DRAW_EVERY = 0.1  # seconds between two drawings on a terminal
 
@@ -57,6 +54,9 @@ class _Bar:
     """
 
     def __init__(self, total: int, text: str):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
         self._progress = Progress(
             BarColumn(bar_width=16),
             TextColumn("{task.description}", markup=False),
@@ -65,7 +65,7 @@ class _Bar:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task: TaskID = self._progress.add_task(text, total=total)
+        self._task = self._progress.add_task(text, total=total)
         self._progress.start()
         self._progress.console.show_cursor(True)
 

@@ -7,8 +7,10 @@ from typing import TypeVar
 
 _TYPES: dict[str, type] = {}
 _TAGS: dict[type, str] = {}
+_OTHERS: list[Callable[[], None]] = []  # imports of modules that may register more
 
 _T = TypeVar("_T")
+_LIBRARY = __name__.removesuffix("core.registry")
 
 
 def register(tag: str) -> Callable[[type[_T]], type[_T]]:
@@ -33,6 +35,8 @@ def register(tag: str) -> Callable[[type[_T]], type[_T]]:
                 f"register({tag!r}): {cls.__qualname__} is no dataclass, equinox.Module, named tuple or enum (flags are "
                 "none); write @register above @dataclass"
             )
+        if not cls.__module__.startswith(_LIBRARY):
+            _import_others()  # a tag of this library that is not imported yet is taken too
         known = _TYPES.get(tag)
         if known is not None and qualified_name(known) != qualified_name(cls):
             raise ValueError(
@@ -55,12 +59,28 @@ def tag_of(cls: type) -> str | None:
 
 def type_of(tag: str) -> type | None:
     """The class with this tag, or None if there is none."""
+    if tag not in _TYPES:
+        _import_others()
     return _TYPES.get(tag)
 
 
 def tags() -> list[str]:
     """All registered tags, sorted."""
+    _import_others()
     return sorted(_TYPES)
+
+
+def register_by(load: Callable[[], None]) -> None:
+    """Call `load`, which imports modules with registered classes, once and before a tag counts as unknown.
+
+    The face of the library, which imports its parts when they are first used, says so here how to import all of them.
+    """
+    _OTHERS.append(load)
+
+
+def _import_others() -> None:
+    while _OTHERS:
+        _OTHERS.pop()()
 
 
 def field_names(cls: type) -> tuple[str, ...]:

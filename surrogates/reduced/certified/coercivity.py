@@ -9,7 +9,6 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 from scipy.linalg import eigh
-from scipy.optimize import linprog
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ....core.arguments import checked
@@ -66,6 +65,8 @@ class SuccessiveConstraints:
         return (theta @ self.rays.T).min(-1)
 
     def _lower(self, theta) -> float:
+        from scipy.optimize import linprog
+
         result = linprog(theta, A_ub=-self.thetas, b_ub=-self.alphas, bounds=self.box.T, method="highs")
         # Rounding can make the constraints of nearly equal parameters contradict each other; then there is no bound.
         return result.fun if result.status == 0 else 0.0

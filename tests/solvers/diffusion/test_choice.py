@@ -59,6 +59,7 @@ def test_auto_halves_the_error_of_the_best_usual_grid_on_an_unseen_mixture(x64):
             assert auto < 0.8 * error(solver, grid(10, to_zero=False))
 
 
+@pytest.mark.nightly
 def test_choose_finds_the_solver_that_is_exact(key):
     """Constant data, D = 2: every data-prediction solver is exact in one step, those that are not are never the choice."""
 

@@ -42,6 +42,7 @@ def test_the_exact_trace_gives_the_density_with_order_four(points, x64):
     )
 
 
+@pytest.mark.nightly
 def test_hutchinson_has_no_bias_and_derivatives_exist(points, key, x64):
     found = diffusion.log_likelihood(MIXTURE.denoise, points, schedule=SCHEDULE, probes=16, key=key)
     assert abs(np.mean(found - exact(points))) < 0.2

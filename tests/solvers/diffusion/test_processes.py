@@ -127,6 +127,7 @@ def test_a_flow_map_is_exact_for_any_steps(key):
         diffusion.sample(network, diffusion.UniPC(3), schedule=diffusion.FlowMatching(), times=3, initial=noise)
 
 
+@pytest.mark.nightly
 def test_samples_divide_over_devices(key):
     """Eight devices hold their samples alone and find the same ones; n must be a multiple."""
     mesh = jax.make_mesh((8,), ("data",))

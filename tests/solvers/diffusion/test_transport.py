@@ -60,6 +60,7 @@ def test_the_ode_carries_one_gaussian_into_the_other(kind, x64):
     np.testing.assert_allclose(back, starts(), atol=5e-2)
 
 
+@pytest.mark.nightly
 def test_the_sde_has_the_same_marginals(key, x64):
     velocity, score = exact(diffusion.Linear())
     options = {"score": score, "diffusion": 0.05, "key": key, "steps": 400}

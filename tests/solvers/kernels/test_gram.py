@@ -49,6 +49,7 @@ def test_float32_rows_are_accumulated_in_float64():
         assert np.abs(gram(jnp.asarray(rows)) - exact).max() > 1e-6  # what float32 alone would give
 
 
+@pytest.mark.nightly
 def test_jit_vmap_and_gradient():
     with jax.enable_x64(True):
         rows, weights = random(3, 4, 300), jnp.abs(random(300))

@@ -148,7 +148,7 @@ def test_rings_of_odd_size_have_a_default_method(x64, shape):
 
 @pytest.mark.parametrize(
     "preconditioner",
-    [IncompleteCholesky(), pytest.param(PolynomialInverse(), marks=pytest.mark.nightly)],
+    [pytest.param(IncompleteCholesky(), marks=pytest.mark.nightly), PolynomialInverse()],
     ids=["IC", "polynomial"],
 )
 def test_patterns_are_known_under_jit_vmap_and_grad(x64, preconditioner):

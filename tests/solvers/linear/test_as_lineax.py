@@ -14,6 +14,7 @@ GENERAL = np.diag(np.arange(2.0, 10.0)) + 0.5 * RNG.normal(size=(8, 8))
 B, W = RNG.normal(size=(2, 8))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", [pytest.param("symmetric", marks=pytest.mark.nightly), "general"])
 def test_solution_and_gradient_are_those_of_solve(case):
     tag, method = {"symmetric": (lx.symmetric_tag, CG(Jacobi())), "general": ((), FGMRES(Jacobi()))}[case]

@@ -32,6 +32,7 @@ def test_jumps_in_float32_give_the_solution_though_the_residual_is_above_b(low, 
         assert error < 1e-4, (solution.method, error)
 
 
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:solve. rtol")
 @pytest.mark.parametrize("method", [MINRES, pytest.param(CG, marks=pytest.mark.nightly), BiCGStab])
 def test_an_ill_conditioned_system_returns_nothing_worse_than_was_seen(method):

@@ -49,6 +49,7 @@ def test_iterates_and_preconditioner_are_chebyshev_polynomials(x64):
         np.testing.assert_allclose(polynomial.ravel(), expected, rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.nightly
 def test_bounds_and_estimates_of_the_spectrum(x64):
     run = jax.jit(
         lambda a, key: (

@@ -68,6 +68,7 @@ def test_the_exact_inverse_converges_in_one_step_per_rounding_of_its_precision(x
     assert int(solution.stats.fallbacks) == 0 and solution.method == "DeepCG(Inverse)"
 
 
+@pytest.mark.nightly
 def test_the_residual_as_direction_is_conjugate_gradients(x64):
     """Two-term A-orthogonalisation of the residuals gives the iterates of CG."""
     deep = compiled(DeepCG(identity, rtol=1e-10, history=True))(jnp.asarray(A), jnp.asarray(B))
@@ -143,6 +144,7 @@ def test_failures_have_the_right_status():
     assert int(compiled(DeepCG(identity))(a, 0 * b).iterations) == 0
 
 
+@pytest.mark.nightly
 def test_a_singular_operator_with_a_right_hand_side_in_its_range():
     operator = Laplacian((6, 5), (1.0, 1.0), ("neumann", "periodic"), dtype=jnp.float32)
     b = jnp.asarray(B[:6, :5], jnp.float32)

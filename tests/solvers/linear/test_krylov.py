@@ -134,6 +134,7 @@ def test_a_changing_preconditioner_needs_a_flexible_method(x64):
     assert status == Status.converged
 
 
+@pytest.mark.nightly
 def test_restarted_gmres_stagnates_where_the_full_one_converges():
     """The cyclic shift: nothing is gained before step n."""
     shift, b = np.roll(np.eye(N, dtype=np.float32), 1, 0), np.eye(N, dtype=np.float32)[0]

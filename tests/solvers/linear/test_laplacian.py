@@ -91,6 +91,7 @@ def test_statuses():
     assert periodic(b, np.nan, 1e-5).status == Status.non_finite
 
 
+@pytest.mark.nightly
 def test_step_limit_and_starting_point():
     operator = Laplacian((4, 3), SPACING[:2], ("dirichlet", "neumann"))
     b = jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)

@@ -106,6 +106,7 @@ def test_preconditioner_is_symmetric_positive_definite():
     assert eigenvalues.min() > 0.2 and eigenvalues.max() < 1.2
 
 
+@pytest.mark.nightly
 def test_gradient_of_a_solve():
     operator, b = jumps((23, 17), WALLS, 10.0), noise((23, 17))
     w = noise((23, 17))[::-1]

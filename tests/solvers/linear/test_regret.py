@@ -41,6 +41,7 @@ def test_costs_of_every_fixed_value(fixed):
     np.testing.assert_array_equal(best_fixed(tuner, systems(context=False)).costs, expected)
 
 
+@pytest.mark.nightly
 def test_plot_regret(fixed):
     _, found = fixed
     single = plot_regret(found.costs[2], against=found)

@@ -93,12 +93,13 @@ def test_anisotropy():
         assert steps(matrix, CG(SmoothedAggregation(), rtol=1e-8)) <= 20
 
 
+@pytest.mark.nightly
 def test_small_matrices_are_solved_at_once():
     with jax.enable_x64(True):
         assert steps(jumping(200), CG(SmoothedAggregation(), rtol=1e-6)) <= 3
 
 
-@pytest.mark.parametrize("factor", [1e-30, 1e30])
+@pytest.mark.parametrize("factor", [pytest.param(1e-30, marks=pytest.mark.nightly), 1e30])
 def test_any_scale(factor):
     with jax.enable_x64(True):
         b = factor * noise(900)
@@ -239,6 +240,7 @@ def test_inside_other_methods():
         np.testing.assert_allclose(theirs.value, ours.value, atol=1e-7 * abs(ours.value).max())
 
 
+@pytest.mark.nightly
 def test_the_default_for_large_laplacians_with_known_values(monkeypatch):
     monkeypatch.setattr(smoothed_aggregation, "_LARGE", 500)
     small, operator = (Sparse.from_scipy(jumping(n).astype(np.float32)) for n in (400, 600))

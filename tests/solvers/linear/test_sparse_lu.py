@@ -64,6 +64,7 @@ def test_derivatives_under_jit_factorise_once(name, factorisations):
     assert len(factorisations) == 1
 
 
+@pytest.mark.nightly
 def test_batches(factorisations):
     """Of right-hand sides with one factorisation, of matrices with one each, of both."""
     with jax.enable_x64(True):
@@ -82,6 +83,7 @@ def test_batches(factorisations):
     assert (both.status == Status.converged).all()
 
 
+@pytest.mark.nightly
 def test_second_derivative():
     with jax.enable_x64(True):
         operator, b = Sparse.from_scipy(GENERAL), jnp.asarray(RNG.normal(size=N))

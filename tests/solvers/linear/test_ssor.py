@@ -42,6 +42,7 @@ def test_equals_dense_algebra_with_jumps_and_obstacles(x64, shape, boundaries):
         np.testing.assert_allclose(inverse, inverse.T, atol=1e-13 * abs(expected).max())
 
 
+@pytest.mark.nightly
 def test_iteration_counts_on_a_poisson_problem(x64):
     """64², white noise, 1e-8, every ω a lane: the counts of an independent implementation in natural order."""
     b = jnp.asarray(np.random.default_rng(0).normal(size=(64, 64)))

@@ -59,6 +59,7 @@ def test_units_of_the_operator_do_not_matter_in_float32(method):
         np.testing.assert_allclose(scaled.residual, plain.residual, atol=2e-5)
 
 
+@pytest.mark.nightly
 def test_units_do_not_matter_in_walls_of_other_orders():
     """Natural order, and dense matrices."""
     boundaries = ("dirichlet", "dirichlet")

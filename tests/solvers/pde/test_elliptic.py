@@ -86,7 +86,7 @@ def manufactured(box, u, a):
     return at
 
 
-@pytest.mark.quick("1D Neumann", "2D mixed")
+@pytest.mark.quick("2D mixed")
 @pytest.mark.parametrize("case", CASES)
 def test_order_of_manufactured_solutions(x64, case):
     box, u, a, sizes = CASES[case]
@@ -223,6 +223,7 @@ def test_precisions_agree():
     assert 0 < norm(single - double, grid) / norm(double, grid) < 1e-4
 
 
+@pytest.mark.nightly
 def test_iterations_are_bounded_as_the_grid_is_refined(key):
     """Contrast 4: the plain preconditioner needs about as many iterations on every grid; without it they grow."""
     steps = []
@@ -344,6 +345,7 @@ def test_shift_reaches_the_mean_where_there_is_no_dirichlet_side(x64, boundary):
     np.testing.assert_allclose(solution["u"].mean((1, 2))[:2], [f.mean() / 2, 0], rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.nightly
 def test_shift_beyond_the_smallest_eigenvalue_breaks_down():
     grid = SQUARE.grid(13)
     solve = jax.jit(jax.vmap(lambda c: shifted().solve({"c": c, "f": jnp.ones(grid.shape)}, grid)))

@@ -103,6 +103,7 @@ def test_burgers_is_spectrally_accurate(x64):
     assert errors[1] < errors[0] ** 1.6 and errors[2] < errors[1] ** 1.6, errors
 
 
+@pytest.mark.nightly
 def test_a_random_viscosity_gives_the_solution_of_a_number(key):
     """Under vmap over both inputs, where the coefficients of the steps are computed in the program."""
     declared = problems.burgers.burgers(random.Uniform(0.01, 0.05))
@@ -197,6 +198,7 @@ def test_small_waves_grow_and_decay_as_linear_theory_says(x64):
         np.testing.assert_allclose(u, np.exp((k**2 - k**4) * times)[:, None] * u0, atol=1e-16)
 
 
+@pytest.mark.nightly
 def test_the_attractor(key):
     """On (0, 32π): amplitude about 1.3 whatever the start, mean kept, energy in the unstable waves, none at the cut-off."""
     problem = problems.kuramoto_sivashinsky.kuramoto_sivashinsky(box=Box(x=(0, 32 * np.pi, "periodic")))

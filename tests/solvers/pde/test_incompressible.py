@@ -96,6 +96,7 @@ def test_three_dimensions(x64):
     np.testing.assert_allclose(found["velocity"][0], v * np.exp(-0.1), atol=1e-13)
 
 
+@pytest.mark.nightly
 def test_forcing_in_time(x64):
     """A uniform forcing cos t gives v = sin t, linear in between instants; its part with divergence does nothing."""
     grid, times = TORUS.grid(8), np.linspace(0, 1, 21)
@@ -227,6 +228,7 @@ SQUARE = np.zeros((24, 12), bool)
 SQUARE[8:10, 5:7] = True
 
 
+@pytest.mark.nightly
 def test_a_square_in_a_channel(x64):
     """The flow passes every section whole, none of it the solid; up and down alike; drag, and no lift."""
     _, declared = channel(solid=SQUARE, nu=0.02)

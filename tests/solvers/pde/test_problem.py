@@ -99,7 +99,7 @@ def test_numbers_of_numpy_on_the_left(u):
         np.testing.assert_allclose(ours, expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann"])
+@pytest.mark.parametrize("boundary", [pytest.param("periodic", marks=pytest.mark.nightly), "dirichlet", "neumann"])
 def test_derivatives_on_grids_are_those_of_the_function(x64, boundary):
     box = Box(x=(0, 1, boundary), y=(-1, 1, "dirichlet"))
     grid, times = box.grid((48, 41)), np.linspace(0, 1, 25) ** 1.1
@@ -251,6 +251,7 @@ def test_solve_has_one_signature_and_names_what_it_cannot_use():
             wrong()
 
 
+@pytest.mark.quick("heat")
 @pytest.mark.parametrize("name", ["heat", "burgers", "kuramoto_sivashinsky"])
 def test_a_step_is_a_short_solve(x64, name, key):
     options = {} if name == "kuramoto_sivashinsky" else {"nu": random.Uniform(0.02, 0.05)}

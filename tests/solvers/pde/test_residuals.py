@@ -76,7 +76,7 @@ ELLIPTIC = [("darcy", "square"), ("darcy", "mixed"), ("darcy", "torus"), ("darcy
             ("poisson", "mixed"), ("shifted_laplacian", "mixed")]  # fmt: skip
 
 
-@pytest.mark.quick("darcy-mixed")
+@pytest.mark.nightly
 @pytest.mark.parametrize(("name", "case"), ELLIPTIC)
 def test_second_order_solutions_leave_residuals_of_second_order(x64, name, case):
     """The solution's error is h² e with a smooth e, so that the residual is h² L e: inside, and on Neumann sides."""

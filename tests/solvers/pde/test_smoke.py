@@ -181,6 +181,7 @@ def test_a_solve_goes_on_from_its_restart(plain):
         plain.step(whole.fields, {}, plain.grid, 0.05)
 
 
+@pytest.mark.nightly
 def test_status_is_the_worst_and_each_lane_has_its_own(plain):
     buoyancy, rtol = jnp.array([1.0, jnp.nan, 0.0, 1.0]), jnp.array([1e-6, 1e-6, 1e-6, 1e-30])
     sol = jax.vmap(lambda b, r: plain.solve(steps=3, buoyancy=b, pressure_solver=CG(Jacobi(), rtol=r)))(buoyancy, rtol)

@@ -80,6 +80,7 @@ def test_solutions_scale_and_turn_with_the_blocks(x64):
     np.testing.assert_allclose(solve(turned), jnp.rot90(u, 1), rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.nightly
 def test_the_solve_is_differentiable_in_every_block(x64):
     p = problem("thermal_block")
     grid, a = p.box.grid(9), values(p, 4)

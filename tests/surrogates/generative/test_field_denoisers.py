@@ -132,6 +132,7 @@ def test_a_conditional_denoiser_is_a_surrogate(key):
     sx.check_surrogate(result.best)
 
 
+@pytest.mark.nightly
 def test_constraints_on_named_fields(key):
     """In physical units, whatever the normalisation."""
     data = fields(64, 16, key)

@@ -143,6 +143,7 @@ def test_the_conditioned_prior_passes_the_contract(prior):
     sx.check_surrogate(prior.conditioned(sx.Observe("u", at=AT, std=STD), n=4, steps=6))
 
 
+@pytest.mark.nightly
 def test_wrong_observations_of_fields_say_what_is_wrong(prior, key):
     def run(**options):
         field = options.pop("field", "u")

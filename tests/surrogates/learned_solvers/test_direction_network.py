@@ -49,6 +49,7 @@ def test_networks_map_fields_of_any_shape_to_fields(key, shape):
     assert q.shape == shape and jnp.isfinite(q).all() and jnp.abs(q).max() > 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("shape", [(9, 6), pytest.param((5, 4, 6), marks=pytest.mark.nightly)])
 def test_the_multilevel_direction_is_linear_in_the_residual_and_free_of_units(key, shape):
     dim = len(shape)
@@ -68,6 +69,7 @@ def test_the_multilevel_direction_is_linear_in_the_residual_and_free_of_units(ke
     np.testing.assert_allclose(map_of(scaled, jnp.stack([x, y, x]))[0], qx, atol=1e-4)
 
 
+@pytest.mark.nightly
 def test_directions_compute_in_their_own_precision(key):
     direction = MultilevelDirection(2, hidden=2, coarsest=8, key=key)
     with jax.enable_x64(True):

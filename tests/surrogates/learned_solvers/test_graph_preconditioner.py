@@ -52,6 +52,7 @@ FORMS = {"factor": {"form": "factor"}, "inverse": {"form": "inverse", "factors":
 # The network ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_numbering_of_the_unknowns_does_not_matter():
     n = 12
     a = sp.random(n, n, 0.2, rng=np.random.default_rng(1)).toarray()

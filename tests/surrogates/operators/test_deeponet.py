@@ -178,6 +178,7 @@ def test_the_basis_is_that_of_the_training_outputs_alone(key):
     np.testing.assert_allclose(network.mean.value, rows.mean(0), atol=1e-6)
 
 
+@pytest.mark.nightly
 def test_the_basis_survives_files_and_further_seeds(key, tmp_path):
     task = sx.Task.fit(DATA, "a", "u")
     model = sx.PODDeepONet(task, DATA, basis=3, branch=(4,), key=key)
@@ -189,6 +190,7 @@ def test_the_basis_survives_files_and_further_seeds(key, tmp_path):
     assert model.parameters == 9 * 4 + 4 + 4 * 3 + 3
 
 
+@pytest.mark.nightly
 def test_a_basis_on_a_cloud_knows_its_points(key):
     x = RNG.uniform(size=(9, 2)).astype(np.float32)
     data = sx.from_arrays({"a": A}, {"u": 2 * A}, points=sx.PointCloud(x))

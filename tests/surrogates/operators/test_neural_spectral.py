@@ -192,6 +192,7 @@ def test_poisson_is_learned_without_data(boundary, key):
         sx.check_surrogate(fit)
 
 
+@pytest.mark.nightly
 def test_nonlinear_equations_with_numbers_and_two_unknowns(key):
     """−u'' + c u + u³ = f and a coupled second equation, on Neumann sides: the loss falls, in units of any length."""
     lengths, losses = (1.0, 1e-3), []

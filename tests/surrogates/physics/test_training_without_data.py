@@ -99,6 +99,7 @@ def test_several_seeds(key):
     assert len(found.members) == 2 and len({loss for loss in found.history.loss[0]}) == 2
 
 
+@pytest.mark.nightly
 def test_objectives_and_data_that_do_not_fit_are_named(key):
     model = sx.PINN(poisson(), width=4, depth=1, key=key)
     with pytest.raises(TypeError, match="sampler"):

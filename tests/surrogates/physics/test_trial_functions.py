@@ -103,7 +103,7 @@ def filled(model, key):
     )
 
 
-@pytest.mark.quick("PINN", "SPINN")
+@pytest.mark.quick("SPINN")
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_conditions_hold_exactly_and_derivatives_are_those_of_the_values(make, key, x64):
     model = filled(make(heat(), key), key)

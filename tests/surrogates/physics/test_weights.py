@@ -97,6 +97,7 @@ def test_causal_weights_are_the_exponentials_of_earlier_losses(key):
     np.testing.assert_allclose(value, (inside * after.factors[0]).mean() + rest, rtol=1e-4)
 
 
+@pytest.mark.nightly
 def test_attention_follows_points_that_stay(key):
     net = model(key)
     objective = sx.Residual(PROBLEM, sx.R3(100), weights=sx.Attention(decay=0.5, rate=0.5))
@@ -110,6 +111,7 @@ def test_attention_follows_points_that_stay(key):
     np.testing.assert_allclose(after.factors[0], state.weights[0] ** 2, rtol=1e-5)
 
 
+@pytest.mark.nightly
 def test_the_gradient_penalty_is_that_of_the_residual(key, x64):
     net = model(key)
     plain, steep = (sx.Residual(PROBLEM, sx.FixedPoints(5), gradient_penalty=g) for g in (0.0, 0.3))

@@ -41,6 +41,7 @@ def test_unseen_gaussians_by_their_parameters(kind, k, rank, oracle):
     assert np.all(shares[:, 0] >= shares[:, 1])
 
 
+@pytest.mark.nightly
 def test_without_errors_it_learns_the_labels():
     labels, _, unseen, z, z_unseen = setting(5, 3)
     classify = fit_classifier("network", z, labels, k=5)
@@ -56,6 +57,7 @@ def separable(n: int = 80):
     return z, z[:, 0].astype(int)
 
 
+@pytest.mark.quick("logistic")
 @pytest.mark.parametrize("kind", ["network", "logistic", "nearest"])
 def test_probabilities_gradients_and_files(kind, tmp_path, key):
     z, labels = separable()

@@ -126,6 +126,7 @@ def test_blocks_of_one_snapshot_have_the_sine(product):
         np.testing.assert_allclose(function(blocks, product), sine(near, product), rtol=1e-6, atol=1e-16)
 
 
+@pytest.mark.nightly
 def test_principal_angles_of_blocks():
     """Planes spanned by (e₁, e₂) and (cos α e₁ + sin α e₃, cos β e₂ + sin β e₄): principal angles α and β."""
     e, a, b = np.eye(60), 0.3, 1e-5

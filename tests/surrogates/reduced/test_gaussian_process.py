@@ -165,6 +165,7 @@ def test_many_oscillations_are_found(periods):
     assert np.sqrt(np.mean((in_single(fit_gaussian_process(z, waves(z)), new) - waves(new)) ** 2)) < 0.1
 
 
+@pytest.mark.nightly
 def test_the_kernel_is_that_of_larger_likelihood(inputs):
     """The squared exponential for a smooth map, whose error it makes several times smaller; Matérn for one with a kink."""
     z, new = inputs[:N], inputs[N:]
@@ -244,6 +245,7 @@ def test_inputs_over_decades_enter_by_their_logarithm():
             fit_gaussian_process(z - 0.5, z, log=wrong)
 
 
+@pytest.mark.nightly
 def test_many_inputs_at_once_are_predicted_as_one_by_one(inputs, process):
     new = inputs[N : N + 3]
     np.testing.assert_allclose(process(new), np.stack([process(z) for z in new]), rtol=1e-6)

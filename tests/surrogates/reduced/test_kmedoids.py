@@ -107,6 +107,7 @@ def test_rounding_cannot_lead_round_in_circles():
     assert found.converged and found.iterations < 20
 
 
+@pytest.mark.nightly
 def test_restarts_keep_the_best_and_work_under_vmap_and_jit():
     key = jax.random.key(3)
     d = D.astype(np.float32)

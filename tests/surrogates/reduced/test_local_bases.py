@@ -52,6 +52,7 @@ def test_reference_errors_of_unseen_gaussians(k, clustering, expected):
     np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
+@pytest.mark.nightly
 def test_normalized_clusterings_lie_between():
     """Measured in the reference: 0.250 (k-means of normalised data), 0.0886 (sine)."""
     for clustering in ("normalized_kmeans", "normalized_l2"):

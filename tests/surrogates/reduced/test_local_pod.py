@@ -51,6 +51,7 @@ def test_it_keeps_the_contract(gaussians, fitted):
     sx.check_surrogate(fitted, gaussians[2])
 
 
+@pytest.mark.nightly
 def test_errors_of_projection_classification_and_regression_are_told_apart(gaussians, fitted):
     val = gaussians[1]
     errors = fitted.errors

@@ -102,6 +102,7 @@ def test_hyper_reduction_keeps_the_error_of_galerkin(diffusion, n_modes, bound):
     assert error_of(deim, basis, test, truth) < 1.2 * galerkin_error
 
 
+@pytest.mark.nightly
 def test_online_work_does_not_depend_on_the_mesh(diffusion):
     """The elements that the compiled residual and Jacobian evaluate, counted in their program."""
     counts = []
@@ -127,6 +128,7 @@ def test_interpolation_at_all_points_is_galerkin(diffusion):
     np.testing.assert_allclose(exact.test, nonlinear_galerkin(residual, dofs, data, basis).test, atol=1e-14)
 
 
+@pytest.mark.nightly
 def test_implicit_derivative_and_float32(diffusion):
     dofs, data, solutions, *_ = diffusion
     reduced = nonlinear_galerkin(residual, dofs, data, modes_of(solutions, 3))

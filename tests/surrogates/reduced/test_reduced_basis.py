@@ -350,6 +350,7 @@ def test_the_surrogate_is_as_good_as_its_basis_and_keeps_the_contract(kind, basi
     np.testing.assert_allclose(fine[:, ::2, ::2], u, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.nightly
 def test_the_surrogate_knows_its_range_and_bounds_in_double_precision(basis, splits, tmp_path):
     train, _, test = splits
     outside = sx.from_arrays(

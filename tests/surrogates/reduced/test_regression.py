@@ -28,6 +28,7 @@ def bowl(z):
     return np.stack([z[:, 0] ** 2 + z[:, 1], z[:, 0] * z[:, 1] - 2], 1)
 
 
+@pytest.mark.quick("gp-0.01", "rbf-0.05", "linear-1.0")
 @pytest.mark.parametrize("kind, limit", [("gp", 0.01), ("rbf", 0.05), ("linear", 1.0), ("network", 0.15)])
 def test_every_regressor_predicts_one_sample_under_jit_vmap_and_grad_and_can_be_saved(kind, limit, tmp_path):
     fitted = fit_regressor(kind, TRAIN, bowl(TRAIN))
@@ -161,6 +162,7 @@ def test_gaussian_processes_bend_where_the_map_does_and_keep_the_contract(bent):
         np.testing.assert_allclose(predict(test, at=fine)["u"][:, ::2, ::2], predict(test)["u"], rtol=1e-5)
 
 
+@pytest.mark.nightly
 def test_errors_of_projection_and_regression_are_told_apart(bent):
     fitted, val, _ = bent
     errors = fitted.errors
@@ -283,6 +285,7 @@ def test_constant_targets_and_input_fields_and_few_samples():
     assert np.isfinite(twice.predict(data)["u"]).all()
 
 
+@pytest.mark.nightly
 def test_without_validation_data_errors_come_from_left_out_samples():
     """They agree with the errors on unseen data, as those on the training data do not."""
     train, _, test, task = split(amplitudes(nonlinear=True, noise=0.1))

@@ -52,6 +52,7 @@ def online(space, theta, phi):
     return c, residual_coefficients(c, theta, phi)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("n", REFERENCE)
 def test_all_forms_against_the_exact_norm(spaces, n):
     found, train, test, truth = spaces

@@ -116,6 +116,7 @@ def collectives(program: str) -> dict[str, int]:
     return dict(collections.Counter(re.findall(kinds, program)))
 
 
+@pytest.mark.nightly
 def test_a_step_divided_by_samples_has_one_reduction(task):
     """Of the gradient and the loss together; batches are cut where they are needed."""
     assert collectives(compiled_step(task, mesh_of(data=8))) == {"all-reduce": 1}

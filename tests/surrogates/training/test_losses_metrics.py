@@ -264,6 +264,7 @@ def square():
     return data, sx.Task.fit(data, "a", "u")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("layout", ["periodic", "nodes"])
 def test_the_symmetry_group_moves_input_and_target_together(square, layout):
     """Of a model that commutes with the group the loss does not change, of another one it does."""

@@ -46,6 +46,7 @@ def assert_same(a, b):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.nightly
 def test_a_run_at_an_address_goes_on_bit_for_bit():
     once = trained(None, 4)
     trained("memory://runs/a", 1, checkpoint_every=0)

@@ -90,6 +90,7 @@ def test_the_valley_of_rosenbrock(step, steps):
     np.testing.assert_allclose(found.last.x, 1, atol=1e-9)
 
 
+@pytest.mark.nightly
 def test_trials_that_are_not_finite_lose_nothing():
     """r = √(1 − x) − 1/10 is NaN beyond x = 1, where a long step along the slope at −100 ends."""
     start = np.float32(-100)

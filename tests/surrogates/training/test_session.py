@@ -27,6 +27,14 @@ def fit(data=DATA, **options):
     return sx.fit(model(), data, **{**settings, **options})
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard():
+    """Programs started in the background by a shell ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt_after(epochs: int):
     return lambda step, values: os.kill(os.getpid(), signal.SIGINT) if values["epoch"] == epochs else None
 

@@ -54,6 +54,7 @@ def test_samples_are_those_of_generate_with_the_same_key(poisson):
         np.testing.assert_allclose(made[name], data[name], atol=2e-5 * scale)
 
 
+@pytest.mark.nightly
 def test_training_meets_new_samples_in_every_step_and_goes_on_with_the_next_ones(poisson, tmp_path):
     """A run of 6 steps is one of 4 that is taken up again."""
     task = sx.Task.of(poisson, 17)

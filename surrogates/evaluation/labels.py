@@ -1,0 +1,62 @@
+"""Labels of points in a figure that overlap neither each other nor the points."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+_SIZE = 8.0  # of the letters, in points, as all lengths here
+_MARKER = 4.0  # half the side of the square that is kept free around a point
+_RINGS = (1.0, 8.0, 16.0, 26.0, 38.0, 52.0, 68.0)  # from there to the label
+_AWAY = 8.0  # from here on a line joins a label to its point
+# Right, left, above and below are read best; then the diagonals, then what lies between.
+_DIRECTIONS = [np.deg2rad(a) for a in (45, 315, 135, 225, 0, 180, 90, 270, 20, 340, 160, 200, 65, 115, 295, 245)]
+
+
+def place_labels(axes: Any, points: Float[np.ndarray, "n 2"], labels: Sequence[str]) -> None:
+    """Write a label beside every one of the `points`, in the coordinates of matplotlib's `axes`.
+
+    One label after the other takes the nearest place around its point where it stays inside the axes and meets no point and no
+    label before it; where there is none, the place where it meets least. Labels further away have a line to their point. Points
+    that the axes cannot show (NaN) get none. Call it when limits, titles and all else are set: labels take no part in the
+    layout, and do not move with the limits.
+    """
+    figure = axes.figure
+    figure.draw_without_rendering()  # sets limits and the layout
+    places = axes.transData.transform(np.asarray(points, float))
+    shown = np.isfinite(places).all(1)
+    places, labels = places[shown], [label for label, known in zip(labels, shown, strict=True) if known]
+    pixels = figure.dpi / 72
+    taken = [_box(place, (_MARKER * pixels, _MARKER * pixels)) for place in places]
+    inside = np.array(axes.bbox.extents).reshape(2, 2)
+    for place, label in zip(places, labels, strict=True):
+        text = axes.text(0.5, 0.5, label, transform=axes.transAxes, fontsize=_SIZE)
+        extent = text.get_window_extent()
+        half = np.array([extent.width, extent.height]) / 2
+        text.remove()
+        offsets = [
+            (ring, np.array([np.cos(angle), np.sin(angle)]) * ((_MARKER + ring) * pixels + half))
+            for ring in _RINGS for angle in _DIRECTIONS
+        ]  # fmt: skip
+        costs = [_cost(_box(place + offset, half + pixels), taken, inside) for _, offset in offsets]
+        ring, offset = offsets[int(np.argmin(costs))]
+        taken.append(_box(place + offset, half + pixels))
+        line = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.6, "shrinkA": 0.0, "shrinkB": _MARKER}
+        axes.annotate(
+            label, axes.transData.inverted().transform(place), xytext=offset / pixels, textcoords="offset points",
+            fontsize=_SIZE, ha="center", va="center", arrowprops=line if ring >= _AWAY else None,
+        ).set_in_layout(False)  # fmt: skip
+
+
+def _box(centre: np.ndarray, half: Any) -> np.ndarray:
+    """Lower left and upper right corner."""
+    return np.stack([centre - half, centre + half])
+
+
+def _cost(box: np.ndarray, taken: Sequence[np.ndarray], inside: np.ndarray) -> float:
+    """The area that a box shares with those taken, and twice that which lies outside."""
+    others = np.stack(taken)
+    shared = np.minimum(box[1], others[:, 1]) - np.maximum(box[0], others[:, 0])
+    kept = np.clip(np.minimum(box[1], inside[1]) - np.maximum(box[0], inside[0]), 0, None)
+    return float(np.prod(np.clip(shared, 0, None), 1).sum() + 2 * (np.prod(box[1] - box[0]) - np.prod(kept)))
