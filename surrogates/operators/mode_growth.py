@@ -78,7 +78,8 @@ def mode_gradients(
     by those of all layers with max_i |k_i| = m (m + 1 for the negative sign, which has one frequency more).
 
     Frequencies that the network does not have yet count too, as `with_modes` adds them: what a step of gradient descent would
-    gain by them to first order is the square of their entries.
+    gain by them to first order is the square of their entries. The mean over n samples has noise at every frequency, 1/√n times
+    the derivative of a single sample: give hundreds of samples.
 
     **Arguments:** `trained`, as in `with_modes`; `data`, on which the mean loss is taken, validation data for example; `modes`,
     the number of frequencies per axis, as many as the network has or more; `loss`, as in `fit`; `batch_size`.
