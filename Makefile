@@ -4,6 +4,7 @@
 #   make test JAX=newest    with the newest packages on the newest of these Pythons, in an environment of its own
 #   make ci                 what every change must pass
 #   make nightly            what takes longer
+#   make docs               the documentation, docs/_build/html/index.html
 #   PYTHON=... make ...     with another interpreter
 
 # The first of these versions of Python that runs, on the path or among pyenv's.
@@ -33,8 +34,10 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(MARKED)"
 unexport PYTHONDONTWRITEBYTECODE
 # XLA's TPU compiler is large and nothing else needs it.
 TPU := .venv-tpu
+# The generator of the documentation, beside the packages of $(VENV).
+DOCS := .venv-docs
 
-.PHONY: demo test lint types bench smoke tpu-check notebooks wheel clean
+.PHONY: demo test lint types bench smoke tpu-check notebooks docs wheel clean
 .PHONY: ci nightly test-default-flags test-newest test-wheel test-processors
 
 $(ENV): pyproject.toml requirements.lock
@@ -102,7 +105,7 @@ done; printf "$$summary"; exit $$failed
 endef
 
 ci:  ## under 20 minutes on 2 cores
-	$(call in_turn,lint types test test-default-flags smoke test-newest test-wheel)
+	$(call in_turn,lint types test test-default-flags smoke docs test-newest test-wheel)
 
 nightly:  ## the long tests, the whole suite with the newest packages, other processors, all benchmarks
 	$(call in_turn,test-nightly test-everything-newest test-processors bench notebooks tpu-check)
@@ -132,9 +135,21 @@ tpu-check: $(TPU)/.installed  ## compile kernels and training steps for a TPU, w
 notebooks: $(ENV)  ## run all notebooks in place
 	$(BIN)/python -m jupyter execute --inplace notebooks/*.ipynb
 
+PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+$(DOCS)/.installed: $(ENV) docs/requirements.lock
+	$(BIN)/python -m venv --clear $(DOCS)
+	echo "import site; site.addsitedir('$$($(BIN)/python $(PURELIB))')" \
+		> "$$($(DOCS)/bin/python $(PURELIB))/packages_of_the_library.pth"
+	$(DOCS)/bin/python $(INSTALL) --constraint requirements.lock --requirement docs/requirements.lock
+	touch $@
+
+docs: $(DOCS)/.installed  ## build the documentation into docs/_build/html, with warnings and dead links as errors
+	$(DOCS)/bin/python -m sphinx -b html -E -q -W --keep-going docs docs/_build/html
+	$(DOCS)/bin/python docs/check_site.py docs/_build/html
+
 wheel: $(ENV)
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean:
-	rm -rf .venv .venv-newest .venv-wheel $(TPU) build dist *.egg-info src/*.egg-info
+	rm -rf .venv .venv-newest .venv-wheel $(TPU) $(DOCS) docs/_build docs/generated build dist *.egg-info src/*.egg-info

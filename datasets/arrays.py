@@ -44,6 +44,12 @@ def from_arrays(
     **Raises:** `ValueError` for a field whose shape does not fit (naming the field and the expected shape), for different
     numbers of samples, for `elsewhere` naming an unknown field, for `times` that do not increase or that no field has, and for
     masked values; `TypeError` for anything but real numbers (complex numbers, strings, dates).
+
+    **Example:**
+
+        >>> data = sx.from_arrays({"a": np.ones((5, 8, 8))}, {"u": np.zeros((5, 8, 8))}, grid=sx.Grid.unit_square(8))
+        >>> len(data), data.grid.shape, sorted(data.fields)
+        (5, (8, 8), ['a', 'u'])
     """
     groups = {"inputs": inputs, "targets": targets, "parameters": parameters}
     return Dataset.of(memory_source(groups, grid=grid, points=points, times=times, elsewhere=elsewhere))

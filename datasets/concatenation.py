@@ -87,6 +87,11 @@ def concat(datasets: Sequence[Dataset]) -> Dataset:
     anew.
 
     **Raises:** `ValueError` without datasets, and for datasets that differ, naming what differs.
+
+    **Example:**
+
+        >>> len(sx.concat([ds[:2], ds[5:9]]))
+        6
     """
     datasets = list(datasets)
     if not datasets or not all(isinstance(data, Dataset) for data in datasets):

@@ -47,6 +47,12 @@ class Dataset:
     - `space`: stride per space axis; `()` reads every point.
     - `time`: slice of the source's time axis.
     - `problem`: the PDE that the samples solve, if known.
+
+    **Example:**
+
+        >>> train, test = ds.split(train=8, test=4)
+        >>> len(train), train["u"].shape, train.subsample(2).grid.shape
+        (8, (8, 16), (8,))
     """
 
     source: Source

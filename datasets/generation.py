@@ -68,6 +68,13 @@ def generate(
     for numbers that are not whole and a key that is none; `RuntimeError` with the sample's number and the solver's status if a
     solve does not converge. A problem that nothing identifies (one that is not registered, or a law that is no dataclass) raises
     `ValueError` or `TypeError` if `cache` names a folder, and else is not cached, with a warning.
+
+    **Example:**
+
+        >>> heat = sx.problem("heat", nu=0.1)
+        >>> data = sx.generate(heat, n=3, grid=16, key=key, times=[0.0, 0.1], cache=False, progress=False)
+        >>> data["u"].shape                                     # (sample, time, x)
+        (3, 2, 16)
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"generate: {problem!r} is no problem; give sx.problem({str(problem)!r}) or a Problem")

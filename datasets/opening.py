@@ -32,6 +32,14 @@ def open_dataset(path: str | os.PathLike, **options: Any) -> Dataset:
 
     **Raises:** `FileNotFoundError` for a missing file; `ValueError` for a folder of several splits (use `open_splits`), and for
     a file of an unknown format or a damaged one, saying what was found; `TypeError` for options that the format does not have.
+
+    **Example:**
+
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/data.npz", u=a)
+        ...     data = sx.open(f"{folder}/data.npz", axes={"u": "sample x"}, grid=ds.grid)
+        ...     print(data["u"].shape)
+        (12, 16)
     """
     splits = open_splits(path, **options)
     if len(splits) != 1:
@@ -44,6 +52,13 @@ def open_splits(path: str | os.PathLike, **options: Any) -> dict[str, Dataset]:
     """Open the published splits in a folder: a dict of datasets by name, for example "train", "valid" and "test".
 
     A single file is returned as the one split "". `options` and errors are those of `open`.
+
+    **Example:**
+
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ds.save(f"{folder}/data.hdf5")
+        ...     print({name: len(split) for name, split in sx.open_splits(f"{folder}/data.hdf5").items()})
+        {'': 12}
     """
     address = address_of(path)
     path = Path(path) if address is None else local_copy(address)

@@ -27,6 +27,11 @@ class FieldSpec:
     - `domain`: for a field, the name of its domain; "" is the dataset's main domain.
 
     **Raises:** `ValueError` for more than one component axis.
+
+    **Example:**
+
+        >>> ds.fields["a"].role, ds.fields["a"].time
+        ('field', False)
     """
 
     role: Role = "field"
@@ -86,7 +91,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class MemorySource:
-    """A source of NumPy arrays in memory. The fields are those of `Source`, and `arrays` by name, with a leading sample axis."""
+    """A source of NumPy arrays in memory. The fields are those of `Source`, and `arrays` by name, with a leading sample axis.
+
+    **Example:**
+
+        >>> ds.source.arrays["a"].shape
+        (12, 16)
+    """
 
     arrays: Mapping[str, np.ndarray]
     fields: Mapping[str, FieldSpec]

@@ -1,6 +1,8 @@
 """Write docs/results.md from the full results under benchmarks/results: python docs/make_results.py"""
 
+import ast
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -42,95 +44,125 @@ def neuraloperator_darcy(values: dict) -> list[str]:
 
 
 def pod(values: dict) -> list[str]:
-    lines = [f"{name}: {value}  " for name, value in values.items() if name != "cases"]
-    for size, case in values["cases"].items():
-        lines += ["", f"{size}, 50 modes:", "", "| | seconds | floor | orthogonality |", "| --- | ---: | ---: | ---: |"]
-        for name, entry in case.items():
-            cells = [f"{entry[k]:.1e}" if k in entry else "" for k in ("floor", "orthogonality")]
-            lines.append(f"| {name} | {entry['seconds']:.3f} | {' | '.join(cells)} |")
-    return lines
+    rows = [
+        [f"{size}: {name}", *(entry.get(k) for k in ("seconds", "floor", "orthogonality"))]
+        for size, case in values["cases"].items() for name, entry in case.items()
+    ]  # fmt: skip
+    return [*numbers_of(values), *table(["50 modes", "seconds", "floor", "orthogonality"], rows)]
 
 
 def local_bases(values: dict) -> list[str]:
-    lines = [f"{name}: {value:.5g}  " for name, value in values.items() if name != "details"]
-    choices = ("oracle", "network", "blend", "best of two")
+    """Mean errors over seeds with the network's choice of the basis; the oracle's for the two global bases."""
+    kinds = ("global N", "global K·N", "kmeans", "normalized_kmeans", "l2", "normalized_l2", "sine")
+    rows = []
     for case, found in values["details"].items():
-        lines += ["", f"{case}, mean ± standard deviation over {len(next(iter(found.values())))} seeds:", ""]
-        lines += [f"| K, N, basis | {' | '.join(choices)} |", "| --- |" + " ---: |" * len(choices)]
-        rows = dict.fromkeys(name.removesuffix(" oracle") for name in found if name.endswith(" oracle"))
-        for row in rows:
-            seeds = [found.get(f"{row} {choice}", []) for choice in choices]
-            cells = [f"{statistics.mean(v):.5f} ± {statistics.pstdev(v):.5f}" if v else "" for v in seeds]
-            lines.append(f"| {row} | {' | '.join(cells)} |")
-    return lines
+        for size in dict.fromkeys(re.match(r"K=\d+ N=\d+", name)[0] for name in found):
+            seeds = [found[f"{size} {k} {'oracle' if k.startswith('global') else 'network'}"] for k in kinds]
+            best = f"{size} sine oracle"
+            rows.append([f"{case}, {size}", *(percent(statistics.mean(v)) for v in (*seeds, found[best]))])
+    return [*numbers_of(values), *table(["K bases of N modes", *kinds, "sine, best basis"], rows)]
 
 
 def reduced_basis(values: dict) -> list[str]:
-    rows = values["rows"]
-    names = [name for name, value in rows[0].items() if not isinstance(value, list | dict)]
-    lines = [f"{name}: {value}  " for name, value in values.items() if not isinstance(value, list | dict)]
-    lines += ["", f"| {' | '.join(names)} |", "| " + "--- | " * len(names)]
-
-    def cell(value) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    return lines + ["| " + " | ".join(cell(row.get(name)) for name in names) + " |" for row in rows]
+    names = {
+        "N": "N", "mean_error": "mean error", "max_error": "largest", "max_bound": "largest bound", "violations": "violations",
+        "output_us": "output, µs", "field_us": "field, µs", "full_solver": "full solver of equal error", "full_ms": "its ms",
+        "speedup_equal_error": "speed-up",
+    }  # fmt: skip
+    rows = [[row.get(name) for name in names] for row in values["rows"]]
+    return [*numbers_of(values), *table(list(names.values()), rows)]
 
 
 def linear_solvers(values: dict) -> list[str]:
-    lines = [f"{name}: {value}  " for name, value in values.items() if name != "cases"]
-    names = ("solver", "target", "iterations", "setup", "solve", "floor")
+    """Milliseconds to 1e-6, set-up included: the best of each library."""
+    kinds, rows = ("ours", "pyamg", "scipy", "lineax", "jax.scipy"), []
     for case in dict.fromkeys(row["case"] for row in values["cases"]):
-        lines += ["", f"{case}:", "", f"| {' | '.join(names)} |", "| --- |" + " ---: |" * (len(names) - 1)]
-        for row in (r for r in values["cases"] if r["case"] == case):
-            label = row["solver"] + (f": {row['method']}" if "method" in row else "")
-            numbers = [row["iterations"] if (row["iterations"] or -1) > 0 else "", *(row.get(k) for k in names[3:])]
-            cells = ["" if x is None else f"{x:.3g}" if isinstance(x, float) else str(x) for x in numbers]
-            lines.append(f"| {label} | {row['target']:.0e} | {' | '.join(cells)} |")
-    return lines
+        best: dict[str, dict] = {}
+        for row in values["cases"]:
+            kind = row["solver"].split()[0].rstrip(",")
+            if row["case"] == case and row["target"] == 1e-6 and row.get("solve") is not None:
+                row = {**row, "ms": 1e3 * (row["solve"] + (row.get("setup") or 0))}
+                best[kind] = min(best.get(kind, row), row, key=lambda r: r["ms"])
+        by = best.get("ours", {})
+        rows.append([case, *(best.get(k, {}).get("ms") for k in kinds), by.get("method", by.get("solver"))])
+    return [*numbers_of(values), *table(["ms to 1e-6", *kinds, "ours by"], rows)]
+
+
+def shown(x) -> str:
+    """A number or word in a cell: four digits, thousands apart."""
+    if x is None or isinstance(x, str | bool):
+        return {None: "", True: "yes", False: "no"}.get(x, x)
+    if isinstance(x, list | dict):
+        return ", ".join(f"{k} {shown(v)}" for k, v in x.items()) if isinstance(x, dict) else " to ".join(map(shown, x))
+    if isinstance(x, int) or 1000 <= abs(x) < 1e7:
+        return f"{round(x):,}"
+    return f"{x:.3g}" if 1e-3 <= abs(x) < 1e3 or x == 0 else f"{x:.1e}"
 
 
 def numbers_of(values: dict) -> list[str]:
-    """A line per number at the top level."""
-    found = {name: value for name, value in values.items() if not isinstance(value, list | dict)}
-    return [
-        f"{name}: {value:.4g}  " if isinstance(value, float) else f"{name}: {value}  " for name, value in found.items()
+    """The numbers at the top level, which later runs are compared with, as a table of two columns."""
+    found = {k: x for k, x in values.items() if isinstance(x, int | float | str) and not isinstance(x, bool)}
+    lines = [
+        "",
+        "| headline | |",
+        "| --- | ---: |",
+        *(f"| {k.replace('_', ' ')} | {shown(x)} |" for k, x in found.items()),
     ]
+    return lines if found else []
 
 
 def table(names: list[str], rows: list[list]) -> list[str]:
-    def cell(x) -> str:
-        return "" if x is None else f"{x:.3g}" if isinstance(x, float) else str(x)
-
-    lines = [f"| {' | '.join(names)} |", "| --- |" + " ---: |" * (len(names) - 1)]
-    return ["", *lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)]
+    """Rows below names; columns of words to the left, of numbers to the right."""
+    words = [any(isinstance(row[i], str) and not row[i][:1].isdigit() for row in rows) for i in range(len(names))]
+    lines = [f"| {' | '.join(names)} |", "|" + "".join(" --- |" if is_word else " ---: |" for is_word in words)]
+    return ["", *lines, *("| " + " | ".join(map(shown, row)) + " |" for row in rows)]
 
 
 def deep_cg(values: dict) -> list[str]:
-    names = ["side, domain, residual", "method", *values["cases"][0]["iterations"], "Mflop", "ms", "fallbacks"]
-    rows = []
+    """Iterations by domain, mean over right-hand sides; the steps in unseen domains, median."""
+    methods = list(dict.fromkeys(c["method"] for c in values["cases"]))
+    seen: dict[str, dict] = {}
     for c in values["cases"]:
         label = f"{c['side']}², {c['domain']}, {c['rtol']:.0e}"
-        cost = (c["flops"] / 1e6, 1e3 * c["seconds"], c["fallbacks"])
-        rows.append([label, c["method"], *c["iterations"].values(), *cost])
-    lines = [*numbers_of(values), "", "Mean iterations by right-hand side:", *table(names, rows)]
-    methods = ["CG", "deep CG", "MG-PCG"]
-    unseen: dict[tuple, list] = {}
+        seen.setdefault(label, {})[c["method"]] = (
+            f"{statistics.mean(c['iterations'].values()):.3g} ({1e3 * c['seconds']:.3g})"
+        )
+    lines = [*numbers_of(values), "", "Mean iterations over five right-hand sides (milliseconds):"]
+    lines += table(
+        ["side, domain, residual", *methods], [[k, *(row.get(m) for m in methods)] for k, row in seen.items()]
+    )
+    three = ("CG", "deep CG", "MG-PCG")
+    unseen: dict[str, list] = {}
     for row in values["unseen"]:
-        found = unseen.setdefault((row["domain"], row["precision"], row["rtol"]), [])
-        found.append([f"{row[m]['steps']}{'' if row[m]['solved'] else ' (not solved)'}" for m in methods])
-    rows = [[f"{name}, {precision}, {rtol:.0e}", *("; ".join(x) for x in zip(*found, strict=True))]
-            for (name, precision, rtol), found in unseen.items()]  # fmt: skip
-    return [*lines, "", "Unseen domains, steps for each right-hand side:", *table(["domain", *methods], rows)]
+        if row["rtol"] == 1e-4:
+            unseen.setdefault(row["domain"], []).append(row)
+    rows = [
+        [name, *(statistics.median(row[m]["steps"] for row in found) for m in three),
+         *(1e3 * statistics.median(row[m]["seconds"] for row in found) for m in three)]
+        for name, found in unseen.items()
+    ]  # fmt: skip
+    names = ["domain, to 1e-4", *(f"{m}, steps" for m in three), *(f"{m}, ms" for m in three)]
+    return [*lines, "", "Unseen domains, medians over right-hand sides:", *table(names, rows)]
 
 
 def learning_to_relax(values: dict) -> list[str]:
-    lines = numbers_of(values)
-    for case, found in values["cases"].items():
-        rows = [[name, statistics.mean(v), min(v), max(v), len(v)] for name, v in found.items()]
-        rows = [[name, *(x if name == "its value" else round(x) for x in row), n] for name, *row, n in rows]
-        lines += ["", f"{case}, iterations in total:", *table(["", "mean", "least", "most", "seeds"], rows)]
-    return lines
+    """Iterations in total, mean over seeds."""
+    cases = values["cases"]
+    names = dict.fromkeys(name for found in cases.values() for name in found if name != "its value")
+
+    def cell(found: list | None) -> str | None:
+        if found is None:
+            return None
+        spread = f" ({min(found):,.0f} to {max(found):,.0f})" if max(found) > min(found) else ""
+        return f"{statistics.mean(found):,.0f}{spread}"
+
+    rows = [[name, *(cell(found.get(name)) for found in cases.values())] for name in names]
+    return [
+        *numbers_of(values),
+        "",
+        "Iterations in total, mean over seeds (least to most):",
+        *table(["", *cases], rows),
+    ]
 
 
 def learned_preconditioner(values: dict) -> list[str]:
@@ -141,48 +173,39 @@ def learned_preconditioner(values: dict) -> list[str]:
 
 
 def diffusion_samplers(values: dict) -> list[str]:
-    lines = numbers_of(values)
-    for bed, found in values["beds"].items():
-        names = ["median error", *map(str, found["evaluations"])]
+    """Per bed and number of evaluations the best solver and grid, and what "auto" and `choose` lose against it."""
+    rows = []
+    for label, ratio in values["auto_vs_oracle"].items():
+        bed, calls = label.rsplit(", ", 1)
+        found = values["beds"][bed]
+        at = found["evaluations"].index(int(calls))
+        best = {}
         for kind in ("free", "fitted"):
-            for grid, solvers in found.get(kind, {}).items():
-                fitted = ", fitted" if kind == "fitted" else ""
-                rows = [[name, *("–" if e is None else f"{e:.1e}" for e in errors)] for name, errors in solvers.items()]
-                lines += ["", f"{bed}, {grid}{fitted}:", "", *table(names, rows)]
-        if "offline_evaluations" in found:
-            spent = [[name, f"{count:,}"] for name, count in found["offline_evaluations"].items()]
-            lines += ["", "Network evaluations that the fitted cost once:", "", *table(["", "evaluations"], spent)]
-    ratios = [
-        [bed, *(f"{values[kind][bed]:.2f}" for kind in ("auto_vs_oracle", "auto_vs_classical")),
-         *([f"{tried['ratio']:.2f}", f"{tried['evaluations']:,}"] if (tried := values["chosen"].get(bed)) else ["–", "–"])]
-        for bed in values["auto_vs_oracle"]
-    ]  # fmt: skip
-    heads = [
+            tried = {f"{solver}, {grid}": errors[at] for grid, solvers in found.get(kind, {}).items()
+                     for solver, errors in solvers.items() if errors[at] is not None}  # fmt: skip
+            best[kind] = min(tried.items(), key=lambda pair: pair[1], default=(None, None))
+        chosen = (values["chosen"].get(label) or {}).get("ratio")
+        rows.append([label, *best["free"], *best["fitted"], ratio, chosen])
+    names = [
         "bed, evaluations",
+        "best solver and grid",
+        "median error",
+        "best fitted",
+        "error",
         "auto / best",
-        "auto / best on usual grids",
         "chosen / best",
-        "evaluations of the choice",
     ]
-    lines += ["", "Errors over that of the best of all solvers and grids on the bed itself:", "", *table(heads, ratios)]
-    best = sorted(values["peer"].items(), key=lambda pair: pair[1])[:12]
-    rows = [[*name.split("|"), f"{error:.1e}"] for name, error in best]
-    return [
-        *lines,
-        "",
-        "The best of diffusers:",
-        "",
-        *table(["scheduler and grid", "evaluations", "median error"], rows),
-    ]
+    peers = sorted(values["peer"].items(), key=lambda pair: pair[1])[:8]
+    theirs = [[*name.split("|"), error] for name, error in peers]
+    lines = [*numbers_of(values), *table(names, rows), "", "The best of diffusers on bed A smooth:"]
+    return lines + table(["scheduler and grid", "evaluations", "median error"], theirs)
 
 
 def sampling_overhead(values: dict) -> list[str]:
-    lines = numbers_of(values)
-    for case in values["cases"]:
-        rows = [[name, case["us_per_step"].get(name), ms] for name, ms in case["total_ms"].items()]
-        lines += ["", f"{case['network']} network, batch {case['batch']}:", ""]
-        lines += table(["", "overhead, µs per step", "ms in all"], rows)
-    return lines
+    cases = [f"{case['network']}, batch {case['batch']}" for case in values["cases"]]
+    names = dict.fromkeys(name for case in values["cases"] for name in case["us_per_step"])
+    rows = [[name, *(case["us_per_step"].get(name) for case in values["cases"])] for name in names]
+    return [*numbers_of(values), "", "Overhead, µs per step, by network:", *table(["", *cases], rows)]
 
 
 def operators_compared(values: dict) -> list[str]:
@@ -284,38 +307,103 @@ def differentiable_solvers(values: dict) -> list[str]:
 
 def rows_of(values: dict) -> list[str]:
     names = list(dict.fromkeys(key for row in values["cases"] for key in row))
-    return [*numbers_of(values), *table(names, [[row.get(name) for name in names] for row in values["cases"]])]
+    rows = [[row.get(name) for name in names] for row in values["cases"]]
+    return [*numbers_of(values), *table([name.replace("_", " ") for name in names], rows)]
 
 
-darcy_solver = fno_training = scaling = tpu_check = unstructured = rows_of
+fno_training = scaling = tpu_check = unstructured = rows_of
 
 
-def plain(values: dict) -> list[str]:
-    return ["```json", json.dumps(values, indent=1), "```"]
+def darcy_solver(values: dict) -> list[str]:
+    """Milliseconds per sample by solver."""
+    cases, found = [], {}
+    for row in values["cases"]:
+        case = f"{row['n']}², {row['law']}"
+        cases += [case] if case not in cases else []
+        error = f" ({row['error']:.0e})" if "error" in row else ""
+        found.setdefault(row["solver"], {})[case] = f"{shown(1e3 * row['seconds'])}{error}" if row["seconds"] else None
+    rows = [[solver, *(by.get(case) for case in cases)] for solver, by in found.items()]
+    return [*numbers_of(values), *table(["ms per sample (error)", *cases], rows)]
+
+
+def pinn_accuracy(values: dict) -> list[str]:
+    rows = []
+    for name, row in values["rows"].items():
+        problem, method = name.split(":")[:2]
+        solver = values["solver"].get(problem) or {}
+        settings = row["settings"]
+        details = [settings.get(k) for k in ("parameters", "steps", "points", "optimizer")]
+        rows.append(
+            [f"{problem}, {method}", row["error"], row["seconds"], *details, solver.get("error"), solver.get("seconds")]
+        )
+    names = ["", "relative L2", "s", "parameters", "steps", "points", "optimiser", "classical solver", "its s"]
+    return table(names, rows)
+
+
+def generation(values: dict) -> list[str]:
+    rows = [
+        [f"{c['problem']}, {c['n']}, batch {c['batch']}, {c['dtype']}", *(1e3 * c[f"{who}_wall"] if c.get(f"{who}_wall") else None
+         for who in ("ours", "exponax", "numpy")), c["ratio_exponax"], c["ours_error"], c["exponax_error"]]
+        for c in values["cases"]
+    ]  # fmt: skip
+    names = ["ms per step", "ours", "exponax", "NumPy", "exponax / ours", "our error", "exponax' error"]
+    return [*numbers_of(values), *table(names, rows)]
+
+
+def readable(values: dict) -> list[str]:
+    """What has no table of its own: numbers, then a table for every list of rows and every row by name."""
+    lines = numbers_of(values)
+    for name, found in values.items():
+        if isinstance(found, dict) and found and not any(isinstance(x, list | dict) for x in found.values()):
+            lines += table([name.replace("_", " "), ""], [[k, x] for k, x in found.items()])
+        rows = (
+            list(found.items())
+            if isinstance(found, dict)
+            else [("", row) for row in found]
+            if isinstance(found, list)
+            else []
+        )
+        rows = [(label, row) for label, row in rows if isinstance(row, dict)]
+        names = dict.fromkeys(k for _, row in rows for k, x in row.items() if not isinstance(x, list | dict))
+        if names:
+            cells = [[*([label] if label else []), *(row.get(k) for k in names)] for label, row in rows]
+            heads = [k.replace("_", " ") for k in names]
+            lines += table(heads if isinstance(found, list) else [name.replace("_", " "), *heads], cells)
+    return lines
+
+
+def purpose(name: str) -> str:
+    """The first sentence of a benchmark's docstring."""
+    text = ast.get_docstring(ast.parse((ROOT / "benchmarks" / f"{name}.py").read_text())) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def section(name: str) -> list[str]:
+    """A benchmark that ran: what it measures, its table, and where the run and all its numbers are."""
+    saved = json.loads((RESULTS / f"{name}.json").read_text())
+    versions = ", ".join(f"{k} {v}" for k, v in saved["versions"].items())
+    machine = ", ".join(map(str, saved["machine"].values())) if isinstance(saved["machine"], dict) else saved["machine"]
+    run = f"`{saved['command']}`, commit {saved['commit']}, {saved['date']}, {machine}, {versions}"
+    values = globals().get(name, readable)(saved["values"])
+    numbers = f"{run}. All numbers: [{name}.json](../benchmarks/results/{name}.json)."
+    return [f"## {name}", "", purpose(name), "", *values, "", numbers, ""]
 
 
 def main():
+    ran = [name for name in BENCHMARKS if (RESULTS / f"{name}.json").exists()]
+    missing = [name for name in BENCHMARKS if name not in ran]
     lines = [
         "# Results",
         "",
-        "Generated by `docs/make_results.py` from full runs; how to read them: `docs/decisions.md`.",
+        f"Generated by `docs/make_results.py` from full runs, {len(ran)} of {len(BENCHMARKS)} benchmarks; how to read them: "
+        "[decisions](decisions.md). Ratios are peer over ours: above 1 we are faster. Times on one machine vary by tens of "
+        "percent from run to run; ratios are of turns within one run.",
         "",
+        *(line for name in ran for line in section(name)),
+        *(["## Not run", "", *(f"- {name}: {purpose(name)}" for name in missing)] if missing else []),
     ]
-    for name in BENCHMARKS:
-        lines += [f"## {name}", ""]
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
-            lines += ["not run", ""]
-            continue
-        saved = json.loads(path.read_text())
-        lines += globals().get(name, plain)(saved["values"])
-        versions = ", ".join(f"{k} {v}" for k, v in saved["versions"].items())
-        lines += [
-            "",
-            f"`{saved['command']}`, commit {saved['commit']}, {saved['date']}, {saved['machine']}, {versions}.",
-            "",
-        ]
-    (ROOT / "docs" / "results.md").write_text("\n".join(lines))
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+    (ROOT / "docs" / "results.md").write_text(text.rstrip() + "\n")
 
 
 if __name__ == "__main__":

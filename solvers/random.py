@@ -33,6 +33,11 @@ class AbstractLaw(ABC):
     - `smooth`: realisations have no jumps, so that an equation may differentiate them. Numbers are smooth.
 
     A class that leaves one out raises `TypeError` when it is defined.
+
+    **Example:**
+
+        >>> isinstance(sx.random.Uniform(), sx.random.AbstractLaw)
+        True
     """
 
     is_field: ClassVar[bool]
@@ -66,6 +71,11 @@ class Distribution(AbstractLaw):
         def sample(self, key, grid):
             return jnp.sin(2 * jnp.pi * (jax.random.uniform(key) + grid.points[..., 0]))
     ```
+
+    **Example:**
+
+        >>> sx.random.Uniform().is_field, sx.random.GaussianField().is_field
+        (False, True)
     """
 
     is_timed = False
@@ -97,6 +107,12 @@ class TimedDistribution(AbstractLaw):
 class JointLaw(ABC):
     """The law of several inputs that depend on each other, as a frozen dataclass: derive from it, name the `parts` and write
     `sample`. `problem("euler", **law.inputs())` gives each input its part; the parts of one law are drawn together.
+
+    **Example:**
+
+        >>> law = sx.pde.Riemann()
+        >>> isinstance(law, sx.random.JointLaw), sorted(law.inputs()) == sorted(law.parts)
+        (True, True)
     """
 
     parts: ClassVar[tuple[str, ...]]
@@ -150,6 +166,11 @@ class GaussianField(AbstractGaussianLaw):
     The covariance of the Fourier neural operator papers: their Darcy data is α=2, τ=3, Neumann; the Burgers data α=2,
     τ=5, σ=25·5^(−1.5) periodic. Realisations have about α − d/2 derivatives; 2π/τ is the correlation length, in the
     coordinates of the box: in one that is 2π times as long, τ/2π gives fields of the same shape.
+
+    **Example:**
+
+        >>> sx.random.GaussianField(alpha=2, tau=3).sample(key, sx.Grid.unit_square(17)).shape
+        (17, 17)
     """
 
     alpha: float = 2.0
@@ -180,6 +201,11 @@ class Matern(AbstractGaussianLaw):
     the box. With "neumann" the variance grows towards the sides, to 2 for each.
 
     **Arguments:** `length`: ℓ, 0.05 to 0.2. `smoothness`: ν, 0.5 to 2.5; realisations have about ν derivatives.
+
+    **Example:**
+
+        >>> sx.random.Matern(0.1).sample(key, sx.Grid.unit(16, 2, "periodic")).shape
+        (16, 16)
     """
 
     length: float = 0.1
@@ -209,6 +235,12 @@ class PeriodicGP(AbstractGaussianLaw):
 
     The variance of the waves with k periods along an axis is the Bessel function e^(−1/length²) I_k(1/length²). `modes` keeps
     that many functions per axis, 1, cos, sin, …: a field that every grid of `modes` points or more resolves.
+
+    **Example:**
+
+        >>> u = sx.random.PeriodicGP(0.2).sample(key, sx.Grid.unit(32, 1, "periodic"))
+        >>> abs(float(u.mean())) < 1e-5
+        True
     """
 
     length: float = 0.2
@@ -233,7 +265,13 @@ class PeriodicGP(AbstractGaussianLaw):
 
 @dataclass(frozen=True)
 class Threshold(Distribution):
-    """Two-valued field: `upper` where a Gaussian field is ≥ 0, `lower` elsewhere (FNO paper, Darcy: 12 and 3)."""
+    """Two-valued field: `upper` where a Gaussian field is ≥ 0, `lower` elsewhere (FNO paper, Darcy: 12 and 3).
+
+    **Example:**
+
+        >>> np.unique(sx.random.Threshold(12, 3).sample(key, sx.Grid.unit_square(17))).tolist()
+        [3.0, 12.0]
+    """
 
     upper: float = 12.0
     lower: float = 3.0
@@ -246,7 +284,13 @@ class Threshold(Distribution):
 
 @dataclass(frozen=True)
 class Lognormal(Distribution):
-    """exp(scale · μ) of a Gaussian field; positive and smooth, contrast about e^(6·scale·std)."""
+    """exp(scale · μ) of a Gaussian field; positive and smooth, contrast about e^(6·scale·std).
+
+    **Example:**
+
+        >>> bool((sx.random.Lognormal().sample(key, sx.Grid.unit_square(9)) > 0).all())
+        True
+    """
 
     scale: float = 1.0
     field: GaussianField = GaussianField()
@@ -258,7 +302,14 @@ class Lognormal(Distribution):
 
 @dataclass(frozen=True)
 class Uniform(Distribution):
-    """A number, uniform on [low, high)."""
+    """A number, uniform on [low, high).
+
+    **Example:**
+
+        >>> value = sx.random.Uniform(2.0, 3.0).sample(key, sx.Grid.unit_square(9))
+        >>> value.shape, 2 <= float(value) <= 3
+        ((), True)
+    """
 
     low: float = 0.0
     high: float = 1.0
@@ -270,7 +321,14 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True)
 class LogUniform(Distribution):
-    """A positive number whose logarithm is uniform, low ≤ x < high."""
+    """A positive number whose logarithm is uniform, low ≤ x < high.
+
+    **Example:**
+
+        >>> value = sx.random.LogUniform(1e-3, 1e-1).sample(key, sx.Grid.unit_square(9))
+        >>> 1e-3 <= float(value) <= 1e-1
+        True
+    """
 
     low: float = 0.1
     high: float = 10.0
@@ -283,7 +341,14 @@ class LogUniform(Distribution):
 
 @dataclass(frozen=True)
 class Beta(Distribution):
-    """A number, shift + scale · Beta(a, b)."""
+    """A number, shift + scale · Beta(a, b).
+
+    **Example:**
+
+        >>> value = sx.random.Beta(2, 6, scale=0.6, shift=-0.15).sample(key, sx.Grid.unit_square(9))
+        >>> -0.15 <= float(value) <= 0.45
+        True
+    """
 
     a: float = 2.0
     b: float = 6.0
@@ -327,6 +392,11 @@ class SumOfWaves(Distribution):
 
     The initial states of PDEBench's advection and Burgers' equation (two waves up to 8), without their windows and absolute
     values. Smooth, and the same function on every grid.
+
+    **Example:**
+
+        >>> sx.random.SumOfWaves(waves=2).sample(key, sx.Grid.unit(32, 1, "periodic")).shape
+        (32,)
     """
 
     waves: int = 2
@@ -352,6 +422,11 @@ class SquareWave(Distribution):
     """`high` in a random interval of a periodic axis, or box of several, and `low` elsewhere: the discontinuous states.
 
     Its ends are at x₀ ± half a width; x₀ is uniform and the width uniform between `narrowest` and `widest` parts of the axis.
+
+    **Example:**
+
+        >>> np.unique(sx.random.SquareWave(0.0, 1.0).sample(key, sx.Grid.unit(64, 1, "periodic"))).tolist()
+        [0.0, 1.0]
     """
 
     low: float = 0.0
@@ -373,6 +448,11 @@ class Bumps(Distribution):
     """Σ height · exp(−|x − x_i|²/(2 width²)) round `number` random points of a periodic box, distances across its sides included.
 
     `width` is in units of the box's coordinates. The same function on every grid.
+
+    **Example:**
+
+        >>> sx.random.Bumps(number=3).sample(key, sx.Grid.unit(16, 2, "periodic")).shape
+        (16, 16)
     """
 
     number: int = 8
@@ -397,6 +477,11 @@ class Clusters(Distribution):
 
     The Well's Gray-Scott data start from `UnitRange(Clusters(), 1, 0)` and `UnitRange(Clusters())`. The same function on every
     grid.
+
+    **Example:**
+
+        >>> sx.random.Clusters(fewest=2, most=4).sample(key, sx.Grid.unit((16, 16), layout="periodic")).shape
+        (16, 16)
     """
 
     fewest: int = 10
@@ -429,6 +514,11 @@ class InterpolatedNoise(Distribution):
 
     The Well's Gray-Scott data have 32 points, spread ½ and mean 1 for u, 0 for v, see `pde.gray_scott_pattern`. The same function
     on every grid of as many points or more.
+
+    **Example:**
+
+        >>> sx.random.InterpolatedNoise(points=8).sample(key, sx.Grid.unit_square(9)).shape
+        (9, 9)
     """
 
     points: int = 32
@@ -452,6 +542,12 @@ class UnitRange(Distribution):
     """A field of another law, scaled and shifted so that its values at the grid's points go from `low` to `high`.
 
     The extremes are those on the grid: on grids of other resolution the same field differs by their interpolation error.
+
+    **Example:**
+
+        >>> u = sx.random.UnitRange(sx.random.GaussianField(), 0.0, 1.0).sample(key, sx.Grid.unit_square(17))
+        >>> round(float(u.min()), 5), round(float(u.max()), 5)
+        (0.0, 1.0)
     """
 
     field: Distribution

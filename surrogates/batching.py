@@ -18,6 +18,12 @@ class Batch(eqx.Module):
 
     - `fields`: arrays by name, with a leading sample axis; an empty dict if the task has no inputs.
     - `numbers` `(n,)`: positions of the samples in their dataset. Their number is the batch size, with or without fields.
+
+    **Example:**
+
+        >>> batch = sx.Batch({"a": a[:3]}, jnp.arange(3))
+        >>> batch.fields["a"].shape
+        (3, 16)
     """
 
     fields: Fields

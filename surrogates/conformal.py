@@ -33,6 +33,12 @@ class ConformalBand(AbstractInterval, AbstractRelative):
 
     **Fields:** `surrogate`; `scores`, the sorted scores of the calibration samples, `(n,)`, or `(n, *values)` by target if the
     band is not `simultaneous`; `level`, the default of `predict_interval` and `coverage`.
+
+    **Example:**
+
+        >>> band = sx.conformal(sx.MeanField(task), ds, level=0.8)
+        >>> type(band).__name__, band.level
+        ('ConformalBand', 0.8)
     """
 
     surrogate: AbstractSurrogate
@@ -132,6 +138,12 @@ def conformal(
 
     **Source:** Vovk, Gammerman and Shafer 2005; Lei et al., JASA 2018 (split); Diquigiovanni, Fontana and Vantini 2022
     (functions).
+
+    **Example:**
+
+        >>> band = sx.conformal(sx.MeanField(task), ds, level=0.8)
+        >>> band.predict(ds[:2])["u"].shape
+        (2, 16)
     """
     model = surrogate.best if isinstance(surrogate, FitResult) else surrogate
     level = number("conformal", "level", level, above=0, below=1)

@@ -49,6 +49,10 @@ def check_surrogate(surrogate: AbstractSurrogate | FitResult, data: Dataset | No
     - `data`: samples to check on, two or more; by default synthetic ones (`synthetic_dataset`).
 
     **Raises:** `AssertionError` that names the first broken part of the contract; `TypeError` for anything but a surrogate.
+
+    **Example:**
+
+        >>> sx.check_surrogate(sx.MeanField(task), ds)
     """
     surrogate = members_of(surrogate)[0]
     kind("check_surrogate", "surrogate", surrogate, AbstractSurrogate, "pass a surrogate or a result of fit")

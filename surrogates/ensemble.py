@@ -33,6 +33,12 @@ class Ensemble(AbstractBatchFirst, AbstractRelative, AbstractProbabilistic, Abst
     `fit(…, seeds=5).members`.
 
     **Raises:** `ValueError` for fewer than two members or members of different tasks.
+
+    **Example:**
+
+        >>> members = tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 3))
+        >>> sx.Ensemble(members).capabilities.has_std
+        True
     """
 
     members: tuple[AbstractSurrogate, ...]

@@ -40,6 +40,14 @@ def register_model(name: str) -> Callable[[Maker], Maker]:
     defaults; lines "- `width`: …" of its docstring are their help.
 
     **Raises:** `ValueError` for a name that another model has. The same function may be defined again.
+
+    **Example:**
+
+        >>> @sx.register_model("docs-mean")
+        ... def mean_of_field(task):
+        ...     return sx.MeanField(task)
+        >>> type(mean_of_field(task)).__name__
+        'MeanField'
     """
 
     def decorate(make: Maker) -> Maker:

@@ -44,6 +44,13 @@ def load(path: str | os.PathLike, like: eqx.Module | None = None) -> Any:
 
     **Raises:** `StorageError` for a damaged or foreign file, saying what was found; `ValueError` for a bare name that is
     neither a file nor shipped; `FileNotFoundError` for a missing file.
+
+    **Example:**
+
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sx.MeanField(task).save(f"{folder}/mean.sgx")
+        ...     print(sx.load(f"{folder}/mean.sgx").predict(ds[:2])["u"].shape)
+        (2, 16)
     """
     path = _file(path)
     if os.path.isdir(path):

@@ -38,6 +38,11 @@ class Capabilities:
     - `differentiable`: its prediction has a useful derivative with respect to the input fields.
     - `savable`: it can be written to a file. A solver, which is a function, cannot.
     - `self_contained`: its file is enough to load it; if False, `load(path, like=…)` needs a surrogate built in the same way.
+
+    **Example:**
+
+        >>> sx.FNO(task, width=4, modes=4, depth=1, key=key).capabilities.resolution_free
+        True
     """
 
     resolution_free: bool = False
@@ -56,6 +61,11 @@ class AbstractSurrogate(eqx.Module):
 
     It works under jit, vmap and grad; `predict` serves whole datasets. A subclass declares `task` and `capabilities` and
     defines `__call__`. To offer more, it derives from `AbstractBatchFirst`, `AbstractProbabilistic` or `AbstractGenerative` too.
+
+    **Example:**
+
+        >>> isinstance(sx.MeanField(task), sx.AbstractSurrogate)
+        True
     """
 
     task: eqx.AbstractVar[Task]
@@ -205,7 +215,13 @@ class AbstractRelative(AbstractSurrogate):
 
 
 class AbstractProbabilistic(AbstractSurrogate):
-    """A surrogate that predicts a mean, by `__call__`, and a standard deviation."""
+    """A surrogate that predicts a mean, by `__call__`, and a standard deviation.
+
+    **Example:**
+
+        >>> isinstance(sx.Ensemble((sx.MeanField(task), sx.MeanField(task))), sx.AbstractProbabilistic)
+        True
+    """
 
     @abc.abstractmethod
     def std(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:

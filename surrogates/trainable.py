@@ -15,7 +15,13 @@ from .task.task import Task
 
 @register("Buffer")
 class Buffer(eqx.Module):
-    """Arrays that belong to a model but are not trained by an optimiser, such as a basis or statistics."""
+    """Arrays that belong to a model but are not trained by an optimiser, such as a basis or statistics.
+
+    **Example:**
+
+        >>> sx.Buffer(jnp.ones(3)).value.shape
+        (3,)
+    """
 
     value: PyTree
 
@@ -24,6 +30,11 @@ class AbstractTrainable(eqx.Module):
     """Anything that `fit` trains by an optimiser: a network surrogate, a search direction, a preconditioner.
 
     **Fields:** `state`: arrays that training changes without an optimiser, such as running statistics; None if there are none.
+
+    **Example:**
+
+        >>> isinstance(sx.FNO(task, width=4, modes=4, depth=1, key=key), sx.AbstractTrainable)
+        True
     """
 
     state: eqx.AbstractVar[PyTree]
@@ -58,6 +69,12 @@ def trainable(model: PyTree) -> PyTree:
 
     **Returns:** a pytree of booleans with the structure of `model`: True at floating-point arrays; False at integers, at
     everything inside a `Buffer`, a `Task` or a `ParameterRange`, and at the model's `state`.
+
+    **Example:**
+
+        >>> model = sx.trainable(sx.FNO(task, width=4, modes=4, depth=1, key=key))
+        >>> len(jax.tree.leaves(model)) > 4
+        True
     """
 
     def mark(node):
@@ -81,6 +98,11 @@ def count_parameters(model: PyTree) -> int:
 
     Models without trainable parameters (POD, Galerkin) report the size of their stored arrays instead, so that tables can
     compare memory.
+
+    **Example:**
+
+        >>> sx.count_parameters(sx.FNO(task, width=8, modes=6, depth=2, key=key))
+        2985
     """
     trained = jax.tree.leaves(eqx.filter(model, trainable(model)))
     if not trained:

@@ -104,7 +104,8 @@ def by_numpy(case, starts):
         act = lambda v: -0.5 * mask * to(back(slopes[0] * v) ** 2 + back(slopes[1] * v) ** 2)  # noqa: E731
     elif name == "gray_scott":
         feed, kill = case["feed"], case["kill"]
-        linear = np.stack([-2e-5 * square - feed, -1e-5 * square - feed - kill])
+        linear = np.stack([-2e-5 * square, -1e-5 * square])
+        decay = np.array([feed, feed + kill], real).reshape(2, *[1] * len(shape))
         source = np.zeros((2, *shape), real)
         source[0] = feed
         source = to(source)
@@ -112,7 +113,7 @@ def by_numpy(case, starts):
         def act(v):
             a, b = np.moveaxis(back(mask * v), 1, 0)
             gained = mask * to(a * b * b)
-            return np.stack([-gained, gained], 1) + source
+            return np.stack([-gained, gained], 1) - decay * v + source
     else:
         linear = {
             "burgers": lambda: -case["nu"] * square,

@@ -13,6 +13,12 @@ class AbstractFormat(abc.ABC):
     """A file format. Pass an instance to `register_format`, and `surrogax.open` reads files of this format.
 
     **Fields:** `name`, which messages show, for example "The Well's HDF5".
+
+    **Example:**
+
+        >>> issubclass(type(sx.register_format(type("Notes", (sx.AbstractFormat,), dict(
+        ...     name="docs notes", recognises=lambda self, path: False, read=lambda self, path: {}))())), sx.AbstractFormat)
+        True
     """
 
     name: str
@@ -45,6 +51,17 @@ def register_format(form: AbstractFormat) -> AbstractFormat:
     of this library.
 
     **Raises:** `ValueError` if a format of this name is registered already.
+
+    **Example:**
+
+        >>> class Words(sx.AbstractFormat):
+        ...     name = "docs words"
+        ...     def recognises(self, path):
+        ...         return False
+        ...     def read(self, path, **options):
+        ...         raise ValueError("no data")
+        >>> sx.register_format(Words()).name
+        'docs words'
     """
     if form.name in known_formats():
         raise ValueError(f"the format {form.name!r} exists already; choose another name")

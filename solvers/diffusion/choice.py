@@ -78,6 +78,12 @@ def choose(
     - `to_zero`: as in time grids.
 
     **Returns:** a solver for `sample(…, times=times)`.
+
+    **Example:**
+
+        >>> chosen = sx.diffusion.choose(denoise, schedule=sx.diffusion.EDM(), times=4, shape=(2,), key=key, samples=8, fine=16)
+        >>> chosen.error < 0.5
+        True
     """
     times, samples = count("choose", "times", times), count("choose", "samples", samples, 8)
     fine = max(60, 6 * times) if fine is None else count("choose", "fine", fine)

@@ -41,6 +41,11 @@ class KnownValues(AbstractCondition):
       `(m,)`.
 
     **Raises:** `ValueError` for no known entry, for values that are not finite and for shapes that do not fit.
+
+    **Example:**
+
+        >>> sx.diffusion.KnownValues.at((4,), 0, 2.0).nearest(jnp.ones(4)).tolist()
+        [2.0, 1.0, 1.0, 1.0]
     """
 
     index: Int[Array, " m"]
@@ -108,6 +113,12 @@ class LinearCondition(AbstractCondition):
 
     **Raises:** `ValueError` for rows that contradict each other (dependent ones with other values), for zero rows, and for values
     that are not finite.
+
+    **Example:**
+
+        >>> zero_sum = sx.diffusion.LinearCondition(np.ones((1, 4)), [0.0])
+        >>> bool(abs(zero_sum.nearest(jnp.arange(4.0)).sum()) < 1e-5)
+        True
     """
 
     rows: Float[Array, "r *shape"]
@@ -170,6 +181,11 @@ class Mass(AbstractCondition):
     - `axis`: the first of these axes; 1 after a time axis, so that the mass of every frame is known.
 
     **Raises:** `ValueError` for weights that sum to zero or are not finite.
+
+    **Example:**
+
+        >>> sx.diffusion.Mass(2.0, np.full(4, 0.25)).residual(jnp.full(4, 2.0)).tolist()
+        [0.0]
     """
 
     total: Float[Array, "..."]
@@ -214,6 +230,11 @@ class Equation(AbstractCondition):
     first step is exact; for others the result meets the equation near x, if steps suffice.
 
     **Arguments:** `function`: h, of one sample `(*shape)`, of any shape; JAX differentiates it. `steps`: 1 for linear functions.
+
+    **Example:**
+
+        >>> sx.diffusion.Equation(lambda x: (x**2).sum(keepdims=True) - 1.0).residual(jnp.array([1.0, 0.0])).tolist()
+        [0.0]
     """
 
     function: Callable
@@ -239,6 +260,13 @@ class Together(AbstractCondition):
 
     **Arguments:** `parts`: conditions on the same sample. `steps`: of Newton's method, 2 for linear ones (the second takes off
     rounding).
+
+    **Example:**
+
+        >>> both = sx.diffusion.Together(sx.diffusion.KnownValues.at((4,), 0, 2.0),
+        ...                              sx.diffusion.LinearCondition(np.ones((1, 4)), [0.0]))
+        >>> both.residual(jnp.array([2.0, -2.0, 0.0, 0.0])).tolist()
+        [0.0, 0.0]
     """
 
     parts: tuple[AbstractCondition, ...]

@@ -49,6 +49,14 @@ class Constraint(eqx.Module):
 
     **Raises:** `TypeError` and `ValueError` for wrong settings. `sample` raises `FloatingPointError` where h cannot be met to
     `atol` (equations that contradict each other, too few Newton steps), or is not finite; inside of `jit` these samples are NaN.
+
+    **Example:**
+
+        >>> first = sx.diffusion.Constraint(lambda x: x[:1] - 1.0)                       # x₀ = 1
+        >>> x = sx.diffusion.sample(denoise, "auto", schedule=sx.diffusion.EDM(), times=8,
+        ...                         shape=(3,), n=4, key=key, constraint=first)
+        >>> bool(jnp.abs(x[:, 0] - 1).max() < 1e-3)
+        True
     """
 
     h: AbstractCondition

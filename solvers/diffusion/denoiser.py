@@ -53,7 +53,13 @@ class Level(NamedTuple):
 
 
 class AbstractDenoiser(eqx.Module):
-    """A denoiser that also knows the state of infinite noise: write `at`."""
+    """A denoiser that also knows the state of infinite noise: write `at`.
+
+    **Example:**
+
+        >>> isinstance(sx.diffusion.as_denoiser(denoise), sx.diffusion.AbstractDenoiser)
+        True
+    """
 
     @abc.abstractmethod
     def at(self, v: Float[Array, "*shape"], level: Level, condition: Any) -> Float[Array, "*shape"]:
@@ -83,7 +89,13 @@ class FunctionDenoiser(AbstractDenoiser):
 
 
 def as_denoiser(denoiser: Any) -> AbstractDenoiser:
-    """**Raises:** `TypeError` for what is neither a denoiser nor a function."""
+    """**Raises:** `TypeError` for what is neither a denoiser nor a function.
+
+    **Example:**
+
+        >>> type(sx.diffusion.as_denoiser(denoise)).__name__
+        'FunctionDenoiser'
+    """
     if isinstance(denoiser, AbstractDenoiser):
         return denoiser
     if isinstance(denoiser, type) or not callable(denoiser):
@@ -125,7 +137,15 @@ class AbstractPrediction(AbstractTimed):
 
 
 class NoisePrediction(AbstractPrediction):
-    """The network predicts ε: x₀ = (x − σ ε)/α. It says nothing at infinite noise (α = 0)."""
+    """The network predicts ε: x₀ = (x − σ ε)/α. It says nothing at infinite noise (α = 0).
+
+    **Example:**
+
+        >>> network = lambda x, t, condition: x / jnp.sqrt(1 + t**2)                     # any network that predicts the noise
+        >>> model = sx.diffusion.NoisePrediction(network, sx.diffusion.VPLinear())
+        >>> sx.diffusion.sample(model, "auto", schedule=sx.diffusion.VPLinear(), times=6, shape=(4,), n=2, key=key).shape
+        (2, 4)
+    """
 
     def denoised(self, x, predicted, level):
         return (x - level.std * predicted) / level.alpha
@@ -135,7 +155,15 @@ class NoisePrediction(AbstractPrediction):
 
 
 class DataPrediction(AbstractPrediction):
-    """The network predicts x₀ itself."""
+    """The network predicts x₀ itself.
+
+    **Example:**
+
+        >>> model = sx.diffusion.DataPrediction(lambda x, t, condition: 0 * x, sx.diffusion.VPLinear())
+        >>> x = sx.diffusion.sample(model, "auto", schedule=sx.diffusion.VPLinear(), times=6, shape=(4,), n=2, key=key)
+        >>> bool(jnp.abs(x).max() < 0.5)
+        True
+    """
 
     def denoised(self, x, predicted, level):
         return predicted
@@ -145,7 +173,14 @@ class DataPrediction(AbstractPrediction):
 
 
 class VelocityPrediction(AbstractPrediction):
-    """The network predicts v = α ε − σ x₀ (Salimans and Ho 2022): x₀ = (α x − σ v)/(α² + σ²)."""
+    """The network predicts v = α ε − σ x₀ (Salimans and Ho 2022): x₀ = (α x − σ v)/(α² + σ²).
+
+    **Example:**
+
+        >>> model = sx.diffusion.VelocityPrediction(lambda x, t, condition: 0 * x, sx.diffusion.VPLinear())
+        >>> isinstance(model, sx.diffusion.AbstractPrediction)
+        True
+    """
 
     def denoised(self, x, predicted, level):
         return (level.alpha * x - level.std * predicted) / (level.alpha**2 + level.std**2)
@@ -155,7 +190,14 @@ class VelocityPrediction(AbstractPrediction):
 
 
 class ScorePrediction(AbstractPrediction):
-    """The network predicts the score ∇ₓ log p_t(x) = −ε/σ: x₀ = (x + σ² score)/α."""
+    """The network predicts the score ∇ₓ log p_t(x) = −ε/σ: x₀ = (x + σ² score)/α.
+
+    **Example:**
+
+        >>> model = sx.diffusion.ScorePrediction(lambda x, t, condition: -x, sx.diffusion.VPLinear())
+        >>> isinstance(model, sx.diffusion.AbstractPrediction)
+        True
+    """
 
     def denoised(self, x, predicted, level):
         return (x + level.std**2 * predicted) / level.alpha
@@ -165,7 +207,14 @@ class ScorePrediction(AbstractPrediction):
 
 
 class FlowPrediction(AbstractPrediction):
-    """The network predicts the velocity u = ε − x₀ of straight paths: x₀ = x − t u. Its schedule is `FlowMatching`."""
+    """The network predicts the velocity u = ε − x₀ of straight paths: x₀ = x − t u. Its schedule is `FlowMatching`.
+
+    **Example:**
+
+        >>> model = sx.diffusion.FlowPrediction(lambda x, t, condition: x, sx.diffusion.FlowMatching())
+        >>> isinstance(model, sx.diffusion.AbstractPrediction)
+        True
+    """
 
     def __check_init__(self):
         if not isinstance(self.schedule, FlowMatching):
@@ -189,6 +238,12 @@ class Preconditioned(AbstractDenoiser):
 
     - `network`: F, `network(x, c_noise, condition)` of one sample.
     - `data_std`: d, the standard deviation of the data.
+
+    **Example:**
+
+        >>> model = sx.diffusion.Preconditioned(lambda x, noise, condition: x, data_std=0.5)
+        >>> isinstance(model, sx.diffusion.AbstractDenoiser)
+        True
     """
 
     network: Callable

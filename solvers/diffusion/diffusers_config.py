@@ -82,6 +82,14 @@ def from_diffusers(config: str | Path | dict, steps: int) -> FromDiffusers:
 
     **Raises:** `ValueError` for a scheduler or an option that is not known here, and for one whose value would change the
     samples in a way that is not; `FileNotFoundError`.
+
+    **Example:**
+
+        >>> config = {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02,
+        ...           "beta_schedule": "linear", "prediction_type": "epsilon", "clip_sample": False}
+        >>> found = sx.diffusion.from_diffusers(config, steps=10)
+        >>> type(found.solver).__name__, found.prediction.__name__
+        ('DDIM', 'NoisePrediction')
     """
     steps, options = count("from_diffusers", "steps", steps), Options.read(config)
     name, with_flow = options.scheduler, options.taken("use_flow_sigmas", False)

@@ -29,6 +29,13 @@ class DivergenceFree(AbstractCondition):
     needs no iteration with metric="euclidean", which is right where the denoiser's own values are nearly free of divergence.
 
     **Raises:** `ValueError` for "points" on grids that are not periodic, and fewer than two axes.
+
+    **Example:**
+
+        >>> grid = sx.Grid.unit((8, 8), layout="periodic")
+        >>> flow = sx.diffusion.DivergenceFree(grid).nearest(jax.random.normal(key, (8, 8, 2)))
+        >>> flow.shape
+        (8, 8, 2)
     """
 
     grid: Grid = eqx.field(static=True)

@@ -26,6 +26,12 @@ class FieldNoise(AbstractColouredNoise):
     **Arguments:** `law`: such as `Matern(0.1)`, of about unit variance. `grid`: the points of the samples.
 
     **Source:** Lim et al. 2023; Yao et al. 2025 (FunDPS).
+
+    **Example:**
+
+        >>> noise = sx.diffusion.FieldNoise(sx.random.Matern(0.2), sx.Grid.unit(16, 1, "periodic"))
+        >>> type(noise).__name__
+        'FieldNoise'
     """
 
     law: AbstractGaussianLaw = eqx.field(static=True)

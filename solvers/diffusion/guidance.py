@@ -93,7 +93,14 @@ class AbstractGuidance(eqx.Module):
 
 
 class Guided(AbstractDenoiser):
-    """A denoiser with its guidance. `AbstractGuidance` makes it; a guided denoiser can be guided again, by other evidence."""
+    """A denoiser with its guidance. `AbstractGuidance` makes it; a guided denoiser can be guided again, by other evidence.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> type(sx.diffusion.MomentMatched()(denoise, observed)).__name__
+        'Guided'
+    """
 
     denoiser: AbstractDenoiser
     evidence: AbstractEvidence

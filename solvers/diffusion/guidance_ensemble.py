@@ -34,6 +34,12 @@ class SketchedMoments(AbstractGuidance):
 
     - `rank`: q, 16 to 128.
     - `key`: random key of the vectors, the same for all levels and samples.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> isinstance(sx.diffusion.SketchedMoments(4, key=key)(denoise, observed), sx.diffusion.AbstractDenoiser)
+        True
     """
 
     rank: int = eqx.field(static=True)

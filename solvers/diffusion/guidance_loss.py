@@ -29,6 +29,12 @@ class TrainingFree(AbstractGuidance):
     - `inner_strength`: μ, up to about 1; 0 leaves the inner steps out, whose number is `inner`.
     - `draws`: 0 to 16, 4 in the paper; they need `sample(…, key=…)`.
     - `data_std`: d, the standard deviation of the data.
+
+    **Example:**
+
+        >>> small = sx.diffusion.LogLikelihood(lambda x: -(x**2).sum())
+        >>> isinstance(sx.diffusion.TrainingFree()(denoise, small), sx.diffusion.AbstractDenoiser)
+        True
     """
 
     uses: ClassVar[tuple[type[AbstractEvidence], ...]] = (LogLikelihood,)

@@ -29,6 +29,14 @@ class MomentMatched(AbstractGuidance):
 
     **Arguments:** `method`: of the linear solve in the space of observations. Its `rtol` of 1e-3 suffices for an error of a
       percent.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> guided = sx.diffusion.MomentMatched()(denoise, observed)
+        >>> x = sx.diffusion.sample(guided, "auto", schedule=sx.diffusion.EDM(), times=20, shape=(2,), n=64, key=key)
+        >>> bool(abs(x[:, 0].mean() - 1) < 0.1)                                          # the prior is N(0, 4)
+        True
     """
 
     uses: ClassVar[tuple[type[AbstractEvidence], ...]] = (AbstractObservation, Event)
@@ -56,7 +64,15 @@ class PiGDM(AbstractGuidance):
 
         D_y = D + s² K Jᵀ Hᵀ (r² H K Hᵀ + R)⁻¹ (y − A(D))   (Song et al. 2023).
 
-    One vector-Jacobian product per call. Its spread is too wide where neighbouring points are correlated.
+    One vector-Jacobian product per call. Its spread is too wide where neighbouring points are correlated, 3 times on 64 points
+    with 8 sensors, and the more of them are, the more it overshoots: with 500 sensors on 64² points 20 steps diverge. Use
+    `MomentMatched` for fields.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> isinstance(sx.diffusion.PiGDM()(denoise, observed), sx.diffusion.AbstractDenoiser)
+        True
     """
 
     data_std: float = eqx.field(static=True, default=1.0)
@@ -79,6 +95,12 @@ class DMPS(AbstractGuidance):
     Kabashima 2022).
 
     No derivative of the network. The operator acts on the noisy state itself, which suits linear operators alone.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> isinstance(sx.diffusion.DMPS()(denoise, observed), sx.diffusion.AbstractDenoiser)
+        True
     """
 
     method: AbstractMethod = CG(rtol=1e-3, max_steps=200)
@@ -102,6 +124,12 @@ class MCG(AbstractGuidance):
     best of all and has the least spread.
 
     **Arguments:** as of `DPS`.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> isinstance(sx.diffusion.MCG()(denoise, observed), sx.diffusion.AbstractDenoiser)
+        True
     """
 
     step: float = eqx.field(static=True, default=24.0)
@@ -131,6 +159,14 @@ class DPS(AbstractGuidance):
 
     - `step`: ζ, for the norm about 3 times the largest of the data, for the square about 30 (in units of the data, and of y).
     - `data_std`: d, the standard deviation of the data.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> guided = sx.diffusion.DPS(step=24.0)(denoise, observed)
+        >>> x = sx.diffusion.sample(guided, sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=40, shape=(2,), n=8, key=key)
+        >>> x.shape
+        (8, 2)
     """
 
     step: float = eqx.field(static=True, default=24.0)

@@ -25,6 +25,12 @@ class DiffPIR(AbstractGuidance):
     and one linear solve per call; its spread is not that of the posterior.
 
     **Arguments:** `weight`: λ, 1 to 30. In the paper 7 to 8 for most tasks.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> isinstance(sx.diffusion.DiffPIR()(denoise, observed), sx.diffusion.AbstractDenoiser)
+        True
     """
 
     weight: float = eqx.field(static=True, default=8.0)
@@ -51,6 +57,12 @@ class DAPS(AbstractGuidance):
     white; where neighbours are correlated r² K is too wide.
 
     **Arguments:** `data_std`: d, the standard deviation of the data.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> isinstance(sx.diffusion.DAPS()(denoise, observed), sx.diffusion.AbstractDenoiser)
+        True
     """
 
     data_std: float = eqx.field(static=True, default=1.0)

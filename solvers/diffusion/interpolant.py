@@ -36,6 +36,11 @@ class Linear(AbstractInterpolant):
     """(1 − t) x₀ + t x₁ + c √(2 t (1 − t)) z. With c = 0 rectified flow, which has no SDE (Liu et al. 2023).
 
     **Arguments:** `noise`: c, 1 in the paper.
+
+    **Example:**
+
+        >>> sx.diffusion.Linear().noise
+        1.0
     """
 
     noise: float = eqx.field(static=True, default=1.0)
@@ -48,7 +53,13 @@ class Linear(AbstractInterpolant):
 
 
 class Trigonometric(AbstractInterpolant):
-    """cos(πt/2) x₀ + sin(πt/2) x₁ + c √(2 t (1 − t)) z: preserves the variance of normalised data where c = 0."""
+    """cos(πt/2) x₀ + sin(πt/2) x₁ + c √(2 t (1 − t)) z: preserves the variance of normalised data where c = 0.
+
+    **Example:**
+
+        >>> sx.diffusion.Trigonometric().noise
+        0.0
+    """
 
     noise: float = eqx.field(static=True, default=0.0)
 
@@ -88,6 +99,12 @@ def transport(
     - `start`, `end`: with `end` < `start` the ODE runs backwards; the SDE then has the velocity −b + ε score.
 
     **Raises:** `ValueError` for `diffusion` without score and key, or the reverse.
+
+    **Example:**
+
+        >>> x = sx.diffusion.transport(lambda x, t, condition: jnp.ones_like(x), jnp.zeros((5, 2)), steps=4)
+        >>> x.round(4)[0].tolist()
+        [1.0, 1.0]
     """
     x = jnp.asarray(real_array("transport", "x", x), float)
     if x.ndim < 1 or not len(x):

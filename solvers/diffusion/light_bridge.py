@@ -26,6 +26,12 @@ class LightBridge(eqx.Module):
     - `components`: K; 10 in the paper.
     - `epsilon`: ε, the entropy. Plans become deterministic as ε → 0, and harder to fit.
     - `key`: random key of the initial centres r_k, N(0, 1).
+
+    **Example:**
+
+        >>> bridge = sx.diffusion.LightBridge(2, components=3, key=key)
+        >>> bridge.centres.shape
+        (3, 2)
     """
 
     log_weights: Float[Array, " k"]

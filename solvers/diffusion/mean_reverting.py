@@ -25,6 +25,11 @@ class MeanReverting(AbstractSchedule):
     - `rate_start`, `rate_end`: θ at t = 0 and t = 1, linear in between. ∫θ = (θ₀ + θ₁)/2 of about 5 leaves e⁻⁵ of x₀ − μ.
     - `std`: s∞, the deviation of the noisy end; small where μ is close to the data.
     - `start`, `end`: 1 and 1e-3.
+
+    **Example:**
+
+        >>> sx.diffusion.MeanReverting(std=0.5).std
+        0.5
     """
 
     rate_start: float = 0.1

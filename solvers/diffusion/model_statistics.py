@@ -163,14 +163,26 @@ class ModelStatistics:
 
 
 def schedule_hash(schedule: AbstractSchedule) -> str:
-    """SHA-256 of the name and the numbers of a schedule."""
+    """SHA-256 of the name and the numbers of a schedule.
+
+    **Example:**
+
+        >>> sx.diffusion.schedule_hash(sx.diffusion.EDM()) == sx.diffusion.schedule_hash(sx.diffusion.EDM())
+        True
+    """
     if not is_dataclass(schedule):
         raise TypeError(f"schedule_hash: {type(schedule).__name__} is no dataclass")
     return hashlib.sha256(repr((type(schedule).__name__, astuple(schedule))).encode()).hexdigest()
 
 
 def wavenumber_shells(shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
-    """Whole numbers `(*shape)`: |k| rounded, k the wavenumber of an entry of the spectrum along `axes`; other axes are apart."""
+    """Whole numbers `(*shape)`: |k| rounded, k the wavenumber of an entry of the spectrum along `axes`; other axes are apart.
+
+    **Example:**
+
+        >>> sx.diffusion.wavenumber_shells((8,), (0,)).shape
+        (8,)
+    """
     if any(not -len(shape) <= axis < len(shape) for axis in axes):
         raise ValueError(f"wavenumber_shells(axes={axes}): the shape {shape} has {len(shape)} axes")
     axes, squares = tuple(axis % len(shape) for axis in axes), np.zeros(shape)

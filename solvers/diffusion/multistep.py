@@ -51,6 +51,11 @@ class ExponentialAdams(AbstractDataMultistep):
     - `eta`: 0 for the ODE; 1 for the reverse SDE; in between, some of its noise.
     - `lower_final`: the last steps have orders …, 2, 1. This is more robust with few steps; the error of the last step is then
       of second order in its length, which a grid with short last steps (log-SNR, quadratic) does not feel.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan(sx.diffusion.ExponentialAdams(2), schedule=sx.diffusion.EDM(), times=6).levels)
+        6
     """
 
     order: int = 3
@@ -78,6 +83,13 @@ class DPMSolverPP(AbstractDataMultistep):
 
     - `order`: 1, 2 or 3. 2 is the robust choice for 10 to 20 evaluations.
     - `eta`, `lower_final`: as in `ExponentialAdams`.
+
+    **Example:**
+
+        >>> x = sx.diffusion.sample(denoise, sx.diffusion.DPMSolverPP(2), schedule=sx.diffusion.EDM(), times=8,
+        ...                         shape=(4,), n=8, key=key)
+        >>> x.shape
+        (8, 4)
     """
 
     order: int = 2
@@ -106,6 +118,13 @@ class DDIM(AbstractMultistep):
     "Euler ancestral".
 
     **Arguments:** `eta`: 0 to 1.
+
+    **Example:**
+
+        >>> x = sx.diffusion.sample(denoise, sx.diffusion.DDIM(), schedule=sx.diffusion.VPLinear(), times=8,
+        ...                         shape=(4,), n=8, key=key)
+        >>> x.shape
+        (8, 4)
     """
 
     eta: float = 0.0

@@ -48,6 +48,11 @@ class DEIS(AbstractNoiseMultistep):
     - `variable`: in what ε is a polynomial. "time", the time of the schedule: tAB-DEIS. "log_snr": diffusers' DEIS, and
       DPM-Solver multistep in the noise prediction.
     - `lower_final`: the last steps have orders …, 2, 1.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan(sx.diffusion.DEIS(3), schedule=sx.diffusion.VPLinear(), times=6).levels)
+        6
     """
 
     order: int = 4
@@ -80,6 +85,11 @@ class IPNDM(AbstractNoiseMultistep):
     mixtures.
 
     **Arguments:** `order`: 1 to 4, the number of evaluations used.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan(sx.diffusion.IPNDM(3), schedule=sx.diffusion.EDM(), times=6).levels)
+        6
     """
 
     order: int = 4

@@ -94,6 +94,12 @@ class Observation(AbstractObservation):
 
     **Raises:** `ValueError` for shapes that do not fit, for values that are not finite where they count, for errors of zero
     (what is known exactly is a constraint, not an observation) and for a covariance that is not positive definite.
+
+    **Example:**
+
+        >>> observed = sx.diffusion.Observation(lambda x: x[:2], jnp.array([1.0, -1.0]), std=0.1)
+        >>> observed.size, float(observed.misfit(jnp.array([1.0, -1.0, 0.0])))
+        (2, 0.0)
     """
 
     operator: Callable
@@ -182,6 +188,13 @@ class JointObservation(AbstractObservation):
     """Several observations with independent errors, as one: other fields, other times, other instruments.
 
     **Arguments:** `parts`: observations of the same sample.
+
+    **Example:**
+
+        >>> first = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> total = sx.diffusion.Observation(lambda x: x.sum(keepdims=True), jnp.array([2.0]), std=0.5)
+        >>> sx.diffusion.JointObservation(first, total).size
+        2
     """
 
     parts: tuple[AbstractObservation, ...]
@@ -219,6 +232,12 @@ class Event(AbstractEvidence):
     """The event C(x₀) > 0, such as a wind above a threshold: `Event(lambda x: x.max() - 30.0)`.
 
     **Arguments:** `function`: C of one sample, a number with derivatives; at one point better smooth than flat.
+
+    **Example:**
+
+        >>> large = sx.diffusion.Event(lambda x: x[0] - 3.0)                               # x₀ > 3
+        >>> float(large.function(jnp.array([4.0])))
+        1.0
     """
 
     example: ClassVar[str] = "an Event(function)"
@@ -235,6 +254,11 @@ class LogLikelihood(AbstractEvidence):
     """Anything else that is known of x₀, by log p(y | x₀) up to a constant: a loss with a minus sign.
 
     **Arguments:** `function`: of one sample, a number with derivatives.
+
+    **Example:**
+
+        >>> type(sx.diffusion.LogLikelihood(lambda x: -(x**2).sum())).__name__
+        'LogLikelihood'
     """
 
     example: ClassVar[str] = "a LogLikelihood(function)"

@@ -66,6 +66,12 @@ def plan(
 
     **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered,
     or without a noise level.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.UniPC(3), schedule=sx.diffusion.EDM(), times=10)
+        >>> len(table.levels)
+        10
     """
     if isinstance(times, int):
         count("sample", "times", times)
@@ -169,6 +175,12 @@ def sample(
 
     **Raises:** `ValueError` as `plan`, and for shapes that do not fit; `FloatingPointError` if the denoiser returns values
     that are not finite, or if a constraint cannot be met (inside of `jit` these samples are NaN).
+
+    **Example:**
+
+        >>> x = sx.diffusion.sample(denoise, "auto", schedule=sx.diffusion.EDM(), times=10, shape=(8, 8), n=64, key=key)
+        >>> x.shape, bool(abs(x.std() - 2) < 0.1)
+        ((64, 8, 8), True)
     """
     table = plan(constrained_sampling.constrained_solver(solver, constraint), schedule=schedule, times=times)
     denoiser = as_denoiser(denoiser)

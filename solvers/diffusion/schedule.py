@@ -72,6 +72,11 @@ class VPLinear(AbstractSchedule):
 
     - `beta_min`, `beta_max`: β₀ and β₁, 0.1 and 20 in the paper.
     - `start`, `end`: 1 and 1e-3; 1e-4 is better from about 15 evaluations on.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan("auto", schedule=sx.diffusion.VPLinear(), times=6).levels)
+        6
     """
 
     beta_min: float = 0.1
@@ -110,6 +115,11 @@ class VPCosine(AbstractSchedule):
     - `offset`: o, 0.008 in the paper; 0 for α = cos(πt/2), σ = sin(πt/2).
     - `start`: at most 0.9946 (DPM-Solver paper): at t = 1 nothing but noise is left.
     - `end`: 1e-3.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan("auto", schedule=sx.diffusion.VPCosine(), times=6).levels)
+        6
     """
 
     offset: float = 0.008
@@ -148,6 +158,12 @@ class VPDiscrete(AbstractSchedule):
 
     - `alphas_cumprod`: ᾱ = α² at every step, falling, inside (0, 1). `VPDiscrete.from_betas` computes them.
     - `start`, `end`: the last step and the first one by default.
+
+    **Example:**
+
+        >>> alphas = tuple(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
+        >>> sx.diffusion.plan("auto", schedule=sx.diffusion.VPDiscrete(alphas), times=6).levels.shape
+        (6,)
     """
 
     alphas_cumprod: tuple[float, ...] = field(repr=False)
@@ -198,6 +214,11 @@ class EDM(AbstractSchedule):
 
     **Arguments:** `sigma_min`, `sigma_max`: 0.002 and 80 for data with a standard deviation of about 0.5. Samples of data
       whose deviation is not well between the two are wrong: divide the data by theirs.
+
+    **Example:**
+
+        >>> sx.diffusion.EDM(sigma_max=20.0).sigma_max
+        20.0
     """
 
     sigma_min: float = 0.002
@@ -233,6 +254,11 @@ class VE(AbstractSchedule):
     """Variance exploding with a geometric noise level: α = 1, σ = σ_min (σ_max/σ_min)^t, t from 1 to 0 (Song et al. 2021).
 
     **Arguments:** `sigma_min`, `sigma_max`: 0.01 and about the largest distance between two samples.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan("auto", schedule=sx.diffusion.VE(), times=6).levels)
+        6
     """
 
     sigma_min: float = 0.01
@@ -264,6 +290,11 @@ class FlowMatching(AbstractSchedule):
     At t = 1 there is nothing but noise. Grids in the log-SNR cannot start there; give them a start below 1.
 
     **Arguments:** `start`, `end`: 1 and 0.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan("auto", schedule=sx.diffusion.FlowMatching(), times=6).levels)
+        6
     """
 
     start: float = 1.0

@@ -41,6 +41,11 @@ class Heun(AbstractSingleStep):
     - `churn`: 0 for the ODE; 5 to 80 for stochastic sampling of images.
     - `churn_min`, `churn_max`: the range of levels with churn.
     - `churn_noise`: factor on the noise that churn adds, 1 to 1.007.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan(sx.diffusion.Heun(), schedule=sx.diffusion.EDM(), times=7).levels)
+        7
     """
 
     churn: float = 0.0
@@ -98,6 +103,11 @@ class DPMSolver(AbstractSingleStep):
     does not divide ends in steps of lower order, as in the paper.
 
     **Arguments:** `order`: 2 or 3.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan(sx.diffusion.DPMSolver(2), schedule=sx.diffusion.VPLinear(), times=6).levels)
+        6
     """
 
     order: int = 3

@@ -18,6 +18,11 @@ class StudentNoise(eqx.Module):
     adds noise on the way is none of this process.
 
     **Arguments:** `extra`: D; 128 and 2048 in the paper. The variance of an entry is D/(D − 2), infinite for D ≤ 2.
+
+    **Example:**
+
+        >>> sx.diffusion.StudentNoise(128).extra
+        128
     """
 
     extra: int = eqx.field(static=True)

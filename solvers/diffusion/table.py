@@ -74,6 +74,12 @@ class Table:
     - `noise`: weights of z, `(evaluations,)`.
     - `record`: weights of u and D in the H that is kept, `(evaluations, 2)` or with `*shape`; None keeps D.
     - `corrects`: whether x is anything else than u.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=5)
+        >>> bool((np.diff(table.levels) < 0).all()), table.start > table.end
+        (True, True)
     """
 
     levels: np.ndarray

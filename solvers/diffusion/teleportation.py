@@ -25,6 +25,11 @@ class Gaussian(eqx.Module):
     - `mean`: m, `(*shape)`.
     - `variances`: c_k ≥ 0, `(r,)`, or `(*shape)` for a diagonal covariance without modes.
     - `modes`: φ_k, `(r, *shape)`, orthonormal; None for a diagonal covariance. Directions beyond them have no variance.
+
+    **Example:**
+
+        >>> sx.diffusion.Gaussian(jnp.zeros(4), jnp.ones(4)).mean.shape
+        (4,)
     """
 
     mean: Float[Array, "*shape"]

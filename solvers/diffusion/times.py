@@ -74,7 +74,13 @@ def _finite(grid: AbstractGrid, schedule: AbstractSchedule, *times: float) -> np
 
 
 class LogSNR(AbstractGrid):
-    """Uniform in the log-SNR λ: what exponential multistep methods assume."""
+    """Uniform in the log-SNR λ: what exponential multistep methods assume.
+
+    **Example:**
+
+        >>> len(sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=sx.diffusion.LogSNR(6)).levels)
+        6
+    """
 
     def nodes(self, schedule, start, end, number):
         first, last = _finite(self, schedule, start, end)
@@ -82,14 +88,28 @@ class LogSNR(AbstractGrid):
 
 
 class UniformTime(AbstractGrid):
-    """Uniform in the time of the schedule."""
+    """Uniform in the time of the schedule.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.VPLinear(), times=sx.diffusion.UniformTime(6))
+        >>> len(table.levels)
+        6
+    """
 
     def nodes(self, schedule, start, end, number):
         return np.linspace(start, end, number)
 
 
 class Quadratic(AbstractGrid):
-    """Uniform in √t, for schedules whose clean end is near t = 0."""
+    """Uniform in √t, for schedules whose clean end is near t = 0.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.VPLinear(), times=sx.diffusion.Quadratic(6))
+        >>> len(table.levels)
+        6
+    """
 
     def nodes(self, schedule, start, end, number):
         if min(start, end) < 0:
@@ -102,6 +122,12 @@ class VPQuadratic(AbstractGrid):
 
     With `IPNDM(3)` the best or near the best at 4 to 10 evaluations on mixtures with levels from 150 to 0.01 and from 80 to
     0.002; on levels from 10 to 0.01 `Rho` is better.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.VPLinear(), times=sx.diffusion.VPQuadratic(6))
+        >>> table.levels.shape
+        (6,)
     """
 
     def nodes(self, schedule, start, end, number):
@@ -115,6 +141,12 @@ class Rho(AbstractGrid):
     """Uniform in s^(1/ρ) of the noise level s (Karras et al. 2022, eq. 5).
 
     **Arguments:** `rho`: 7 in the paper; 1 is uniform in s, ∞ would be `LogSNR`.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=sx.diffusion.Rho(6, rho=7.0))
+        >>> len(table.levels)
+        6
     """
 
     rho: float = 7.0
@@ -136,6 +168,12 @@ class Shifted(AbstractGrid):
     The shift is part of the grid alone, so that it is applied once. Times must lie between 0 and 1.
 
     **Arguments:** `shift`: k, 3 in Stable Diffusion 3; 1 changes nothing.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.FlowMatching(), times=sx.diffusion.Shifted(6))
+        >>> len(table.levels)
+        6
     """
 
     shift: float = 3.0
@@ -162,6 +200,12 @@ class GivenTimes(AbstractGrid):
     """Times of the schedule one by one, noisy first, and then no noise at all if `to_zero`: what a list of times cannot say.
 
     **Arguments:** `at`: the times. `evaluations` must be what the solver makes of them, one each for multistep solvers.
+
+    **Example:**
+
+        >>> times = sx.diffusion.GivenTimes(3, at=(80.0, 5.0, 0.5))
+        >>> sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=times).levels.shape
+        (3,)
     """
 
     at: tuple[float, ...] = ()

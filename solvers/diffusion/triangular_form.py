@@ -23,6 +23,12 @@ def unrolled(table: Table) -> np.ndarray:
     """P `(evaluations + 1, evaluations + 1)` of a table.
 
     **Raises:** `ValueError` for a sampler that draws noise, has constants, or weights per entry of a sample.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=5)
+        >>> sx.diffusion.unrolled(table).shape
+        (6, 6)
     """
     if table.stochastic or table.accept.ndim > 2 or table.accept[:, 3].any() or table.advance[:, 3].any():
         raise ValueError("unrolled: the sampler draws noise, has constant terms or weights per entry")
@@ -44,6 +50,13 @@ def from_unrolled(points: np.ndarray, network_levels: np.ndarray, start: float, 
     levels of the points.
 
     **Raises:** `ValueError` for points that are no lower-triangular matrix of that size.
+
+    **Example:**
+
+        >>> table = sx.diffusion.plan(sx.diffusion.DDIM(), schedule=sx.diffusion.EDM(), times=4)
+        >>> again = sx.diffusion.from_unrolled(sx.diffusion.unrolled(table), table.levels, table.start, table.end)
+        >>> bool(np.allclose(sx.diffusion.unrolled(again), sx.diffusion.unrolled(table)))
+        True
     """
     count = len(network_levels)
     if np.shape(points) != (count + 1, count + 1) or np.triu(points, 1).any():

@@ -45,6 +45,11 @@ class Tuned(AbstractGrid):
     0.2 to 0.9 times that on `VPQuadratic`. Most steps lie where noise is about as large as the data.
 
     **Arguments:** `data_std`: the standard deviation of the data, about 1 in the optimisation. The grid moves with it.
+
+    **Example:**
+
+        >>> sx.diffusion.plan(sx.diffusion.UniPC(3), schedule=sx.diffusion.EDM(), times=sx.diffusion.Tuned(6)).levels.shape
+        (6,)
     """
 
     data_std: float = 1.0

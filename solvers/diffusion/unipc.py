@@ -26,6 +26,13 @@ class UniPC(AbstractMultistep):
     - `order`: 1, 2 or 3. 3 without guidance, 2 with strong guidance.
     - `variant`: "bh2" (the usual one), "bh1", or "vary" for exact weights everywhere.
     - `lower_final`: the last steps have orders …, 2, 1.
+
+    **Example:**
+
+        >>> x = sx.diffusion.sample(denoise, sx.diffusion.UniPC(3), schedule=sx.diffusion.EDM(), times=8,
+        ...                         shape=(4,), n=8, key=key)
+        >>> x.shape
+        (8, 4)
     """
 
     order: int = 3

@@ -28,6 +28,12 @@ def likelihood_bound(
 
     **Arguments:** `denoise`, `schedule`, `condition` as in `log_likelihood`; `x`: data x₀ `(n, *shape)`, without noise;
     `draws`: of λ and ε per sample.
+
+    **Example:**
+
+        >>> x = 2 * jax.random.normal(key, (3, 4))
+        >>> sx.diffusion.likelihood_bound(denoise, x, schedule=sx.diffusion.EDM(), key=key, draws=8).shape
+        (3,)
     """
     x = jnp.asarray(real_array("likelihood_bound", "x", x), float)
     if x.ndim < 1 or not len(x):

@@ -41,6 +41,13 @@ class AsLineax(lx.AbstractLinearSolver):
     - `throw=True`, its default, puts a host callback into the forward solve too.
 
     Raises `ValueError` for a method that needs symmetry and an operator without it, and for an operator on a pytree.
+
+    **Example:**
+
+        >>> import lineax as lx
+        >>> x = lx.linear_solve(A, b, sx.linear.AsLineax(sx.linear.CG())).value
+        >>> bool(jnp.abs(A.mv(x) - b).max() < 1e-3)
+        True
     """
 
     method: AbstractMethod

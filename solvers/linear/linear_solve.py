@@ -63,6 +63,13 @@ def solve(
     disturb the others. **Raises:** `ValueError` for a wrong shape, an operator that is not square, a non-symmetric one given to a
     method that needs symmetry, or a null space that is none; `TypeError` for complex numbers, integers, a dtype other than the
     operator's, an operator on a pytree, or what is no operator. **Warns** if `rtol` lies below the rounding of the dtype.
+
+    **Example:**
+
+        >>> solution = sx.linear.solve(A, b)
+        >>> solution.method, sx.linear.Status(int(solution.status)).name
+        ('FastPoissonSolve', 'converged')
+        >>> gradient = jax.grad(lambda b: (sx.linear.solve(A, b).value ** 2).sum())(b)
     """
     operator = _as_operator(operator)
     b = _checked("right-hand side", b, operator)
@@ -140,7 +147,13 @@ def _solve(
 
 
 def status_message(status: SupportsInt) -> str:
-    """One sentence for a status value: its name and what to try."""
+    """One sentence for a status value: its name and what to try.
+
+    **Example:**
+
+        >>> sx.linear.status_message(0)
+        'converged: the true residual meets the tolerance'
+    """
     return f"{Status(int(status)).name}: {Status(int(status)).advice}"
 
 

@@ -32,6 +32,11 @@ def choose(operator: lx.AbstractLinearOperator, **options) -> AbstractMethod:
     - anything else: `FGMRES`, with Jacobi for `Sparse`.
 
     **Arguments:** `options`: passed to the method, for example `rtol`.
+
+    **Example:**
+
+        >>> type(sx.linear.choose(A)).__name__
+        'FastPoissonSolve'
     """
     on_grid = untagged(operator)
     if isinstance(on_grid, Laplacian | Spectral):

@@ -15,7 +15,13 @@ DEFLATED = -3  # the recurrence has met a null vector of the operator: start aga
 
 
 class Status(IntEnum):
-    """Why an iteration ended. `advice` says what to try."""
+    """Why an iteration ended. `advice` says what to try.
+
+    **Example:**
+
+        >>> sx.linear.Status.stagnated.name, int(sx.linear.Status.converged)
+        ('stagnated', 0)
+    """
 
     converged = 0
     max_steps = 1
@@ -52,6 +58,12 @@ class Stats(eqx.Module):
       now and then, and at the end.
     - `fallbacks`: number of iterations in which a learned direction was replaced by a safe one; None for other methods.
     - `b_norm`: norm of the right-hand side, in the norm of `residual`; None where no right-hand side was given.
+
+    **Example:**
+
+        >>> stats = sx.linear.solve(A, b, sx.linear.CG(history=True)).stats
+        >>> stats.history.shape, bool(stats.residual <= 1e-5 * stats.b_norm)
+        ((1000,), True)
     """
 
     status: Int[Array, ""]
@@ -66,6 +78,12 @@ class Solution(eqx.Module):
     """**Fields:** `value` (the solution x), `stats` (a `Stats`), `method` (what ran, for example "CG(Multigrid)").
 
     Outside of `jit` its repr says how the solve ended.
+
+    **Example:**
+
+        >>> solution = sx.linear.solve(A, b, sx.linear.CG())
+        >>> solution.value.shape, sx.linear.Status(int(solution.stats.status)).name
+        ((15, 15), 'converged')
     """
 
     value: Float[Array, "..."]

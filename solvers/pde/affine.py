@@ -20,6 +20,13 @@ class AffineSystem(eqx.Module):
     - `rhs`: the R parts b_r, of the shape of the unknowns.
     - `coefficients`, `rhs_coefficients`: `parameters -> (Q,)` and `parameters -> (R,)`, functions that JAX can trace; the
       parameters are any pytree, as a rule a dict of numbers by name.
+
+    **Example:**
+
+        >>> block = sx.problem("thermal_block", blocks=(2, 2))
+        >>> system = block.affine(block.box.grid(9))
+        >>> len(system.operators), len(system.rhs)
+        (4, 1)
     """
 
     operators: tuple[Any, ...]

@@ -38,7 +38,14 @@ class AbstractCondition(ABC):
 
 @dataclass(frozen=True)
 class Dirichlet(AbstractCondition):
-    """u = value."""
+    """u = value.
+
+    **Example:**
+
+        >>> ends = sx.pde.Sides(x=(sx.pde.Dirichlet(0.0), sx.pde.Dirichlet(1.0)))
+        >>> sx.Problem("u", sx.Box(x=(0, 1)), boundary=ends, residual=lambda u, p: u.xx).unknowns
+        ('u',)
+    """
 
     value: Value = 0.0
 
@@ -52,7 +59,14 @@ class Dirichlet(AbstractCondition):
 
 @dataclass(frozen=True)
 class Neumann(AbstractCondition):
-    """∂u/∂n = flux, with n pointing out of the box."""
+    """∂u/∂n = flux, with n pointing out of the box.
+
+    **Example:**
+
+        >>> sides = sx.pde.Sides(x=(sx.pde.Dirichlet(0.0), sx.pde.Neumann(1.0)))
+        >>> sx.Problem("u", sx.Box(x=(0, 1)), boundary=sides, residual=lambda u, p: u.xx).unknowns
+        ('u',)
+    """
 
     flux: Value = 0.0
 
@@ -79,7 +93,14 @@ class Periodic(AbstractCondition):
 
 @dataclass(frozen=True)
 class Free(AbstractCondition):
-    """Nothing is asked, as of the pressure on the walls of a channel."""
+    """Nothing is asked, as of the pressure on the walls of a channel.
+
+    **Example:**
+
+        >>> sides = sx.pde.Sides(x=(0.0, sx.pde.Free()))                                  # nothing at the right end
+        >>> sx.Problem("u", sx.Box(x=(0, 1)), boundary=sides, residual=lambda u, p: u.x - 1).unknowns
+        ('u',)
+    """
 
     def residual(self, u: Sequence[Jet], sides: tuple[Side, ...], inputs: Jets) -> tuple:
         return ()
@@ -99,6 +120,12 @@ class Sides:
     `Sides(x=(0.0, 1.0), y="g")` is 0 at the start of x, 1 at its end, and the input g on both sides of y; axes that are not
     named have 0. A number, name or function is a value on Dirichlet sides and a flux on Neumann sides, after the box;
     `Dirichlet(…)`, `Neumann(…)` and `Free()` say it themselves.
+
+    **Example:**
+
+        >>> ends = sx.pde.Sides(x=(0.0, 1.0))                   # u = 0 left, u = 1 right
+        >>> sx.Problem("u", sx.Box(x=(0, 1)), boundary=ends, residual=lambda u, p: u.xx).box.names
+        ('x',)
     """
 
     values: Mapping[str, SideValue | tuple[SideValue, SideValue]]

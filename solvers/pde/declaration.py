@@ -27,7 +27,13 @@ from .symmetry import Dihedral
 
 @dataclass(frozen=True)
 class Interval:
-    """The time interval [start, stop]."""
+    """The time interval [start, stop].
+
+    **Example:**
+
+        >>> sx.pde.Interval(0.0, 2.0).length
+        2.0
+    """
 
     start: float
     stop: float
@@ -84,6 +90,13 @@ class Problem:
     - `grid`: the only grid on which the problem can be solved, if there is only one.
 
     **Raises:** `ValueError` or `TypeError` for a declaration that contradicts itself.
+
+    **Example:**
+
+        >>> heat = sx.Problem("u", sx.Box(x=(-1, 1, "periodic")), time=(0, 1), inputs={"nu": 0.1},
+        ...                   initial=lambda x: jnp.sin(jnp.pi * x), residual=lambda u, p: u.t - p.nu * u.xx)
+        >>> heat.unknowns, heat.coordinates, heat.constants
+        (('u',), ('x', 't'), {'nu': 0.1})
     """
 
     def __init__(

@@ -38,6 +38,11 @@ class WaveSum(Distribution):
       (0.1 there, 0.5 for gas dynamics).
     - `between`: if given, the sum is scaled to [0, 1], multiplied by one number and another one is added, both log-uniform
       between these two positive ones: a positive field (density (1, 10) and pressure (10, 100) of PDEBench's gas).
+
+    **Example:**
+
+        >>> sx.pde.WaveSum(waves=2).sample(key, sx.Grid.unit(32, 1, "periodic")).shape
+        (32,)
     """
 
     waves: int = 2
@@ -85,6 +90,11 @@ class GasWaves(JointLaw):
     out.
 
     **Arguments:** `mach`: M. `modes`: the largest k_i. `gamma`: γ of the speed of sound.
+
+    **Example:**
+
+        >>> sorted(sx.pde.GasWaves(mach=0.1).inputs())
+        ['density0', 'pressure0', 'velocity0']
     """
 
     mach: float = 0.1
@@ -142,6 +152,11 @@ class Riemann(JointLaw):
     - `position`: of the plane, as a share of the axis; by default U(0.25, 0.75).
 
     `Riemann((1, 0.125), (0, 0), (1, 0.1), 0.5)` with γ = 1.4 is Sod's tube.
+
+    **Example:**
+
+        >>> sorted(sx.pde.Riemann().inputs())
+        ['density0', 'pressure0', 'velocity0']
     """
 
     density: tuple[Number, Number] = (LogUniform(1, 10), LogUniform(1, 10))
@@ -172,6 +187,11 @@ class Dam(Distribution):
     PDEBench: heights 2 and 1, radius U(0.3, 0.7) on (−2.5, 2.5)²). In one dimension an interval.
 
     **Arguments:** numbers or laws of numbers; `radius` is a length.
+
+    **Example:**
+
+        >>> sx.pde.Dam().inner
+        2.0
     """
 
     radius: Number = field(default_factory=lambda: Uniform(0.3, 0.7))
@@ -227,6 +247,11 @@ class Swirls(Distribution):
     (∂ψ/∂y, −∂ψ/∂x) of a random stream function ψ, `(x, y, 2)`, or the curl of three independent ones, `(x, y, z, 3)`.
 
     **Arguments:** `stream`: the law of ψ.
+
+    **Example:**
+
+        >>> sx.pde.Swirls(speed=1.0).sample(key, sx.Grid.unit((8, 8), layout="periodic")).shape
+        (8, 8, 2)
     """
 
     speed: float = 1.0

@@ -99,6 +99,13 @@ class Jet:
 
     `Jet(derivatives)` takes anything that knows its derivatives; `Jet.of(function, points, names)` differentiates a
     function automatically.
+
+    **Example:**
+
+        >>> x = jnp.array([[0.5], [1.0]])
+        >>> u = sx.pde.Jet.of(lambda p: p[..., 0] ** 3, x, ("x",))
+        >>> u.xx.tolist()                                       # 6 x
+        [3.0, 6.0]
     """
 
     __array_ufunc__ = None  # NumPy numbers on the left leave the operation to us
@@ -172,7 +179,16 @@ class Jet:
 
 
 class Jets(Mapping[str, Jet]):
-    """Jets by name: `p.a.x` and `p["a"].x` are the same."""
+    """Jets by name: `p.a.x` and `p["a"].x` are the same.
+
+    **Example:**
+
+        >>> x = jnp.array([[0.5], [1.0]])
+        >>> u, v = (sx.pde.Jet.of(lambda p, n=n: p[..., 0] ** n, x, ("x",)) for n in (1, 2))
+        >>> both = sx.pde.Jets({"u": u, "v": v})
+        >>> (both.u.x + both.v.x).tolist()
+        [2.0, 3.0]
+    """
 
     def __init__(self, jets: Mapping[str, Jet]):
         self._jets = dict(jets)

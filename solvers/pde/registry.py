@@ -21,6 +21,14 @@ def register_problem(name: str) -> Callable[[Factory], Factory]:
 
     **Raises:** `ValueError` for a name that another function has. The same function may be defined again, as when a
     notebook cell is run twice.
+
+    **Example:**
+
+        >>> @sx.register_problem("docs-oscillator")
+        ... def oscillator(omega=2.0):
+        ...     return sx.Problem("u", sx.Box(x=(0, 1)), inputs={"omega": omega}, residual=lambda u, p: u.xx + p.omega**2 * u)
+        >>> sx.problem("docs-oscillator", omega=3.0).constants
+        {'omega': 3.0}
     """
 
     def decorate(factory: Factory) -> Factory:
@@ -55,6 +63,12 @@ def problem(name: str, **arguments) -> Problem:
     `help(surrogax.pde.problems.burgers.burgers)`.
 
     **Raises:** `ValueError` for an unknown name; `TypeError` for unknown arguments. Both list what there is.
+
+    **Example:**
+
+        >>> burgers = sx.problem("burgers", nu=0.05)
+        >>> burgers.unknowns, burgers.constants["nu"], sorted(burgers.laws)
+        (('u',), 0.05, ['u0'])
     """
     if not isinstance(name, str) or name not in _factories:
         raise ValueError(f"unknown problem {name!r}; known: {registered_problems()}")
@@ -67,5 +81,11 @@ def _listed(signature: inspect.Signature) -> str:
 
 
 def registered_problems() -> list[str]:
-    """The names that `problem` knows, in alphabetical order."""
+    """The names that `problem` knows, in alphabetical order.
+
+    **Example:**
+
+        >>> "darcy" in sx.pde.registered_problems()
+        True
+    """
     return sorted(_factories)

@@ -20,6 +20,13 @@ class Solved(eqx.Module):
     - `restart`: inputs from which a solve in time goes on where this one ended, where the fields at the last instant do not
       hold them all; else empty.
     - `diagnostics`: numbers that some solvers compute on the way, such as forces, with a first axis of time steps.
+
+    **Example:**
+
+        >>> poisson = sx.problem("poisson", f=1.0)
+        >>> solved = poisson.solve(grid=poisson.box.grid(17))
+        >>> solved.fields["u"].shape, sx.linear.Status(int(solved.stats.status)).name
+        ((17, 17), 'converged')
     """
 
     fields: Mapping[str, Array]

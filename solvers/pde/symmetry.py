@@ -23,6 +23,11 @@ class Dihedral:
     - `scalars`: names of the fields and parameters with components of which each is a scalar, such as concentrations.
 
     Scalar fields need not be named.
+
+    **Example:**
+
+        >>> sx.problem("darcy").symmetry is not None
+        True
     """
 
     vectors: tuple[str, ...] = ()

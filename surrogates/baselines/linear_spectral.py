@@ -33,6 +33,12 @@ class LinearSpectral(AbstractDirectFit):
       noisy samples.
 
     **Raises:** `ValueError`, from `fit`, for other tasks.
+
+    **Example:**
+
+        >>> fit = sx.fit(sx.LinearSpectral(task, modes=4), ds)
+        >>> fit.predict(ds)["u"].shape
+        (12, 16)
     """
 
     task: Task

@@ -16,6 +16,12 @@ class MeanField(AbstractAtOwnPoints, AbstractRelative):
     """Predicts the mean of the training targets for every input. It needs no `fit`: `MeanField(task)`.
 
     **Raises:** `ValueError` unless the task is steady, comes from `Task.fit`, and its samples share their points.
+
+    **Example:**
+
+        >>> mean = sx.MeanField(task)
+        >>> bool(np.allclose(mean.predict(ds[:1])["u"][0], ds["u"].mean(0), atol=1e-5))
+        True
     """
 
     task: Task

@@ -15,6 +15,14 @@ class Persistence(AbstractRelative):
     """Predicts that the next frames equal the last given one. It needs no `fit`: `Persistence(task)`.
 
     **Raises:** `ValueError` for a task that is not autoregressive.
+
+    **Example:**
+
+        >>> w = np.stack([a * t for t in range(4)], 1)          # (sample, time, x)
+        >>> data = sx.from_arrays({"w": w}, grid=ds.grid, times=np.arange(4.0))
+        >>> step = sx.Persistence(sx.Task.fit(data, inputs="w", targets="w", mode=sx.Autoregressive()))
+        >>> step.rollout({"w": w[:2, 1:2]}, steps=3)["w"].shape
+        (2, 3, 16)
     """
 
     task: Task

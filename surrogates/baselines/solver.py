@@ -36,6 +36,12 @@ class SolverSurrogate(AbstractBatchFirst):
 
     **Raises:** `ValueError` for a task that the problem cannot serve. One example is an autoregressive task whose future depends
     on more than the unknowns, so that the problem declares no `step`.
+
+    **Example:**
+
+        >>> solver = sx.SolverSurrogate(sx.problem("poisson", f=sx.random.GaussianField()), grid=17)
+        >>> solver.task.targets
+        ('u',)
     """
 
     task: Task

@@ -27,6 +27,11 @@ class UNetConfig(AbstractNetworkConfig):
     "batch" or None; `dropout`, the share of channels' values that are dropped in training.
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1, or a dropout outside [0, 1).
+
+    **Example:**
+
+        >>> sx.UNet.config(width=8).levels
+        2
     """
 
     width: int = 32
@@ -112,6 +117,11 @@ class UNet:
     **Raises:** `ValueError` for point clouds and meshes, and for wrong settings.
 
     **Source:** Ronneberger, Fischer and Brox, MICCAI 2015.
+
+    **Example:**
+
+        >>> sx.count_parameters(sx.UNet(task, width=4, levels=1, key=key))
+        621
     """
 
     config = UNetConfig

@@ -135,6 +135,12 @@ def calibration(
     - `batch_size`: samples per compiled call.
 
     **Raises:** `TypeError` for a surrogate without samples; `ValueError` for levels outside (0, 1) and fewer than two samples.
+
+    **Example:**
+
+        >>> gp = sx.Ensemble(tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 2)))
+        >>> sx.calibration(gp, ds, n=9, key=key).pointwise.shape[-1] > 0
+        True
     """
     from scipy.stats import kstest  # takes a tenth of the time of importing this library
 

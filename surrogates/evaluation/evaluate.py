@@ -82,6 +82,12 @@ def evaluate(
     - `batch_size`: samples per full batch.
 
     **Raises:** `ValueError` for an unknown metric, for trajectories that are too short, and for data that do not suit a task.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, timing=False)
+        >>> bool(table.value("mean") < 0.5)
+        True
     """
     surrogates = (
         surrogates if isinstance(surrogates, Mapping) else {type(members_of(surrogates)[0]).__name__: surrogates}

@@ -55,6 +55,15 @@ def register_metric(
     A function that is defined again, as in a notebook cell that is run again, replaces its former self.
 
     **Raises:** `ValueError` for a name that is taken by another function.
+
+    **Example:**
+
+        >>> @sx.metrics.register_metric("docs_bias")
+        ... def bias(forecast, reference, weights, domain):
+        ...     return (weights[..., None] * (forecast.value - reference)).reshape(-1, reference.shape[-1]).sum(0)
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="docs_bias", timing=False)
+        >>> abs(table.value("mean", metric="docs_bias")) < 1e-3
+        True
     """
 
     def decorate(function: Function) -> Function:
@@ -72,20 +81,38 @@ def _place(function: Function) -> tuple[str, str]:
 
 
 def find_metric(name: str) -> Metric:
-    """The metric with this name. **Raises:** `ValueError` for an unknown name."""
+    """The metric with this name. **Raises:** `ValueError` for an unknown name.
+
+    **Example:**
+
+        >>> sx.metrics.find_metric("crps").probabilistic
+        True
+    """
     if name not in _METRICS:
         raise ValueError(f"unknown metric {name!r}; known: {known_metrics()}")
     return _METRICS[name]
 
 
 def known_metrics() -> list[str]:
-    """Names of all registered metrics, sorted."""
+    """Names of all registered metrics, sorted.
+
+    **Example:**
+
+        >>> sorted(sx.metrics.known_metrics())[:4]
+        ['band_90', 'blow_up', 'correlation', 'coverage_90']
+    """
     return sorted(_METRICS)
 
 
 @register_metric("rel_l2")
 def rel_l2(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """‖u − v‖ / ‖v‖ in L2, with quadrature weights."""
+    """‖u − v‖ / ‖v‖ in L2, with quadrature weights.
+
+    **Example:**
+
+        >>> bool(sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="rel_l2", timing=False).value("mean") < 0.5)
+        True
+    """
     return relative_l2_per_channel(forecast.value, reference, weights)
 
 
@@ -98,7 +125,14 @@ def rel_l2_unweighted(forecast, reference, weights, domain) -> Float[Array, " c"
 
 @register_metric("rel_h1")
 def rel_h1(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """‖u − v‖_{H¹} / ‖v‖_{H¹}, with gradients by second-order differences. It needs a grid."""
+    """‖u − v‖_{H¹} / ‖v‖_{H¹}, with gradients by second-order differences. It needs a grid.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics=["rel_l2", "rel_h1"], timing=False)
+        >>> bool(table.value("mean", metric="rel_h1") > table.value("mean", metric="rel_l2"))   # derivatives are worse
+        True
+    """
     grid, u = domain.as_grid("rel_h1"), forecast.value
     periodic = tuple(layout == "periodic" for layout in grid.layouts)
     return jnp.stack(
@@ -111,13 +145,26 @@ def rel_h1(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("rmse")
 def rmse(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """√(∫ (u − v)² / volume), in the units of the field."""
+    """√(∫ (u − v)² / volume), in the units of the field.
+
+    **Example:**
+
+        >>> float(sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="rmse", timing=False).value("mean", metric="rmse")) < 1
+        True
+    """
     return jnp.sqrt(squared_l2(forecast.value - reference, weights) / weights.sum())
 
 
 @register_metric("max_error")
 def max_error(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """max |u − v| / max |v|."""
+    """max |u − v| / max |v|.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics=["rmse", "max_error"], timing=False)
+        >>> bool(table.value("mean", metric="max_error") > table.value("mean", metric="rmse"))
+        False
+    """
     u, real = forecast.value, (weights > 0)[..., None]
     peak = lambda x: jnp.where(real, jnp.abs(x), 0).reshape(-1, x.shape[-1]).max(0)  # noqa: E731
     return peak(u - reference) / peak(reference)
@@ -125,7 +172,14 @@ def max_error(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("vrmse")
 def vrmse(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """√(mean (u − v)² / (var v + 1e-7)), with Bessel's correction in the variance: The Well's VRMSE."""
+    """√(mean (u − v)² / (var v + 1e-7)), with Bessel's correction in the variance: The Well's VRMSE.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="vrmse", timing=False)
+        >>> bool(0.5 < table.value("mean", metric="vrmse") < 1.5)                         # 1: as bad as the mean of the field
+        True
+    """
     u, real = forecast.value, (weights > 0)[..., None]
     n = real.sum()
     mean = jnp.where(real, reference, 0).reshape(-1, u.shape[-1]).sum(0) / n
@@ -156,13 +210,28 @@ def blow_up(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("crps", probabilistic=True)
 def crps(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """∫ CRPS / volume, in the units of the field. For a forecast without spread it is the mean absolute error."""
+    """∫ CRPS / volume, in the units of the field. For a forecast without spread it is the mean absolute error.
+
+    **Example:**
+
+        >>> members = sx.Ensemble(tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 2)))
+        >>> bool(sx.evaluate({"ensemble": members}, ds, metrics="crps", timing=False).value("ensemble", metric="crps") > 0)
+        True
+    """
     return _mean(forecast.crps(reference), weights)
 
 
 @register_metric("coverage_90", interval=True)
 def coverage_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """Fraction of the volume in which the truth is inside the central 90 % interval; 0.9 for a calibrated forecast."""
+    """Fraction of the volume in which the truth is inside the central 90 % interval; 0.9 for a calibrated forecast.
+
+    **Example:**
+
+        >>> members = sx.Ensemble(tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 2)))
+        >>> table = sx.evaluate({"ensemble": members}, ds, metrics="coverage_90", timing=False)
+        >>> bool(0 <= table.value("ensemble", metric="coverage_90") <= 1)
+        True
+    """
     low, high = forecast.interval(0.9)
     return _mean(((low <= reference) & (reference <= high)).astype(reference.dtype), weights)
 
@@ -184,7 +253,14 @@ def width_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("spread", probabilistic=True)
 def spread(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """√(∫ std² / volume), in the units of the field. For a calibrated forecast it equals the `rmse`."""
+    """√(∫ std² / volume), in the units of the field. For a calibrated forecast it equals the `rmse`.
+
+    **Example:**
+
+        >>> members = sx.Ensemble(tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 2)))
+        >>> bool(sx.evaluate({"ensemble": members}, ds, metrics="spread", timing=False).value("ensemble", metric="spread") > 0)
+        True
+    """
     return jnp.sqrt(_mean(forecast.spread() ** 2, weights))
 
 

@@ -19,6 +19,12 @@ def plot_predictions(
 
     - `field`, `component`: the target, and the component of a vector, to show; by default the first.
     - `frame`: number of the predicted frame; −1 is the last one of a prediction.
+
+    **Example:**
+
+        >>> figure = sx.plots.plot_predictions(sx.MeanField(task), ds, n=2)
+        >>> len(figure.axes) > 2
+        True
     """
     import matplotlib.pyplot as plt
 
@@ -67,6 +73,12 @@ def plot_error_histogram(table: Table, metric: str = "rel_l2", dataset: str | No
     **Arguments:** `metric`; `dataset` and `field`, by default the first ones of the table.
 
     **Raises:** `ValueError` if the table has no such samples.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, timing=False)
+        >>> len(sx.plots.plot_error_histogram(table).axes)
+        1
     """
     import matplotlib.pyplot as plt
 
@@ -99,6 +111,11 @@ def plot_spectrum(
 
     `surrogates` are given by name; `field`, `component` and `frame` are those of `plot_predictions`. See `radial_spectrum` for
     the window on axes that are not periodic.
+
+    **Example:**
+
+        >>> len(sx.plots.plot_spectrum({"mean": sx.MeanField(task)}, ds, n=4).axes)
+        1
     """
     import matplotlib.pyplot as plt
 
@@ -158,6 +175,13 @@ def radial_spectrum(fields: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndar
     field without its mean sum to its variance. A shell is as wide as the smallest wavenumber of the box; empty shells are left
     out, and so are wavenumbers beyond the Nyquist limit of the coarsest axis. A Hann window, scaled to mean square 1, removes
     the jump between the ends of every axis that is not periodic; it spreads a peak over the neighbouring shells.
+
+    **Example:**
+
+        >>> x = np.arange(64) / 64
+        >>> k, energy = sx.plots.radial_spectrum(np.sin(2 * np.pi * 3 * x)[None], sx.Grid.unit(64, 1, "periodic"))
+        >>> int(k[energy.argmax()])
+        18
     """
     axes = tuple(range(1, fields.ndim))
     for axis, layout in zip(axes, grid.layouts, strict=True):

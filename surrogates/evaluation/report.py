@@ -30,7 +30,13 @@ class AbstractPart(abc.ABC):
 
 @dataclass(frozen=True)
 class Heading(AbstractPart):
-    """A heading."""
+    """A heading.
+
+    **Example:**
+
+        >>> sx.report.Heading("Data").text
+        'Data'
+    """
 
     text: str
 
@@ -40,7 +46,13 @@ class Heading(AbstractPart):
 
 @dataclass(frozen=True)
 class Paragraph(AbstractPart):
-    """A paragraph of plain text."""
+    """A paragraph of plain text.
+
+    **Example:**
+
+        >>> sx.report.Paragraph("Solved at 113².").text
+        'Solved at 113².'
+    """
 
     text: str
 
@@ -50,7 +62,14 @@ class Paragraph(AbstractPart):
 
 @dataclass(frozen=True)
 class Results(AbstractPart):
-    """A table of `evaluate` with its notes."""
+    """A table of `evaluate` with its notes.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, timing=False)
+        >>> type(sx.report.Results(table).table).__name__
+        'Table'
+    """
 
     table: Table
 
@@ -79,7 +98,13 @@ class Picture(AbstractPart):
 
 @dataclass(frozen=True)
 class Settings(AbstractPart):
-    """Names and values, one per line."""
+    """Names and values, one per line.
+
+    **Example:**
+
+        >>> sx.report.Settings({"epochs": 5}).values
+        {'epochs': 5}
+    """
 
     values: Mapping[str, Any]
 
@@ -88,7 +113,16 @@ class Settings(AbstractPart):
 
 
 def write_report(path: str | os.PathLike, title: str, parts: Sequence[AbstractPart]) -> None:
-    """Write the parts in order to one HTML file. An existing file is replaced in one step."""
+    """Write the parts in order to one HTML file. An existing file is replaced in one step.
+
+    **Example:**
+
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sx.report.write_report(f"{folder}/report.html", "Title",
+        ...                            [sx.report.Heading("First"), sx.report.Paragraph("Words.")])
+        ...     print(open(f"{folder}/report.html").read().count("<h"))
+        3
+    """
     body = "\n".join(part.to_html() for part in parts)
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"

@@ -72,6 +72,12 @@ class Table:
     - `missing`: what was left out, and why.
     - `samples`: the metric of every sample, arrays `(sample, step)` by (surrogate, seed, dataset, field, metric), for paired
       comparisons and histograms.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task), "none": sx.MeanField(task)}, ds, timing=False)
+        >>> table.to_markdown().splitlines()[0][:12]
+        '| surrogate '
     """
 
     rows: list[Row]

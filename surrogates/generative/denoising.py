@@ -20,6 +20,11 @@ class Denoising(AbstractObjective):
 
     **Arguments:** `level_mean`, `level_std`: of log s; −0.5 and 1.2 for data of unit variance. More noise is seen with a larger
     mean.
+
+    **Example:**
+
+        >>> sx.generative.Denoising().level_std
+        1.2
     """
 
     level_mean: float = eqx.field(static=True, default=-0.5)

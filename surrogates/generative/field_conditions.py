@@ -15,6 +15,11 @@ class OnField(AbstractCondition):
     """A condition on one field of a task, in physical units: `Constraint(OnField("u", KnownValues.at((64, 64), np.s_[0], u0)))`.
 
     **Arguments:** `name`: the field. `condition`: on its array `([frames], *space, [component])`.
+
+    **Example:**
+
+        >>> sx.generative.OnField("u", sx.diffusion.KnownValues.at((16,), 0, 1.0)).name
+        'u'
     """
 
     name: str = eqx.field(static=True)

@@ -57,6 +57,13 @@ class Denoiser(AbstractGenerative, AbstractTrainable, AbstractPrior):
       lose 10 % of the variance of waves at 20).
 
     **Raises:** `ValueError` for autoregressive tasks and points that are no grid; `TypeError` for settings of another kind.
+
+    **Example:**
+
+        >>> joint = sx.Task.fit(ds, targets=("a", "u"))
+        >>> model = sx.Denoiser(joint, network=sx.FNO.config(width=4, modes=4, depth=1), key=key)       # fit(model, ds, …)
+        >>> model.task.targets
+        ('a', 'u')
     """
 
     network: AbstractNetwork

@@ -36,6 +36,11 @@ class Observe(eqx.Module):
     - `std`, `covariance`, `mask`: of the errors, as in `diffusion.Observation`.
 
     **Raises:** `ValueError` for shapes that do not fit, and when a prior has no such field or points.
+
+    **Example:**
+
+        >>> sx.Observe("u", at=np.array([[0.25]]), values=[1.0], std=0.01).field
+        'u'
     """
 
     field: str | None = eqx.field(static=True)

@@ -70,6 +70,11 @@ class FlowObjective(AbstractPathObjective):
     - `samples`: x₀ `(n, *shape)`, near unit variance.
     - `noise`: ε of every sample, `(n, *shape)`; None draws it anew in every step.
     - `batch`: samples per step.
+
+    **Example:**
+
+        >>> sx.generative.FlowObjective(np.zeros((20, 2)), batch=8).batch
+        8
     """
 
     samples: Float[Array, "n *shape"]
@@ -105,6 +110,11 @@ class InterpolantObjective(AbstractPathObjective):
     - `starts`, `ends`: x₀ and x₁ `(n, *shape)`. They are paired as given; shuffle one of them for independent ends.
     - `interpolant`: `Linear()`, `Trigonometric()`.
     - `batch`: samples per step.
+
+    **Example:**
+
+        >>> sx.generative.InterpolantObjective(np.zeros((20, 2)), np.ones((20, 2)), batch=8).batch
+        8
     """
 
     starts: Float[Array, "n *shape"]
@@ -222,6 +232,13 @@ class BridgeObjective(AbstractPathObjective):
     """E log c(x₀) − E log v(x₁) of a light Schrödinger bridge, over samples of both ends that need not be paired.
 
     **Arguments:** `starts` `(n, d)`, `ends` `(m, d)`; `batch`: samples of each per step.
+
+    **Example:**
+
+        >>> bridge = sx.generative.TrainableBridge(sx.diffusion.LightBridge(2, components=3, key=key))
+        >>> objective = sx.generative.BridgeObjective(np.zeros((20, 2)), np.ones((20, 2)), batch=8)     # fit(bridge, objective=…)
+        >>> objective.batch
+        8
     """
 
     starts: Float[Array, "n d"]

@@ -144,6 +144,13 @@ class Prior(AbstractPrior):
     - `schedule`: `EDM()` by default.
     - `noise`: coloured noise that knows its covariance; None: white.
     - `any_grid`: whether `denoise` works on grids other than that of the task.
+
+    **Example:**
+
+        >>> prior = sx.Prior(sx.Task.fit(ds, targets="u"), denoise)
+        >>> post = prior.posterior(sx.Observe("u", at=np.array([[0.25]]), values=[1.0], std=0.1), n=4, steps=6, key=key)
+        >>> post.samples["u"].shape
+        (4, 16)
     """
 
     task: Task

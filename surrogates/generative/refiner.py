@@ -53,6 +53,16 @@ class Refiner(AbstractGenerative, AbstractTrainable):
     - `key`: random key of the initial weights.
 
     **Raises:** `ValueError` for tasks that do not predict one next frame, and those not on a grid.
+
+    **Example:**
+
+        >>> w = np.stack([a * t for t in range(4)], 1)
+        >>> data = sx.from_arrays({"w": w}, grid=ds.grid, times=np.arange(4.0))
+        >>> step = sx.Task.fit(data, inputs="w", targets="w", mode=sx.Autoregressive())
+        >>> config = sx.FNO.config(width=4, modes=4, depth=1)
+        >>> refined = sx.Refiner(sx.FNO(step, width=4, modes=4, depth=1, key=key), network=config, key=key)
+        >>> refined.task.targets
+        ('w',)
     """
 
     network: AbstractNetwork

@@ -17,6 +17,12 @@ class TrainableBridge(AbstractTrainable):
 
     found = sx.fit(TrainableBridge(LightBridge(2, 10, epsilon=0.1, key=key)), starts=x0, ends=x1, optimizer=optax.adam(1e-2),
                    steps=2000)
+
+    **Example:**
+
+        >>> bridge = sx.generative.TrainableBridge(sx.diffusion.LightBridge(2, components=3, key=key))
+        >>> sx.count_parameters(bridge)
+        15
     """
 
     bridge: LightBridge

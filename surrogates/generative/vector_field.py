@@ -19,6 +19,12 @@ class VectorField(AbstractTrainable):
     `transport`. It sees x, t and the sines and cosines of πt, 2πt and 4πt.
 
     **Arguments:** `dim`: number of entries; `width`, `depth`: of the perceptron; `key`: random key of the initial weights.
+
+    **Example:**
+
+        >>> field = sx.generative.VectorField(2, width=8, depth=1, key=key)
+        >>> sx.count_parameters(field) > 0
+        True
     """
 
     mlp: eqx.nn.MLP

@@ -32,6 +32,12 @@ class DirectionNetwork(AbstractTrainable):
     - `blocks`: numbers of residual blocks before the pooling of a level, at the coarsest level, and after the upsampling.
     - `levels`: number of poolings. The paper has 1, which leaves the smooth error on large grids to the iteration.
     - `key`: random key of the initial weights.
+
+    **Example:**
+
+        >>> network = sx.learned_solvers.DirectionNetwork(2, channels=4, blocks=(1, 1, 1), key=key)
+        >>> sx.count_parameters(network) > 100
+        True
     """
 
     first: tuple[Float[Array, "..."], Float[Array, " c"]]

@@ -54,6 +54,11 @@ class DirectionObjective(AbstractObjective):
     - `renew`: number of training steps between two replacements. 0 draws new systems in every step, as the paper does.
 
     **Raises:** `ValueError` for an unknown `loss`.
+
+    **Example:**
+
+        >>> sx.learned_solvers.DirectionObjective(sx.learned_solvers.SineSystems((16, 16)), loss="residual").loss
+        'residual'
     """
 
     systems: AbstractSystems

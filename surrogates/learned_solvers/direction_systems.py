@@ -27,6 +27,11 @@ class SineSystems(AbstractSystems):
     """The paper's right-hand sides (`sine_mix`) for one fixed operator: −Δ with spacing 1 and Dirichlet sides on a box.
 
     **Arguments:** `shape`: number of points per axis.
+
+    **Example:**
+
+        >>> sx.learned_solvers.SineSystems((16, 16)).shape
+        (16, 16)
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -52,6 +57,11 @@ class RandomDomains(AbstractSystems):
     - `dim`: number of space dimensions.
     - `steps`: number of Lanczos steps. Few are enough, because training continues with the residuals of the iteration, on which
       the first right-hand sides have little influence.
+
+    **Example:**
+
+        >>> sx.learned_solvers.DirectionObjective(sx.learned_solvers.RandomDomains(16)).loss
+        'energy'
     """
 
     side: int = eqx.field(static=True)
@@ -71,6 +81,11 @@ class MixedDomains(AbstractSystems):
     sides and on solid points, u = 0 or the flux is zero. Solutions are those of `RandomDomains`.
 
     **Arguments:** `side`, `dim`, `steps`: as in `RandomDomains`.
+
+    **Example:**
+
+        >>> sx.learned_solvers.MixedDomains(16).dim
+        2
     """
 
     side: int = eqx.field(static=True)
@@ -104,6 +119,11 @@ def sine_mix(shape: tuple[int, ...], key: Array) -> Float[Array, "*n"]:
     """A random field b = Σ c_i v_i / ‖Σ c_i v_i‖ with the eigenvectors v_i of −Δ on a box and c_i from `mixed_coefficients`.
 
     The paper uses Ritz vectors in place of the eigenvectors, which need the memory of a Lanczos basis.
+
+    **Example:**
+
+        >>> sx.learned_solvers.sine_mix((8, 8), key).shape
+        (8, 8)
     """
     order = np.argsort(_sine_eigenvalues(shape).ravel(), kind="stable")
     coefficients = mixed_coefficients(key, order.size)
@@ -113,7 +133,14 @@ def sine_mix(shape: tuple[int, ...], key: Array) -> Float[Array, "*n"]:
 
 def ritz_mix(vectors: Float[Array, "m *n"], key: Array) -> Float[Array, "*n"]:
     """A random field b = Σ c_i v_i / ‖Σ c_i v_i‖ with Ritz vectors v_i from `ritz_vectors` and c_i from `mixed_coefficients`, as
-    in the paper."""
+    in the paper.
+
+    **Example:**
+
+        >>> _, vectors = sx.learned_solvers.ritz_vectors(A, 6, key)
+        >>> sx.learned_solvers.ritz_mix(vectors, key).shape
+        (15, 15)
+    """
     b = jnp.tensordot(mixed_coefficients(key, len(vectors)), vectors, 1, precision="highest")
     return b / jnp.linalg.norm(b)
 
@@ -132,6 +159,12 @@ def ritz_vectors(operator, steps: int, key: Array) -> tuple[Float[Array, " steps
     appear in float32. The start is A times noise, so that a null space of A has no part in it. If A has fewer than `steps`
     distinct eigenvalues, the remaining vectors are zero. Memory use is `steps` fields: the paper uses 10000 steps, a few
     hundred are practical.
+
+    **Example:**
+
+        >>> values, vectors = sx.learned_solvers.ritz_vectors(A, 6, key)
+        >>> values.shape, vectors.shape
+        ((6,), (6, 15, 15))
     """
     structure = operator.in_structure()
 
@@ -152,6 +185,11 @@ def random_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
     On sides and obstacles either u = 0 (Dirichlet) or the flux is zero. 30 % of the domains are boxes with Dirichlet sides and
     without obstacles; 10 % have zero flux on all sides. A box has between side/2 and side points per axis. All points outside
     it are solid, so that all domains have the same array shape.
+
+    **Example:**
+
+        >>> type(sx.learned_solvers.random_domain(key, 16)).__name__
+        'Diffusion'
     """
     keys = jax.random.split(key, 8)
     points = jnp.stack(jnp.meshgrid(*[jnp.arange(side)] * dim, indexing="ij"))
@@ -180,7 +218,13 @@ def random_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
 
 
 def mixed_domain(key: Array, side: int, dim: int = 2) -> Diffusion:
-    """−Δ with spacing 1 on side^dim points, on a domain of `MixedDomains`. Axes are rings, most with a closed face."""
+    """−Δ with spacing 1 on side^dim points, on a domain of `MixedDomains`. Axes are rings, most with a closed face.
+
+    **Example:**
+
+        >>> type(sx.learned_solvers.mixed_domain(key, 16)).__name__
+        'Diffusion'
+    """
     keys = jax.random.split(key, 7)
     points = jnp.stack(jnp.meshgrid(*[jnp.arange(side)] * dim, indexing="ij"))
     kind = jax.random.uniform(keys[0])

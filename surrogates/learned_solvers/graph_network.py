@@ -25,6 +25,11 @@ class GraphNetwork(eqx.Module):
     - `outputs`: number of outputs per unknown and per entry.
     - `width`, `depth`: hidden width and number of rounds. 16 and 3 are enough for five-point stencils; NeuralPCG has 128 and 5.
     - `key`: random key of the initial weights.
+
+    **Example:**
+
+        >>> sx.count_parameters(sx.learned_solvers.GraphNetwork(2, 3, width=4, depth=1, key=key)) > 20
+        True
     """
 
     encode_nodes: PointwiseMLP

@@ -65,6 +65,12 @@ class GraphPreconditioner(AbstractPreconditioner, AbstractTrainable):
     - `key`: random key of the initial weights.
 
     **Raises:** `ValueError` for an unknown form, or an inverse without factors or with a shift that is not positive.
+
+    **Example:**
+
+        >>> M = sx.learned_solvers.GraphPreconditioner("factor", width=4, depth=1, key=key)
+        >>> sx.linear.Status(int(sx.linear.solve(A.as_diffusion(), b, sx.linear.CG(M)).status)).name
+        'converged'
     """
 
     network: GraphNetwork

@@ -48,6 +48,12 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
     - `condition`: handed to the denoiser.
 
     **Raises:** `ValueError` for a grid with another number of evaluations or with infinite noise.
+
+    **Example:**
+
+        >>> fast = sx.LearnedSolver(denoise, sx.diffusion.EDM(), 4, shape=(4,)).least_squares(key, samples=16, teacher=16)
+        >>> sx.diffusion.sample(denoise, fast, schedule=sx.diffusion.EDM(), times=4, shape=(4,), n=2, key=key).shape
+        (2, 4)
     """
 
     gaps: Any

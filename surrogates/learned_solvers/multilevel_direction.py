@@ -49,6 +49,11 @@ class MultilevelDirection(AbstractPreconditioner, AbstractTrainable):
     - `slots`: components of a block that are kept apart.
     - `coarsest`: the largest number of unknowns of the coarsest level. 256 unknowns are a matrix of 256 kB.
     - `key`: random key of the initial weights.
+
+    **Example:**
+
+        >>> sx.count_parameters(sx.learned_solvers.MultilevelDirection(2, key=key)) > 0
+        True
     """
 
     geometry: list[tuple[Float[Array, "..."], Float[Array, "..."]]]

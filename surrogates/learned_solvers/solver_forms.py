@@ -101,6 +101,12 @@ class FreeTable(AbstractRows):
     corrections for earlier states and velocities): earlier states are linear combinations of the present one and of earlier D.
 
     **Arguments:** `window`: how many evaluations a step sees; None: all, 4 and more are alike.
+
+    **Example:**
+
+        >>> fast = sx.LearnedSolver(denoise, sx.diffusion.EDM(), 4, shape=(4,), form=sx.learned_solvers.FreeTable(window=2))
+        >>> fast.steps
+        4
     """
 
     trains_levels: ClassVar[bool] = True
@@ -133,7 +139,14 @@ class FreeTable(AbstractRows):
 @register("DODE")
 @dataclass(frozen=True)
 class DODE(AbstractRows):
-    """D-ODE solvers (Kim et al., CVPR 2024): DDIM, then y += λ_i (D_i − D_{i−1}), a number per step."""
+    """D-ODE solvers (Kim et al., CVPR 2024): DDIM, then y += λ_i (D_i − D_{i−1}), a number per step.
+
+    **Example:**
+
+        >>> fast = sx.LearnedSolver(denoise, sx.diffusion.EDM(), 4, shape=(4,), form=sx.learned_solvers.DODE())
+        >>> fast.steps
+        4
+    """
 
     trains_levels: ClassVar[bool] = False
     trains_network_levels: ClassVar[bool] = False
@@ -149,7 +162,14 @@ class DODE(AbstractRows):
 @register("IIA")
 @dataclass(frozen=True)
 class IIA(AbstractRows):
-    """Improved integration approximation (Zhang et al., ICLR 2024) of DDIM: y += β_i (ε_i − ε_{i−1})."""
+    """Improved integration approximation (Zhang et al., ICLR 2024) of DDIM: y += β_i (ε_i − ε_{i−1}).
+
+    **Example:**
+
+        >>> fast = sx.LearnedSolver(denoise, sx.diffusion.EDM(), 4, shape=(4,), form=sx.learned_solvers.IIA())
+        >>> fast.steps
+        4
+    """
 
     trains_levels: ClassVar[bool] = False
     trains_network_levels: ClassVar[bool] = False
@@ -170,6 +190,12 @@ class SolverSearch(AbstractRows):
 
     **Arguments:** `prediction`: "data" combines D, y′ = (t/s) y + (1 − t/s) Σ_j c_ij D_j; "velocity" combines u = ε − x₀ of
       straight paths x = (1 − τ) x₀ + τ ε, x′ = x + (τ′ − τ) Σ_j c_ij u_j.
+
+    **Example:**
+
+        >>> fast = sx.LearnedSolver(denoise, sx.diffusion.EDM(), 4, shape=(4,), form=sx.learned_solvers.SolverSearch())
+        >>> fast.steps
+        4
     """
 
     trains_levels: ClassVar[bool] = True
@@ -198,7 +224,14 @@ class SolverSearch(AbstractRows):
 @dataclass(frozen=True)
 class TimeAlignment(AbstractRows):
     """Timestep alignment (Xia et al. 2024): DDIM in the noise prediction, y′ = y + (t − s) ε, whose network is told another
-    time than that of its point."""
+    time than that of its point.
+
+    **Example:**
+
+        >>> fast = sx.LearnedSolver(denoise, sx.diffusion.EDM(), 4, shape=(4,), form=sx.learned_solvers.TimeAlignment())
+        >>> fast.steps
+        4
+    """
 
     trains_levels: ClassVar[bool] = False
     trains_network_levels: ClassVar[bool] = True

@@ -32,6 +32,11 @@ class SolverMatching(AbstractObjective):
     - `pool`: number of fine solutions, 1024.
     - `teacher`: network evaluations of each, 64 or more.
     - `loss`, `trajectory`: as above.
+
+    **Example:**
+
+        >>> sx.learned_solvers.SolverMatching(samples=32, teacher=32).loss
+        'log'
     """
 
     samples: int = eqx.field(static=True, default=256)

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class StepChoice:
     """One step: exponential Adams of `order` 1 to 4 in the log-SNR, on the prediction of data or noise, with a corrector that
-    adds the next evaluation or without."""
+    adds the next evaluation or without.
+
+    **Example:**
+
+        >>> sx.learned_solvers.StepChoice("data", 2, False).order
+        2
+    """
 
     prediction: Literal["data", "noise"]
     order: int

@@ -20,6 +20,11 @@ class Abilities:
     - `batched`: its `__call__` takes a batch, with a leading sample axis on every array of `Inputs`.
     - `resolution_free`: it works on grids of other resolutions than the training grid.
     - `any_points`: it predicts at arbitrary query points, independent of the points of its inputs.
+
+    **Example:**
+
+        >>> sx.FNO(task, width=4, modes=4, depth=1, key=key).network.abilities.resolution_free
+        True
     """
 
     batched: bool = False
@@ -34,6 +39,11 @@ class AbstractNetworkConfig(abc.ABC):
     New weights for further seeds, saved files and the identity of training runs follow from the config.
 
     **Fields:** `self_contained`: whether a saved network can be rebuilt from its config and arrays alone; True by default.
+
+    **Example:**
+
+        >>> isinstance(sx.FNO.config(width=8), sx.AbstractNetworkConfig)
+        True
     """
 
     self_contained: bool = True
@@ -65,6 +75,11 @@ class AbstractNetwork(AbstractBuilt):
     libraries, which no file could store.
 
     **Fields:** `config` and `signature`, from which it was built; `abilities`, what it can do.
+
+    **Example:**
+
+        >>> isinstance(sx.FNO(task, width=4, modes=4, depth=1, key=key).network, sx.AbstractNetwork)
+        True
     """
 
     config: eqx.AbstractVar[AbstractNetworkConfig]

@@ -24,6 +24,12 @@ class NetworkSurrogate(AbstractBatchFirst, AbstractRelative, AbstractTrainable):
 
     **Fields:** `network`; `task`, which packs the network's inputs and decodes its outputs; `state`, the network's state, such as
     running statistics, or None.
+
+    **Example:**
+
+        >>> model = sx.NetworkSurrogate.build(sx.FNO.config(width=4, modes=4, depth=1), task, key)
+        >>> model.predict(ds[:2])["u"].shape
+        (2, 16)
     """
 
     network: AbstractNetwork

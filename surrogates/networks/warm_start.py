@@ -33,6 +33,13 @@ def warm_start(
       `("lifting", "projection.layers[1]")`.
 
     **Raises:** `ValueError` that lists the arrays which do not match and are not named, and for a name that no array has.
+
+    **Example:**
+
+        >>> trained = sx.FNO(task, width=4, modes=4, depth=1, key=key)
+        >>> model = sx.warm_start(sx.FNO(task, width=4, modes=4, depth=1, key=jax.random.key(1)), trained)
+        >>> bool(np.allclose(model.predict(ds[:1])["u"], trained.predict(ds[:1])["u"]))
+        True
     """
     source = trained.members[0] if isinstance(trained, FitResult) else trained
     if not isinstance(source, NetworkSurrogate):

@@ -49,6 +49,16 @@ def wrap(
     train several seeds, pass `fit` a function of a key: `fit(lambda key: wrap(MyNetwork(key), task), …, seeds=3)`.
 
     **Raises:** `TypeError` for a network that is not callable; `ValueError` for a flax module with a state and `batched=False`.
+
+    **Example:**
+
+        >>> class Local(eqx.Module):
+        ...     mlp: eqx.nn.MLP
+        ...     def __call__(self, x):                                                      # (x, channels)
+        ...         return jax.vmap(self.mlp)(x)
+        >>> model = sx.wrap(Local(eqx.nn.MLP(task.in_channels, task.out_channels, 8, 1, key=key)), task)
+        >>> model.predict(ds[:2])["u"].shape
+        (2, 16)
     """
     select = default_inputs if inputs is None else inputs
     abilities = Abilities(batched=batched, any_points=any_points)

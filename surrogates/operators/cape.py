@@ -61,6 +61,11 @@ class CAPEConfig(AbstractNetworkConfig):
     axis and sign.
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1.
+
+    **Example:**
+
+        >>> sx.CAPE.config(sx.FNO.config(width=8)).channels
+        4
     """
 
     base: AbstractNetworkConfig
@@ -152,6 +157,13 @@ class CAPE:
     **Raises:** `ValueError` for clouds and meshes, and for a task without parameters or input fields.
 
     **Source:** Takamoto, Alesiani and Niepert, "Learning neural PDE solvers with parameter-guided channel attention", ICML 2023.
+
+    **Example:**
+
+        >>> with_nu = sx.from_arrays({"a": a}, {"u": a**2}, parameters={"nu": np.ones(12)}, grid=ds.grid)
+        >>> told = sx.Task.fit(with_nu, inputs=("a", "nu"), targets="u")
+        >>> sx.CAPE(told, sx.FNO.config(width=4, modes=4, depth=1), key=key).task.parameters
+        ('nu',)
     """
 
     config = CAPEConfig

@@ -42,6 +42,11 @@ class DeepONetConfig(AbstractNetworkConfig):
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1, and for one of `vanishing` and `zero`
     alone.
+
+    **Example:**
+
+        >>> sx.DeepONet.config(basis=64).basis
+        64
     """
 
     basis: int = 128
@@ -217,6 +222,12 @@ class DeepONet:
 
     **Source:** Lu et al., Nature Machine Intelligence 3 (2021); Jin, Meng and Lu, SIAM J. Sci. Comput. 44 (2022) (products);
     Lu et al., CMAME 393 (2022) (several outputs, periodic features).
+
+    **Example:**
+
+        >>> model = sx.DeepONet(task, basis=8, branch=(16,), trunk=(16,), key=key)
+        >>> model.predict({"a": a[:2]}, at=sx.PointCloud(np.array([[0.1], [0.7]])))["u"].shape     # at any points
+        (2, 2)
     """
 
     config = DeepONetConfig

@@ -55,6 +55,11 @@ class FFNOConfig(AbstractNetworkConfig):
     block as a multiple of `width`; `activation`, "gelu", "relu" or "tanh"; `method`, see `kernels.fourier`.
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1 or a negative padding.
+
+    **Example:**
+
+        >>> sx.FFNO.config(width=32).depth
+        4
     """
 
     width: int = 64
@@ -137,6 +142,11 @@ class FFNO:
 
     **Source:** Tran, Mathews, Xie and Ong, "Factorized Fourier neural operators", ICLR 2023, equations 7 and 8. Ours does not
     share weights between blocks.
+
+    **Example:**
+
+        >>> sx.count_parameters(sx.FFNO(task, width=8, modes=6, depth=2, key=key))
+        2281
     """
 
     config = FFNOConfig

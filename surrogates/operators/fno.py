@@ -79,6 +79,11 @@ class FNOConfig(AbstractNetworkConfig):
       last. It replaces `modes`.
 
     **Raises:** `ValueError` for an unknown choice or a size below 1.
+
+    **Example:**
+
+        >>> sx.FNO.config(width=8, modes=6).depth
+        4
     """
 
     width: int = 32
@@ -175,6 +180,11 @@ class FourierNetwork(AbstractNetwork):
     of the number of devices.
 
     **Raises:** `ValueError` for a domain that is not a grid of one to three dimensions.
+
+    **Example:**
+
+        >>> type(sx.FNO(task, width=4, modes=4, depth=1, key=key).network).__name__
+        'FourierNetwork'
     """
 
     lifting: PointwiseMLP
@@ -322,6 +332,12 @@ class FNO:
     **Source:** Li et al., arXiv:2010.08895, equations 2 to 5; Kossaifi et al. 2023 (factorised weights); Liu-Schiaffini et al.,
     ICML 2024 (local layers); Tu et al., ICLR 2024 (`stabilise`). The channel MLP with soft gating is from neuraloperator 2.0
     (Kossaifi et al.).
+
+    **Example:**
+
+        >>> model = sx.FNO(task, width=8, modes=6, depth=2, key=key)
+        >>> model.predict(ds[:2])["u"].shape, sx.count_parameters(model)
+        ((2, 16), 2985)
     """
 
     config = FNOConfig

@@ -48,6 +48,11 @@ class GINOConfig(AbstractNetworkConfig):
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1, a `grid` too small for the reach or
     the modes, or a negative margin.
+
+    **Example:**
+
+        >>> sx.GINO.config(grid=24).width
+        32
     """
 
     width: int = 32
@@ -175,6 +180,11 @@ class GINO:
 
     **Source:** Li et al., "Geometry-informed neural operator for large-scale 3D PDEs", NeurIPS 2023. Ours weighs neighbours by
     (1 − |o|²)², so that predictions are continuous in the points, and gives the density in place of a distance function.
+
+    **Example:**
+
+        >>> sx.count_parameters(sx.GINO(task, width=4, grid=8, modes=4, depth=1, key=key))
+        837
     """
 
     config = GINOConfig

@@ -172,10 +172,14 @@ class NeuralSpectral:
     `samples` is the batch). Derivatives are exact. The cost of training and of a prediction's coefficients does not depend on
     the grid of evaluation.
 
+    In time every φ_k has a factor more, an orthonormal polynomial of t (Legendre's, so that Parseval's identity needs no weight),
+    and u = u₀ + t/T û starts exactly at the initial value, as far as the modes hold it. All instants are found at once;
+    predictions have the 33 instants of `Task.of`.
+
     **Arguments:**
 
-    - `problem`: a steady problem with a `residual`, homogeneous conditions and random inputs. A mean of u on which the equation
-      does not depend is zero.
+    - `problem`: a problem with a `residual`, homogeneous conditions and random inputs, steady, or in time with an initial value.
+      A mean of u on which the equation does not depend is zero.
     - `modes`: functions per axis, one number or one per axis; an odd number on periodic axes, where 31 means 15 waves.
     - `degrees`: number of polynomials in time, 6 to 20, for problems in time alone (8 if it is not given); more for longer times.
     - `width`, `depth`: channels, 16 to 64, and number of blocks, 2 to 10.
@@ -198,6 +202,14 @@ class NeuralSpectral:
 
     **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we
     use sines, and in time, with the unweighted sum of squares, which is no integral; they have 1e-3 for s and no L.
+
+    **Example:**
+
+        >>> helmholtz = sx.Problem("u", sx.Box(x=(0, 1, "periodic")), inputs={"f": sx.random.PeriodicGP(0.2)},
+        ...                        residual=lambda u, p: u.xx - u + p.f)
+        >>> model = sx.NeuralSpectral(helmholtz, modes=7, width=8, depth=1, key=key)        # train it by fit(model, steps=…)
+        >>> model.task.inputs
+        ('f',)
     """
 
     @checked

@@ -31,6 +31,11 @@ class PODDeepONetConfig(AbstractNetworkConfig):
 
     **Arguments:** `basis`, the number of modes; `branch`, widths of the hidden layers; `product`, `stacked` and `activation` as
     in `DeepONetConfig`.
+
+    **Example:**
+
+        >>> sx.PODDeepONet.config(basis=16).basis
+        16
     """
 
     basis: int = 32
@@ -135,6 +140,11 @@ class PODDeepONet:
     **Raises:** `ValueError` for a task without inputs, for samples with points of their own, and for wrong settings.
 
     **Source:** Lu et al., CMAME 393 (2022); the script released with the paper takes its Burgers basis from the test set.
+
+    **Example:**
+
+        >>> sx.PODDeepONet(task, ds, basis=4, branch=(16,), key=key).predict(ds[:2])["u"].shape
+        (2, 16)
     """
 
     config = PODDeepONetConfig

@@ -28,6 +28,11 @@ class PointNetConfig(AbstractNetworkConfig):
     "gelu", "relu" or "tanh".
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1.
+
+    **Example:**
+
+        >>> sx.PointNet.config(width=64).depth
+        3
     """
 
     width: int = 128
@@ -94,6 +99,11 @@ class PointNet:
     **Raises:** `ValueError` for inputs at other points than the targets, and for wrong settings.
 
     **Source:** Qi et al., CVPR 2017, figure 2 (segmentation); they take the maximum where we take the mean.
+
+    **Example:**
+
+        >>> sx.PointNet(task, width=8, depth=2, key=key).predict(ds[:2])["u"].shape
+        (2, 16)
     """
 
     config = PointNetConfig

@@ -33,6 +33,13 @@ def from_neuraloperator(parameters: Mapping[str, np.ndarray], *, padding: float 
     **Raises:** `KeyError` for a model of another graph, if the names of its parameters differ; `ValueError` for parameters whose
     shapes do not fit together, such as separable weights. A missing grid embedding and norms without parameters do not change
     names or shapes and are not noticed.
+
+    **Example:**
+
+        >>> from surrogax.surrogates.operators import NEURALOPERATOR, from_neuraloperator, to_neuraloperator
+        >>> parameters = to_neuraloperator(sx.FNO(task, width=4, modes=4, depth=1, **NEURALOPERATOR, key=key).network)
+        >>> from_neuraloperator(parameters).config.width
+        4
     """
     p = parameters
     form = _form(p)
@@ -95,6 +102,13 @@ def to_neuraloperator(network: FourierNetwork) -> dict[str, np.ndarray]:
 
     **Raises:** `TypeError` for another network; `ValueError` for a network of another form, and one that reads parameters or sees
     coordinates of another kind.
+
+    **Example:**
+
+        >>> from surrogax.surrogates.operators import NEURALOPERATOR, to_neuraloperator
+        >>> parameters = to_neuraloperator(sx.FNO(task, width=4, modes=4, depth=1, **NEURALOPERATOR, key=key).network)
+        >>> parameters["lifting.fcs.1.weight"].shape[0]
+        4
     """
     kind("to_neuraloperator", "network", network, FourierNetwork, "pass the network of an FNO, surrogate.network")
     config, signature = network.config, network.signature

@@ -92,6 +92,11 @@ class TransolverConfig(AbstractNetworkConfig):
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1 or a width that is no multiple of the
     heads.
+
+    **Example:**
+
+        >>> sx.Transolver.config(slices=16).heads
+        4
     """
 
     width: int = 64
@@ -182,6 +187,11 @@ class Transolver:
     **Source:** Wu et al., "Transolver: a fast transformer solver for PDEs on general geometries", ICML 2024, equations 1 to 5.
     Two things are ours: the quadrature weights in the means, where the paper counts points, and the sum z + attention(z), where
     the paper has attention(z). Attention is nearly uniform at the start, and without the sum all slices then say the same.
+
+    **Example:**
+
+        >>> sx.count_parameters(sx.Transolver(task, width=8, depth=1, slices=4, heads=2, key=key))
+        807
     """
 
     config = TransolverConfig

@@ -59,6 +59,11 @@ class UNOConfig(AbstractNetworkConfig):
     fraction of it; `activation`, "gelu", "relu" or "tanh"; `method`, see `kernels.fourier`.
 
     **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1 or a negative padding.
+
+    **Example:**
+
+        >>> sx.UNO.config(width=16).levels
+        2
     """
 
     width: int = 32
@@ -167,6 +172,11 @@ class UNO:
     **Raises:** `ValueError` for point clouds and meshes, inputs elsewhere than the targets, and wrong settings.
 
     **Source:** Rahman, Ross and Azizzadenesheli, "U-NO: U-shaped neural operators", TMLR 2023.
+
+    **Example:**
+
+        >>> sx.count_parameters(sx.UNO(task, width=8, modes=4, levels=1, key=key))
+        3553
     """
 
     config = UNOConfig

@@ -27,6 +27,11 @@ class CausalR3(eqx.Module):
 
     **Raises:** `ValueError` for a problem without time. It fails, silently, if training ends before the gate has passed:
     the last value of the metric "weight", the mean of g² over the points, is then far below 1.
+
+    **Example:**
+
+        >>> sx.CausalR3(500).n
+        500
     """
 
     n: int = eqx.field(static=True)

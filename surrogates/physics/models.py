@@ -63,6 +63,13 @@ def PINN(
 
     Source: Raissi, Perdikaris & Karniadakis, J. Comput. Phys. 378 (2019); exact conditions: Lagaris, Likas & Fotiadis, IEEE
     Trans. Neural Netw. 9 (1998); periodic inputs: Dong & Ni, J. Comput. Phys. 435 (2021).
+
+    **Example:**
+
+        >>> line = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx + 2)
+        >>> model = sx.PINN(line, width=8, depth=2, key=key)
+        >>> model.predict({}, at=sx.Box(x=(0, 1)).grid(5))["u"].shape
+        (1, 5)
     """
     width, depth = count("PINN", "width", width), count("PINN", "depth", depth)
     fourier = count("PINN", "fourier", fourier, least=0)
@@ -117,6 +124,12 @@ def SPINN(
     **Raises:** as `PINN`.
 
     Source: Cho et al., NeurIPS 2023 (SPINN).
+
+    **Example:**
+
+        >>> plate = sx.Problem("u", sx.Box(x=(0, 1), y=(0, 1)), residual=lambda u, p: u.xx + u.yy + 1)
+        >>> sx.count_parameters(sx.SPINN(plate, rank=4, width=8, key=key)) > 100
+        True
     """
     rank, width, depth = count("SPINN", "rank", rank), count("SPINN", "width", width), count("SPINN", "depth", depth)
     settings = TrialSettings(
@@ -162,6 +175,12 @@ def PIG(
     **Raises:** as `PINN`, and `ValueError` for full covariances along periodic axes.
 
     Source: Kang, Oh, Hong & Park, ICLR 2025 (PIG); closed derivatives, periodic Gaussians and exact conditions are ours.
+
+    **Example:**
+
+        >>> line = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx + 2)
+        >>> sx.count_parameters(sx.PIG(line, gaussians=10, key=key)) > 10
+        True
     """
     gaussians, features = count("PIG", "gaussians", gaussians), count("PIG", "features", features)
     spread = number("PIG", "spread", spread, above=0)
@@ -206,6 +225,12 @@ def RandomFeatures(
     **Raises:** as `PINN`.
 
     Source: Rahimi & Recht, NeurIPS 2007; Chen, Chi, E & Yang, J. Mach. Learn. 1 (2022).
+
+    **Example:**
+
+        >>> line = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx + 2)          # u = x (1 − x)
+        >>> sx.count_parameters(sx.RandomFeatures(line, features=40, key=key))
+        40
     """
     features, scale = count("RandomFeatures", "features", features), number("RandomFeatures", "scale", scale, above=0)
     settings = TrialSettings(

@@ -61,6 +61,12 @@ class Residual(AbstractByRows):
     solution is not seen. With weights or a gate "weight", the mean factor of the equations.
 
     **Raises:** `ValueError` for a problem without residual or with random fields among its inputs.
+
+    **Example:**
+
+        >>> line = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx + 2)
+        >>> sx.Residual(line, sx.UniformSampler(200)).penalty
+        100.0
     """
 
     problem: Problem = eqx.field(static=True)

@@ -60,7 +60,13 @@ class Sampler(Protocol):
 
 
 class UniformSampler(eqx.Module):
-    """Draws new uniform points in every step. **Arguments:** `n`, the number of points; 1000 to 10000."""
+    """Draws new uniform points in every step. **Arguments:** `n`, the number of points; 1000 to 10000.
+
+    **Example:**
+
+        >>> sx.UniformSampler(500).init(key, sx.Box(x=(0, 1), y=(0, 1))).points.shape
+        (500, 2)
+    """
 
     n: int = eqx.field(static=True)
     pool = 0
@@ -79,7 +85,13 @@ class UniformSampler(eqx.Module):
 
 class FixedPoints(eqx.Module):
     """Uniform points that stay the same in all steps. A model may then fulfil the equation at these points alone, which the
-    independent residual shows. **Arguments:** `n`, the number of points; 1000 to 20000."""
+    independent residual shows. **Arguments:** `n`, the number of points; 1000 to 20000.
+
+    **Example:**
+
+        >>> sx.FixedPoints(500).init(key, sx.Box(x=(0, 1), y=(0, 1))).points.shape
+        (500, 2)
+    """
 
     n: int = eqx.field(static=True)
     pool = 0
@@ -103,6 +115,11 @@ class R3(eqx.Module):
     so accumulate where the residual is large.
 
     **Arguments:** `n`, the number of points; 1000 to 10000.
+
+    **Example:**
+
+        >>> sx.R3(500).init(key, sx.Box(x=(0, 1), y=(0, 1))).points.shape
+        (500, 2)
     """
 
     n: int = eqx.field(static=True)
@@ -129,6 +146,11 @@ class RAD(eqx.Module):
 
     **Arguments:** `n`, the number of points, 1000 to 10000; `k`, `c`: the published setting is 1 and 1; `ratio`: the number of
     candidates is `ratio` times n, 2 to 10.
+
+    **Example:**
+
+        >>> sx.RAD(500).init(key, sx.Box(x=(0, 1), y=(0, 1))).points.shape
+        (500, 2)
     """
 
     n: int = eqx.field(static=True)
@@ -167,6 +189,11 @@ class RAR(eqx.Module):
 
     **Arguments:** `n`, the number of points, 1000 to 10000; `moved`, 1 % of n by default; `ratio`: the number of candidates is
     `ratio` times n.
+
+    **Example:**
+
+        >>> sx.RAR(500).init(key, sx.Box(x=(0, 1), y=(0, 1))).points.shape
+        (500, 2)
     """
 
     n: int = eqx.field(static=True)

@@ -78,6 +78,14 @@ def march(
 
     Source: Krishnapriyan et al., NeurIPS 2021 (training sequence to sequence in time); Wight & Zhao, Commun. Comput. Phys. 29
     (2021).
+
+    **Example:**
+
+        >>> decay = sx.Problem("u", sx.Box(x=(0, 1, "periodic")), time=(0, 1), initial=1.0, residual=lambda u, p: u.t + u)
+        >>> make = lambda window: sx.RandomFeatures(window, features=20, key=key)
+        >>> fit = sx.march(decay, make, windows=2, optimizer=sx.GaussNewton(), steps=1, progress=False)
+        >>> bool(abs(fit.predict({}, at=decay.box.grid(4))["u"]).max() < 1.1)
+        True
     """
     windows = count("march", "windows", windows)
     if problem.time is None or set(problem.initial) != set(problem.unknowns):

@@ -106,6 +106,11 @@ class GradientNorm(_AbstractBalance):
     They make the loss of different steps incomparable. With one term alone they do nothing.
 
     Source: Wang, Teng & Perdikaris, SIAM J. Sci. Comput. 43 (2021); in this form arXiv 2308.08468, section 5.1.
+
+    **Example:**
+
+        >>> sx.GradientNorm(every=50).every
+        50
     """
 
     every: int = eqx.field(static=True, default=100)
@@ -128,6 +133,11 @@ class TangentKernel(_AbstractBalance):
     **Arguments:** as of `GradientNorm`. A measurement costs the derivative of every residual.
 
     Source: Wang, Yu & Perdikaris, J. Comput. Phys. 449 (2022).
+
+    **Example:**
+
+        >>> sx.TangentKernel(every=500).every
+        500
     """
 
     every: int = eqx.field(static=True, default=1000)
@@ -156,6 +166,11 @@ class Causal(AbstractWeights):
     **Raises:** `ValueError` for a problem without time.
 
     Source: Wang, Sankaran & Perdikaris, Comput. Methods Appl. Mech. Eng. 421 (2024).
+
+    **Example:**
+
+        >>> sx.Causal(tolerance=1.0, chunks=8).chunks
+        8
     """
 
     tolerance: float = eqx.field(static=True, default=1.0)
@@ -201,6 +216,11 @@ class Attention(AbstractWeights):
     **Raises:** `ValueError` for a sampler that keeps no point, such as `UniformSampler`: the weights would all be the same.
 
     Source: Anagnostopoulos et al., Comput. Methods Appl. Mech. Eng. 421 (2024).
+
+    **Example:**
+
+        >>> sx.Attention().decay
+        0.999
     """
 
     decay: float = eqx.field(static=True, default=0.999)

@@ -36,6 +36,14 @@ class GalerkinRB(AbstractDirectFit):
     - `rank`: largest number of basis vectors, 10 to 50.
     - `basis`: "pod" of the training fields; or "greedy", which uses the training parameters alone and solves for what it needs.
     - `tolerance`: of the greedy bound, relative in the energy norm.
+
+    **Example:**
+
+        >>> block = sx.problem("thermal_block", blocks=(2, 1))
+        >>> data = sx.generate(block, n=6, grid=9, key=key, cache=False, progress=False)
+        >>> model = sx.GalerkinRB(sx.Task.fit(data, tuple(block.laws), "u"), block, rank=4)   # sx.fit(model, data)
+        >>> model.rank
+        4
     """
 
     task: Task

@@ -47,6 +47,15 @@ class LocalPOD(AbstractDirectFit):
     - `top`: bases that are blended; 2 costs little and softens the borders, 1 is a hard choice.
     - `log`: the parameters that enter by their logarithm, as in `PODRegression`.
     - `key`: of the networks' initial weights.
+
+    **Example:**
+
+        >>> t = np.linspace(0, 1, 30)
+        >>> bumps = np.exp(-200 * (np.linspace(0, 1, 16) - t[:, None]) ** 2)
+        >>> data = sx.from_arrays(targets={"u": bumps}, parameters={"t": t}, grid=ds.grid)
+        >>> model = sx.LocalPOD(sx.Task.fit(data, "t", "u"), clusters=2, rank=4)            # sx.fit(model, data)
+        >>> model.clusters
+        2
     """
 
     task: Task

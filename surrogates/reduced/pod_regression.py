@@ -53,6 +53,14 @@ class PODRegression(AbstractDirectFit):
       unknown
       laws those that spread over decades; or a tuple of names, `()` for none. The repr of the fitted surrogate tells the choice.
     - `key`: of the network's initial weights.
+
+    **Example:**
+
+        >>> t = np.linspace(1, 2, 12)
+        >>> data = sx.from_arrays(targets={"u": np.exp(-t[:, None] * np.linspace(0, 1, 16))}, parameters={"t": t}, grid=ds.grid)
+        >>> fit = sx.fit(sx.PODRegression(sx.Task.fit(data, "t", "u"), rank=3, regressor="rbf"), data)
+        >>> fit.predict({"t": np.array([1.23])})["u"].shape
+        (1, 16)
     """
 
     task: Task

@@ -99,7 +99,13 @@ class AbstractMode(abc.ABC):
 @register("Steady")
 @dataclass(frozen=True)
 class Steady(AbstractMode):
-    """Targets are predicted from inputs without time. This is the mode of steady problems."""
+    """Targets are predicted from inputs without time. This is the mode of steady problems.
+
+    **Example:**
+
+        >>> task.mode
+        Steady()
+    """
 
     @property
     def history(self) -> int:
@@ -159,6 +165,13 @@ class Autoregressive(AbstractMode):
       is better if successive frames differ little.
 
     **Raises:** `ValueError` for `history` or `horizon` below 1.
+
+    **Example:**
+
+        >>> w = np.stack([a * t for t in range(4)], 1)          # (sample, time, x)
+        >>> data = sx.from_arrays({"w": w}, grid=ds.grid, times=np.arange(4.0))
+        >>> sx.Task.fit(data, inputs="w", targets="w", mode=sx.Autoregressive(history=2)).in_channels
+        2
     """
 
     history: int = 1
@@ -217,6 +230,13 @@ class SpaceTime(AbstractMode):
     if no input depends on time.
 
     **Raises:** `ValueError` for `frames` below 2 or `history` below 0.
+
+    **Example:**
+
+        >>> w = np.stack([a * t for t in range(4)], 1)          # (sample, time, x)
+        >>> data = sx.from_arrays({"a": a}, {"w": w}, grid=ds.grid, times=np.arange(4.0))
+        >>> sx.Task.fit(data, inputs="a", targets="w", mode=sx.SpaceTime(frames=4)).mode
+        SpaceTime(frames=4, history=0)
     """
 
     frames: int

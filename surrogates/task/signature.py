@@ -31,6 +31,11 @@ class Signature:
     - `params`: number of parameters per sample.
     - `out_channels`: number of output channels per query point.
     - `domain`: the domain of the query points, with its dimension and number of points.
+
+    **Example:**
+
+        >>> task.signature.in_channels, task.signature.out_channels, task.signature.ndim
+        (1, 1, 1)
     """
 
     sources: tuple[SourceSignature, ...]

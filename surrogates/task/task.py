@@ -54,6 +54,12 @@ class Task(eqx.Module):
       standard deviation, such as a pressure of 101325 ± 1. Single precision would hardly resolve such values. `predict`,
       `rollout`, `evaluate` and supervised training therefore subtract the origin in double precision before they round;
       normalisers, means and losses are those of the differences.
+
+    **Example:**
+
+        >>> task = sx.Task.fit(ds, inputs="a", targets="u")
+        >>> task.in_channels, task.out_channels, task.inputs
+        (1, 1, ('a',))
     """
 
     inputs: tuple[str, ...] = eqx.field(static=True)

@@ -124,6 +124,13 @@ def fit(
     **Raises:** `TypeError` for an unknown option and for arguments of another kind; `ValueError` for arguments that contradict
     each other or are useless for the model, and for a run folder of another configuration or with more epochs;
     `FloatingPointError` if the loss is no longer finite, after saving the last good state.
+
+    **Example:**
+
+        >>> model = sx.FNO(task, width=4, modes=4, depth=1, key=key)
+        >>> fit = sx.fit(model, ds[:8], val=ds[8:], optimizer=optax.adam(1e-2), epochs=2, progress=False)
+        >>> fit.predict(ds[:3])["u"].shape, len(fit.history.loss)
+        ((3, 16), 2)
     """
     log = cast(Sequence[Log], (log,) if callable(log) else tuple(log))
     if isinstance(model, AbstractDirectFit):

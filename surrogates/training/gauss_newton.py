@@ -28,6 +28,14 @@ class GaussNewton(AbstractDoubleStep):
     **Metrics:** "rank", the number of singular values that count; "accepted".
 
     **Raises:** `TypeError` if the objective is no sum of squares.
+
+    **Example:**
+
+        >>> line = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx + 2)          # u = x (1 − x)
+        >>> u = sx.fit(sx.RandomFeatures(line, features=40, scale=3.0, key=key),
+        ...            optimizer=sx.GaussNewton(), steps=1, progress=False)
+        >>> bool(abs(u.predict({}, at=sx.Box(x=(0, 1)).grid(3))["u"][0, 1] - 0.25) < 1e-4)
+        True
     """
 
     hold: int = eqx.field(static=True, default=20)

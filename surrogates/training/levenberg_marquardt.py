@@ -45,6 +45,11 @@ class LevenbergMarquardt(AbstractDoubleStep):
 
     Source: Marquardt, SIAM J. Appl. Math. 11 (1963); the form with JJᵀ: Jnini et al., arXiv 2505.12149;
     acceleration: Transtrum & Sethna, arXiv 1201.5885.
+
+    **Example:**
+
+        >>> sx.LevenbergMarquardt(hold=10).trials
+        4
     """
 
     hold: int = eqx.field(static=True, default=10)
@@ -62,8 +67,7 @@ class LevenbergMarquardt(AbstractDoubleStep):
         return jnp.asarray(self.damping, ravel_pytree(params)[0].dtype)
 
     def reset(self, memory: Float[Array, ""]) -> Float[Array, ""]:
-        # That no trial was lower on the points before says nothing about the new ones.
-        return jnp.minimum(memory, self.damping)
+        return memory
 
     def __call__(self, params: PyTree, memory: Float[Array, ""], value: Value, residuals: Residuals) -> Taken:
         start, unravel = ravel_pytree(params)

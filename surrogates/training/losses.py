@@ -60,6 +60,11 @@ class RelativeL2(AbstractFieldLoss):
     """‖u − v‖ / ‖v‖ in L2, over all components of a field together, for the prediction u and the truth v.
 
     It is infinite for a sample whose target is zero everywhere.
+
+    **Example:**
+
+        >>> sx.losses.RelativeL2(weights={"u": 2.0}).weights
+        (('u', 2.0),)
     """
 
     def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
@@ -71,6 +76,11 @@ class RelativeH1(AbstractFieldLoss):
     """‖u − v‖_{H¹} / ‖v‖_{H¹}, with gradients by finite differences. It needs a grid.
 
     It is infinite for a sample whose target is zero everywhere.
+
+    **Example:**
+
+        >>> sx.Supervised(loss=sx.losses.RelativeH1()).loss
+        RelativeH1(weights=())
     """
 
     def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
@@ -80,7 +90,13 @@ class RelativeH1(AbstractFieldLoss):
 
 @dataclass(frozen=True)
 class MSE(AbstractFieldLoss):
-    """∫ (u − v)² / volume, summed over the components of a field: the mean squared error, in units of the field's variance."""
+    """∫ (u − v)² / volume, summed over the components of a field: the mean squared error, in units of the field's variance.
+
+    **Example:**
+
+        >>> sx.Supervised(loss=sx.losses.MSE()).loss
+        MSE(weights=())
+    """
 
     def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
         return squared_l2(u - reference, weights).sum() / weights.sum()

@@ -20,6 +20,11 @@ class Outcome(eqx.Module):
     - `state`: the model's new `state`, None if the model has none.
     - `memory`: what `AbstractObjective.update` needs, for example the residuals at the points of this step.
     - `metrics`: further numbers to record, by name.
+
+    **Example:**
+
+        >>> sx.Outcome(metrics={"penalty": jnp.asarray(0.5)}).state is None
+        True
     """
 
     state: PyTree = None
@@ -40,6 +45,11 @@ class AbstractObjective(eqx.Module):
     fields; functions among them are compared by name and content.
 
     **Fields:** `calls`: number of predictions in a row that a training sample must suffice for; 1 without rollout.
+
+    **Example:**
+
+        >>> isinstance(sx.Supervised(), sx.AbstractObjective)
+        True
     """
 
     @property

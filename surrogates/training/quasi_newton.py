@@ -45,6 +45,11 @@ class SSBroyden(AbstractDoubleStep):
     **Metrics:** "accepted"; "step_length".
 
     Source: Urbán, Stefanou & Pons, arXiv 2405.04230, section 3.
+
+    **Example:**
+
+        >>> sx.SSBroyden(update="bfgs").hold
+        200
     """
 
     hold: int = eqx.field(static=True, default=200)
@@ -177,6 +182,11 @@ class LBFGS(AbstractDoubleStep):
     stopped for this reason.
 
     Source: Liu & Nocedal, Math. Program. 45 (1989).
+
+    **Example:**
+
+        >>> sx.LBFGS(memory_size=20).hold
+        500
     """
 
     hold: int = eqx.field(static=True, default=500)

@@ -29,6 +29,12 @@ class FitResult:
     - `members`: one model per seed, with the parameters that had the lowest validation error (the last ones without `val`).
     - `lasts`: one model per seed, with the parameters after the last step.
     - `history`: losses, validation errors and times.
+
+    **Example:**
+
+        >>> fit = sx.fit(sx.LinearSpectral(task, modes=4), ds)
+        >>> type(fit.best).__name__
+        'FittedLinearSpectral'
     """
 
     members: tuple[Any, ...]
@@ -151,7 +157,13 @@ def members_of(model: AbstractSurrogate | FitResult) -> tuple[AbstractSurrogate,
 
 
 class AbstractDirectFit(eqx.Module):
-    """The settings of a surrogate that `fit` fits by linear algebra instead of an optimiser, such as `PODRegression`."""
+    """The settings of a surrogate that `fit` fits by linear algebra instead of an optimiser, such as `PODRegression`.
+
+    **Example:**
+
+        >>> isinstance(sx.PODRegression(task, rank=4), sx.AbstractDirectFit)
+        True
+    """
 
     @abc.abstractmethod
     def fitted(self, train: Dataset, val: Dataset | None) -> AbstractSurrogate:

@@ -39,6 +39,11 @@ class SketchedLevenbergMarquardt(AbstractDoubleStep):
     **Raises:** `TypeError` if the objective is no sum of squares; `ValueError` for a size above the number of parameters.
 
     Source: DSGNAR (arXiv 2607.02194), of which the rule for the radius and the weights of terms are left out.
+
+    **Example:**
+
+        >>> sx.SketchedLevenbergMarquardt(size=200).hold
+        10
     """
 
     size: int = eqx.field(static=True)
@@ -61,8 +66,7 @@ class SketchedLevenbergMarquardt(AbstractDoubleStep):
         return jnp.asarray(self.damping, flat.dtype), jnp.asarray(0)
 
     def reset(self, memory: tuple[Float[Array, ""], Array]) -> tuple[Float[Array, ""], Array]:
-        damping, steps = memory
-        return jnp.minimum(damping, self.damping), steps  # as in `LevenbergMarquardt`
+        return memory
 
     def __call__(
         self, params: PyTree, memory: tuple[Float[Array, ""], Array], value: Value, residuals: Residuals

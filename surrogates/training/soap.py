@@ -51,6 +51,10 @@ def soap(
     `largest`: sides longer than this have no basis, in which it is Adam.
 
     Source: Vyas et al., ICLR 2025 (SOAP); for networks without data Wang et al., arXiv 2502.00604.
+
+    **Example:**
+
+        >>> state = sx.soap(3e-3).init({"w": jnp.ones((4, 4))})
     """
     for name, share in (("b1", b1), ("b2", b2)):
         number("soap", name, share, least=0, below=1)

@@ -34,6 +34,12 @@ class SolverSource:
 
     **Raises:** `ValueError` for a problem without `solve`. Training ends with an error that names the sample if the solver
     does not converge for one.
+
+    **Example:**
+
+        >>> source = sx.SolverSource(sx.problem("poisson", f=sx.random.GaussianField()), grid=17, key=key)
+        >>> source.round
+        100
     """
 
     problem: Problem

@@ -35,6 +35,11 @@ class SPRING(AbstractDoubleStep):
     **Raises:** `TypeError` if the objective is no sum of squares.
 
     Source: Goldshlager, Abrahamsen & Lin, J. Comput. Phys. 516 (2024); the search along φ is ours.
+
+    **Example:**
+
+        >>> sx.SPRING(damping=1e-4).momentum
+        0.9
     """
 
     hold: int = eqx.field(static=True, default=1)

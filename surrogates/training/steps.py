@@ -42,6 +42,11 @@ class AbstractStep(eqx.Module):
 
     **Fields:** `hold`: number of steps for which the points of the objective stay the same; 1 draws new points in every step.
     Methods that remember gradients (quasi-Newton) hold the points for 20 to 200 steps. When the points change, `reset` is called.
+
+    **Example:**
+
+        >>> isinstance(sx.GaussNewton(), sx.AbstractStep)
+        True
     """
 
     hold: eqx.AbstractVar[int]

@@ -37,6 +37,11 @@ class Unroll:
       them, the others from the true frames (Takamoto, Alesiani and Niepert 2023).
 
     **Raises:** `ValueError` for `steps` or `curriculum` below 1 or an unknown `gradient`.
+
+    **Example:**
+
+        >>> sx.Unroll(steps=4, gradient="last").steps
+        4
     """
 
     steps: int = 1
@@ -78,6 +83,11 @@ class Supervised(AbstractObjective):
       noise, so that increments also undo that of the last frame.
     - `dtype`: the type in which the network computes, for example "bfloat16". The loss and all states keep the type of the
       parameters.
+
+    **Example:**
+
+        >>> sx.Supervised(loss=sx.losses.RelativeH1(), unroll=sx.Unroll(steps=2)).unroll.steps
+        2
     """
 
     loss: Loss | AbstractFieldLoss = eqx.field(static=True, default=RelativeL2())

@@ -38,6 +38,7 @@ def test_the_systems_of_learning_to_relax(key):
         np.testing.assert_array_equal(contexts, systems.context)
 
 
+@pytest.mark.nightly
 def test_a_dataset_gives_the_systems_of_its_samples(key):
     """Inputs read back from a dataset, and in double precision where the caller has it."""
     drawn = Systems.sample(LAPLACIAN, 3, 12, key)

@@ -122,6 +122,7 @@ def test_the_unit_of_one_field_does_not_change_how_another_is_learned():
     assert found[1] == pytest.approx(found[0], rel=0.05)
 
 
+@pytest.mark.nightly
 def test_weights_choose_which_field_is_learned():
     ds = sx.from_arrays({"a": SHAPE}, {"u": SHAPE**2, "p": 1 + SHAPE}, grid=GRID)
     task = sx.Task.fit(ds, "a", ("u", "p"))

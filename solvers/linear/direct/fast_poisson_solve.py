@@ -29,6 +29,11 @@ class FastPoissonSolve(AbstractMethod):
     - `max_steps`: limit on applications of A⁻¹, 3 by default: one solve and two refinements.
 
     Raises `TypeError` for an operator that has no inverse by transforms.
+
+    **Example:**
+
+        >>> sx.linear.solve(A, b, sx.linear.FastPoissonSolve()).method
+        'FastPoissonSolve'
     """
 
     rtol: ScalarLike = 1e-5

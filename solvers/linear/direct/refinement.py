@@ -33,6 +33,11 @@ class Refinement(AbstractMethod):
     `Stats.iterations` counts the iterations of all corrections together. A correction that does not lower the residual by a
     quarter ends it with the failure of `inner` if that is a breakdown, else as `stagnated`. Source: Higham, Accuracy and
     Stability of Numerical Algorithms, chapter 12.
+
+    **Example:**
+
+        >>> sx.linear.Refinement(sx.linear.CG(rtol=1e-3)).dtype
+        'float32'
     """
 
     inner: AbstractMethod

@@ -42,6 +42,13 @@ class SparseLU(AbstractMethod):
 
     A singular matrix ends as `breakdown`, or as `stagnated` where rounding hides that it is singular (give `solve` its
     `nullspace`). Raises `TypeError` for other operators.
+
+    **Example:**
+
+        >>> import scipy.sparse as sp
+        >>> M = sp.diags([-1.0, 2.0, -1.0], [-1, 0, 1], shape=(5, 5), dtype=np.float32)
+        >>> sx.linear.solve(M, jnp.ones(5), sx.linear.SparseLU()).value.round(3).tolist()
+        [2.5, 4.0, 4.5, 4.0, 2.5]
     """
 
     rtol: ScalarLike = 1e-5

@@ -41,6 +41,13 @@ class BiCGStab(AbstractKrylov):
 
     Fails (`breakdown`, `stagnated`) where eigenvalues lie near the imaginary axis, as for skew-symmetric operators: use
     `FGMRES`. Source: van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992).
+
+    **Example:**
+
+        >>> import scipy.sparse as sp
+        >>> M = sp.diags([-1.5, 4.0, -0.5], [-1, 0, 1], shape=(20, 20), dtype=np.float32)       # not symmetric
+        >>> sx.linear.Status(int(sx.linear.solve(M, jnp.ones(20), sx.linear.BiCGStab()).status)).name
+        'converged'
     """
 
     preconditioner: Preconditioner | None = None

@@ -53,6 +53,12 @@ class CG(AbstractKrylov):
     A direction of negative curvature ends it as `breakdown` (use `MINRES` for indefinite operators). One without curvature is
     a null vector: the part of b along it has no preimage and is left out from then on, so that a singular system without
     a solution runs to about the least residual and ends as `stagnated`.
+
+    **Example:**
+
+        >>> solution = sx.linear.solve(A, b, sx.linear.CG(sx.linear.Multigrid(), rtol=1e-5))
+        >>> sx.linear.Status(int(solution.status)).name, int(solution.stats.iterations) < 10
+        ('converged', True)
     """
 
     preconditioner: Preconditioner | None = None

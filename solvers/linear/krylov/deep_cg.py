@@ -61,6 +61,12 @@ class DeepCG(AbstractMethod):
 
     Source: Kaneda et al., A Deep Conjugate Direction Method for Iteratively Solving Linear Systems, ICML 2023, algorithm 1,
     which has no safeguard and recomputes b − A x in every step.
+
+    **Example:**
+
+        >>> identity = lambda r: r                                                       # any map from a residual to a direction
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.DeepCG(identity, max_steps=200)).status)).name
+        'converged'
     """
 
     direction: Preconditioner

@@ -46,6 +46,13 @@ class FGMRES(AbstractKrylov):
 
     Sources: Saad, SIAM J. Sci. Comput. 14 (1993), algorithm 2.2; Giraud, Langou, Rozložník and van den Eshof, Numer. Math. 101
     (2005), for the second orthogonalisation.
+
+    **Example:**
+
+        >>> import scipy.sparse as sp
+        >>> M = sp.diags([-1.5, 2.0, -0.5], [-1, 0, 1], shape=(20, 20), dtype=np.float32)       # not symmetric
+        >>> sx.linear.Status(int(sx.linear.solve(M, jnp.ones(20), sx.linear.FGMRES()).status)).name
+        'converged'
     """
 
     preconditioner: Preconditioner | None = None

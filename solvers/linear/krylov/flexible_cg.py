@@ -42,6 +42,11 @@ class FlexibleCG(AbstractKrylov):
 
     A direction of zero or negative curvature, or one without descent (pᵀ r = 0), ends it as `breakdown`. Source: Notay,
     Flexible conjugate gradients, SIAM J. Sci. Comput. 22 (2000), algorithm FCG(m).
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.FlexibleCG(sx.linear.SSOR())).status)).name
+        'converged'
     """
 
     preconditioner: Preconditioner | None = None

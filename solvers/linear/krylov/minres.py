@@ -55,6 +55,12 @@ class MINRES(AbstractKrylov):
 
     A preconditioner that is not positive definite ends it as `breakdown`. Source: Paige and Saunders, SIAM J. Numer. Anal.
     12 (1975); preconditioned form: Elman, Silvester and Wathen, Finite Elements and Fast Iterative Solvers, algorithm 4.1.
+
+    **Example:**
+
+        >>> shifted = sx.linear.Laplacian((15, 15), (1 / 16, 1 / 16), ("dirichlet", "dirichlet"), shift=-30.0)
+        >>> sx.linear.Status(int(sx.linear.solve(shifted, b, sx.linear.MINRES(rtol=1e-4)).status)).name      # indefinite
+        'converged'
     """
 
     preconditioner: Preconditioner | None = None

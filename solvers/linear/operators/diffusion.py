@@ -22,6 +22,12 @@ class Diffusion(AbstractFieldOperator):
 
     - `faces`: per axis the coefficient at the faces (`kernels.stencil.face_means`).
     - `shift`: a scalar or a field `(*n)`.
+
+    **Example:**
+
+        >>> operator = A.as_diffusion()
+        >>> bool(jnp.allclose(operator.mv(b), A.mv(b), atol=1e-2))
+        True
     """
 
     faces: tuple[Float[Array, "..."], ...]

@@ -31,6 +31,13 @@ class Laplacian(AbstractFieldOperator):
 
     Without a Dirichlet axis and with shift 0 constants are the null space. Raises `ValueError` if the lengths of shape,
     spacing and boundaries differ or a boundary is unknown.
+
+    **Example:**
+
+        >>> A = sx.linear.Laplacian((63,), (1 / 64,), ("dirichlet",))
+        >>> x = A.inverse(jnp.ones(63))                                                 # −u″ = 1
+        >>> round(float(x[31]), 4)                                                      # 1/8 in the middle
+        0.125
     """
 
     shift: Float[Array, ""]

@@ -32,6 +32,13 @@ class Sparse(AbstractFieldOperator):
     `jit`, `grad` and `vmap`. Differentiate by `values`, not by the operator's own arrays, which hold places outside the pattern.
     The pattern itself is never traced, so that what is made from it, as `IncompleteCholesky`, is made inside `jit` too; another
     pattern is another compilation.
+
+    **Example:**
+
+        >>> import scipy.sparse as sp
+        >>> M = sx.linear.Sparse.from_scipy(sp.diags([-1.0, 2.0, -1.0], [-1, 0, 1], shape=(5, 5), dtype=np.float32))
+        >>> M.symmetric, sx.linear.solve(M, jnp.ones(5)).value.round(3).tolist()
+        (True, [2.5, 4.0, 4.5, 4.0, 2.5])
     """
 
     storage: Float[Array, "width length"]

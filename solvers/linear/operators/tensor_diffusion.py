@@ -38,6 +38,12 @@ def tensor_diffusion(tensor: Shaped[AnyArray, "..."], spacing: Sequence[float], 
 
     **Raises** `ValueError` for other boundaries and shapes, and, where the values are known, for a tensor that is not symmetric
     or not positive definite.
+
+    **Example:**
+
+        >>> K = jnp.broadcast_to(jnp.array([[2.0, 0.5], [0.5, 1.0]]), (8, 8, 2, 2))
+        >>> sx.linear.tensor_diffusion(K, (1 / 8, 1 / 8), ("periodic", "periodic")).shape
+        (8, 8)
     """
     if not isinstance(tensor, np.ndarray | jax.Array) or tensor.dtype.kind not in "fiu":
         raise TypeError(f"tensor_diffusion: the tensor must be an array of real numbers, got {tensor!r:.60}")

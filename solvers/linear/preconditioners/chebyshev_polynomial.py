@@ -27,6 +27,11 @@ class ChebyshevPolynomial(AbstractPreconditioner):
     - `upper`: as in `Chebyshev`.
 
     Raises `ValueError` for degree < 1 or a fraction outside (0, 1).
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.CG(sx.linear.ChebyshevPolynomial())).status)).name
+        'converged'
     """
 
     degree: int = eqx.field(static=True, default=4)

@@ -22,6 +22,12 @@ class FastPoisson(eqx.Module):
     - `shift`: a number, not negative; 0 by default.
     - `dtype`: "float32" makes the transforms of a float64 system in half the time, at the same number of iterations where A
       is not M itself.
+
+    **Example:**
+
+        >>> M = sx.linear.FastPoisson((1 / 16, 1 / 16), ("dirichlet", "dirichlet"))
+        >>> int(sx.linear.solve(A, b, sx.linear.CG(M)).stats.iterations) <= 2
+        True
     """
 
     scaling: Float[Array, "..."] | None

@@ -26,6 +26,11 @@ class IncompleteCholesky(AbstractPreconditioner):
     32² points and half at 128².
 
     For symmetric `Diffusion`, `Laplacian` and `Sparse` operators; others raise `TypeError`.
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.CG(sx.linear.IncompleteCholesky())).status)).name
+        'converged'
     """
 
     modified: ScalarLike = 0.0

@@ -12,6 +12,11 @@ class Jacobi(AbstractPreconditioner):
 
     **Arguments:** `diagonal`: D, a field `(*n)`; by default the diagonal of the operator of the solve. Give |diag A| to
     `MINRES` where A is indefinite.
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.CG(sx.linear.Jacobi())).status)).name
+        'converged'
     """
 
     diagonal: Float[Array, "*n"] | None = None

@@ -36,6 +36,11 @@ class Multigrid(AbstractPreconditioner):
 
     Source: Dendy (1982), Black box multigrid, section 2; Lottes (2023), Optimal polynomial smoothers for multigrid V-cycles,
     algorithm 2 and table 1.
+
+    **Example:**
+
+        >>> int(sx.linear.solve(A, b, sx.linear.CG(sx.linear.Multigrid())).stats.iterations) < 10
+        True
     """
 
     degree: int = eqx.field(static=True, default=2)

@@ -58,6 +58,14 @@ class SmoothedAggregation(AbstractHostPreconditioner):
     their blocks).
 
     Not good for: convection along closed streamlines, Helmholtz problems, saddle points, high order elements.
+
+    **Example:**
+
+        >>> import scipy.sparse as sp
+        >>> line = sp.diags([-1.0, 2.0, -1.0], [-1, 0, 1], shape=(20, 20), dtype=np.float32)
+        >>> M = sp.kronsum(line, line).tocsr()
+        >>> int(sx.linear.solve(M, jnp.ones(400), sx.linear.CG(sx.linear.SmoothedAggregation())).stats.iterations) < 20
+        True
     """
 
     candidates: Float[AnyArray, "..."] | None = None

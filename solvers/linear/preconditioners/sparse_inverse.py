@@ -47,6 +47,11 @@ class PolynomialInverse(AbstractPreconditioner):
       leave tiny eigenvalues at the roots (0.01: twice the iterations), larger ones approach Jacobi.
 
     For symmetric `Diffusion`, `Laplacian` and `Sparse` operators; others raise `TypeError`.
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.CG(sx.linear.PolynomialInverse())).status)).name
+        'converged'
     """
 
     factors: int = eqx.field(static=True, default=1)

@@ -33,6 +33,12 @@ class SSOR(AbstractPreconditioner):
     `CG(SSOR(1.8))` sets it up from the operator: `Diffusion` or `Laplacian`, obstacles and jumps included, or `Sparse`. Raises
     `TypeError` for other operators, `ValueError` for `omega` outside (0, 2)
     unless it is traced, for periodic axes, and for a `Sparse` matrix that is not symmetric.
+
+    **Example:**
+
+        >>> plain, ssor = (int(sx.linear.solve(A, b, sx.linear.CG(M)).stats.iterations) for M in (None, sx.linear.SSOR()))
+        >>> ssor < plain + 5
+        True
     """
 
     omega: ScalarLike = 1.5

@@ -37,6 +37,11 @@ class SymmetricPolynomial(AbstractPreconditioner):
     - `key`, `probes`: of the estimate, needed for operators other than those two; 64 probes by default.
 
     Raises `ValueError` for degree < 1, or if a key is needed and missing.
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.CG(sx.linear.SymmetricPolynomial())).status)).name
+        'converged'
     """
 
     degree: int = eqx.field(static=True, default=2)

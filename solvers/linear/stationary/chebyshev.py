@@ -47,6 +47,11 @@ class Chebyshev(AbstractStationary):
     For symmetric operators with a positive diagonal and positive eigenvalues; singular ones if b is orthogonal to the null
     space. Raises `ValueError` unless 0 < lower < upper, where their values are known. Divergence ends as `non_finite` or
     `max_steps`.
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.Chebyshev(rtol=1e-3)).status)).name
+        'converged'
     """
 
     lower: ScalarLike | None = None

@@ -22,6 +22,11 @@ class GaussSeidel(AbstractStationary):
     per iteration on grids.
 
     Arguments, supported operators and errors are those of `SOR`.
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.GaussSeidel(rtol=1e-3)).status)).name
+        'converged'
     """
 
     rtol: ScalarLike = 1e-5

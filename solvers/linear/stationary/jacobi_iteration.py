@@ -28,6 +28,11 @@ class JacobiIteration(AbstractStationary):
 
     Works with every operator of lineax that has a diagonal, symmetric or not. Raises `ValueError` for `omega` outside (0, 2)
     unless it is traced. Divergence ends as `non_finite` or `max_steps`.
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.JacobiIteration(rtol=1e-3)).status)).name
+        'converged'
     """
 
     omega: ScalarLike = 1.0

@@ -29,6 +29,11 @@ class Richardson(AbstractMethod):
     - `history`: record ‖b − A x‖₂ per iteration.
 
     Divergence ends as `non_finite` or `max_steps`.
+
+    **Example:**
+
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.Richardson(sx.linear.Multigrid(), rtol=1e-4)).status)).name
+        'converged'
     """
 
     preconditioner: Preconditioner

@@ -49,6 +49,12 @@ class SOR(AbstractStationary):
     Raises `TypeError` for other operators, `ValueError` for `omega` outside (0, 2) unless it is traced, for periodic axes
     with an odd number of points, which cannot be coloured, for any periodic axis and for a `Sparse` matrix in natural
     order. Divergence ends as `non_finite` or `max_steps`.
+
+    **Example:**
+
+        >>> omega = sx.linear.optimal_omega(jnp.cos(jnp.pi / 16))
+        >>> sx.linear.Status(int(sx.linear.solve(A, b, sx.linear.SOR(omega, rtol=1e-4)).status)).name
+        'converged'
     """
 
     omega: ScalarLike = 1.5

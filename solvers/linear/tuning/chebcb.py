@@ -51,6 +51,11 @@ class ChebCB(AbstractPolicy):
     - `terms`: m, 6 in the paper. Theory has it grow as T^(3/11).
     - `sweeps`: of coordinate descent per round on the fits of all arms, which start from those of the round before. They are
       not run to convergence where few data leave θ nearly free; exact fits are no better.
+
+    **Example:**
+
+        >>> sx.linear.ChebCB(context=(-0.15, 0.65)).terms
+        6
     """
 
     context: tuple[float, float] = eqx.field(static=True)

@@ -14,7 +14,13 @@ from .tuned_solver import TunedSolution, TunedSolver
 
 class FixedCosts(eqx.Module):
     """**Fields:** `values` of the grid `(arms,)`, and of every one on every system `(arms, systems)` the `costs` and whether the
-    solve `failed`."""
+    solve `failed`.
+
+    **Example:**
+
+        >>> sx.linear.FixedCosts(jnp.array([1.2, 1.7]), jnp.ones((2, 5)), jnp.zeros((2, 5), bool)).costs.shape
+        (2, 5)
+    """
 
     values: Float[Array, " arms"]
     costs: Float[Array, "arms systems"]
@@ -46,6 +52,13 @@ def best_fixed(tuner: TunedSolver, systems, batch_size: int = 50) -> FixedCosts:
     should be neighbours: with one number as context they are solved in its order.
 
     **Arguments:** `systems`: what `tuner.solve` is scanned over; `batch_size`: solves at a time.
+
+    **Example:**
+
+        >>> tuner = sx.linear.TunedSolver(sx.linear.SOR(rtol=1e-2), omega=jnp.array([1.2, 1.7]))
+        >>> systems = sx.linear.System(*jax.tree.map(lambda x: jnp.stack([x] * 2), (A, b)))
+        >>> sx.linear.best_fixed(tuner, systems).costs.shape
+        (2, 2)
     """
     order = np.arange(len(jax.tree.leaves(systems)[0]))
     if systems.context is not None and jnp.ndim(systems.context) == 1:

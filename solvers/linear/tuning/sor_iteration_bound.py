@@ -32,6 +32,12 @@ def near_asymptotic_bound(
 
     **Arguments:** `omega` in [1, 2), its largest value is ω_max; `beta` = ρ(I − D⁻¹ A) in [0, 1); `tau` in [0, 1); `eps`, the
     relative residual to reach.
+
+    **Example:**
+
+        >>> bound = sx.linear.near_asymptotic_bound(jnp.array([1.5]), 0.98, 0.1, 1e-6)
+        >>> bool(bound.iterations[0] > 1)
+        True
     """
     radius, tau, decay = sor_radius(omega, beta), jnp.asarray(tau), jnp.log(jnp.asarray(eps))
     alpha = tau + (1 - tau) * jnp.maximum(jnp.square(beta), jnp.max(omega) - 1)

@@ -38,6 +38,11 @@ class TsallisINF(AbstractPolicy):
 
     - `context`: interval (low, high) of the context; None ignores contexts.
     - `bins`: learners on equal parts of that interval. The paper has 5 for 5000 systems.
+
+    **Example:**
+
+        >>> sx.linear.TsallisINF().bins
+        1
     """
 
     context: tuple[float, float] | None = eqx.field(static=True, default=None)

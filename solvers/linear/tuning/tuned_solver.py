@@ -20,7 +20,13 @@ from .tsallis_inf import TsallisINF
 
 
 class System(eqx.Module):
-    """A x = b and the context that a policy may look at before the solve; `Dataset.systems()` gives sequences of them."""
+    """A x = b and the context that a policy may look at before the solve; `Dataset.systems()` gives sequences of them.
+
+    **Example:**
+
+        >>> sx.linear.System(A, b).b.shape
+        (15, 15)
+    """
 
     operator: lx.AbstractLinearOperator
     b: Float[Array, "..."]
@@ -68,6 +74,14 @@ class TunedSolver:
 
     **Raises:** `ValueError` if the name is missing, occurs twice, is static (a new value would be a new compilation), holds
     anything but a number, or if the method refuses a value.
+
+    **Example:**
+
+        >>> tuner = sx.linear.TunedSolver(sx.linear.SOR(rtol=1e-3), omega=jnp.linspace(1.2, 1.9, 8))
+        >>> system = sx.linear.System(A, b)
+        >>> state, solution = tuner.solve(tuner.init(key), system)
+        >>> 1.2 <= float(solution.parameter) <= 1.9
+        True
     """
 
     method: AbstractMethod

@@ -27,6 +27,15 @@ def register(tag: str) -> Callable[[type[_T]], type[_T]]:
 
     **Raises:** `TypeError` for any other kind of class; `ValueError` for a tag that another class has, or for a second tag of
     the same class.
+
+    **Example:**
+
+        >>> @sx.register("docs.Scale")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Scale:
+        ...     factor: float = 2.0
+        >>> Scale().factor
+        2.0
     """
 
     def decorate(cls: type[_T]) -> type[_T]:

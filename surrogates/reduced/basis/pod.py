@@ -50,6 +50,12 @@ class POD(eqx.Module):
     - `floor`: singular values below `floor` · σ₁ cannot be told from rounding and are not returned.
     - `method`: the algorithm that ran, and `reason` why.
     - `product`: the inner product.
+
+    **Example:**
+
+        >>> basis = sx.reduced.pod(np.exp(-np.linspace(1, 5, 20)[:, None] * np.linspace(0, 1, 50)), rank=4)
+        >>> basis.rank, basis.truncated(2).rank, basis.singular_values.shape
+        (4, 2, (4,))
     """
 
     modes: Float[Array | np.ndarray, "points r"]
@@ -171,6 +177,13 @@ def pod(
     **Raises:** `ValueError` for snapshots with NaN or infinity (naming the row), for zero snapshots only, for more modes than
     snapshots or points, for a product that is not symmetric positive definite or has another size, and for
     arguments that would be ignored (a `gram` for a sketch, `energy` under jit).
+
+    **Example:**
+
+        >>> snapshots = np.exp(-np.linspace(1, 5, 20)[:, None] * np.linspace(0, 1, 50))       # a row each
+        >>> basis = sx.reduced.pod(snapshots, rank=4)
+        >>> basis.modes.shape, bool(np.abs(basis.lift(basis.project(snapshots)) - snapshots).max() < 1e-3)
+        ((50, 4), True)
     """
     m, wanted = inner_product(product), Truncation(rank, energy, tail)
     key = jax.random.key(0) if key is None else key

@@ -24,6 +24,12 @@ class MinTheta(eqx.Module):
     max_q θ_q(μ)/θ̄_q for the same reason. Zero, no bound, where a coefficient is not positive.
 
     **Raises:** `ValueError` unless every θ̄_q is positive.
+
+    **Example:**
+
+        >>> bound = sx.reduced.MinTheta(np.array([1.0, 1.0]))
+        >>> float(bound(jnp.array([0.5, 3.0])))
+        0.5
     """
 
     reference: Float[Array | np.ndarray, " q"]

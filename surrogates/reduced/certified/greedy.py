@@ -31,6 +31,11 @@ class ErrorBound:
     - `residual`: the form of ‖r‖_X', `OrthonormalResidual`; `GramResidual` for comparison, refused below its floor.
     - `coercivity`: θ ↦ lower bound of α, for example `successive_constraints(…)`; by default `MinTheta(reference)`, for
       positive coefficients of positive semidefinite parts.
+
+    **Example:**
+
+        >>> sx.reduced.ErrorBound(norm="X").norm
+        'X'
     """
 
     norm: Norm = "energy"
@@ -46,6 +51,14 @@ class CertifiedBasis:
     **Fields:** `space`; `training`, parameters as a pytree whose leaves have a leading axis; `bound`, what is bounded and how;
     `coercivity`, θ ↦ lower bound of α; `functionals` and `dual_norms`, the outputs ⟨ℓ, u⟩ and ‖ℓ‖_X'; `solved`, the positions in
     `training` of the snapshots in their order; `bounds`, the largest bound over it with 0, 1, … snapshots.
+
+    **Example:**
+
+        >>> block = sx.problem("thermal_block", blocks=(2, 1))
+        >>> training = {name: np.array([0.1, 1.0, 10.0]) for name in block.laws}
+        >>> basis = sx.reduced.weak_greedy(block.affine(block.box.grid(9)), training, tolerance=1e-2)
+        >>> len(basis.solved) == len(basis.bounds) - 1
+        True
     """
 
     space: ReducedSpace
@@ -167,6 +180,16 @@ def weak_greedy(
     **Warns** when `max_basis` snapshots do not reach the tolerance, or the bound stops at its floor before. **Raises**
     `ValueError` for `GramResidual` with a tolerance below its floor, and where the coercivity bound is positive at no
     training parameter; `RuntimeError` where a full solve or X⁻¹ fails.
+
+    **Example:**
+
+        >>> block = sx.problem("thermal_block", blocks=(2, 1))
+        >>> names = tuple(block.laws)
+        >>> training = {name: np.random.default_rng(i).uniform(0.1, 10, 20) for i, name in enumerate(names)}
+        >>> basis = sx.reduced.weak_greedy(block.affine(block.box.grid(9)), training, tolerance=1e-3)
+        >>> solution = basis.model()(dict.fromkeys(names, 1.0))
+        >>> bool(solution.bound < 1e-2)
+        True
     """
     if tolerance < bound.residual.floor:
         raise ValueError(

@@ -50,6 +50,14 @@ class ReducedBasis(eqx.Module):
     the parameters.
 
     Made by `weak_greedy(…).model()` or `CertifiedBasis.of(…).model()`.
+
+    **Example:**
+
+        >>> block = sx.problem("thermal_block", blocks=(2, 1))
+        >>> training = {name: np.array([0.1, 1.0, 10.0]) for name in block.laws}
+        >>> model = sx.reduced.weak_greedy(block.affine(block.box.grid(9)), training, tolerance=1e-2).model()
+        >>> model.norm
+        'energy'
     """
 
     basis: Float[Array | np.ndarray, "n *space"]

@@ -31,6 +31,12 @@ class Clustering(eqx.Module):
     - `converged`: whether a local optimum was reached, before the limit on passes or steps.
     - `medoids`: `(k,)`, indices of points; None for k-means.
     - `centres`: `(k, d)`; None for k-medoids.
+
+    **Example:**
+
+        >>> found = sx.reduced.kmeans(np.array([[0.0], [0.1], [5.0], [5.1]]), 2, key=key)
+        >>> found.labels.shape, bool(found.converged)
+        ((4,), True)
     """
 
     labels: Int[Array | np.ndarray, " n"]
@@ -86,6 +92,13 @@ def silhouette(
     **Raises:** `ValueError` for fewer than two clusters, or shapes that do not belong together.
 
     P. J. Rousseeuw, Silhouettes, Journal of Computational and Applied Mathematics 20 (1987).
+
+    **Example:**
+
+        >>> points = np.array([0.0, 0.1, 5.0, 5.1])
+        >>> values = sx.reduced.silhouette(np.abs(points[:, None] - points), np.array([0, 0, 1, 1]))
+        >>> bool((values > 0.9).all())
+        True
     """
     n, dissimilarity = len(labels), dissimilarities("silhouette", dissimilarity)
     if dissimilarity.shape != (n, n):
@@ -120,6 +133,12 @@ def medoid_silhouette(
 
     L. Lenssen, E. Schubert, Medoid silhouette clustering with automatic cluster number selection, Information Systems 120
     (2024), arXiv:2309.03751.
+
+    **Example:**
+
+        >>> points = np.array([0.0, 0.1, 5.0, 5.1])
+        >>> sx.reduced.medoid_silhouette(np.abs(points[:, None] - points), [0, 2]).shape
+        (4,)
     """
     if len(medoids) < 2:
         raise ValueError("medoid_silhouette: one medoid has no other to be compared with; take at least two")

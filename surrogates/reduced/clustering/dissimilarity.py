@@ -37,6 +37,12 @@ def gram(snapshots: Float[Array | np.ndarray, "n points"], product: Product = No
 
     **Raises:** `ValueError` for snapshots with NaN or infinity (naming the row), a product of the wrong size, one that is not
     symmetric, or under which a snapshot has a negative square.
+
+    **Example:**
+
+        >>> snapshots = np.eye(3, 5)
+        >>> sx.reduced.gram(snapshots).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     return _gram(inner_product(product).checked(snapshots))
 
@@ -66,6 +72,11 @@ def sine(
 
     T. Daniel, F. Casenave, N. Akkari, A. Ketata, D. Ryckelynck, Physics-informed cluster analysis and a priori efficiency
     criterion for the construction of local reduced-order bases, arXiv:2103.13683, propose it for clustering snapshots.
+
+    **Example:**
+
+        >>> sx.reduced.sine(np.array([[1.0, 0], [0, 1], [1, 0]])).round(6).tolist()
+        [[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
 
     def squared(system, g):
@@ -80,7 +91,13 @@ def sine(
 def normalized_l2(
     snapshots: Snapshots, product: Products = None, *, gram: Float[np.ndarray, "_ _"] | None = None
 ) -> Float[np.ndarray, "n n"]:
-    """‖u/‖u‖ − v/‖v‖‖ in [0, 2]; blind to sizes but not to signs. Arguments, accuracy and errors raised are those of `sine`."""
+    """‖u/‖u‖ − v/‖v‖‖ in [0, 2]; blind to sizes but not to signs. Arguments, accuracy and errors raised are those of `sine`.
+
+    **Example:**
+
+        >>> sx.reduced.normalized_l2(np.array([[1.0, 0], [2, 0], [0, 1]])).shape
+        (3, 3)
+    """
 
     def squared(system, g):
         size = _norms(g)
@@ -96,6 +113,11 @@ def l2(
     """‖u − v‖; of several fields √(mean of ‖u − v‖²/mean_i ‖u_i‖²), each measured by its mean size over the snapshots.
 
     Arguments, accuracy and errors raised are those of `sine`; zero snapshots are allowed.
+
+    **Example:**
+
+        >>> sx.reduced.l2(np.array([[0.0, 0], [3, 4]])).round(5).tolist()
+        [[0.0, 5.0], [5.0, 0.0]]
     """
     several = isinstance(snapshots, Mapping)
 

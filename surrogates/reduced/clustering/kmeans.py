@@ -40,6 +40,12 @@ def kmeans(
 
     **Source:** S. Lloyd, IEEE Transactions on Information Theory 28 (1982); D. Arthur, S. Vassilvitskii, k-means++, SODA 2007
     (with its greedy draws).
+
+    **Example:**
+
+        >>> found = sx.reduced.kmeans(np.array([[0.0], [0.1], [5.0], [5.1]]), 2, key=key)
+        >>> bool(found.labels[0] == found.labels[1]), bool(found.labels[0] == found.labels[2])
+        (True, False)
     """
     n = points.shape[0]
     if not 1 <= k <= n or restarts < 1:

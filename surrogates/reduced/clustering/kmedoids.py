@@ -64,6 +64,13 @@ def kmedoids(
 
     **Source:** L. Kaufman, P. J. Rousseeuw, Finding Groups in Data, 1990 (BUILD); E. Schubert, P. J. Rousseeuw, Fast and eager
     k-medoids clustering, Information Systems 101 (2021), arXiv:2008.05171. Blocks between the two forms are ours.
+
+    **Example:**
+
+        >>> points = np.array([0.0, 0.1, 0.2, 5.0, 5.1])
+        >>> found = sx.reduced.kmedoids(np.abs(points[:, None] - points), 2)
+        >>> sorted(np.asarray(found.medoids).tolist())[0], len(set(found.labels[:3].tolist()))
+        (1, 1)
     """
     dissimilarity = dissimilarities("kmedoids", dissimilarity)
     n = len(dissimilarity)
@@ -94,6 +101,13 @@ def choose_k(
     `options` go to `kmedoids`. The silhouette favours few, well separated clusters; on a continuum of snapshots, where it
     has no clear maximum, k is a question of cost: see the break-even criterion of the local bases. Every k is compiled
     once, about a second.
+
+    **Example:**
+
+        >>> points = np.array([0.0, 0.1, 0.2, 5.0, 5.1, 5.2])
+        >>> best, scores = sx.reduced.choose_k(np.abs(points[:, None] - points), (2, 3))
+        >>> len(best.medoids), sorted(scores)
+        (2, [2, 3])
     """
     candidates = list(candidates)
     if not candidates or min(candidates) < 2:

@@ -16,6 +16,12 @@ class Cubature(eqx.Module):
 
     **Fields:** `elements` `(k,)` in increasing order, `weights` `(k,)`, `error` ‖G w − b‖ / ‖b‖ on the training data,
     `iterations`.
+
+    **Example:**
+
+        >>> rule = sx.reduced.empirical_cubature(np.stack([np.linspace(0, 1, 40) ** k for k in range(4)]), rtol=1e-6)
+        >>> rule.elements.shape == rule.weights.shape
+        True
     """
 
     elements: Int[AnyArray, " k"]
@@ -53,6 +59,13 @@ def empirical_cubature(
 
     Source: Farhat, Chapman, Avery (2015), Structure-preserving, stability, and accuracy properties of the energy-conserving
     sampling and weighting method; Hernández, Caicedo, Ferrer (2017), Dimensional hyper-reduction by empirical cubature.
+
+    **Example:**
+
+        >>> integrands = np.stack([np.linspace(0, 1, 40) ** k for k in range(4)])              # rows, elements
+        >>> rule = sx.reduced.empirical_cubature(integrands, rtol=1e-6)
+        >>> len(rule.elements) <= 8, bool((rule.weights > 0).all())
+        (True, True)
     """
     rows = g = np.asarray(integrands, np.float64)
     sums = b = g.sum(1) if total is None else np.asarray(total, np.float64)

@@ -31,6 +31,13 @@ class EIM(eqx.Module):
     `(points, d)` the q_k; `lower`, `upper` `(d, d)`; `lebesgue` max_x Σ_l |ℓ_l(x)| with ℓ_l(x_k) = δ_lk: errors of
     the values are multiplied by at most that, and the error is at most 1 + `lebesgue` times the best one in the space;
     `errors` `(d + 1,)` largest |f − interpolant| over the given functions with 0 … d of them in use (empty for modes).
+
+    **Example:**
+
+        >>> family = 1 / (1 + np.linspace(0, 4, 30)[:, None] * np.linspace(0, 1, 60))
+        >>> rule = sx.reduced.eim(family, rank=4)
+        >>> rule.basis.shape, rule.points.shape
+        ((60, 4), (4,))
     """
 
     points: Int[AnyArray, " d"]
@@ -78,6 +85,12 @@ def eim(
     **Raises:** `ValueError` for NaN or infinity, if all functions are zero, and for `rank < 1`.
 
     Source: Barrault, Maday, Nguyen, Patera (2004), An 'empirical interpolation' method.
+
+    **Example:**
+
+        >>> family = 1 / (1 + np.linspace(0, 4, 30)[:, None] * np.linspace(0, 1, 60))         # a row each
+        >>> sx.reduced.eim(family, rank=5).points.shape
+        (5,)
     """
     functions, floor = _checked(functions, "eim")
     if rank is not None and rank < 1:
@@ -102,6 +115,12 @@ def deim(modes: Shaped[AnyArray, "points d"] | Sequence) -> EIM:
     **Raises:** `ValueError` for NaN or linearly dependent modes.
 
     Source: Chaturantabut and Sorensen (2010), Nonlinear model reduction via discrete empirical interpolation.
+
+    **Example:**
+
+        >>> basis = sx.reduced.pod(np.exp(-np.linspace(1, 5, 20)[:, None] * np.linspace(0, 1, 50)), rank=3)
+        >>> len(set(sx.reduced.deim(basis.modes).points.tolist()))
+        3
     """
     modes, floor = checked_modes(modes, "deim")
     return _of_modes(modes, np.arange(len(modes)), floor, "deim")
@@ -117,6 +136,12 @@ def q_deim(modes: Shaped[AnyArray, "points d"] | Sequence) -> EIM:
     **Raises:** `ValueError` for NaN or linearly dependent modes.
 
     Source: Drmač and Gugercin (2016), A new selection operator for the discrete empirical interpolation method.
+
+    **Example:**
+
+        >>> basis = sx.reduced.pod(np.exp(-np.linspace(1, 5, 20)[:, None] * np.linspace(0, 1, 50)), rank=3)
+        >>> len(set(sx.reduced.q_deim(basis.modes).points.tolist()))
+        3
     """
     modes, floor = checked_modes(modes, "q_deim")
     pivots = scipy.linalg.qr(modes.T, mode="r", pivoting=True)[1]

@@ -19,6 +19,13 @@ class GappyPOD(eqx.Module):
     Works under jit, vmap and grad. **Fields:** `modes` `(points, r)`, `points` `(m,)` with m ≥ r, `inverse` `(r, m)` the
     pseudo-inverse of P Φ, `amplification` its norm: for orthonormal modes, errors of the entries are multiplied by at
     most that, and the error is at most `amplification` times that of the projection.
+
+    **Example:**
+
+        >>> modes = sx.reduced.pod(np.exp(-np.linspace(1, 5, 20)[:, None] * np.linspace(0, 1, 50)), rank=3).modes
+        >>> gappy = sx.reduced.gappy_pod(modes, points=[0, 10, 20, 30, 40])
+        >>> gappy.inverse.shape
+        (3, 5)
     """
 
     modes: Inexact[AnyArray, "points r"]
@@ -50,6 +57,13 @@ def gappy_pod(
 
     Source: Everson and Sirovich (1995); choice of points: Peherstorfer, Drmač, Gugercin (2020), Stability of discrete
     empirical interpolation and gappy proper orthogonal decomposition with randomized and deterministic sampling points.
+
+    **Example:**
+
+        >>> basis = sx.reduced.pod(np.exp(-np.linspace(1, 5, 20)[:, None] * np.linspace(0, 1, 50)), rank=3)
+        >>> gappy = sx.reduced.gappy_pod(basis.modes, count=6)
+        >>> gappy.points.shape, gappy.amplification < 10
+        ((6,), True)
     """
     modes, _ = checked_modes(modes, "gappy_pod")
     if points is None and count is not None:

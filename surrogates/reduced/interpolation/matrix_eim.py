@@ -63,6 +63,14 @@ class Coefficient(eqx.Module):
       off; NumPy arrays that it needs belong into `points` (jax 0.10 confuses the types of those that it closes over).
     - `points`: the x to interpolate at, along the first axis: the quadrature points of the assembly, or enough to resolve g.
     - `weight`: a number, or one for each term, that balances terms against each other; by default 1 / max |g|.
+
+    **Example:**
+
+        >>> x = np.linspace(0, 1, 20)
+        >>> g = sx.reduced.Coefficient(lambda mu, x: jnp.exp(-mu * x), x)
+        >>> matrix = sx.reduced.matrix_eim(g, np.linspace(1, 3, 30), lambda mu: np.diag(np.exp(-mu * x)), rank=4)
+        >>> len(matrix.eim.points)
+        4
     """
 
     function: Callable
@@ -95,6 +103,15 @@ def matrix_eim(
 
     Source: Casenave, Ern, Lelièvre, A nonintrusive method to approximate linear systems with nonlinear parameter
     dependence; A nonintrusive reduced basis method applied to aeroacoustic simulations.
+
+    **Example:**
+
+        >>> x = np.linspace(0, 1, 20)
+        >>> assemble = lambda mu: np.diag(np.exp(-mu * x))                               # A(μ)
+        >>> coefficient = sx.reduced.Coefficient(lambda mu, x: jnp.exp(-mu * x), x)
+        >>> matrix = sx.reduced.matrix_eim(coefficient, np.linspace(1, 3, 30), assemble, rank=5)
+        >>> bool(np.abs(matrix(2.2) - assemble(2.2)).max() < 1e-3)
+        True
     """
     coefficients = [coefficients] if isinstance(coefficients, Coefficient) else list(coefficients)
     tables = [_table(c, parameters) for c in coefficients]

@@ -27,7 +27,15 @@ _NEIGHBOURS = 5
 
 @register("Classifier")
 class Classifier(eqx.Module):
-    """z -> probabilities `(K,)` of the local bases; under jit, vmap and grad."""
+    """z -> probabilities `(K,)` of the local bases; under jit, vmap and grad.
+
+    **Example:**
+
+        >>> z = np.linspace(0, 1, 20)[:, None]
+        >>> rule = sx.reduced.fit_classifier("nearest", z, (z[:, 0] > 0.5).astype(int), k=2)
+        >>> type(rule).__name__
+        'Classifier'
+    """
 
     scaling: InputScaling
     rule: "SoftmaxNetwork | NearestNeighbours"
@@ -104,6 +112,13 @@ def fit_classifier(
     - `key`: of the network's first weights.
 
     **Raises:** `ValueError` for an unknown kind, NaN in z or `errors`, labels outside 0 … k − 1, `errors` of another shape.
+
+    **Example:**
+
+        >>> z = np.linspace(0, 1, 20)[:, None]
+        >>> rule = sx.reduced.fit_classifier("nearest", z, (z[:, 0] > 0.5).astype(int), k=2)
+        >>> int(np.argmax(rule(np.array([0.9]))))
+        1
     """
     if kind not in KINDS:
         raise ValueError(f"fit_classifier: unknown kind {kind!r}; use 'network', 'logistic' or 'nearest'")

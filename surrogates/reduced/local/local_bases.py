@@ -35,6 +35,13 @@ class LocalBases(eqx.Module):
     - `representatives`: medoid or centre of every cluster, `(K, points)`.
     - `product`: the inner product that was given to `local_bases`.
     - `measure`: "sine", "l2" or "normalized_l2", the distance to the representatives by which `assign` chooses.
+
+    **Example:**
+
+        >>> t = np.linspace(0, 1, 30)
+        >>> local = sx.reduced.local_bases(np.exp(-200 * (np.linspace(0, 1, 40) - t[:, None]) ** 2), 3, 4)
+        >>> local.labels.shape, local.ranks.shape
+        ((30,), (3,))
     """
 
     bases: Float[Array | np.ndarray, "k points rank"]
@@ -106,6 +113,14 @@ def local_bases(
     Daniel, Casenave, Akkari, Ryckelynck: Model order reduction assisted by deep neural networks (ROM-net), AMSES 7:16, 2020;
     Daniel, Casenave, Akkari, Ketata, Ryckelynck: Physics-informed cluster analysis and a priori efficiency criterion for the
     construction of local reduced-order bases, arXiv 2103.13683.
+
+    **Example:**
+
+        >>> t = np.linspace(0, 1, 30)
+        >>> bumps = np.exp(-200 * (np.linspace(0, 1, 40) - t[:, None]) ** 2)
+        >>> local = sx.reduced.local_bases(bumps, 3, 4)
+        >>> local.bases.shape
+        (3, 40, 4)
     """
     return local_bases_of_ranks(snapshots, k, [rank], product, clustering=clustering, energy=energy, key=key)[0]
 

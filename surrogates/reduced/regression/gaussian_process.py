@@ -39,6 +39,12 @@ class GaussianProcess(eqx.Module):
     κ(z) the kernel at the n centres, `gp(z)` is the mean h(x)ᵀB + κ(z)ᵀA, and the covariance of a new observation is
     `spread(z)` Σ. Works on one z `(d,)` or on many `(n, d)`, under jit, vmap and grad, always in float64; derivatives are by z
     alone.
+
+    **Example:**
+
+        >>> z = np.linspace(0, 1, 12)[:, None]
+        >>> sx.reduced.fit_gaussian_process(z, z**2).lengths.shape
+        (1,)
     """
 
     scaling: InputScaling
@@ -156,6 +162,13 @@ def fit_gaussian_process(
     numbers.
 
     **Warns** if the process, fitted without a sample, predicts that sample no better than the mean of the others.
+
+    **Example:**
+
+        >>> z = np.linspace(0, 1, 20)[:, None]
+        >>> gp = sx.reduced.fit_gaussian_process(z, np.sin(3 * z))
+        >>> bool(abs(gp(np.array([0.4]))[0] - np.sin(1.2)) < 1e-3), bool(gp.std(np.array([0.4]))[0] < 1e-2)
+        (True, True)
     """
     z, c = checked_pairs("fit_gaussian_process", z, c, least=3)
     if trend not in ("linear", "constant"):

@@ -60,6 +60,13 @@ def fit_regressor(
     whose sizes tell which of them matter.
 
     **Raises:** `ValueError` for an unknown kind, values that are not finite, too few samples; `TypeError` for complex numbers.
+
+    **Example:**
+
+        >>> z = np.linspace(0, 1, 20)[:, None]
+        >>> regressor = sx.reduced.fit_regressor("rbf", z, np.sin(3 * z))
+        >>> bool(abs(regressor(np.array([0.4]))[0] - np.sin(1.2)) < 1e-3)
+        True
     """
     check_kind(kind)
     if kind == "gp":

@@ -98,6 +98,7 @@ def test_statistics_are_averaged_over_space_and_refuse_other_times(key):
         )
 
 
+@pytest.mark.nightly
 def test_statistics_per_wavenumber_make_one_step_exact_for_fields(key, x64, tmp_path):
     """A Gaussian field is diagonal in the spectrum alone. The file keeps the hash of the schedule."""
     k = 2 * np.pi * np.fft.fftfreq(16, 1 / 16)

@@ -29,7 +29,7 @@ CASES = [
 ]
 
 
-@pytest.mark.quick("shape1-boundaries1")
+@pytest.mark.nightly
 @pytest.mark.parametrize("shape, boundaries", CASES)
 def test_the_finest_level_is_the_operator(shape, boundaries, key):
     solid = np.asarray(jax.random.bernoulli(key, 0.2, shape))

@@ -42,7 +42,6 @@ COMPOSITIONS = {
 
 
 @pytest.mark.nightly
-@pytest.mark.quick("A + P", "A A", "S A D")
 @pytest.mark.parametrize("name", COMPOSITIONS)
 def test_compositions_are_solved_with_the_jacobi_preconditioner(name):
     compose, reference, symmetric = COMPOSITIONS[name]

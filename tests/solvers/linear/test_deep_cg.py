@@ -78,6 +78,7 @@ def test_the_residual_as_direction_is_conjugate_gradients(x64):
     np.testing.assert_allclose(deep.value, plain.value, rtol=1e-8)
 
 
+@pytest.mark.nightly
 def test_bad_directions_fall_back_to_conjugate_gradients_lane_by_lane():
     a, b = jnp.asarray(A, jnp.float32), jnp.asarray(B, jnp.float32)
 

@@ -152,6 +152,7 @@ def test_bicgstab_breaks_down_on_a_skew_operator():
     )
 
 
+@pytest.mark.nightly
 def test_true_floor_of_float32_is_reported():
     """The recurrence meets 1e-12, the true residual cannot."""
     for method, matrix in ((MINRES, INDEFINITE), (FGMRES, GENERAL), (BiCGStab, GENERAL), (FlexibleCG, DEFINITE)):

@@ -55,6 +55,7 @@ def test_plot_regret(fixed):
     assert [line.get_label() for line in axes.lines[:2]] == ["a", "b"] and len(axes.collections) == 1
 
 
+@pytest.mark.nightly
 def test_failed_solves_are_charged_and_counted_alike(x64):
     """Ten steps are too few for every value but the best one."""
     tuner = TunedSolver(SOR(rtol=1e-6, max_steps=12), omega=jnp.asarray([1.0, 1.3]))

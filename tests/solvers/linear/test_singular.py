@@ -53,6 +53,7 @@ def test_no_solution_ends_near_the_least_residual(x64, name, dtype):
             assert solution.history[-1] > 0.9 * least, "the last number of the history is a true residual"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.nightly)])
 def test_multigrid_leaves_the_constants_of_two_pools_out(x64, dtype):
     """A closed wall makes two pools, so that the null space has two dimensions."""

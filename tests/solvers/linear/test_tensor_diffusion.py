@@ -51,6 +51,7 @@ def errors(boundaries) -> list[float]:
     return found
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "boundaries",
     [

@@ -39,6 +39,7 @@ class Pair(eqx.Module):
         return self.first(self.second(r))
 
 
+@pytest.mark.nightly
 def test_a_sequence_is_solved_with_the_chosen_values(key):
     """Every solve of the scan is the one by hand with the value it reports; several learners at once by vmap."""
     tuner = TunedSolver(SOR(rtol=1e-4), omega=OMEGAS)

@@ -333,6 +333,7 @@ def test_shifted_laplacian_against_dense_algebra_and_its_derivative(x64):
     np.testing.assert_allclose(np.ravel(slope[1:-1]), -np.linalg.solve(matrix, expected), atol=1e-9)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("boundary", ["neumann", pytest.param("periodic", marks=pytest.mark.nightly)])
 def test_shift_reaches_the_mean_where_there_is_no_dirichlet_side(x64, boundary):
     box = Box.unit(2, boundary)
@@ -361,7 +362,7 @@ CONTRASTS = {
 }
 
 
-@pytest.mark.quick("ring")
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", CONTRASTS)
 def test_a_contrast_of_a_million_is_solved(x64, name):
     """As by dense algebra, by the default and by multigrid."""

@@ -252,6 +252,7 @@ def test_derivatives_are_those_of_finite_differences(x64):
 # Generated data -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", [pytest.param("heat", marks=pytest.mark.nightly), "burgers", "kuramoto_sivashinsky"])
 def test_generated_trajectories(key, name):
     laws = {} if name == "kuramoto_sivashinsky" else {"nu": random.Uniform(0.01, 0.02)}

@@ -134,6 +134,7 @@ def test_decay_of_a_vortex_is_of_first_order(x64):
     assert 0 < fine < 0.08 and 0.8 < np.log2(coarse / fine) < 1.1
 
 
+@pytest.mark.nightly
 def test_derivatives(x64, flow):
     """Of a functional of all frames with respect to every input, along random directions."""
     rng = np.random.default_rng(0)

@@ -99,6 +99,7 @@ def test_the_direction_does_not_depend_on_how_the_operator_is_written(key):
     np.testing.assert_allclose(cut[:6, :5] / jnp.linalg.norm(cut), direct / jnp.linalg.norm(direct), atol=1e-3)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("boundaries", [pytest.param(DIRICHLET, marks=pytest.mark.nightly), ("periodic", "neumann")])
 def test_the_direction_is_symmetric_and_positive_and_solves_what_is_small(key, boundaries):
     operator = box(9, 7, boundaries)

@@ -102,6 +102,7 @@ def test_definite_and_equivariant_under_scaling(form):
     np.testing.assert_allclose(100 * hundred, one, rtol=1e-3, atol=1e-4 * size)
 
 
+@pytest.mark.nightly
 def test_sparse_and_diffusion_give_the_same_preconditioner_and_a_saved_one_is_the_same(tmp_path):
     model = random_weights(make("inverse", factors=2))
     storage.save(tmp_path / "model", model)

@@ -58,6 +58,7 @@ def test_it_is_the_sum_of_coefficients_times_functions(outputs, kind, key):
     np.testing.assert_allclose(y[4], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "mode",
     [
@@ -68,7 +69,6 @@ def test_it_is_the_sum_of_coefficients_times_functions(outputs, kind, key):
     ids=["bundled", "increments", "space-time"],
 )
 @pytest.mark.parametrize("pod", [False, True], ids=["trunk", "POD"])
-@pytest.mark.quick("POD-space-time")
 def test_in_time(mode, pod, key):
     task = sx.Task.fit(STEP, "w", "w", mode=mode)
     model = sx.PODDeepONet(task, STEP, basis=4, branch=(6,), key=key) if pod else sx.DeepONet(task, key=key, **SMALL)

@@ -123,7 +123,7 @@ def test_conditions_hold_exactly_and_derivatives_are_those_of_the_values(make, k
     np.testing.assert_allclose(jet.t, (values(point.at[1].add(h)) - values(point.at[1].add(-h))) / (2 * h), rtol=1e-6)
 
 
-@pytest.mark.quick("PINN", "PIG")
+@pytest.mark.nightly
 @pytest.mark.parametrize("make", MODELS, ids=NAMES)
 def test_periodic_axes_are_periodic_with_all_derivatives(make, key, x64):
     problem = sx.Problem("u", sx.Box(x=(1, 4, "periodic"), y=(0, 1, "neumann")), residual=lambda u, p: u.xx + u.yy)

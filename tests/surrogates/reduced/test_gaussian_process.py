@@ -74,6 +74,7 @@ def test_likelihood_and_gradient_are_those_of_scikit_learn():
     np.testing.assert_allclose(gradients[1], -0.23891377, rtol=1e-6)
 
 
+@pytest.mark.nightly
 def test_restricted_likelihood_is_that_of_contrasts_and_its_gradient_that_of_differences(inputs):
     """With T an orthonormal basis of the contrasts, TᵀH = 0, the data TᵀC have covariance s² TᵀRT (Harville 1974)."""
     z, c = inputs[:12], smooth(inputs[:12])

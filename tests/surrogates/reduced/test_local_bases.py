@@ -243,6 +243,7 @@ def test_mistakes_by_a_confusion_matrix():
         break_even(whole, whole, unseen)
 
 
+@pytest.mark.nightly
 def test_recommendation_keeps_the_budget():
     train, unseen = moving_gaussians(0), moving_gaussians(1)
     train = train[:150]  # fewer than five times 4·8

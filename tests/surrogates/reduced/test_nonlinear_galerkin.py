@@ -160,6 +160,7 @@ def test_newton_measures_from_the_start_where_zero_is_a_solution():
     assert cubic.solve(2.0)[1].status == Status.converged
 
 
+@pytest.mark.nightly
 def test_newton_says_how_it_ended(diffusion):
     dofs, data, solutions, *_ = diffusion
     reduced = nonlinear_galerkin(residual, dofs, data, modes_of(solutions, 3))

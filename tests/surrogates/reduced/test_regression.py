@@ -215,7 +215,7 @@ def over_spread(model, test) -> float:
     return float(np.sqrt(((model.predict(test)["u"] - u) ** 2).mean()) / u.std())
 
 
-@pytest.mark.quick("rbf", "linear")
+@pytest.mark.nightly
 @pytest.mark.parametrize("regressor", KINDS)
 def test_large_offsets_of_parameters_and_fields_do_not_matter(regressor):
     found = []

@@ -71,7 +71,7 @@ def assert_same(a: sx.FitResult, b: sx.FitResult):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.quick("windows")
+@pytest.mark.nightly
 def test_streamed_batches_are_those_of_data_on_the_device(case, single_steps):
     assert_same(fitted(case, stream=True, seeds=2), fitted(case, stream=False, seeds=2))
 

@@ -57,6 +57,11 @@ class AbstractDomain(abc.ABC):
 
     **Fields:** `ndim`, the number of coordinates of a point; `shape`, the number of points along every space axis, padding
     included.
+
+    **Example:**
+
+        >>> issubclass(sx.Grid, sx.AbstractDomain)
+        True
     """
 
     ndim: int

@@ -68,6 +68,14 @@ class Box:
     named `t`.
 
     **Raises:** `ValueError` for a box without axes, two axes of one name, or an axis that is not two or three values.
+
+    **Example:**
+
+        >>> box = sx.Box(x=(0, 1, "periodic"), y=(-1, 1))
+        >>> box.names, box.conditions
+        (('x', 'y'), ('periodic', 'dirichlet'))
+        >>> box.grid((4, 3)).shape
+        (4, 3)
     """
 
     axes: tuple[Axis, ...]
@@ -152,6 +160,12 @@ class Grid(AbstractDomain):
 
     **Raises:** `ValueError` if the numbers of axes differ, for an unknown layout, and for too few points (2 for "nodes");
     `TypeError` for numbers of points that are not whole.
+
+    **Example:**
+
+        >>> grid = sx.Grid.unit_square(3)
+        >>> grid.shape, grid.points.shape, grid.weights.sum().item()
+        ((3, 3), (3, 3, 2), 1.0)
     """
 
     box: Box

@@ -46,6 +46,12 @@ class Mesh(eqx.Module, AbstractDomain):
 
     **Raises:** `ValueError` as `PointCloud`, and for edges that are not `(e, 2)` or name points that do not exist; `TypeError`
     for edges that are not whole numbers.
+
+    **Example:**
+
+        >>> mesh = sx.Mesh.from_cells(np.array([[0.0, 0], [1, 0], [0, 1]]), np.array([[0, 1, 2]]))
+        >>> mesh.edges.shape, round(float(mesh.weights.sum()), 6)
+        ((6, 2), 0.5)
     """
 
     points: Float[Array, "*batch n d"]

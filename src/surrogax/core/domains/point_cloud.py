@@ -30,6 +30,12 @@ class PointCloud(eqx.Module, AbstractDomain):
 
     **Raises:** `ValueError` for points without the axes `(n, d)`, for weights or a mask of another shape, for negative weights,
     and for points or weights that are not finite where the mask is True; `TypeError` for points that are no real numbers.
+
+    **Example:**
+
+        >>> cloud = sx.PointCloud(np.array([[0.0, 0], [1, 0], [0, 1]]))
+        >>> cloud.shape, round(float(cloud.weights.sum()), 6)
+        ((3,), 1.0)
     """
 
     points: Float[Array, "*batch n d"]
