@@ -33,6 +33,13 @@ def resample_periodic(
     more or fewer than there are.
 
     **Raises:** `ValueError` for more axes than there are, and for fewer than one point.
+
+    **Example:**
+
+        >>> x = np.arange(9) / 9
+        >>> fine = sx.pde.resample_periodic(np.exp(2j * np.pi * x), 16)
+        >>> bool(np.allclose(fine, np.exp(2j * np.pi * np.arange(16) / 16), atol=1e-5))
+        True
     """
     wanted = (shape,) if isinstance(shape, int) else tuple(shape)
     if not 0 <= first <= values.ndim - len(wanted) or min(wanted, default=1) < 1:

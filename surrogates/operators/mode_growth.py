@@ -44,6 +44,13 @@ def with_modes(trained: NetworkSurrogate | FitResult, modes: int | Sequence[int]
 
     **Source:** George et al., "Incremental spatial and spectral learning of neural operators for solving large-scale PDEs", TMLR
     2024. They choose the number by the size of the coefficients in use; the gradient by those that are not in use yet is ours.
+
+    **Example:**
+
+        >>> model = sx.FNO(task, width=4, modes=3, depth=1, key=key)
+        >>> more = sx.with_modes(model, 6)
+        >>> bool(np.allclose(more.predict(ds)["u"], model.predict(ds)["u"], atol=1e-5))
+        True
     """
     model = trained.lasts[0] if isinstance(trained, FitResult) else trained
     network = _checked_network("with_modes", model)
@@ -85,6 +92,11 @@ def mode_gradients(
     the number of frequencies per axis, as many as the network has or more; `loss`, as in `fit`; `batch_size`.
 
     **Raises:** what `with_modes` raises.
+
+    **Example:**
+
+        >>> sx.mode_gradients(sx.FNO(task, width=4, modes=3, depth=1, key=key), ds, 6).shape
+        (6,)
     """
     model, batch_size = with_modes(trained, modes), count("mode_gradients", "batch_size", batch_size)
     model.task.check(data)

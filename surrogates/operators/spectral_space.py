@@ -166,7 +166,17 @@ class InSpace(AbstractDerivatives):
 @dataclass(frozen=True)
 class InverseLaplacian:
     """The unknown ψ with −Δψ = w, for an unknown w called `of`, in the coefficients: ψ̂_k = ŵ_k / |k|², without mean if the box
-    leaves it free. It is an entry of `solved` of `NeuralSpectral`."""
+    leaves it free. It is an entry of `solved` of `NeuralSpectral`.
+
+    **Example:**
+
+        >>> flow = sx.problem("navier_stokes", f=0.0, stream_function=True, duration=1.0)
+        >>> model = sx.NeuralSpectral(
+        ...     flow, modes=5, degrees=3, width=4, depth=1, solved={"psi": sx.InverseLaplacian("w")}, key=key
+        ... )
+        >>> model.task.targets
+        ('w', 'psi')
+    """
 
     of: str
 
