@@ -86,7 +86,8 @@ def fit(
     - `options`: arguments of the model's own objective. Those of `Supervised` are `loss` (`losses.RelativeL2()` by default),
       `metric` (the name of another validation error, for example "rel_h1"), `symmetry` (a group whose random elements transform
       the samples, or True for the group that the problem of the data declares), `unroll` (such as `Unroll(steps=4)`, for
-      autoregressive tasks) and `dtype` (in which the network computes, for example "bfloat16").
+      autoregressive tasks), `noise` (on the input fields, in units of their deviations) and `dtype` (in which the network
+      computes, for example "bfloat16").
 
     **How to train** (a model that needs no optimiser takes `data` and `val` only):
 
