@@ -122,7 +122,7 @@ smoke: $(ENV)  ## the smallest case of every benchmark, without peers: does each
 	$(BIN)/python benchmarks/tools/run_all.py
 
 bench: $(ENV)  ## every benchmark, quick; peers are skipped where their environment is missing
-	for script in $(filter-out benchmarks/tpu_check.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script --quick || exit 1; done
+	for script in $(filter-out benchmarks/tpu_check.py benchmarks/gpu.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script --quick || exit 1; done
 
 $(TPU)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(TPU)

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from ..core.domains import AbstractDomain, Grid
+from ..solvers.kernels.periodic_resampling import resampling_matrix
 from .source import FieldSpec, Source
 
 
@@ -21,10 +22,7 @@ def restriction_matrix(n: int, m: int, layout: str) -> np.ndarray:
     **Raises:** `ValueError` for the layout "nodes", whose nested points are chosen by a stride.
     """
     if layout == "periodic":
-        spectrum = np.fft.rfft(np.eye(n), axis=0)[: m // 2 + 1] * (m / n)
-        if m % 2 == 0 and m < n:
-            spectrum[-1] *= 2  # frequencies m/2 and −m/2 look alike on m points
-        return np.fft.irfft(spectrum, m, axis=0)
+        return resampling_matrix(n, m)
     if layout == "cells":
         k = np.arange(m)
         fine, coarse = (np.cos(np.pi * np.outer(np.arange(points) + 0.5, k) / points) for points in (n, m))

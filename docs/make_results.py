@@ -263,10 +263,29 @@ def paper_rows(values: dict) -> list[str]:
 burgers_paper = darcy_paper = paper_rows
 
 
+def navier_stokes_paper(values: dict) -> list[str]:
+    rows = [
+        [name, row, None, None, None]
+        if isinstance(row, str)
+        else [name, percent(row["rel_l2"]), percent(row["last"]), row["parameters"], round(row["seconds"])]
+        for name, row in values["rows"].items()
+    ]
+    published = ", ".join(f"{name} {percent(value)}" for name, value in values["published"].items())
+    lines = [f"{values['epochs']} epochs; error of the labels {percent(values['label_error'])}.", ""]
+    lines += table(["", "ten instants", "t = 20", "parameters", "s"], rows)
+    return [*lines, "", f"Published after 500 epochs: {published}."]
+
+
 def neural_spectral(values: dict) -> list[str]:
-    rows = [[name, *(row[k] for k in ("rel_l2", "steps", "seconds", "ms"))] for name, row in values["rows"].items()]
+    rows = [
+        [name, row, None, None, None]
+        if isinstance(row, str)
+        else [name, *(row[k] for k in ("rel_l2", "steps", "seconds", "ms"))]
+        for name, row in values["rows"].items()
+    ]
     rows = [["FFT, float32", values["fft"]["rel_l2"], None, None, values["fft"]["ms"]], *rows]
-    return table(["", "relative L2", "steps", "training, s", "ms per source"], rows)
+    lines = numbers_of({name: value for name, value in values.items() if name.startswith("ratio")})
+    return [*lines, *table(["", "relative L2", "steps", "training, s", "ms per source"], rows)]
 
 
 def differentiable_solvers(values: dict) -> list[str]:

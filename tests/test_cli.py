@@ -1,6 +1,7 @@
 """The command line, in this process and with tiny sizes: every command, run folders, and errors in one sentence."""
 
 import json
+import subprocess
 import sys
 import tomllib
 
@@ -347,9 +348,38 @@ def test_a_command_line_that_is_none_ends_with_status_2(home, capsys, args):
     assert stop.value.code == 2
     if args == ["simulate"]:
         assert capsys.readouterr().err == (
-            "surrogax: unknown command 'simulate'; use one of train, generate, describe, verify, convert, evaluate, predict, "
-            "rollout, export, bench\n"
+            "surrogax: unknown command 'simulate'; use one of generate, describe, verify, convert, train, evaluate, predict, "
+            "rollout, export, bench, completion\n"
         )
+
+
+def test_a_mistyped_command_is_guessed(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["trian"])
+    assert capsys.readouterr().err == "surrogax: unknown command 'trian'; did you mean train?\n"
+
+
+@pytest.mark.nightly
+def test_the_script_for_completion_completes_in_bash(capsys, tmp_path):
+    cli.main(["completion", "bash"])
+    (tmp_path / "completion").write_text(capsys.readouterr().out)
+    cli.main(["completion", "zsh"])
+    assert "bashcompinit" in capsys.readouterr().out
+
+    def completed(*words: str) -> set[str]:
+        told = f"source {tmp_path / 'completion'}; COMP_WORDS=({' '.join(map(repr, words))}); COMP_CWORD={len(words) - 1}; "
+        code = told + "_surrogax; printf '%s\\n' \"${COMPREPLY[@]}\""
+        return set(subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+    assert completed("surrogax", "tr") == {"train"} and "--version" in completed("surrogax", "--")
+    assert {"--epochs", "--problem.grid", "--model.width", "--optimizer.learning-rate"} <= completed(
+        "surrogax", "train", "--"
+    )
+    assert completed("surrogax", "train", "--model", "pod-r") == {"pod-regression"}
+    assert completed("surrogax", "predict", "--st") == {"--std"}
+    assert "darcy-fno" in completed("surrogax", "train", "darcy-") and completed(
+        "surrogax", "generate", "navier_stokes_v"
+    )
 
 
 def test_help_lists_the_commands_and_the_defaults(capsys):

@@ -80,6 +80,7 @@ for name, module in list(sys.modules.items()):
     run(code)
 
 
+@pytest.mark.nightly
 def test_a_saved_object_loads_where_nothing_else_was_imported(tmp_path):
     mode = sx.Autoregressive(history=3)
     from surrogax.core.storage import save

@@ -136,6 +136,23 @@ def test_source_archive_holds_the_floors_and_builds_the_same_wheel(wheel, clone,
     assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
 
 
+@pytest.mark.nightly
+def test_wheel_and_source_archive_install_and_have_the_command(wheel, clone, tmp_path):
+    """From each, in an empty folder: the command and the module answer with the version, and a name is found."""
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
+    run(sys.executable, "-c", code, cwd=clone)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for kind, archive in (("wheel", wheel), ("source", next(tmp_path.glob("*.tar.gz")))):
+        python = environment(tmp_path / kind)
+        install(python, str(archive), cwd=empty)
+        version = run(str(python), "-c", "import surrogax; print(surrogax.__version__)", cwd=empty).strip()
+        for command in ([str(python.parent / "surrogax")], [str(python), "-m", "surrogax"]):
+            assert run(*command, "--version", cwd=empty) == f"surrogax {version}\n"
+            assert "train surrogates" in run(*command, "--help", cwd=empty)
+        assert run(str(python), "-c", "import surrogax as sx; print(sx.FNO.__name__)", cwd=empty) == "FNO\n"
+
+
 def test_a_type_checker_reports_planted_errors(tmp_path):
     """Our settings check a file of every floor, and a user's script sees the types of an editable install."""
     pyright = pytest.importorskip("pyright", reason="pyright is for developers")

@@ -50,6 +50,7 @@ TRAJECTORY = sx.diffusion.sample(
 )
 PRIOR = sx.Prior(sx.Task.fit(DATA, targets="u"), lambda x, sigma, condition: 0 * x)
 SEEN = sx.Observe("u", values=np.ones(8), std=1.0)
+POSTERIOR = PRIOR.posterior(SEEN, steps=2, n=3, key=KEY)
 TABLE = sx.evaluate({"FNO": FNO}, DATA, timing=False)
 
 HARMONIC = sx.Problem("u", sx.Box(x=(0, 1)), residual=lambda u, p: u.xx)
@@ -60,7 +61,7 @@ DISTANCES = np.abs(P[:, None] - P)
 FIT = {
     "model": FNO, "data": DATA, "val": DATA, "optimizer": optax.adam(1e-3), "epochs": 1, "batch_size": 3, "seeds": 1,
     "ema": 0.5, "patience": 2, "key": KEY, "checkpoint_every": 30.0, "mesh": None, "stream": False, "log": (),
-    "loss": sx.losses.RelativeL2(), "metric": "rmse", "symmetry": None, "unroll": sx.Unroll(), "dtype": "float32",
+    "loss": sx.losses.RelativeL2(), "metric": "rmse", "symmetry": None, "unroll": sx.Unroll(), "noise": 0.1, "dtype": "float32",
     "objective": None, "run": None,
 }  # fmt: skip
 
@@ -71,7 +72,8 @@ CALLS = [
     ("Autoregressive", sx.Autoregressive, {"history": 1, "horizon": 1, "increments": False}, "history horizon increments"),
     ("SpaceTime", sx.SpaceTime, {"frames": 2, "history": 1}, "frames history"),
     ("Unroll", sx.Unroll, {"steps": 2, "gradient": "full", "curriculum": 10}, "steps gradient"),
-    ("FNO", sx.FNO, {"task": TASK, "width": 4, "modes": 2, "depth": 1, "key": KEY}, "task width modes depth key"),
+    ("FNO", sx.FNO, {"task": TASK, "width": 4, "modes": 2, "depth": 1, "padding": (0.1,), "key": KEY},
+     "task width modes depth key"),
     ("FNO of low rank", sx.FNO,
      {"task": TASK, "width": 4, "modes": 2, "depth": 1, "key": KEY, "factorization": "cp", "rank": 2}, "factorization"),
     ("FNO of sines", sx.FNO,
@@ -91,8 +93,12 @@ CALLS = [
     ("GINO", sx.GINO, {"task": TASK, "width": 4, "grid": 8, "modes": 2, "depth": 1, "key": KEY, "reach": 1, "margin": 0.1},
      "task width grid modes depth key reach"),
     ("PointNet", sx.PointNet, {"task": TASK, "width": 4, "depth": 1, "key": KEY}, "task width depth key"),
+    ("with_modes", sx.with_modes, {"trained": FNO, "modes": 3}, "trained modes"),
+    ("mode_gradients", sx.mode_gradients,
+     {"trained": FNO, "data": DATA, "modes": 3, "loss": sx.losses.MSE(), "batch_size": 3}, "trained data modes batch_size"),
     ("warm_start", sx.warm_start, {"model": FNO, "trained": FNO, "reinitialise": ("lifting",)}, "model trained"),
-    ("DeepONet", sx.DeepONet, {"task": TASK, "basis": 3, "branch": (4,), "trunk": (4,), "key": KEY}, "task basis key"),
+    ("DeepONet", sx.DeepONet, {"task": TASK, "basis": 3, "branch": (4,), "trunk": (4,), "vanishing": ("x",), "key": KEY},
+     "task basis key"),
     ("PODDeepONet", sx.PODDeepONet, {"task": TASK, "train": DATA, "basis": 3, "branch": (4,), "key": KEY},
      "task train basis key"),
     ("conformal", sx.conformal, {"surrogate": FNO, "calibration": DATA, "level": 0.5, "simultaneous": True},
@@ -101,6 +107,8 @@ CALLS = [
      {"problem": sx.problem("poisson", f=sx.random.Uniform(), box=sx.Box.unit(1)), "modes": 3, "width": 2, "depth": 1,
       "key": KEY},
      "problem modes width depth key"),
+    ("NeuralSpectral in time", sx.NeuralSpectral,
+     {"problem": sx.problem("heat"), "modes": 3, "width": 2, "depth": 1, "degrees": 3, "key": KEY}, "problem modes degrees key"),
     ("predict", FNO.predict, {"data": DATA, "at": GRID, "batch_size": 4}, "data at batch_size"),
     ("rollout", FORECASTER.rollout, {"data": TIMED, "steps": 2}, "data steps"),
     ("evaluate", lambda **k: sx.evaluate(timing=False, **k),
@@ -118,6 +126,9 @@ CALLS = [
     ("register_metric", lambda **k: sx.metrics.register_metric(**k)(lambda *a: 0), {"name": "of_its_own"}, "name"),
     ("SolverSource", lambda **k: sx.SolverSource(sx.problem("poisson"), **k), {"grid": 9, "key": KEY, "round": 5},
      "key round"),
+    ("log.CSV", sx.log.CSV, {"path": "losses.csv"}, ""),
+    ("log.TensorBoard", sx.log.TensorBoard, {"folder": "tb"}, ""),
+    ("posterior.plot", POSTERIOR.plot, {"truth": DATA[0], "at": np.full((2, 1), 0.5)}, ""),
     ("RelativeL2", sx.losses.RelativeL2, {"weights": {"u": 1.0}}, ""),
     ("wrap", sx.wrap, {"network": lambda x: x, "task": TASK}, "network task"),
     ("check_surrogate", sx.check_surrogate, {"surrogate": FNO, "data": DATA}, "surrogate data"),

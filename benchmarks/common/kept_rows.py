@@ -33,8 +33,9 @@ class KeptRows:
         """The folder of the training of a row, for `fit(run=…)`."""
         return self.folder / re.sub(r"[^\w=.-]+", "_", label)
 
-    def row(self, label: str, make: Callable[[], dict]) -> dict | str:
-        """The result of a row: the kept one, that of `make`, which is kept, or `NOT_RUN`.
+    def row(self, label: str, make: Callable[[], dict] | None) -> dict | str:
+        """The result of a row: the kept one, that of `make`, which is kept, or `NOT_RUN`. `make` is None where nothing can make
+        it, such as the row of a peer that is missing.
 
         **Raises:** `ValueError` for a kept result of other settings.
         """
@@ -44,7 +45,7 @@ class KeptRows:
             if kept["settings"] != self.settings:
                 raise ValueError(f"{file} was made with other settings; choose another --runs, or delete it")
             return kept["row"]
-        if self.wanted and label not in self.wanted:
+        if make is None or (self.wanted and label not in self.wanted):
             return NOT_RUN
         row = make()
         file.write_text(json.dumps({"settings": self.settings, "row": row}, indent=1) + "\n")

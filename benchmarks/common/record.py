@@ -11,6 +11,8 @@ from pathlib import Path
 
 import jax
 
+from surrogax.core.files import atomic_write
+
 
 def record(name: str, arguments: argparse.Namespace, values: dict) -> None:
     """Write `values` with commit, command, machine and versions to `name`.json in `arguments.folder`, and print them as the
@@ -23,8 +25,9 @@ def record(name: str, arguments: argparse.Namespace, values: dict) -> None:
         "machine": {"device": jax.devices()[0].device_kind, "cpu": platform.processor() or platform.machine()},
         "versions": {p: metadata.version(p) for p in ("jax", "equinox", "optax", "numpy")},
     }
-    arguments.folder.mkdir(exist_ok=True)
-    (arguments.folder / f"{name}.json").write_text(json.dumps({**details, "values": values}, indent=1) + "\n")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(arguments.folder / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps({**details, "values": values}, indent=1) + "\n")
     print(json.dumps(values))
 
 

@@ -54,7 +54,7 @@ FAMILIES = (
     ),
     _family(
         "Problems",
-        ("problems", "Declaring a problem", "solvers.pde"),
+        ("problems", "Declaring a problem", "solvers.pde solvers.kernels.periodic_resampling"),
         ("random", "Laws of random inputs", "solvers.random"),
         namespace="pde",
     ),

@@ -4,6 +4,7 @@ import jax
 from jaxtyping import Array, Inexact
 
 BATCH, SPACE = "data", "space"
+PARAMETERS = "fsdp"  # divides parameters and their optimiser's memory, and the batch as well
 
 
 def devices_along(axis: str) -> int:

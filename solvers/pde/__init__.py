@@ -1,3 +1,4 @@
+from ..kernels.periodic_resampling import resample_periodic as resample_periodic
 from . import problems as problems
 from .affine import AffineSystem as AffineSystem
 from .conditions import Dirichlet as Dirichlet

@@ -68,9 +68,12 @@ if TYPE_CHECKING:
     from .surrogates.operators.ffno import FFNO as FFNO
     from .surrogates.operators.fno import FNO as FNO
     from .surrogates.operators.gino import GINO as GINO
+    from .surrogates.operators.mode_growth import mode_gradients as mode_gradients
+    from .surrogates.operators.mode_growth import with_modes as with_modes
     from .surrogates.operators.neural_spectral import NeuralSpectral as NeuralSpectral
     from .surrogates.operators.pod_deeponet import PODDeepONet as PODDeepONet
     from .surrogates.operators.point_net import PointNet as PointNet
+    from .surrogates.operators.spectral_space import InverseLaplacian as InverseLaplacian
     from .surrogates.operators.transolver import Transolver as Transolver
     from .surrogates.operators.uno import UNO as UNO
     from .surrogates.physics.causal_sampling import CausalR3 as CausalR3
@@ -110,6 +113,7 @@ if TYPE_CHECKING:
     from .surrogates.trainable import Buffer as Buffer
     from .surrogates.trainable import count_parameters as count_parameters
     from .surrogates.trainable import trainable as trainable
+    from .surrogates.training import log as log
     from .surrogates.training import losses as losses
     from .surrogates.training.fit import fit as fit
     from .surrogates.training.gauss_newton import GaussNewton as GaussNewton

@@ -80,7 +80,7 @@ class ConvolutionalNetwork(AbstractNetwork):
 
     @property
     def abilities(self) -> Abilities:
-        return Abilities(batched=True)
+        return Abilities(batched=True, convolves=True)
 
     def initial_state(self) -> PyTree:
         """Running means 0 and variances 1; None without batch normalisation."""

@@ -14,13 +14,15 @@ _AWAY = 8.0  # from here on a line joins a label to its point
 _DIRECTIONS = [np.deg2rad(a) for a in (45, 315, 135, 225, 0, 180, 90, 270, 20, 340, 160, 200, 65, 115, 295, 245)]
 
 
-def place_labels(axes: Any, points: Float[np.ndarray, "n 2"], labels: Sequence[str]) -> None:
+def place_labels(
+    axes: Any, points: Float[np.ndarray, "n 2"], labels: Sequence[str], steps: Float[np.ndarray, "k 2"] | None = None
+) -> None:
     """Write a label beside every one of the `points`, in the coordinates of matplotlib's `axes`.
 
-    One label after the other takes the nearest place around its point where it stays inside the axes and meets no point and no
-    label before it; where there is none, the place where it meets least. Labels further away have a line to their point. Points
-    that the axes cannot show (NaN) get none. Call it when limits, titles and all else are set: labels take no part in the
-    layout, and do not move with the limits.
+    One label after the other takes the nearest place around its point where it stays inside the axes and meets no point, no label
+    before it and none of the line `steps`, whose parts are horizontal and vertical; where there is none, the place where it meets
+    least. Labels further away have a line to their point. Points that the axes cannot show (NaN) get none. Call it when limits,
+    titles and all else are set: labels take no part in the layout, and do not move with the limits.
     """
     figure = axes.figure
     figure.draw_without_rendering()  # sets limits and the layout
@@ -29,6 +31,10 @@ def place_labels(axes: Any, points: Float[np.ndarray, "n 2"], labels: Sequence[s
     places, labels = places[shown], [label for label, known in zip(labels, shown, strict=True) if known]
     pixels = figure.dpi / 72
     taken = [_box(place, (_MARKER * pixels, _MARKER * pixels)) for place in places]
+    if steps is not None and len(steps):
+        ends = axes.transData.transform(np.asarray(steps, float))
+        pairs = np.sort(np.stack([ends[:-1], ends[1:]]), 0)
+        taken += [np.stack([low - pixels, high + pixels]) for low, high in zip(*pairs, strict=True)]
     inside = np.array(axes.bbox.extents).reshape(2, 2)
     for place, label in zip(places, labels, strict=True):
         text = axes.text(0.5, 0.5, label, transform=axes.transAxes, fontsize=_SIZE)

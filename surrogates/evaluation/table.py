@@ -1,5 +1,6 @@
 """`Table`, the result of `evaluate`: its rows, and text and figures made from them."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -274,7 +275,9 @@ class Table:
                 title=dataset if len(fields) == 1 else f"{name} @ {dataset}",
             )
             axes.grid(alpha=0.3)
-            labels.append((axes, np.array([(r[x], r["mean"]) for r in here]), [r["surrogate"] for r in here]))
+            corners = [(b[0], a[1]) for a, b in itertools.pairwise(front)]
+            steps = np.array([place for pair in zip(front, corners, strict=False) for place in pair] + front[-1:])
+            labels.append((axes, np.array([(r[x], r["mean"]) for r in here]), [r["surrogate"] for r in here], steps))
         for each in labels:
             place_labels(*each)
         return figure

@@ -1,11 +1,17 @@
 """`Posterior`: samples of fields, and what they say."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import checked, number
+from ...core.arguments import checked, number, real_array
+from ...core.arrays import AnyArray
 from ...core.domains import Grid
+from .posterior_plot import plot_posterior
 
 
 class Posterior(eqx.Module):
@@ -17,11 +23,13 @@ class Posterior(eqx.Module):
     - `misfit` `(n,)`: of every sample, the mean square of the residuals in units of their errors: about 1 or a little more where
       prior and observations agree. None where the evidence has no residuals.
     - `grid`: the points of the fields.
+    - `vectors`: names of the fields with components.
     """
 
     samples: dict[str, Array]
     misfit: Float[Array, " n"] | None
     grid: Grid = eqx.field(static=True)
+    vectors: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
     def mean(self) -> dict[str, Array]:
@@ -40,6 +48,29 @@ class Posterior(eqx.Module):
         if share > 1:
             raise ValueError(f"quantile(share={share:g}): expected 0 to 1")
         return {name: jnp.quantile(values, share, axis=0) for name, values in self.samples.items()}
+
+    @checked
+    def plot(self, truth: Mapping[str, Any] | None = None, at: AnyArray | Sequence | None = None):
+        """A matplotlib figure of every field: mean, standard deviation and one sample; in 1D one panel with mean ± 2 deviations.
+
+            post.plot(test[0], at=xy)
+
+        In time it shows the last instant, in 3D the middle slice.
+
+        **Arguments:** `truth`: the true fields by name, such as a sample of a dataset, to draw beside them. `at`: places of the
+        sensors, `(m, d)`, to mark.
+
+        **Raises:** `ValueError` for a truth that lacks a field or has another shape.
+        """
+        for name, values in self.samples.items() if truth is not None else ():
+            if name not in truth or np.shape(truth[name]) != values.shape[1:]:
+                found = np.shape(truth[name]) if name in truth else "absent"
+                raise ValueError(f"plot: truth[{name!r}] is {found}, the samples are {values.shape[1:]}")
+        places = None if at is None else np.atleast_2d(real_array("plot", "at", at))
+        if places is not None and places.shape[-1] < self.grid.ndim:
+            raise ValueError(f"plot: at has shape {places.shape}; expected points (m, {self.grid.ndim})")
+        places = places if places is None else places[:, -self.grid.ndim :]  # time comes first
+        return plot_posterior(self.samples, self.grid, self.vectors, truth, places)
 
     def __len__(self) -> int:
         return len(next(iter(self.samples.values())))

@@ -97,7 +97,8 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
                 "the training data",
                 stacklevel=3,
             )
-        return Posterior(jax.vmap(fields_of)(x), misfit, grid)
+        vectors = tuple(name for name in self.task.targets if self.task.spec(name).components)
+        return Posterior(jax.vmap(fields_of)(x), misfit, grid, vectors)
 
     @checked
     def conditioned(

@@ -20,6 +20,7 @@ class Abilities:
     - `batched`: its `__call__` takes a batch, with a leading sample axis on every array of `Inputs`.
     - `resolution_free`: it works on grids of other resolutions than the training grid.
     - `any_points`: it predicts at arbitrary query points, independent of the points of its inputs.
+    - `convolves`: it uses XLA's convolutions, which CPUs compute slowly inside compiled loops; training then leaves the loop.
 
     **Example:**
 
@@ -30,6 +31,7 @@ class Abilities:
     batched: bool = False
     resolution_free: bool = False
     any_points: bool = False
+    convolves: bool = False
 
 
 class AbstractNetworkConfig(abc.ABC):

@@ -13,6 +13,8 @@ from .fno import FNOConfig as FNOConfig
 from .fno import FourierNetwork as FourierNetwork
 from .gino import GINO as GINO
 from .gino import GINOConfig as GINOConfig
+from .mode_growth import mode_gradients as mode_gradients
+from .mode_growth import with_modes as with_modes
 from .neural_spectral import NeuralSpectral as NeuralSpectral
 from .neural_spectral import NeuralSpectralSurrogate as NeuralSpectralSurrogate
 from .pod_deeponet import PODDeepONet as PODDeepONet
@@ -22,6 +24,7 @@ from .point_net import PointNetConfig as PointNetConfig
 from .ported import from_neuraloperator as from_neuraloperator
 from .ported import to_neuraloperator as to_neuraloperator
 from .spectral_residual import SpectralResidual as SpectralResidual
+from .spectral_space import InverseLaplacian as InverseLaplacian
 from .transolver import Transolver as Transolver
 from .transolver import TransolverConfig as TransolverConfig
 from .uno import UNO as UNO

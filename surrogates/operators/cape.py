@@ -112,7 +112,7 @@ class ConditionedNetwork(AbstractNetwork):
 
     @property
     def abilities(self) -> Abilities:
-        return Abilities(batched=True)
+        return Abilities(batched=True, convolves=True)
 
     def initial_state(self) -> PyTree:
         return self.base.initial_state()

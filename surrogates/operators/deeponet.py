@@ -37,8 +37,11 @@ class DeepONetConfig(AbstractNetworkConfig):
     - `stacked`: one network per coefficient instead of one for all.
     - `frequencies`: sines and cosines that the trunk sees of a periodic coordinate.
     - `activation`: "gelu", "relu" or "tanh".
+    - `vanishing`, `zero`: axes on whose ends all outputs are 0, and what the normalised output channels are there, which
+      `DeepONet` computes from the task.
 
-    **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1.
+    **Raises:** `TypeError` for a setting of another kind; `ValueError` for a size below 1, and for one of `vanishing` and `zero`
+    alone.
 
     **Example:**
 
@@ -54,6 +57,8 @@ class DeepONetConfig(AbstractNetworkConfig):
     stacked: bool = False
     frequencies: int = 4
     activation: Activation = "gelu"
+    vanishing: tuple[str, ...] = ()
+    zero: tuple[float, ...] = ()
 
     def __post_init__(self):
         self.__check_init__()
@@ -64,6 +69,11 @@ class DeepONetConfig(AbstractNetworkConfig):
             count("DeepONet", name, vars(self)[name])
         for width in (*self.branch, *self.trunk):
             count("DeepONet", "widths of hidden layers", width)
+        if bool(self.vanishing) != bool(self.zero):
+            raise ValueError(
+                "DeepONet.config: `vanishing` needs `zero`, the normalised outputs of physical zeros, and the other way round; "
+                "DeepONet(task, vanishing=…) computes them from the task"
+            )
 
     def build(self, signature: Signature, key: Array) -> "DeepOperatorNetwork":
         return DeepOperatorNetwork(self, signature, key=key)
@@ -84,6 +94,9 @@ class DeepOperatorNetwork(AbstractNetwork):
 
     def __init__(self, config: DeepONetConfig, signature: Signature, *, key: Array):
         check_inputs("DeepONet", signature, config.product)
+        _vanishing_axes(config.vanishing, signature)
+        if config.zero and len(config.zero) != signature.out_channels:
+            raise ValueError(f"DeepONet: zero={config.zero} for {signature.out_channels} output channels")
         out, apart = signature.out_channels, config.outputs == "independent"
         in_branch, in_trunk = (
             config.basis * (1 if apart or config.outputs == shared else out)
@@ -114,7 +127,25 @@ class DeepOperatorNetwork(AbstractNetwork):
         b = jnp.concatenate([branch(inputs).reshape(k, -1) for branch in self.branches], -1)
         t = [trunk(inputs) for trunk in self.trunks]
         t = jnp.concatenate([functions.reshape(*functions.shape[:-1], k, -1) for functions in t], -1)
-        return expanded(b, t) / np.sqrt(k) + self.bias, state
+        y = expanded(b, t) / np.sqrt(k) + self.bias
+        if not self.config.vanishing:
+            return y, state
+        x = inputs.query.points.astype(y.dtype)
+        factor = jnp.ones(x.shape[:-1], y.dtype)
+        for axis in _vanishing_axes(self.config.vanishing, self.signature):
+            factor = factor * 4 * x[..., axis] * (1 - x[..., axis])
+        return jnp.asarray(self.config.zero, y.dtype) + factor[..., None] * y, state
+
+
+def _vanishing_axes(names: tuple[str, ...], signature: Signature) -> list[int]:
+    """The numbers of these axes. **Raises:** `ValueError` for other than axes of a grid that are not periodic."""
+    if not names:
+        return []
+    grid = signature.domain.as_grid("DeepONet(vanishing=…)")
+    known = [name for name, periodic in zip(grid.names, grid.periodic, strict=True) if not periodic]
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"DeepONet(vanishing={names}): {unknown} are no axes with ends; {grid!r} has {known}")
+    return [grid.names.index(name) for name in names]
 
 
 def expanded(b: Float[Array, "k c"], t: Float[Array, "*query k e"]) -> Float[Array, "*query out"]:
@@ -138,6 +169,18 @@ def check_sensors(name: str, task: Task) -> None:
             f"{name} reads its inputs at fixed sensors, but the training samples have points of their own; interpolate the "
             "inputs to the points of one cloud, or use a network that sees the points"
         )
+
+
+def _encoded_zero(task: Task) -> tuple[float, ...]:
+    """What a network returns where the targets, or their increments, are zero: one number per output channel."""
+    label = "Δ" if task.mode.increments else ""
+    numbers = [(task.normalizers[label + name].mean, task.normalizers[label + name].std) for name in task.targets]
+    mean, std = (
+        np.concatenate([np.asarray(part, np.float64) for part in parts]) for parts in zip(*numbers, strict=True)
+    )
+    origins = 0.0 if task.mode.increments else task.target_origins
+    zero = -(origins + mean) / std
+    return tuple(map(float, np.tile(zero, task.mode.out_channels(len(zero)) // len(zero))))
 
 
 class DeepONet:
@@ -164,6 +207,9 @@ class DeepONet:
     - `frequencies`: number of sines and cosines that stand for the coordinate of a periodic axis, so that predictions are
       periodic; 2 to 16.
     - `activation`: "gelu", "relu" or "tanh".
+    - `vanishing`: axes on both of whose ends all targets are 0, such as `("x", "y")`, on grids. There Π_i 4ξ_i(1 − ξ_i), with ξ_i
+      from 0 to 1 along these axes, multiplies the sum, in units in which the physical zero is zero, so that the condition
+      holds to rounding.
     - `key`: random key of the initial weights.
 
     `DeepONet.config(basis=…, …)` makes the frozen config only.
@@ -171,8 +217,8 @@ class DeepONet:
     It fails on solutions with moving jumps, which no small linear basis represents, and sees fields at the resolution of training
     only: inputs elsewhere are refused.
 
-    **Raises:** `ValueError` for a task without inputs, a `product` of a single input, samples with sensors of their own, and
-    wrong settings.
+    **Raises:** `ValueError` for a task without inputs, a `product` of a single input, samples with sensors of their own,
+    `vanishing` with other than non-periodic axes of a grid, and wrong settings.
 
     **Source:** Lu et al., Nature Machine Intelligence 3 (2021); Jin, Meng and Lu, SIAM J. Sci. Comput. 44 (2022) (products);
     Lu et al., CMAME 393 (2022) (several outputs, periodic features).
@@ -199,8 +245,12 @@ class DeepONet:
         stacked: bool = False,
         frequencies: int = 4,
         activation: Activation = "gelu",
+        vanishing: tuple[str, ...] = (),
         key: Array,
     ) -> NetworkSurrogate:
         check_sensors("DeepONet", task)
-        config = DeepONetConfig(basis, branch, trunk, outputs, product, stacked, frequencies, activation)
+        zero = _encoded_zero(task) if vanishing else ()
+        config = DeepONetConfig(
+            basis, branch, trunk, outputs, product, stacked, frequencies, activation, vanishing, zero
+        )
         return NetworkSurrogate.build(config, task, random_key("DeepONet", key))

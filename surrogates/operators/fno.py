@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
 
-from ...core.arguments import check_fields, checked, random_key
+from ...core.arguments import check_fields, checked, number, random_key
 from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
@@ -52,7 +53,8 @@ class FNOConfig(AbstractNetworkConfig):
     - `width`: number of channels, 20 to 64.
     - `modes`: frequencies kept per axis and sign; one number, or one per axis.
     - `depth`: number of blocks; 4 is usual.
-    - `padding`: width of the zero padding, as a fraction of the domain.
+    - `padding`: width of the zero padding, as a fraction of the domain; one number, or one per axis (in a space-time task time
+      is the first axis).
     - `padding_side`: "end" pads after the domain, so that the padded period is the same at every resolution; "both" pads before
       and after it, as neuraloperator does.
     - `lifting`, `projection`: hidden layers of the pointwise MLPs before and after the blocks: a tuple of widths (`()` for a
@@ -70,6 +72,9 @@ class FNOConfig(AbstractNetworkConfig):
       share of the parameters of dense weights that they have, or whole numbers, the ranks themselves.
     - `separable`: whether a spectral layer multiplies every channel by itself; the pointwise maps alone mix channels.
     - `local`: further layers of every block, "differential" and "integral" stencils.
+    - `stabilise`: whether the spectral layers see tanh v in place of v. For float16, whose largest number is 65504: transforms
+      are means here and do not leave it by themselves, but products with large weights can. bfloat16 has the range of float32 and
+      does without.
     - `kept`: for networks ported from elsewhere: the number of frequencies per axis, counting both signs on all axes but the
       last. It replaces `modes`.
 
@@ -84,7 +89,7 @@ class FNOConfig(AbstractNetworkConfig):
     width: int = 32
     modes: int | tuple[int, ...] = 12
     depth: int = 4
-    padding: float = 0.0
+    padding: float | tuple[float, ...] = 0.0
     lifting: float | tuple[int, ...] = ()
     projection: float | tuple[int, ...] = (128,)
     channel_mlp: float | None = None
@@ -101,6 +106,7 @@ class FNOConfig(AbstractNetworkConfig):
     rank: Rank = 0.1
     separable: bool = False
     local: tuple[Local, ...] = ()
+    stabilise: bool = False
     kept: tuple[int, ...] | None = None
 
     def __post_init__(self):
@@ -131,10 +137,19 @@ class FNOConfig(AbstractNetworkConfig):
         for name in (name for name, given in ignored.items() if given):
             form = next((f"{name}={vars(self)[name]!r}" for name, given in chosen.items() if given), "dense weights")
             raise ValueError(f"FNO: {name}={vars(self)[name]!r} would be ignored with {form}; leave it out")
-        if chosen["boundary"] and self.padding:
+        for fraction in self.padding if isinstance(self.padding, tuple) else (self.padding,):
+            number("FNO", "padding", fraction, least=0)
+        if chosen["boundary"] and np.any(self.padding):
             raise ValueError(
                 f"FNO: boundary={self.boundary!r} needs no padding, got {self.padding}; padding is for the periodic basis"
             )
+
+    def paddings(self, ndim: int) -> tuple[float, ...]:
+        """The padding of every axis. **Raises:** `ValueError` if `padding` has another number of axes."""
+        found = self.padding if isinstance(self.padding, tuple) else (self.padding,) * ndim
+        if len(found) != ndim:
+            raise ValueError(f"FNO: padding={self.padding} for a task with {ndim} dimensions")
+        return found
 
     def kept_modes(self, ndim: int) -> tuple[int, ...]:
         """Number of frequencies kept per axis in `ndim` dimensions, counting both signs on all axes but the last; in real bases
@@ -179,8 +194,9 @@ class FourierNetwork(AbstractNetwork):
     signature: Signature = eqx.field(static=True)
 
     def __init__(self, config: FNOConfig, signature: Signature, *, key: Array):
-        frame, width = GridFrame.of("FNO", signature, config.padding), config.width
+        frame, width = GridFrame.of("FNO", signature, 0.0), config.width
         grid = frame.grid
+        config.paddings(grid.ndim)
         if config.boundary != "periodic" and any(grid.periodic):
             raise ValueError(f"FNO: boundary={config.boundary!r} on {grid!r}, which is periodic")
         kept = config.kept_modes(grid.ndim)
@@ -197,7 +213,7 @@ class FourierNetwork(AbstractNetwork):
 
     @property
     def abilities(self) -> Abilities:
-        return Abilities(batched=True, resolution_free=True)
+        return Abilities(batched=True, resolution_free=True, convolves=bool(self.config.local))
 
     def initial_state(self) -> PyTree:
         """Running statistics of batch normalisation, one entry per block; None without batch normalisation."""
@@ -266,19 +282,13 @@ class FourierNetwork(AbstractNetwork):
         "end": the padded period is (1 + padding) times the box at every resolution, so that a Fourier mode is the same function
         on all grids. "both" (neuraloperator): round(padding · n) points on either side.
         """
+        fractions = self.config.paddings(len(space))
         if self.config.padding_side == "both":
-            return [(p, p) for p in (round(self.config.padding * n) for n in space)]
+            return [(p, p) for p in (round(fraction * n) for fraction, n in zip(fractions, space, strict=True))]
         layouts = self.signature.domain.as_grid("FNO").layouts
-        if self.config.padding == 0:
-            return [(0, 0)] * len(space)
         return [
-            (
-                0,
-                max(round(self.config.padding * (n - 1)) - 1, 0)
-                if layout == "nodes"
-                else round(self.config.padding * n),
-            )
-            for n, layout in zip(space, layouts, strict=True)
+            (0, max(round(fraction * (n - 1)) - 1, 0) if layout == "nodes" else round(fraction * n))
+            for fraction, n, layout in zip(fractions, space, layouts, strict=True)
         ]
 
 
@@ -303,11 +313,13 @@ class FNO:
     - `modes`: frequencies kept per axis and sign. A grid of n points has n/2; keep one third to two thirds of them.
     - `depth`: number of blocks; 4 is usual.
     - `padding`: width of the zero padding, as a fraction of the domain: 0.1 to 0.3 for problems that are not periodic, 0 for
-      periodic ones. Choose it so that padding · (n − 1) is an integer on every grid used.
+      periodic ones; one number, or one per axis, `(0.5, 0, 0)` for periodic flows in space-time. Choose it so that padding · (n −
+      1) is an integer on every grid used.
     - `key`: random key of the initial weights.
     - `details`: the other fields of `FNOConfig`: `boundary="dirichlet"`, `"neumann"` or `"chebyshev"` for sines, cosines or
       polynomials instead of waves on domains that are not periodic; `factorization="tucker"`, `rank=0.1` for spectral weights
-      of low rank (TFNO); `separable`; `local=("differential", "integral")` for stencils beside the spectral layers.
+      of low rank (TFNO); `separable`; `local=("differential", "integral")` for stencils beside the spectral layers; `stabilise`
+      for training in float16.
       `**ORIGINAL` and `**NEURALOPERATOR` (in `surrogax.surrogates.operators`) reproduce the published networks.
 
     A network that was trained on one grid also predicts on other resolutions. On a grid with fewer frequencies than `modes` the
@@ -318,7 +330,7 @@ class FNO:
     **Raises:** `ValueError` for point clouds and meshes, and for wrong settings.
 
     **Source:** Li et al., arXiv:2010.08895, equations 2 to 5; Kossaifi et al. 2023 (factorised weights); Liu-Schiaffini et al.,
-    ICML 2024 (local layers). The channel MLP with soft gating is from neuraloperator 2.0
+    ICML 2024 (local layers); Tu et al., ICLR 2024 (`stabilise`). The channel MLP with soft gating is from neuraloperator 2.0
     (Kossaifi et al.).
 
     **Example:**
@@ -338,7 +350,7 @@ class FNO:
         width: int = 32,
         modes: int | tuple[int, ...] = 12,
         depth: int = 4,
-        padding: float = 0.0,
+        padding: float | tuple[float, ...] = 0.0,
         key: Array,
         **details: Any,
     ) -> NetworkSurrogate:

@@ -25,7 +25,7 @@ class Block(eqx.Module):
     """One Fourier block: v ↦ σ(norm(K v + W v + L v)), or with channel MLP v ↦ σ(MLP(σ(norm(K v + W v + L v))) + g ⊙ v).
 
     K is a spectral convolution, W a pointwise linear map, L the sum of the local layers, g a trained gate per channel and σ the
-    activation. The last block has no σ outside the MLP.
+    activation. The last block has no σ outside the MLP. With `stabilise` K acts on tanh v.
     """
 
     spectral: Spectral
@@ -34,11 +34,12 @@ class Block(eqx.Module):
     norm: BatchNorm | GroupNorm | None
     channel_mlp: PointwiseMLP | None
     gate: Float[Array, " c"] | None
+    stabilise: bool = eqx.field(static=True)
 
     def __init__(self, config: "FNOConfig", kept: tuple[int, ...], grid: Grid, *, key: Array):
         k1, k2, k3 = jax.random.split(key, 3)
         width = config.width
-        self.spectral = _spectral(config, kept, key=k1)
+        self.spectral, self.stabilise = _spectral(config, kept, key=k1), config.stabilise
         self.skip = Pointwise(width, width, bias=config.skip_bias, key=k2)
         kinds = {"differential": DifferentialStencil, "integral": IntegralStencil}
         self.local = tuple(
@@ -53,8 +54,8 @@ class Block(eqx.Module):
 
     def __call__(self, v, activate, last: bool, state, train: bool, grid: Grid):
         """`grid` is that of the inputs, without padding; layers in real bases and local ones read it."""
-        own = self.spectral
-        y = (own(v, grid) if isinstance(own, BasisConv) else own(v)) + self.skip(v)
+        own, seen = self.spectral, jnp.tanh(v) if self.stabilise else v
+        y = (own(seen, grid) if isinstance(own, BasisConv) else own(seen)) + self.skip(v)
         for layer in self.local:
             y = y + layer(v, grid)
         if isinstance(self.norm, BatchNorm):

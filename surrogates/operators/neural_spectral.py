@@ -1,7 +1,7 @@
 """Neural spectral methods (Du, Chalapathi, Krishnapriyan, ICLR 2024): operators in coefficient space, trained without data."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import equinox as eqx
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import check_fields, checked, count, random_key
+from ...core.arguments import checked, count, random_key
 from ...core.domains import Grid
 from ...core.storage import register
 from ...solvers.pde.declaration import Problem
@@ -18,44 +18,9 @@ from ..networks.layers import ACTIVATIONS, Pointwise, PointwiseMLP
 from ..surrogate import AbstractSurrogate, Capabilities
 from ..task.task import Fields, Place, Task
 from ..trainable import AbstractTrainable, Buffer
-from .spectral_residual import SpectralResidual, residual_coefficients
+from .spectral_residual import SpectralResidual
+from .spectral_solution import Solved, SpectralSettings, completed, from_start, scales, started
 from .spectral_space import SpectralSpace
-
-_DRAWS = 64  # of the random inputs, by which inputs and outputs are scaled
-_FREE = 1e-5  # change of a residual by a constant, relative to that by any function, that is rounding
-
-
-@dataclass(frozen=True)
-class SpectralSettings:
-    """From what a `NeuralSpectralSurrogate` is built; the fields are the arguments of `NeuralSpectral`."""
-
-    problem: Problem
-    modes: tuple[int, ...]
-    width: int
-    depth: int
-    activation: Literal["gelu", "relu", "tanh"]
-    linear: bool
-
-    def __post_init__(self):
-        check_fields(self)
-        for name in ("width", "depth"):
-            count("NeuralSpectral", name, vars(self)[name])
-        for modes in self.modes:
-            count("NeuralSpectral", "modes", modes)
-
-    @property
-    def space(self) -> SpectralSpace:
-        return SpectralSpace(self.problem.box, self.modes)
-
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """The random inputs that are fields."""
-        return tuple(name for name, law in self.problem.laws.items() if law.is_field)
-
-    @property
-    def number_names(self) -> tuple[str, ...]:
-        """The random inputs that are numbers."""
-        return tuple(name for name, law in self.problem.laws.items() if not law.is_field)
 
 
 class SpectralBlock(eqx.Module):
@@ -70,8 +35,8 @@ class SpectralBlock(eqx.Module):
         self.pointwise = Pointwise(width, width, key=k2)
 
     def __call__(self, v, space: SpectralSpace, grid: Grid):
-        filtered = space.values(space.coefficients(v, grid) * self.multiplier, grid)
-        return filtered + self.pointwise(v)
+        hat = space.coefficients(v, grid) * self.multiplier
+        return space.values(hat, grid, instants=space.instants()) + self.pointwise(v)
 
 
 @register("NeuralSpectralSurrogate")
@@ -95,20 +60,20 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
     @classmethod
     def build(cls, settings: SpectralSettings, key: Array) -> "NeuralSpectralSurrogate":
         """A surrogate with new random weights."""
-        space, width = settings.space, settings.width
+        space, width = settings.inner, settings.width
         given = len(settings.field_names) + len(settings.number_names)
-        seen = given + sum(2 if b == "periodic" else 1 for b in space.box.conditions)
-        unknowns = len(settings.problem.unknowns)
+        seen = given + sum(2 if b == "periodic" else 1 for b in space.box.conditions) + (space.time is not None)
+        unknowns = len(settings.unknowns)
         keys = jax.random.split(key, settings.depth + 2)
         linear = None
         if settings.linear and settings.field_names:
-            linear = jnp.zeros((*space.modes, len(settings.field_names), unknowns))
+            linear = jnp.zeros((*space.shape, len(settings.field_names), unknowns))
         return cls(
             lifting=PointwiseMLP(seen, width, activation=settings.activation, key=keys[0]),
-            blocks=tuple(SpectralBlock(space.modes, width, key=k) for k in keys[2:]),
+            blocks=tuple(SpectralBlock(space.shape, width, key=k) for k in keys[2:]),
             projection=PointwiseMLP(width, 2 * width, unknowns, activation=settings.activation, key=keys[1]),
             linear=linear,
-            scales=Buffer(_scales(settings)),
+            scales=Buffer(scales(settings)),
             task=Task.of(settings.problem, space.grid()),
             settings=settings,
         )
@@ -117,31 +82,37 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
     def capabilities(self) -> Capabilities:
         return Capabilities(resolution_free=True, any_points=True, self_contained=False)
 
+    def start(self, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
+        """The coefficients of what the solution is where the network returns zero: zero, or the initial value at all times."""
+        return completed(self.settings, started(self.settings, fields, grid))
+
     def coefficients(self, fields: Fields, grid: Grid) -> Float[Array, "*modes unknowns"]:
         """The solution's coefficients for one sample, from its random inputs with fields at the points of `grid`."""
-        settings, space = self.settings, self.settings.space
+        settings, space = self.settings, self.settings.inner
         shifts, factors, out = (jax.lax.stop_gradient(scale) for scale in self.scales.value)
-        given, collocation = len(settings.field_names), space.grid()
+        given, collocation, instants = len(settings.field_names), space.grid(), space.instants()
+        shape = collocation.shape if instants is None else (len(instants), *collocation.shape)
         channels, direct = [], 0.0
         if given:
             values = jnp.stack([jnp.asarray(fields[name], jnp.float32) for name in settings.field_names], -1)
-            hat = space.coefficients((values - shifts[:given]) * factors[:given], grid)
-            channels.append(space.values(hat, collocation))
+            hat = space.still.coefficients((values - shifts[:given]) * factors[:given], grid)
+            channels.append(jnp.broadcast_to(space.still.values(hat, collocation), (*shape, given)))
             direct = 0.0 if self.linear is None else jnp.einsum("...i,...io->...o", hat, self.linear)
         if settings.number_names:
             numbers = jnp.stack([jnp.asarray(fields[name], jnp.float32).reshape(()) for name in settings.number_names])
             numbers = (numbers - shifts[given:]) * factors[given:]
-            channels.append(jnp.broadcast_to(numbers, (*collocation.shape, len(numbers))))
-        v = self.lifting(jnp.concatenate([*channels, _features(collocation)], -1))
+            channels.append(jnp.broadcast_to(numbers, (*shape, len(numbers))))
+        v = self.lifting(jnp.concatenate([*channels, _features(space, collocation, instants)], -1))
         for block in self.blocks:
             v = ACTIVATIONS[settings.activation](block(v, space, collocation))
-        u = space.coefficients(self.projection(v), collocation)
-        return (u + direct) * out
+        u = (space.coefficients(self.projection(v), collocation) + direct) * out
+        return completed(settings, started(settings, fields, grid) + from_start(settings, u))
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         own = self.task.domain_of(fields)
         hat = self.coefficients(fields, own.as_grid("NeuralSpectral"))
-        return self.task.split(self.settings.space.at(hat, own if at is None else at)[None])
+        values = self.settings.space.at(hat, self.task.mode.domain(own if at is None else at, self.task.dt))
+        return self.task.split(self.task.mode.frames_of(values))
 
     def objective(self, data: Any, **options: Any):
         """The default objective of `fit`: `SpectralResidual` with these options."""
@@ -153,56 +124,27 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
         return NeuralSpectralSurrogate.build(self.settings, key)
 
 
-def _features(grid: Grid) -> Float[np.ndarray, "*space f"]:
-    """Periodic coordinates as sine and cosine, others in [−1, 1]."""
+def _features(space: SpectralSpace, grid: Grid, instants: np.ndarray | None) -> Float[np.ndarray, "*points f"]:
+    """Periodic coordinates as sine and cosine, others and time in [−1, 1]."""
     points, features = grid.scaled(grid.points), []
     for axis, wrap in enumerate(grid.periodic):
         x = points[..., axis]
         features += [np.sin(2 * np.pi * x), np.cos(2 * np.pi * x)] if wrap else [2 * x - 1]
+    if space.time is not None and instants is not None:
+        t = 2 * instants / space.time.length - 1
+        features = np.broadcast_arrays(t[(slice(None), *(None,) * grid.ndim)], *features)
     return np.stack(features, -1).astype(np.float32)
-
-
-def _scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
-    """Shifts and factors of the random inputs, and the factor of every coefficient of the output.
-
-    The latter is such that white noise of size 1 changes the residual by as much as the inputs do. It is zero for a mean that the
-    equation leaves free.
-    """
-    problem, space = settings.problem, settings.space
-    grid, keys = space.grid(), jax.random.split(jax.random.key(0), _DRAWS)
-    drawn = jax.jit(jax.vmap(lambda key: problem.sample_inputs(key, grid)))(keys)
-    names = (*settings.field_names, *settings.number_names)
-    shifts = np.array([float(drawn[name].mean()) for name in names], np.float32)
-    factors = np.array([1 / (float(drawn[name].std()) or 1.0) for name in names], np.float32)
-    first = {name: values[0] for name, values in drawn.items()}
-    unknowns = len(problem.unknowns)
-    # White noise with the norm of a function of size 1.
-    random = jax.random.normal(jax.random.key(1), (*space.modes, unknowns))
-    random *= math.sqrt(math.prod(space.box.extent)) / jnp.linalg.norm(random.ravel())
-
-    @jax.jit
-    def sizes(hat, along):
-        """The norms of the residual and of its derivative."""
-        parts = jax.jvp(lambda h: residual_coefficients(problem, space, h, first, grid), (hat,), (along,))
-        return [jnp.sqrt(sum(jnp.sum(r**2) for r in jax.tree.leaves(part))) for part in parts]
-
-    at_zero, slope = map(float, sizes(0 * random, random))
-    size = at_zero / slope if at_zero and slope else 1.0
-    out, random = np.full((*space.modes, unknowns), size), size * random
-    if "dirichlet" not in space.box.conditions:
-        for unknown in range(unknowns):
-            constant = (*(0,) * len(space.modes), unknown)
-            along = jnp.zeros_like(random).at[constant].set(jnp.linalg.norm(random.ravel()))
-            if sizes(random, along)[1] <= _FREE * sizes(random, random)[1]:
-                out[constant] = 0.0
-    return jnp.asarray(shifts), jnp.asarray(factors), jnp.asarray(out, jnp.float32)
 
 
 def _check(problem: Problem) -> None:
     """**Raises:** `ValueError` for a problem whose solutions the basis does not hold, or that has no residual."""
     problem.needs("residual", "NeuralSpectral")
-    if problem.time is not None:
-        raise ValueError(f"NeuralSpectral: {problem!r} is in time; it serves steady problems")
+    if problem.time is not None and not problem.initial:
+        raise ValueError(f"NeuralSpectral: {problem!r} is in time and declares no initial value")
+    if timed := [name for name, law in problem.laws.items() if law.is_timed]:
+        raise ValueError(
+            f"NeuralSpectral: the inputs {timed} of {problem!r} depend on time; it serves inputs that do not"
+        )
     for condition in problem.boundary:
         for value in condition.condition.prescribes:
             value = problem.constants.get(value, value) if isinstance(value, str) else value
@@ -214,7 +156,7 @@ def _check(problem: Problem) -> None:
 
 
 class NeuralSpectral:
-    """The solution operator of a steady problem in coefficient space, trained without data.
+    """The solution operator of a problem in coefficient space, trained without data.
 
         nsm = sx.fit(sx.NeuralSpectral(problem, modes=31, key=key), optimizer=optax.adam(1e-3, b2=0.95), steps=10_000)
 
@@ -230,13 +172,21 @@ class NeuralSpectral:
     `samples` is the batch). Derivatives are exact. The cost of training and of a prediction's coefficients does not depend on
     the grid of evaluation.
 
+    In time every φ_k has a factor more, an orthonormal polynomial of t (Legendre's, so that Parseval's identity needs no weight),
+    and u = u₀ + t/T û starts exactly at the initial value, as far as the modes hold it. All instants are found at once;
+    predictions have the 33 instants of `Task.of`.
+
     **Arguments:**
 
-    - `problem`: a steady problem with a `residual`, homogeneous conditions and random inputs. A mean of u on which the equation
-      does not depend is zero.
+    - `problem`: a problem with a `residual`, homogeneous conditions and random inputs, steady, or in time with an initial value.
+      A mean of u on which the equation does not depend is zero.
     - `modes`: functions per axis, one number or one per axis; an odd number on periodic axes, where 31 means 15 waves.
+    - `degrees`: number of polynomials in time, 6 to 20, for problems in time alone (8 if it is not given); more for longer times.
     - `width`, `depth`: channels, 16 to 64, and number of blocks, 2 to 10.
     - `activation`: "gelu", "relu" or "tanh".
+    - `solved`: unknowns that follow from the others in the coefficients, which the network then does not return: by name a
+      function of a dict of coefficients and the `SpectralSpace`, such as `{"psi": InverseLaplacian("w")}` for the stream function
+      of a flow.
     - `linear`: whether there is the term L, trained per coefficient; it alone solves a linear equation with constant
       coefficients and one random source. False is the network of the paper.
     - `key`: random key of the initial weights.
@@ -244,13 +194,14 @@ class NeuralSpectral:
     Give Adam `b2=0.95`: with 0.999 the large first gradients starve the low waves, and errors are 10 to 100 times larger.
 
     Sines represent a source that does not vanish on Dirichlet sides slowly, so that there the error falls like a power of
-    `modes` only.
+    `modes` only. Over long times of a flow that is not smooth in time polynomials need many degrees, and the residual many steps.
 
-    **Raises:** `ValueError` for problems in time, without residual, without random inputs, or with other conditions; and for an
-    even number of modes on a periodic axis.
+    **Raises:** `ValueError` for problems without residual, without random inputs, in time without initial value, with inputs that
+    depend on time, or with other conditions; for an even number of modes on a periodic axis, `degrees` of a steady problem, and
+    `solved` of what is no unknown.
 
     **Source:** Du, Chalapathi and Krishnapriyan, "Neural spectral methods", ICLR 2024. They use Chebyshev polynomials where we
-    use sines, and have 1e-3 for s and no L.
+    use sines, and in time, with the unweighted sum of squares, which is no integral; they have 1e-3 for s and no L.
 
     **Example:**
 
@@ -269,8 +220,10 @@ class NeuralSpectral:
         modes: int | tuple[int, ...],
         width: int = 32,
         depth: int = 4,
+        degrees: int | None = None,
         activation: Literal["gelu", "relu", "tanh"] = "gelu",
         linear: bool = True,
+        solved: Mapping[str, Solved] | None = None,
         key: Array,
     ) -> NeuralSpectralSurrogate:
         key = random_key("NeuralSpectral", key)
@@ -283,7 +236,19 @@ class NeuralSpectral:
             raise ValueError(
                 f"NeuralSpectral: modes={modes} are even along {even}; a cosine would lack its sine, take one more"
             )
-        settings = SpectralSettings(problem, modes, width, depth, activation, linear)
+        if degrees is not None and problem.time is None:
+            raise ValueError(f"NeuralSpectral(degrees={degrees}): {problem!r} is steady")
+        degrees = (
+            0 if problem.time is None else count("NeuralSpectral", "degrees", 8 if degrees is None else degrees, 2)
+        )
+        follow = tuple((solved or {}).items())
+        wrong = [name for name, _ in follow if name not in problem.unknowns or name in problem.initial]
+        if wrong or len(follow) == len(problem.unknowns):
+            raise ValueError(
+                f"NeuralSpectral(solved={list(dict(follow))}): expected some of the unknowns {problem.unknowns} that have no "
+                "initial value, and not all of them"
+            )
+        settings = SpectralSettings(problem, modes, width, depth, activation, linear, degrees, follow)
         if not problem.laws:
             raise ValueError(
                 f"NeuralSpectral: {problem!r} has no random input, so that there is one solution to find; use PINN"

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, PyTree
 
-from ...solvers.kernels.mesh_axes import BATCH, SPACE
+from ...solvers.kernels.mesh_axes import BATCH, PARAMETERS, SPACE
 
 _CPU_CACHE = (
     2**20
@@ -18,8 +18,11 @@ _CPU_CACHE = (
 
 def axes_to_divide() -> tuple[str, ...]:
     """Names of the axes ("data", "space") of the mesh in use (`jax.set_mesh`) that have several devices and along which arrays
-    have not been divided yet by an enclosing `shard_map`."""
+    have not been divided yet by an enclosing `shard_map`. None where parameters are divided ("fsdp"): gathering those of a layer
+    where it needs them is left to the compiler, while one vector of all would have to fit into a device."""
     mesh = jax.sharding.get_abstract_mesh()
+    if mesh.shape.get(PARAMETERS, 1) > 1:
+        return ()
     return tuple(name for name in (BATCH, SPACE) if mesh.shape.get(name, 1) > 1 and name not in mesh.manual_axes)
 
 

@@ -26,8 +26,9 @@ _FINER = 2  # points over modes of the grid on which products are formed: quadra
 class SpectralResidual(AbstractLeastSquares):
     """The mean over random inputs of Σ_k |r̂_k|² / R², for the residual r of a problem's equations at û.
 
-    r is formed on a grid with twice the modes per axis, with exact derivatives of u, and projected on the modes: products of two
-    unknowns or inputs are free of aliasing. R² is the mean of Σ_k |r̂_k|² for u = 0, so that a loss of 1 is no better than that.
+    r is formed on a grid with twice the modes per axis (in time at twice as many Gauss points as degrees), with exact derivatives
+    of u, and projected on the modes: products of two unknowns or inputs are free of aliasing. R² is the mean of Σ_k |r̂_k|² for u
+    = 0, or for the initial value at all times, so that a loss of 1 is no better than that.
 
     **Arguments:**
 
@@ -55,6 +56,11 @@ class SpectralResidual(AbstractLeastSquares):
         """Where the residual is formed."""
         return self.space.grid(_FINER)
 
+    @property
+    def instants(self) -> np.ndarray | None:
+        """When the residual is formed."""
+        return self.space.instants(_FINER)
+
     def init(self, key: Array) -> None:
         return None
 
@@ -66,7 +72,8 @@ class SpectralResidual(AbstractLeastSquares):
     def residuals(self, model: "NeuralSpectralSurrogate", points: PyTree) -> tuple[PyTree, Outcome]:
         def one(inputs):
             hat = model.coefficients(inputs, self.grid)
-            return self._parts(hat, inputs), jax.lax.stop_gradient(self._parts(0 * hat, inputs))
+            start = model.start(inputs, self.grid)
+            return self._parts(hat, inputs), jax.lax.stop_gradient(self._parts(start, inputs))
 
         found, at_zero = jax.vmap(one)(points)
         squares = sum(jnp.sum(r**2) for r in jax.tree.leaves(at_zero)) / self.samples
@@ -75,9 +82,10 @@ class SpectralResidual(AbstractLeastSquares):
 
     def _parts(self, hat: Float[Array, "*modes c"], inputs: Fields) -> PyTree:
         if self.norm == "spectral":
-            return residual_coefficients(self.problem, self.space, hat, inputs, self.grid)
-        weights = np.sqrt(self.grid.weights)
-        return jax.tree.map(lambda r: r * weights, residual_values(self.problem, self.space, hat, inputs, self.grid))
+            return residual_coefficients(self.problem, self.space, hat, inputs, self.grid, self.instants)
+        weights = np.sqrt(self.space.weights(self.grid, self.instants)).astype(hat.dtype)
+        found = residual_values(self.problem, self.space, hat, inputs, self.grid, self.instants)
+        return jax.tree.map(lambda r: r * weights, found)
 
     def update(self, state: None, points: PyTree, outcome: Outcome, key: Array) -> None:
         return None
@@ -89,22 +97,33 @@ class SpectralResidual(AbstractLeastSquares):
 
 
 def residual_values(
-    problem: Problem, space: SpectralSpace, hat: Float[Array, "*modes c"], inputs: Fields, grid: Grid
+    problem: Problem,
+    space: SpectralSpace,
+    hat: Float[Array, "*modes c"],
+    inputs: Fields,
+    grid: Grid,
+    instants: np.ndarray | None,
 ) -> PyTree:
-    """The residual of every equation at the points of `grid`, `(*space)` each, for fields `inputs` given there."""
-    unknowns = {name: Jet(InSpace(hat[..., i], space, grid)) for i, name in enumerate(problem.unknowns)}
+    """The residual of every equation at the points of `grid`, and at `instants`, for fields `inputs` given on the grid."""
+    unknowns = {name: Jet(InSpace(hat[..., i], space, grid, instants)) for i, name in enumerate(problem.unknowns)}
     jets = {
         name: Jet(OnGrid(jnp.asarray(value), grid)) if problem.laws[name].is_field else value
         for name, value in inputs.items()
     }
     one = unknowns if len(unknowns) > 1 else unknowns[problem.unknowns[0]]
-    return jax.tree.map(lambda r: jnp.broadcast_to(r, grid.shape), problem.residual(one, jets))
+    shape = grid.shape if instants is None else (len(instants), *grid.shape)
+    return jax.tree.map(lambda r: jnp.broadcast_to(r, shape), problem.residual(one, jets))
 
 
 def residual_coefficients(
-    problem: Problem, space: SpectralSpace, hat: Float[Array, "*modes c"], inputs: Fields, grid: Grid
+    problem: Problem,
+    space: SpectralSpace,
+    hat: Float[Array, "*modes c"],
+    inputs: Fields,
+    grid: Grid,
+    instants: np.ndarray | None,
 ) -> PyTree:
-    """The coefficients of `residual_values`, `(*modes)` each. The sum of their squares is the integral of what of r² the modes
-    hold."""
-    values = residual_values(problem, space, hat, inputs, grid)
+    """The coefficients of `residual_values`, in the shape of the space. The sum of their squares is the integral of what of r²
+    the space holds."""
+    values = residual_values(problem, space, hat, inputs, grid, instants)
     return jax.tree.map(lambda r: space.coefficients(r[..., None], grid)[..., 0], values)

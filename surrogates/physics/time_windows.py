@@ -139,3 +139,5 @@ def _extend(history: History, other: History) -> None:
     history.steps += other.steps
     for name, values in other.metrics.items():
         history.metrics.setdefault(name, []).extend(values)
+    for what, seconds in other.spent.items():
+        history.spent.setdefault(what, []).extend(seconds)

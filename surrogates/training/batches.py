@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PyTree
 
 from ..task.task import Fields, Task
-from .devices import Devices
+from .devices import SAMPLES, Axis, Devices
 from .samples import DeviceData, Samples
 
 # Size of one transfer to the devices: enough to hide its latency, small enough that the memory of one chunk serves the next
@@ -202,11 +202,11 @@ class Stream(AbstractBatches):
             found = self._read(numbers)
             fields, came = jax.device_put((found, numbers))
             return Streamed(fields, came, came)
-        axes = (*leading, None, "data")
+        axes = (*leading, None, SAMPLES)
         mine = self.devices.sharding(*axes).addressable_devices_indices_map(numbers.shape).values()
         wanted = np.unique(np.concatenate([numbers[index].ravel() for index in mine]))
 
-        def spread(values: np.ndarray, along: tuple[str | None, ...]) -> Array:
+        def spread(values: np.ndarray, along: tuple[Axis, ...]) -> Array:
             def block(index):
                 rows = np.searchsorted(wanted, numbers[index[: numbers.ndim]])
                 return values[(rows, *index[numbers.ndim :])]
@@ -218,7 +218,7 @@ class Stream(AbstractBatches):
             name: spread(values, self.devices.batch_axes(self.samples.task, name, values.shape))
             for name, values in self._read(wanted).items()
         }
-        return Streamed(fields, spread(wanted, ("data",)), self.devices.put(numbers))
+        return Streamed(fields, spread(wanted, (SAMPLES,)), self.devices.put(numbers))
 
     def _read(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         found = self.samples.read(numbers.ravel())

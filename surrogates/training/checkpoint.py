@@ -7,7 +7,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from ...core.files import StorageError, atomic_write, write_json
 from .devices import is_first_process, wait_for_all
 from .history import History
 from .run_store import RunStore
+from .sinks import write_rows
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class RunFolder:
 
     - `settings.json`: the identity of the run, with which a resumed run must agree.
     - `environment.json`: versions, devices and command.
-    - `metrics.jsonl`: one line per epoch.
+    - `metrics.jsonl`: one line per epoch, with the numbers of every seed; `metrics.csv`: the same as a table of means over seeds.
     - `checkpoints/`: the two newest checkpoints in orbax's format, with the training state, the names and forms of its arrays,
       and the history. A checkpoint is complete or absent.
     """
@@ -97,7 +98,7 @@ class RunFolder:
         """Read the state and the history of the newest readable checkpoint; None if there is no checkpoint.
 
         The state has the structure of `like` and is placed on its devices. A damaged checkpoint is skipped with a warning and
-        removed. `metrics.jsonl` is cut to the epochs of the checkpoint, because later epochs will run again.
+        removed. `metrics.jsonl` and `metrics.csv` are cut to the epochs of the checkpoint, because later epochs will run again.
 
         **Raises:** `StorageError` if the arrays of the checkpoint differ from those of `like` in key path, shape or dtype, and if
         all checkpoints are damaged.
@@ -105,10 +106,12 @@ class RunFolder:
         restored = self._read(like) if (self.path / "checkpoints").exists() else None
         history = History() if restored is None else restored[1]
         if is_first_process():
-            with atomic_write(self.path / "metrics.jsonl") as temporary:
-                temporary.write_text("".join(_record(history, i) for i in range(history.rounds)))
-            if self.store is not None:
-                self.store.send("metrics.jsonl")
+            for name, write in _METRICS.items():
+                with atomic_write(self.path / name) as temporary, temporary.open("w", newline="") as file:
+                    for i in range(history.rounds):
+                        write(file, history, i)
+                if self.store is not None:
+                    self.store.send(name)
         return restored
 
     def _read(self, like: PyTree) -> tuple[PyTree, History] | None:
@@ -145,7 +148,7 @@ class RunFolder:
         leaves = _named_leaves(like)
         described = ocp.args.Composite(leaves=ocp.args.JsonRestore(), history=ocp.args.JsonRestore())
         found = manager.restore(step, args=described)
-        history, difference = History(**found["history"]), _difference(found["leaves"], leaves)
+        history, difference = _history(found["history"]), _difference(found["leaves"], leaves)
         if difference is not None:
             raise StorageError(
                 f"{inside(self.where, 'checkpoints')}: the checkpoint of step {step} is of another training: {difference}; "
@@ -158,12 +161,13 @@ class RunFolder:
         return jax.tree.unflatten(jax.tree.structure(like), restored), history
 
     def log(self, history: History):
-        """Append the last epoch of `history` to `metrics.jsonl`."""
+        """Append the last epoch of `history` to `metrics.jsonl` and `metrics.csv`."""
         if is_first_process():
-            with (self.path / "metrics.jsonl").open("a") as file:
-                file.write(_record(history, history.rounds - 1))
-            if self.store is not None:
-                self.store.send("metrics.jsonl")
+            for name, write in _METRICS.items():
+                with (self.path / name).open("a", newline="") as file:
+                    write(file, history, history.rounds - 1)
+                if self.store is not None:
+                    self.store.send(name)
 
 
 def first_difference(before: Any, now: Any, where: str = "") -> tuple[str, Any, Any] | None:
@@ -190,11 +194,27 @@ def environment() -> dict:
     }
 
 
-def _record(history: History, i: int) -> str:
+def _history(found: dict[str, Any]) -> History:
+    """The history in a checkpoint; those of version 0.1 do not say what the seconds were spent on."""
+    if (before := found.pop("open_seconds", None)) is not None:
+        found["open_spent"] = {"training": before}
+    return History(**found)
+
+
+def _write_jsonl(file: IO[str], history: History, i: int) -> None:
     record = {"epoch": i + 1, "loss": history.loss[i], "seconds": history.seconds[i]}
     if history.val:
         record["val"] = history.val[i]
-    return json.dumps(record) + "\n"
+    record |= {"metrics": history.at(i, history.metrics), "spent": history.at(i, history.spent)}
+    file.write(json.dumps(record) + "\n")
+
+
+def _write_csv(file: IO[str], history: History, i: int) -> None:
+    row = {"step": sum(history.steps[: i + 1]), **history.row(i)}
+    write_rows(file, [row], list(row) if i == 0 else None, list(row))
+
+
+_METRICS = {"metrics.jsonl": _write_jsonl, "metrics.csv": _write_csv}
 
 
 def _manager(path: Path):

@@ -25,6 +25,7 @@ from ..trainable import AbstractTrainable
 from .batches import AbstractBatches, NoData, Resident, Stream, Whole
 from .devices import Devices, assert_same_everywhere, is_first_process
 from .history import History
+from .logs import Log
 from .losses import AbstractFieldLoss
 from .objective import AbstractByRows, AbstractObjective
 from .plan import Plan
@@ -32,7 +33,7 @@ from .result import AbstractDirectFit, FitResult
 from .run_identity import run_identity
 from .runner import Runner, Validation
 from .samples import Samples
-from .session import Log, Measure, Session
+from .session import Measure, Session
 from .solver_source import SolverSource
 from .steps import AbstractDoubleStep, AbstractStep, as_step
 from .supervised import Supervised
@@ -85,7 +86,8 @@ def fit(
     - `options`: arguments of the model's own objective. Those of `Supervised` are `loss` (`losses.RelativeL2()` by default),
       `metric` (the name of another validation error, for example "rel_h1"), `symmetry` (a group whose random elements transform
       the samples, or True for the group that the problem of the data declares), `unroll` (such as `Unroll(steps=4)`, for
-      autoregressive tasks) and `dtype` (in which the network computes, for example "bfloat16").
+      autoregressive tasks), `noise` (on the input fields, in units of their deviations) and `dtype` (in which the network
+      computes, for example "bfloat16").
 
     **How to train** (a model that needs no optimiser takes `data` and `val` only):
 
@@ -111,11 +113,15 @@ def fit(
     - `checkpoint_every`: seconds between two checkpoints.
     - `progress`: whether to show progress.
     - `log`: a function, or several, called after every epoch with the number of steps done and a dict of numbers ("epoch",
-      "loss", "val", "seconds", …), for example to write them to TensorBoard.
+      "loss", "val", "gradient_norm", "seconds", "seconds_validation", …; see `History`). `surrogax.log` has sinks: `CSV(path)`,
+      `TensorBoard(folder)`, `WeightsAndBiases(project=…)`, `MLflow(experiment)`. One that raises is left out from then on, with a
+      warning; the training goes on.
     - `stream`: True reads batches from the dataset when they are needed, a few in advance in threads; False keeps all data on the
       device. By default they are streamed if they would fill half of the device's memory, or if there are several processes.
-    - `mesh`: devices, from `jax.make_mesh`, with axes named "data" (divides the batch), "seed" (divides the seeds) or "space"
-      (divides the first space axis of large fields; FNO supports it). In several processes (`jax.distributed.initialize()`) the
+    - `mesh`: devices, from `jax.make_mesh`, with axes named "data" (divides the batch), "seed" (divides the seeds), "space"
+      (divides the first space axis of large fields; FNO supports it) or "fsdp" (divides the batch, and parameters and the
+      optimiser's memory too, for models larger than a device; make those on the host, inside
+      `jax.default_device(jax.devices("cpu")[0])`). In several processes (`jax.distributed.initialize()`) the
       default divides the batch among all devices. Every process calls `fit` with the same arguments and reads the samples of its
       own devices; only the first one writes and prints. Losses do not depend on the number of devices, except for rounding. See
       `docs/performance.md`.
@@ -132,6 +138,10 @@ def fit(
         ((3, 16), 2)
     """
     log = cast(Sequence[Log], (log,) if callable(log) else tuple(log))
+    if wrong := [each for each in log if not callable(each)]:
+        raise TypeError(
+            f"fit: log holds {wrong[0]!r:.80}; pass functions of (step, values), or sinks such as log.CSV('losses.csv')"
+        )
     if isinstance(model, AbstractDirectFit):
         unused = {
             "optimizer": optimizer, "objective": objective, "epochs": epochs, "steps": steps, "run": run, "mesh": mesh,

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+SPENT = ("data", "training", "validation", "writing")
 
 
 @dataclass
@@ -18,8 +21,11 @@ class History:
     - `loss`: mean training loss, `[epoch][seed]`.
     - `val`: validation error after the epoch, `[epoch][seed]`; empty without validation.
     - `seconds`: duration, `[epoch]`.
-    - `metrics`: means of further numbers that the objective reports, by name, `[epoch][seed]`.
-    - `open_steps`, `open_loss`, `open_metrics`, `open_seconds`: the current, unfinished epoch: its number of steps, the sums of
+    - `spent`: what the seconds were spent on, `[epoch]` by name: "data" (waiting for batches), "training", "validation",
+      "writing" (checkpoints, metrics and logs of the epoch before).
+    - `metrics`: means of further numbers that the objective and the optimiser report, by name, `[epoch][seed]`: of optax's
+      optimisers "gradient_norm", and "learning_rate" where the optimiser's memory holds one (`optax.inject_hyperparams`).
+    - `open_steps`, `open_loss`, `open_metrics`, `open_spent`: the current, unfinished epoch: its number of steps, the sums of
       their losses and metrics per seed, and its seconds so far.
     """
 
@@ -33,36 +39,54 @@ class History:
     open_steps: int = 0
     open_loss: list[float] = field(default_factory=list)
     open_metrics: dict[str, list[float]] = field(default_factory=dict)
-    open_seconds: float = 0.0
+    spent: dict[str, list[float]] = field(default_factory=dict)
+    open_spent: dict[str, float] = field(default_factory=dict)
+
+    def spend(self, seconds: float, what: str):
+        """Add seconds to the current epoch: `what` is "data", "training", "validation" or "writing"."""
+        self.open_spent[what] = self.open_spent.get(what, 0.0) + seconds
 
     def advance(self, losses: np.ndarray, metrics: Mapping[str, np.ndarray], seconds: float):
         """Add steps to the current epoch: their losses and metrics `(seeds, steps)`, and the seconds that they took."""
         self.open_steps += losses.shape[1]
         self.open_loss = _added(self.open_loss, losses)
         self.open_metrics = {name: _added(self.open_metrics.get(name, []), values) for name, values in metrics.items()}
-        self.open_seconds += seconds
+        self.spend(seconds, "training")
 
     def close(self, val: np.ndarray | None, seconds: float):
         """End the current epoch. `val` `(seeds,)` are its validation errors, or None; they took `seconds` more."""
+        self.spend(seconds, "validation")
         self.loss.append([x / self.open_steps for x in self.open_loss])
         for name, sums in self.open_metrics.items():
             self.metrics.setdefault(name, []).append([x / self.open_steps for x in sums])
         if val is not None:
             self.val.append([float(x) for x in val])
-        self.seconds.append(self.open_seconds + seconds)
+        self.seconds.append(sum(self.open_spent.values()))
+        for what in SPENT:
+            self.spent.setdefault(what, []).append(self.open_spent.get(what, 0.0))
         self.steps.append(self.open_steps)
-        self.open_steps, self.open_loss, self.open_metrics, self.open_seconds = 0, [], {}, 0.0
+        self.open_steps, self.open_loss, self.open_metrics, self.open_spent = 0, [], {}, {}
+
+    def row(self, i: int) -> dict[str, float]:
+        """The numbers of the finished epoch `i`, from 0 on, by name: "epoch" (from 1 on), "loss", "val" (if there is validation),
+        "seconds", "seconds_data", "seconds_training" and so on, and further metrics. They are means over seeds."""
+        values = {"epoch": float(i + 1), "loss": float(np.mean(self.loss[i]))}
+        if self.val:
+            values["val"] = float(np.mean(self.val[i]))
+        values["seconds"] = self.seconds[i]
+        values |= {f"seconds_{what}": seconds for what, seconds in self.at(i, self.spent).items()}
+        return {**values, **{name: float(np.mean(v)) for name, v in self.at(i, self.metrics).items()}}
+
+    def at(self, i: int, lists: Mapping[str, list]) -> dict[str, Any]:
+        """The entries of epoch `i` of `metrics` or `spent`; those that were not recorded from the beginning are aligned at their
+        ends."""
+        places = {name: i - self.rounds + len(values) for name, values in lists.items()}
+        return {name: lists[name][place] for name, place in places.items() if place >= 0}
 
     @property
     def latest(self) -> dict[str, float]:
-        """The last finished epoch: its number "epoch", "loss", "val" (if there is validation), "seconds", and further metrics by
-        name. Numbers are means over seeds."""
-        values = {"epoch": float(self.rounds), "loss": float(np.mean(self.loss[-1]))}
-        if self.val:
-            values["val"] = float(np.mean(self.val[-1]))
-        return {
-            **values, "seconds": self.seconds[-1], **{name: float(np.mean(v[-1])) for name, v in self.metrics.items()}
-        }  # fmt: skip
+        """The numbers of the last finished epoch; see `row`."""
+        return self.row(self.rounds - 1)
 
     @property
     def rounds(self) -> int:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from ...core.arguments import check_fields, count, number
 from .damped_normal_equations import DampedNormalEquations
 from .steps import AbstractDoubleStep, Residuals, Taken, Value, with_metrics
-from .trials import dampings_around, lowest, next_damping
+from .trials import dampings_around, lowest, next_damping, on_new_points
 
 
 class LevenbergMarquardt(AbstractDoubleStep):
@@ -67,8 +67,7 @@ class LevenbergMarquardt(AbstractDoubleStep):
         return jnp.asarray(self.damping, ravel_pytree(params)[0].dtype)
 
     def reset(self, memory: Float[Array, ""]) -> Float[Array, ""]:
-        # That no trial was lower on the points before says nothing about the new ones.
-        return jnp.minimum(memory, self.damping)
+        return on_new_points(memory)
 
     def __call__(self, params: PyTree, memory: Float[Array, ""], value: Value, residuals: Residuals) -> Taken:
         start, unravel = ravel_pytree(params)

@@ -80,14 +80,20 @@ class Loop(eqx.Module):
         return self._combined(params, model_state)
 
     def run(
-        self, state: TrainState, rows: PyTree, batch: Callable[[PyTree], Fields | None], apart: bool = False
+        self,
+        state: TrainState,
+        rows: PyTree,
+        batch: Callable[[PyTree], Fields | None],
+        apart: bool = False,
+        keep: Callable[[PyTree], PyTree] = lambda tree: tree,
     ) -> tuple[TrainState, Float[Array, " steps"], dict[str, Float[Array, " steps"]]]:
         """Run steps in one scan, and return the new state with losses and metrics per step.
 
         From the first step on whose loss or gradient is not finite, only the step number changes, and losses are NaN.
 
         **Arguments:** `rows`: arrays with a leading step axis. `batch`: a function that makes the batch of a step from its row.
-        `apart`: take the one step of `rows` outside of a scan.
+        `apart`: take the one step of `rows` outside of a scan. `keep`: keeps parameters, averaged ones and the optimiser's memory
+        where they are, on the devices that hold parts of them.
         """
 
         def step(carry, row):
@@ -95,6 +101,8 @@ class Loop(eqx.Module):
             new, loss, metrics = self.step(state, batch(row))
             good &= jnp.isfinite(loss)
             kept = eqx.tree_at(lambda s: s.step, select(good, new, state), new.step)
+            large = lambda s: (s.model, s.opt_state, s.ema)  # noqa: E731
+            kept = eqx.tree_at(large, kept, keep(large(kept)), is_leaf=lambda x: x is None)
             return (kept, good), (jnp.where(good, loss, jnp.nan), metrics)
 
         start = (state, jnp.asarray(True))

@@ -22,7 +22,7 @@ from ...core.addresses import inside, send, store_at
 from ...core.files import StorageError, write_json
 
 _INDEX, _CHECKPOINTS = "checkpoints.json", "checkpoints"
-_SMALL = ("settings.json", "environment.json", "metrics.jsonl")
+_SMALL = ("settings.json", "environment.json", "metrics.jsonl", "metrics.csv")
 
 
 class RunStore:

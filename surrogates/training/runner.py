@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ..batching import Batch
+from ..networks.abstract_network import AbstractNetwork
 from ..networks.network_surrogate import NetworkSurrogate
 from ..synthetic_data import synthetic_dataset
 from ..trainable import AbstractTrainable
 from .batches import AbstractChunk, Resident, Stream, Streamed
-from .devices import Devices
+from .devices import SAMPLES, Devices
 from .loop import Loop, TrainState
 from .objective import AbstractObjective
 from .samples import Samples
@@ -32,7 +33,7 @@ class Validation:
     @classmethod
     def of(cls, samples: Samples, batch_size: int, devices: Devices, stream: bool) -> "Validation":
         """The validation samples in batches of about `batch_size`, rounded up so that the devices divide it."""
-        divisor = devices.size("data")
+        divisor = devices.size(*SAMPLES)
         batch_size = -(-min(batch_size, len(samples)) // divisor) * divisor
         if stream:
             return cls(Stream(samples, np.zeros((1, 2), np.uint32), batch_size, devices), len(samples))
@@ -71,7 +72,8 @@ class Runner:
             loop, chunk, done = constants
 
             def one(state: TrainState, chunk):
-                return loop.run(state, chunk.rows(state.key, done, count), chunk.batch, apart and count == 1)
+                rows = chunk.rows(state.key, done, count)
+                return loop.run(state, rows, chunk.batch, apart and count == 1, devices.keep_parts)
 
             axes = (0, 0 if isinstance(chunk, Streamed) else None)
             state, losses, metrics = many(one, axes)(state, chunk)
@@ -84,7 +86,7 @@ class Runner:
         @eqx.filter_jit
         def keep_better(better, new, old):
             pick = lambda a, b: jnp.where(better.reshape(better.shape + (1,) * (a.ndim - better.ndim)), a, b)  # noqa: E731
-            return jax.tree.map(pick, new, old)
+            return many(devices.keep_parts)(jax.tree.map(pick, new, old))
 
         self._train: Any = train
         self._errors, self._keep_better = errors, keep_better
@@ -102,11 +104,21 @@ class Runner:
         """A runner for these models, one per seed, and their initial state, both on the devices."""
         loop, seeds = Loop.of(models[0], objective, optimizer, ema), len(models)
         apart = jax.default_backend() == "cpu" and devices.mesh is None and _convolves(models[0])
-        states = [loop.init(m, k) for m, k in zip(models, jax.random.split(key, seeds), strict=True)]
-        if seeds == 1:
-            return cls(devices.put(loop), devices, 1, apart), devices.put(states[0])
-        stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *states)
-        return cls(devices.put(loop), devices, seeds, apart), devices.put(stacked, "seed")
+        keys, leading = jax.random.split(key, seeds), ("seed",) if seeds > 1 else ()
+
+        def first(models: Sequence[AbstractTrainable], keys: Array) -> TrainState:
+            states = [loop.init(m, k) for m, k in zip(models, keys, strict=True)]
+            return jax.tree.map(lambda *xs: jnp.stack(xs), *states) if seeds > 1 else states[0]
+
+        runner = cls(devices.put(loop), devices, seeds, apart)
+        if not devices.divide_parameters:
+            return runner, devices.put(first(models, keys), *leading)
+        # No device ever holds all of the state.
+        arrays, rest = eqx.partition(list(models), eqx.is_array)
+        arrays = jax.tree.map(jax.device_put, arrays, devices.parts(arrays))
+        make = lambda arrays, keys: first(eqx.combine(arrays, rest), keys)  # noqa: E731
+        places = devices.parts(jax.eval_shape(make, arrays, keys), *leading)
+        return runner, jax.jit(make, out_shardings=places)(arrays, devices.put(keys))
 
     def compiled(self, chunk: AbstractChunk, state: TrainState, count: int) -> jax.stages.Compiled:
         """The compiled program of `train`, for inspection."""
@@ -147,10 +159,11 @@ class Runner:
         return total / validation.size
 
     def models(self, result: PyTree) -> list[AbstractTrainable]:
-        """One model per seed, from `Loop.result` of a state on the devices."""
-        result = self.devices.local(result)
+        """One model per seed, from `Loop.result` of a state on the devices. Divided parameters stay so in one process; each of
+        several processes gets them as NumPy arrays on its host."""
+        result = self.devices.gathered(result)
         rows = [result] if self.seeds == 1 else [jax.tree.map(lambda x, i=i: x[i], result) for i in range(self.seeds)]
-        loop = self.devices.local(self.loop)
+        loop = self.devices.gathered(self.loop)
         return [loop.model(row) for row in rows]
 
     def keep_better(self, better: np.ndarray, state: TrainState, best: PyTree) -> PyTree:
@@ -159,7 +172,10 @@ class Runner:
 
 
 def _convolves(model: AbstractTrainable) -> bool:
-    """Whether a foreign network contains convolutions; the networks of this library have none."""
+    """Whether a model convolves: its networks say so, a foreign one is traced."""
+    nodes = jax.tree.leaves(model, is_leaf=lambda x: isinstance(x, AbstractNetwork))
+    if any(node.abilities.convolves for node in nodes if isinstance(node, AbstractNetwork)):
+        return True
     if not isinstance(model, NetworkSurrogate) or model.network.config.self_contained:
         return False
     data = synthetic_dataset(model.task, 2)

@@ -1,5 +1,6 @@
 """`Session`: a training run from its initial or restored state to its end, with validation, checkpoints and interruption."""
 
+import contextlib
 import sys
 import time
 import warnings
@@ -17,12 +18,12 @@ from .checkpoint import RunFolder
 from .devices import any_process, is_first_process
 from .history import History
 from .interruption import Interruption
+from .logs import Log, Logs
 from .loop import TrainState
 from .plan import Plan
 from .progress_line import ProgressLine
 from .runner import Runner, Validation
 
-Log = Callable[[int, dict[str, float]], None]  # is called with the number of steps done and values by name
 Measure = Callable[[Any], float]  # the error of a model; lower is better
 
 
@@ -30,8 +31,8 @@ class Session:
     """One training run: its state, its best result, its history and its folder.
 
     `train` runs one chunk of steps after the other. After every round the models are validated, the best result is kept, and
-    `log` is called. A checkpoint is written every `checkpoint_every` seconds, at the end, after SIGTERM (the process then exits
-    with status 143), after Ctrl-C (`train` then returns) and when the loss is no longer finite.
+    the logs are called. A checkpoint is written every `checkpoint_every` seconds, at the end, after SIGTERM (the process then
+    exits with status 143), after Ctrl-C (`train` then returns) and when the loss is no longer finite.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Session:
             progress and is_first_process(),
             unit="samples" if plan.epochs or plan.per_step > 1 else "steps",
         )
-        self.checkpoint_every, self.log = checkpoint_every, log if is_first_process() else ()
+        self.checkpoint_every, self.logs = checkpoint_every, Logs(log if is_first_process() else ())
         self.zero_targets = zero_targets  # a sentence about samples whose targets vanish; "" if there are none
         self.done = 0
 
@@ -83,11 +84,12 @@ class Session:
         **Raises:** `FloatingPointError` if the loss is no longer finite, after saving the last good state; `SystemExit` after
         SIGTERM.
         """
-        with Interruption() as signals:
+        with Interruption() as signals, contextlib.closing(self.logs):
             self.done = int(np.asarray(self.runner.devices.local(self.state.step)).max())
             self._saved = self._clock = time.monotonic()
             chunks = iter(()) if self._finished() else self.batches.chunks(self.done, self.plan.total)
             for count, chunk in chunks:
+                self.history.spend(self._lap(), "data")
                 self.state, losses, metrics = self.runner.train(chunk, self.state, self.done, count)
                 bad = np.flatnonzero(~np.isfinite(losses).all(0))
                 failed = self.done + int(bad[0]) if len(bad) else None
@@ -104,6 +106,7 @@ class Session:
                     self._save()
                 if failed is not None:
                     self._raise_not_finite(failed)
+                self.history.spend(self._lap(), "writing")
                 if terminated:
                     where = "" if self.folder is None else f" and saved in {self.folder.where}"
                     print(f"\nfit: SIGTERM; stopped after step {self.done}{where}", file=sys.stderr)
@@ -142,8 +145,7 @@ class Session:
         self.line.update(self.history)
         if self.folder is not None:
             self.folder.log(self.history)
-        for log in self.log:
-            log(self.done, self.history.latest)
+        self.logs.write(self.done, self.history.latest)
 
     def _errors(self) -> np.ndarray | None:
         """Validation error of every seed, `(seeds,)`; None without validation."""

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, count, number
 from .steps import AbstractDoubleStep, Residuals, Taken, Value, with_metrics
-from .trials import dampings_around, lowest, next_damping
+from .trials import dampings_around, lowest, next_damping, on_new_points
 
 _HASHES = 4  # entries per column of the sketch of rows
 
@@ -67,7 +67,7 @@ class SketchedLevenbergMarquardt(AbstractDoubleStep):
 
     def reset(self, memory: tuple[Float[Array, ""], Array]) -> tuple[Float[Array, ""], Array]:
         damping, steps = memory
-        return jnp.minimum(damping, self.damping), steps  # as in `LevenbergMarquardt`
+        return on_new_points(damping), steps
 
     def __call__(
         self, params: PyTree, memory: tuple[Float[Array, ""], Array], value: Value, residuals: Residuals

@@ -88,11 +88,18 @@ class OptaxStep(AbstractStep):
 
     def __call__(self, params: PyTree, memory: PyTree, value: Value, residuals: Residuals) -> Taken:
         params, memory, (loss, outcome), gradient = optimizer_step(self.optimizer, value, params, memory)
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-        return Taken(params, memory, loss, outcome, finite, jnp.asarray(True))
+        norm = optax.tree.norm(gradient)
+        outcome = with_metrics(outcome, gradient_norm=norm, **_learning_rate(memory))
+        return Taken(params, memory, loss, outcome, jnp.isfinite(loss) & jnp.isfinite(norm), jnp.asarray(True))
 
     def reset(self, memory: PyTree) -> PyTree:
         return memory
+
+
+def _learning_rate(memory: PyTree) -> dict[str, Array]:
+    """The learning rate in the memory of an optimiser made by `optax.inject_hyperparams`; empty if there is none, or several."""
+    found = [x for _, x in optax.tree.get_all_with_path(memory, "learning_rate") if eqx.is_inexact_array(x)]
+    return {"learning_rate": found[0]} if len(found) == 1 else {}
 
 
 def with_metrics(outcome: Outcome, **metrics: Array) -> Outcome:

@@ -34,3 +34,8 @@ def next_damping(
     were tried, at most 1e6."""
     after = tried / 10 if trials == 1 else tried
     return jnp.where(accepted, after, jnp.minimum(memory * 10.0 ** (max(trials - 1, 1)), 1e6)).astype(memory.dtype)
+
+
+def on_new_points(memory: Float[Array, ""]) -> Float[Array, ""]:
+    """The damping with which new points begin, at most 1: it may have grown far beyond on points that were solved."""
+    return jnp.minimum(memory, 1)

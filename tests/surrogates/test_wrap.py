@@ -12,6 +12,7 @@ import surrogax as sx
 from surrogax.core.files import StorageError
 from surrogax.surrogates.batching import Batch
 from surrogax.surrogates.networks.wrap import default_inputs
+from surrogax.surrogates.training.runner import _convolves
 
 N = 9
 
@@ -225,6 +226,44 @@ def test_the_unet_carries_statistics_and_dropout_and_shifts_with_periodic_fields
     assert not np.allclose(one, other) and jax.tree.leaves(state)[0].shape == jax.tree.leaves(model.state)[0].shape
     assert not np.allclose(*(jax.tree.leaves(s)[0] for s in (state, model.state)))
     assert unet(task, norm=None).state is None
+
+
+def test_models_that_convolve_leave_the_compiled_loop_on_cpus(task):
+    """XLA's convolutions are slow inside of it. Ours say that they convolve, others are traced."""
+    fno = dict(width=4, modes=2, depth=1, key=jax.random.key(0))
+    assert _convolves(cnn(task)) and _convolves(unet(task)) and _convolves(sx.FNO(task, local=("differential",), **fno))
+    assert not _convolves(sx.FNO(task, **fno))
+    assert not _convolves(sx.wrap(Pointwise(task.in_channels, task.out_channels, rngs=nnx.Rngs(0)), task))
+
+
+class NextFrame(eqx.Module):
+    """A DPOT of foundax, (b, t, x, y, c) to (b, 1, x, y, c) and classes, on the frames of one field as channels."""
+
+    model: eqx.Module
+
+    def __call__(self, x):
+        return self.model(jnp.moveaxis(x, -1, 1)[..., None])[0][:, 0]
+
+
+@pytest.mark.nightly
+def test_a_foundation_model_of_foundax_keeps_its_outputs_and_trains():
+    """With random weights (needs `pip install foundax`)."""
+    foundax = pytest.importorskip("foundax")
+    w = np.random.default_rng(0).normal(3, 2, (4, 4, 16, 16)).astype(np.float32)
+    data = sx.from_arrays({"w": w}, grid=sx.Grid.unit(16, 2, "periodic"), times=np.arange(4))
+    task = sx.Task.fit(data, "w", "w", mode=sx.Autoregressive(history=2))
+    dpot = foundax.dpot(
+        img_size=16, patch_size=4, embed_dim=16, depth=1, n_blocks=2, modes=3, in_channels=1, out_channels=1,
+        in_timesteps=2, out_layer_dim=8, key=jax.random.key(1),
+    )  # fmt: skip
+    model = sx.wrap(NextFrame(dpot), task, batched=True)
+    mean, std = (float(x[0]) for x in (task.normalizers["w"].mean, task.normalizers["w"].std))
+    expected = np.asarray(dpot((w[:, :2, ..., None] - mean) / std)[0])[:, 0, ..., 0] * std + mean
+    np.testing.assert_allclose(model.predict(data)["w"], expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
+    assert model.rollout(data, steps=2)["w"].shape == (4, 2, 16, 16)
+    fitted = sx.fit(model, data, optimizer=optax.adam(1e-3), epochs=3, batch_size=4, progress=False)
+    assert fitted.history.loss[-1][0] < fitted.history.loss[0][0]
+    assert not np.allclose(fitted.last.predict(data)["w"], expected)
 
 
 def test_warm_start_lists_what_differs_and_copies_the_rest(data, task):

@@ -1,33 +1,36 @@
 """The command line: every command is a dataclass whose fields are its options."""
 
+import difflib
 import importlib
 import sys
 from importlib.metadata import version
 
-_COMMANDS = {
-    "generate": ("data", "Generate"),
-    "describe": ("data", "Describe"),
-    "verify": ("data", "Verify"),
-    "convert": ("data", "Convert"),
-    "evaluate": ("evaluate", "Evaluate"),
-    "predict": ("use", "Predict"),
-    "rollout": ("use", "Rollout"),
-    "export": ("use", "Export"),
-    "bench": ("bench", "Bench"),
+# Module and class of each command, and what it does: plain words, so that `--help` imports nothing.
+COMMANDS = {
+    "generate": ("data", "Generate", "solve a problem for random parameters and write a data file"),
+    "describe": ("data", "Describe", "say what is in a data file"),
+    "verify": ("data", "Verify", "look for contradictions in a data file"),
+    "convert": ("data", "Convert", "write any readable data file as HDF5 in The Well's layout"),
+    "train": ("train", "", "train surrogates, compare them on unseen samples, write a report"),
+    "evaluate": ("evaluate", "Evaluate", "evaluate saved surrogates on a data file"),
+    "predict": ("use", "Predict", "predict new inputs from a file with a saved surrogate"),
+    "rollout": ("use", "Rollout", "continue trajectories of a file with a saved surrogate"),
+    "export": ("use", "Export", "write a saved surrogate as a program that runs without this library"),
+    "bench": ("bench", "Bench", "train every family on named tasks beside the solver, write a leaderboard"),
+    "completion": ("completion", "Completion", "print a script that completes commands and options in a shell"),
 }
-_HELP = """usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for its options)
 
-  generate   solve a problem for random parameters and write a data file
-  describe   say what is in a data file
-  verify     look for contradictions in a data file
-  convert    write any readable data file as HDF5 in The Well's layout
-  train      train surrogates, compare them on unseen samples, write a report
-  evaluate   evaluate saved surrogates on a data file
-  predict    predict new inputs from a file with a saved surrogate
-  rollout    continue trajectories of a file with a saved surrogate
-  export     write a saved surrogate as a program that runs without this library
-  bench      train every family on named tasks beside the solver, write a leaderboard
-"""
+
+def _help() -> str:
+    lines = [f"  {name:11}{says}" for name, (_, _, says) in COMMANDS.items()]
+    head = "usage: surrogax COMMAND [OPTIONS]        (surrogax COMMAND --help for its options, surrogax --version)"
+    return "\n".join([head, "", *lines])
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, 1)
+    advice = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}"
+    return f"surrogax: unknown command {name!r}; {advice}"
 
 
 def main(args: list[str] | None = None) -> None:
@@ -38,24 +41,25 @@ def main(args: list[str] | None = None) -> None:
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
-        print(_HELP, end="")
+        print(_help())
         return
     if args[0] == "--version":
         print(f"surrogax {version('surrogax')}")
         return
     name, rest = args[0], args[1:]
-    if name != "train" and name not in _COMMANDS:
-        print(f"surrogax: unknown command {name!r}; use one of train, {', '.join(_COMMANDS)}", file=sys.stderr)
+    if name not in COMMANDS:
+        print(_unknown(name), file=sys.stderr)
         raise SystemExit(2)
     try:
         # Everything else is imported here, so that `--help` answers at once.
-        _run(name, rest)
+        run_command(name, rest)
     except (ValueError, KeyError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"surrogax: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _run(name: str, words: list[str]) -> None:
+def run_command(name: str, words: list[str]) -> None:
+    """Run a command with its words. **Raises:** what `main` turns into sentences; `SystemExit` after `--help`."""
     import tyro
 
     from .plugins import load_plugins
@@ -66,6 +70,6 @@ def _run(name: str, words: list[str]) -> None:
 
         train(words)
         return
-    module, command = _COMMANDS[name]
+    module, command, _ = COMMANDS[name]
     kind = vars(importlib.import_module(f".{module}", __package__))[command]
     tyro.cli(kind, prog=f"surrogax {name}", args=words).run()

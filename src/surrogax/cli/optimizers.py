@@ -39,7 +39,9 @@ def adamw(
     - `clip`: largest norm of a gradient, of all parameters together.
     """
     rate = _rate(schedule, learning_rate, steps)
-    return optax.chain(optax.clip_by_global_norm(clip), optax.adamw(rate, weight_decay=weight_decay))
+    # With its rate in the memory, where records of the training find it.
+    adam = optax.inject_hyperparams(optax.adamw, static_args="weight_decay")(rate, weight_decay=weight_decay)
+    return optax.chain(optax.clip_by_global_norm(clip), adam)
 
 
 def soap_steps(

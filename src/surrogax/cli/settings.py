@@ -54,6 +54,8 @@ class Settings:
     """Transform every sample by a random symmetry that the problem declares."""
     unroll: int = 1
     """For autoregressive models: predictions in a row whose errors are summed in the loss."""
+    noise: float = 0.0
+    """White noise on the input fields, in units of their standard deviations; 1e-3 to 1e-2 for rollouts."""
     ema: float = 0.0
     """Decay of averaged weights, such as 0.999; 0 takes the weights themselves."""
     patience: int | None = None

@@ -30,6 +30,7 @@ def fitted(training: Training, task: Task, model: Any, splits: Splits, folder: P
         windows = len(Samples.of(task, splits.train, calls))
         steps = s.epochs * max(windows // min(s.batch_size, windows), 1)
         options: dict[str, Any] = {"unroll": Unroll(calls)} if calls > 1 else {}
+        options |= {"noise": s.noise} if s.noise else {}
         model = fit(
             model, splits.train, val=splits.val, epochs=s.epochs, batch_size=s.batch_size, seeds=s.seeds, ema=s.ema,
             patience=s.patience, run=folder, key=key, symmetry=s.symmetry, dtype=s.dtype,

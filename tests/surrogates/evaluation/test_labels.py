@@ -56,6 +56,16 @@ def table(points) -> sx.Table:
     return sx.Table(rows)
 
 
+def test_labels_do_not_lie_on_the_front():
+    points = {"first": (1.0, 0.3), "second": (4.0, 0.2), "third": (9.0, 0.02), "behind": (3.0, 0.35)}
+    (axes,) = table(points).pareto().axes
+    assert_apart(axes, points)
+    corners = axes.transData.transform([(1.0, 0.3), (4.0, 0.3), (4.0, 0.2), (9.0, 0.2), (9.0, 0.02)])
+    for a, b in itertools.pairwise(corners):
+        for place in np.linspace(a, b, 200):
+            assert not any(box.contains(*place) for box in boxes(axes).values())
+
+
 @pytest.mark.parametrize("spread", [0.02, 0.3, 2.0])
 def test_labels_of_a_crowded_pareto_plot_are_apart(spread):
     rng = np.random.default_rng(0)

@@ -100,6 +100,27 @@ def test_other_points_derivatives_and_a_second_grid(key):
     np.testing.assert_allclose(slope, (ends[1] - ends[0]) / 0.02, rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("mode", [None, sx.Autoregressive(2, 2, increments=True)], ids=["steady", "increments"])
+def test_a_factor_makes_targets_vanish_on_the_ends_of_axes(mode, key):
+    """In physical units and on other grids, whatever the mean of the targets; increments then leave the ends as they are."""
+    grid, x = sx.Grid.unit(9, 1), np.linspace(0, 1, 9)
+    shape = (6, 5, 9) if mode else (6, 9)
+    w = (20 + np.random.default_rng(0).normal(size=shape)) * x * (1 - x)
+    if mode is None:
+        data = sx.from_arrays({"a": w}, {"u": 3 * w}, grid=grid)
+        model = sx.DeepONet(sx.Task.fit(data, "a", "u"), vanishing=("x",), key=key, **SMALL)
+        fine = model.predict(data, at=grid.at_shape((33,)))["u"]
+        assert abs(fine[:, [0, -1]]).max() < 1e-6 * abs(fine).max() and fine.std(0)[5] > 1e-3
+    else:
+        data = sx.from_arrays({"w": w}, grid=grid, times=np.arange(5))
+        model = sx.DeepONet(sx.Task.fit(data, "w", "w", mode=mode), vanishing=("x",), key=key, **SMALL)
+        found = model.predict(data)["w"]
+        np.testing.assert_allclose(found[:, :, [0, -1]], w[:, 1:2, [0, -1]].repeat(2, 1), atol=1e-6 * abs(w).max())
+    sx.check_surrogate(model, data)
+    assert sx.fit(model, data, optimizer=optax.adam(1e-2), epochs=1, progress=False).history.loss[0][0] > 0
+
+
 def test_the_trunk_is_evaluated_once_for_all_samples(key):
     """The work of a batch grows by branches and the final product, not by trunks."""
     model = sx.DeepONet(TASK, basis=8, branch=(), trunk=(64, 64), key=key)
@@ -208,3 +229,21 @@ def test_synthetic_samples_of_parameters_alone(key):
     task = sx.Task.fit(DATA, "p", "u")
     for model in (sx.DeepONet(task, key=key, **SMALL), sx.PODDeepONet(task, DATA, basis=2, branch=(3,), key=key)):
         sx.check_surrogate(model, synthetic_dataset(task))
+
+
+def test_axes_without_ends_cannot_make_targets_vanish(key):
+    task = sx.Task.fit(STEP, "w", "w", mode=sx.Autoregressive(1))
+    with pytest.raises(ValueError, match=r"vanishing=\('x',\)\): \['x'\] are no axes with ends"):
+        sx.DeepONet(task, vanishing=("x",), key=key, **SMALL)
+    with pytest.raises(ValueError, match=r"DeepONet\(task, vanishing=…\) computes them from the task"):
+        sx.DeepONet.config(vanishing=("x",))
+
+
+def test_a_factor_makes_a_target_with_a_large_mean_vanish_on_both_ends(key):
+    """To rounding, in physical units, and nowhere else."""
+    x = np.linspace(0, 1, 9)
+    u = (20 + A) * x * (1 - x)
+    data = sx.from_arrays({"a": A}, {"u": u}, grid=GRID)
+    model = sx.DeepONet(sx.Task.fit(data, "a", "u"), vanishing=("x",), key=key, **SMALL)
+    found = model.predict(data)["u"]
+    assert abs(found[:, [0, -1]]).max() < 1e-6 * abs(found).max() and abs(found[:, 1:-1]).min() > 0

@@ -228,3 +228,39 @@ def test_needs_a_grid_and_matching_modes(key):
     data = sx.from_arrays(targets={"u": np.ones((4, 9))}, points=cloud)
     with pytest.raises(ValueError, match="uniform grid"):
         sx.FNO(sx.Task.fit(data, targets="u"), key=key)
+
+
+def test_padding_of_some_axes_alone():
+    """Space-time of a periodic flow: zeros follow the last instant, and the periodic axis stays as it is."""
+    grid = sx.Grid(sx.Box(t=(0, 1), x=(0, 1, "periodic")), (9, 8), ("nodes", "periodic"))
+    signature = Signature((SourceSignature(1, grid),), 0, 1, grid)
+    options = dict(width=4, modes=(3, 3), depth=1)
+
+    def output(padding):
+        network = FNOConfig(**options, padding=padding).build(signature, jax.random.key(0))
+        fields = jnp.asarray(np.random.default_rng(0).normal(size=(2, 9, 8, 1)), jnp.float32)
+        inputs = inputs_at(fields, jnp.broadcast_to(jnp.asarray(grid.scaled(grid.points)), (2, 9, 8, 2)))
+        return network._pad_widths((9, 8)), apply_batch(network, None, inputs)[0]
+
+    widths, y = output((0.5, 0.0))
+    assert widths == [(0, 3), (0, 0)] and y.shape == (2, 9, 8, 1)  # 9 + 3 points are 1.5 · 8 distances
+    assert not np.allclose(y, output(0.5)[1]) and not np.allclose(y, output(0.0)[1])
+    with pytest.raises(ValueError, match=r"padding=\(0.5,\) for a task with 2 dimensions"):
+        output((0.5,))
+    with pytest.raises(ValueError, match="expected a finite number 0 or more"):
+        FNOConfig(padding=(0.1, -0.1))
+
+
+def test_stabilised_layers_do_not_leave_half_precision():
+    """Products of large values and large weights overflow float16, not behind tanh; small values go through as they are."""
+    found, v = {}, jax.random.normal(jax.random.key(1), (8, 1, 16))
+    for stabilise in (False, True):
+        block = network_for(1, 1, 1, width=16, modes=3, depth=1, stabilise=stabilise).blocks[0]
+        block = eqx.tree_at(lambda b: b.spectral.weight, block, 100 * block.spectral.weight)
+        half = jax.tree.map(lambda x: x.astype(jnp.float16) if eqx.is_inexact_array(x) else x, block)
+        for size in (1e-3, 2e3):
+            y, _ = half((size * v).astype(jnp.float16), jnp.tanh, True, None, False, sx.Grid.unit(8, 1, "periodic"))
+            assert y.dtype == jnp.float16
+            found[size, stabilise] = np.asarray(y, np.float32)
+    np.testing.assert_allclose(found[1e-3, True], found[1e-3, False], atol=1e-3 * abs(found[1e-3, True]).max())
+    assert not np.isfinite(found[2e3, False]).all() and np.isfinite(found[2e3, True]).all()

@@ -9,7 +9,9 @@ import scipy.special
 
 import surrogax as sx
 from surrogax.solvers.kernels.laplacian_eigenbasis import eigenfunctions
-from surrogax.surrogates.operators.spectral_space import SpectralSpace
+from surrogax.solvers.pde.declaration import Interval
+from surrogax.solvers.pde.pointwise_derivatives import Jet
+from surrogax.surrogates.operators.spectral_space import InSpace, SpectralSpace
 
 MIXED = sx.Box(x=(0, 2, "periodic"), y=(1, 2), z=(0, 1, "neumann"))
 SMALL = dict(width=4, depth=1)
@@ -40,6 +42,87 @@ def test_coefficients_of_values_and_values_at_points(factor):
     np.testing.assert_allclose(there, values.reshape(-1, 2)[::7], atol=1e-4)
     with pytest.raises(ValueError, match="finer grid"):
         space.coefficients(jnp.zeros((3, 6, 3, 1)), MIXED.grid((3, 6, 3)))
+
+
+@pytest.mark.quick("2")
+@pytest.mark.parametrize("factor", [1, 2])
+def test_functions_of_space_and_time(factor):
+    """Coefficients, Parseval's identity, derivatives by a difference quotient, and values at the instants of a task."""
+    box = sx.Box(x=(0, 2, "periodic"), y=(1, 2))
+    space = SpectralSpace(box, (5, 4), Interval(0.5, 2.0), 6)
+    hat = jnp.asarray(np.random.default_rng(0).normal(size=(*space.shape, 2)), jnp.float32)
+    grid, instants = space.grid(factor), space.instants(factor)
+    values = space.values(hat, grid, instants=instants)
+    np.testing.assert_allclose(space.coefficients(values, grid), hat, atol=5e-6)
+    weights = space.weights(grid, instants)
+    np.testing.assert_allclose(weights.sum(), space.size, rtol=1e-6)
+    np.testing.assert_allclose((weights[..., None] * values**2).sum((0, 1, 2)), (hat**2).sum((0, 1, 2)), rtol=1e-5)
+    jet = Jet(InSpace(hat[..., 0], space, grid, instants))
+    later, earlier = (space.values(hat, grid, instants=instants + h)[..., 0] for h in (1e-3, -1e-3))
+    np.testing.assert_allclose(jet.t, (later - earlier) / 2e-3, atol=2e-3 * abs(jet.t).max())
+    np.testing.assert_allclose(jet.xxt, space.values(hat, grid, (1, 2, 0), instants)[..., 0])
+    assert jet.at["t"].shape == (6 * factor, 1, 1) and 0.5 < jet.at["t"].min() < jet.at["t"].max() < 2
+    there = grid.over_time(4, 0.5)
+    expected = space.values(hat, grid, instants=np.array([0, 0.5, 1, 1.5]))
+    np.testing.assert_allclose(space.at(hat, there), expected, atol=1e-4)
+    cloud = sx.PointCloud(np.float32(grid.points.reshape(-1, 2))[:6])
+    np.testing.assert_allclose(space.at(hat, cloud.over_time(4, 0.5)), expected.reshape(4, -1, 2)[:, :6], atol=1e-4)
+
+
+def in_time(kind: str) -> sx.Problem:
+    law = sx.random.PeriodicGP(0.5, modes=7)
+    if kind == "heat":
+        return sx.problem("heat", nu=0.005, u0=law, box=sx.Box.unit(1, "periodic"))
+    if kind == "reaction and diffusion":
+        return sx.problem("fisher_kpp", nu=0.02, rho=2.0, u0=sx.random.UnitRange(law))
+    return sx.problem("navier_stokes", nu=1e-2, w0=law, f=0.0, stream_function=True, duration=1.0)
+
+
+def solved(kind: str) -> dict | None:
+    return {"psi": sx.InverseLaplacian("w")} if kind == "Navier-Stokes" else None
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["heat", "Navier-Stokes"])
+def test_an_untrained_network_starts_at_the_initial_value(kind, key):
+    """Exactly, on any grid; what is solved for in the coefficients follows."""
+    problem = in_time(kind)
+    model = sx.NeuralSpectral(problem, modes=9, degrees=4, solved=solved(kind), key=key, **SMALL)
+    name, start = problem.unknowns[0], next(iter(problem.initial.values()))
+    grid = problem.box.grid(12)
+    field = jax.vmap(lambda k: problem.sample_inputs(k, grid)[start])(jax.random.split(key, 3))
+    u = model.predict({start: field})[name]
+    assert u.shape == (3, 33, *grid.shape)
+    np.testing.assert_allclose(u[:, 0], field, atol=1e-5 * abs(field).max())
+    assert abs(u[:, -1] - u[:, 0]).max() > 1e-3 * abs(field).max()
+    if kind == "Navier-Stokes":
+        objective = model.objective(None, samples=2)
+        residual, _ = objective.residuals(model, objective.draw(None, None, key))
+        stream = residual["stream"].at[..., 0, 0].set(0)  # no flow has a mean of w, which training has to learn
+        assert abs(stream).max() < 1e-5 * abs(residual["transport"]).max()
+        sx.check_surrogate(model)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "kind, modes, degrees, steps, error",
+    [("heat", 7, 8, 600, 0.03), ("reaction and diffusion", 11, 8, 1000, 0.03), ("Navier-Stokes", 11, 8, 1000, 0.15)],
+)
+def test_trajectories_are_learned_without_data(kind, modes, degrees, steps, error, key):
+    """Beside the solver, for initial values that training has not seen."""
+    problem = in_time(kind)
+    model = sx.NeuralSpectral(problem, modes=modes, degrees=degrees, width=16, depth=2, solved=solved(kind), key=key)
+    adam = optax.adam(optax.exponential_decay(1e-2, steps, 1e-3), b2=0.95)
+    fit = sx.fit(model, optimizer=adam, steps=steps, samples=8, check_every=100, progress=False)
+    (start,), grid = problem.initial.values(), problem.box.grid(24)
+    field = jax.vmap(lambda k: problem.sample_inputs(k, grid)[start])(jax.random.split(jax.random.key(7), 4))
+    times = tuple(map(float, np.linspace(0, 1, 33)))
+    exact = jax.jit(jax.vmap(lambda f: problem.solve({start: f}, grid, times=times).fields))(field)
+    first, truth = problem.unknowns[0], {name: np.asarray(values) for name, values in exact.items()}
+    for name, u in fit.predict({start: field}).items():
+        assert np.linalg.norm(u - truth[name]) < error * np.linalg.norm(truth[name]), name
+    moved = np.linalg.norm(truth[first] - truth[first][:, :1])
+    assert moved > 5 * error * np.linalg.norm(truth[first]), "it would be enough to stand still"
 
 
 def test_periodic_gaussian_processes():
@@ -135,8 +218,18 @@ def test_what_it_does_not_solve_is_said(key):
     box = sx.Box.unit(2, "periodic")
     with pytest.raises(ValueError, match="declares `residual`"):
         sx.NeuralSpectral(sx.problem("darcy"), modes=5, key=key)
-    with pytest.raises(ValueError, match="is in time"):
-        sx.NeuralSpectral(sx.problem("burgers"), modes=5, key=key)
+    with pytest.raises(ValueError, match="is in time and declares no initial value"):
+        sx.NeuralSpectral(
+            sx.Problem("u", box, time=(0, 1), inputs={"c": law}, residual=lambda u, p: u.t), modes=5, key=key
+        )
+    with pytest.raises(ValueError, match=r"degrees=4\): .* is steady"):
+        sx.NeuralSpectral(sx.problem("poisson", f=law, box=box), modes=5, degrees=4, key=key)
+    flow = in_time("Navier-Stokes")
+    for wrong in ({"w": sx.InverseLaplacian("psi")}, {"u": sx.InverseLaplacian("w")}):
+        with pytest.raises(ValueError, match=r"solved=.*expected some of the unknowns \('w', 'psi'\)"):
+            sx.NeuralSpectral(flow, modes=5, solved=wrong, key=key)
+    with pytest.raises(ValueError, match=r"degrees=1\): expected 2 or more"):
+        sx.NeuralSpectral(sx.problem("burgers"), modes=5, degrees=1, key=key)
     with pytest.raises(ValueError, match="prescribes 1"):
         sx.NeuralSpectral(sx.problem("poisson", f=law, g=1.0), modes=5, key=key)
     with pytest.raises(ValueError, match="take one more"):

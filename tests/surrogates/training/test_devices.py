@@ -146,7 +146,13 @@ def test_bfloat16_computes_in_it_and_keeps_the_states_in_float32(task):
     "axes, options, message",
     [
         (dict(model=8), {}, r"axes \['model'\]"),
-        (dict(data=8), dict(batch_size=9), "batch_size=9 is no multiple of the mesh's 8"),
+        (dict(data=8), dict(batch_size=9), "batch_size=9 is no multiple of the mesh's 8 along 'data'"),
+        (
+            dict(data=2, fsdp=4),
+            dict(batch_size=12),
+            "batch_size=12 is no multiple of the mesh's 8 along 'data' and 'fsdp'",
+        ),
+        (dict(space=2, fsdp=4), {}, "divides both 'space' and 'fsdp'; use one of them"),
         (dict(seed=2), dict(seeds=3), "seeds=3 is no multiple"),
         (dict(space=8), dict(batch_size=4), "multiple of 8 frequencies"),
     ],
@@ -159,3 +165,83 @@ def test_meshes_that_do_not_fit_are_named(task, axes, options, message):
 def test_an_objective_of_its_own_says_itself_what_it_computes_in(task):
     with pytest.raises(ValueError, match=r"dtype=…. belongs to the model's own objective"):
         fitted(network(task), objective=sx.Supervised(), dtype="bfloat16")
+
+
+# Parameters divided over devices ---------------------------------------------------------------------------------------
+
+
+def wide(task, **options):
+    """Most of its parameters are in arrays that eight devices divide."""
+    return sx.FNO(task, width=16, modes=(8, 6), depth=2, key=jax.random.key(0), **options)
+
+
+def shares(tree) -> list[float]:
+    """For every device, the share of the entries of a tree's arrays that it holds."""
+    arrays = [x for x in jax.tree.leaves(tree) if eqx.is_inexact_array(x)]
+    held = collections.Counter()
+    for x in arrays:
+        for shard in x.addressable_shards:
+            held[shard.device] += shard.data.size
+    return [held[device] / sum(x.size for x in arrays) for device in jax.devices()]
+
+
+def test_large_arrays_are_divided_along_their_longest_even_axis():
+    devices = Devices.of(mesh_of(fsdp=8), batch_size=8, seeds=1)
+    tree = {
+        "weights": jnp.zeros((3, 16, 256)),
+        "odd": jnp.zeros((81, 81)),
+        "small": jnp.zeros(64),
+        "count": jnp.zeros(8000, int),
+    }
+    parts = {name: sharding.spec for name, sharding in devices.parts(tree).items()}
+    whole = jax.sharding.PartitionSpec()
+    assert parts == {
+        "weights": jax.sharding.PartitionSpec(None, None, "fsdp"), "odd": whole, "small": whole, "count": whole,
+    }  # fmt: skip
+    seeds = Devices.of(mesh_of(seed=2, fsdp=4), batch_size=8, seeds=2).parts(jnp.zeros((2, 4096)), "seed")
+    assert seeds.spec == jax.sharding.PartitionSpec("seed", "fsdp")
+
+
+@pytest.mark.nightly
+def test_every_device_holds_its_part_of_parameters_and_optimiser_state(task):
+    devices = Devices.of(mesh_of(fsdp=8), batch_size=8, seeds=1)
+    start = ([wide(task)], sx.Supervised(), as_step(optax.adam(1e-3)), 0.999, devices, jax.random.key(0))
+    runner, state = Runner.start(*start)
+    chunk = Resident.of(Samples.of(task, TRAIN), 8, devices)
+    for _ in range(2):
+        for part in (state.model, state.opt_state, state.ema):
+            np.testing.assert_allclose(shares(part), 1 / 8, atol=0.03)
+        state, losses, _ = runner.train(chunk, state, 0, 2)
+    assert np.isfinite(losses).all()
+    found = collectives(runner.compiled(chunk, state, 1).as_text())
+    assert found["all-gather"] >= 2, "layers gather their parameters"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "mesh, options",
+    [
+        (dict(fsdp=8), {}),
+        (dict(data=2, fsdp=4), dict(ema=0.9)),
+        (dict(seed=2, fsdp=4), dict(seeds=2)),
+        (dict(fsdp=4), dict(stream=True)),
+    ],
+    ids=["fsdp", "data", "seeds", "streamed"],
+)
+def test_divided_parameters_give_the_losses_of_one_device(task, mesh, options, tmp_path):
+    options = dict(model=wide(task), optimizer=optax.sgd(0.1), **options)
+    found = fitted(**options, mesh=mesh_of(**mesh))
+    assert_same(found, fitted(**options))
+    assert max(shares(found.best)) < 0.4, "the model that is returned stays divided"
+    found.save(tmp_path / "fno.sgx")
+    loaded = sx.load(tmp_path / "fno.sgx")
+    np.testing.assert_allclose(loaded.predict(VAL)["u"], found.predict(VAL)["u"], rtol=1e-4, atol=1e-5)
+    assert min(shares(loaded)[:1]) == 1
+
+
+@pytest.mark.nightly
+def test_a_divided_run_goes_on_whole_and_divided_otherwise(task, tmp_path):
+    run = dict(run=tmp_path / "run", checkpoint_every=0)
+    fitted(wide(task), mesh_of(fsdp=8), epochs=1, **run)
+    fitted(wide(task), epochs=2, **run)
+    assert_same(fitted(wide(task), mesh_of(data=2, fsdp=2), epochs=3, **run), fitted(wide(task), epochs=3))

@@ -336,6 +336,26 @@ def test_unrolling_averages_the_losses_of_all_its_steps_or_of_the_first_and_the_
     np.testing.assert_allclose(slope, expected, rtol=1e-3)
 
 
+def test_noise_on_inputs_is_that_of_their_deviation_and_leaves_the_targets():
+    """The mean square error of the identity is the variance of the noise, twice it after two predictions in a row."""
+    w = np.repeat(np.random.default_rng(0).normal(1, 0.3, (64, 1, 50)), 4, 1).astype(np.float32)
+    data = sx.from_arrays({"w": w, "p": 0 * w + 1}, grid=sx.Grid.unit(50, 1, "periodic"), times=np.arange(4))
+    task = sx.Task.fit(data, ("w", "p"), "w", mode=sx.Autoregressive(1))
+    model = sx.wrap(lambda x: x[..., :1], task)
+    std = float(task.normalizers["w"].std[0])
+    for steps in (1, 2):
+        objective = model.objective(data, loss=sx.losses.MSE(), noise=0.1, unroll=sx.Unroll(steps))
+        value = objective(model, None, data.read(), jax.random.key(0))[0]
+        np.testing.assert_allclose(value, 0.01 * (steps + 1) / 2, rtol=0.05)  # in units of the standard deviation
+    silent = model.objective(data, loss=sx.losses.MSE())(model, None, data.read(), jax.random.key(0))[0]
+    assert silent < 1e-10 and std > 0
+    with pytest.raises(ValueError, match=r"fit\(noise=-1.0\): expected a finite number 0 or more"):
+        model.objective(data, noise=-1.0)
+    alone = sx.from_arrays(targets={"u": w[:, 0]}, parameters={"p": w[:, 0, 0]}, grid=sx.Grid.unit(50, 1))
+    with pytest.raises(ValueError, match="no input fields that could be noisy"):
+        sx.DeepONet(sx.Task.fit(alone, "p", "u"), key=jax.random.key(0)).objective(alone, noise=0.1)
+
+
 def test_teacher_forcing_fades_and_its_steps_see_the_true_frames():
     """Without free predictions every step starts from the truth; later the first ones feed back. It trains through `fit`."""
     w = np.random.default_rng(0).normal(1, 0.3, (4, 6, 6)).astype(np.float32)

@@ -1,0 +1,72 @@
+"""The picture of a posterior: truth, mean, standard deviation and a sample of every field."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ...core.domains import Grid
+from ...datasets.plots import draw_field
+
+
+def plot_posterior(
+    samples: Mapping[str, np.ndarray],
+    grid: Grid,
+    vectors: Collection[str],
+    truth: Mapping[str, Any] | None,
+    at: np.ndarray | None,
+) -> Any:
+    """See `Posterior.plot`."""
+    import matplotlib.pyplot as plt
+
+    rows = list(_scalars(samples, grid, vectors, truth))
+    heads = [*(["truth"] if truth is not None else []), "mean", "standard deviation", "one sample"]
+    line = grid.ndim == 1
+    columns = 1 if line else len(heads)
+    size = (5.0, 2.4 * len(rows)) if line else (2.6 * columns, 2.2 * len(rows))
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
+    for cells, (name, values, true) in zip(axes, rows, strict=True):
+        mean, std = values.mean(0), values.std(0, ddof=1)
+        if line:
+            _draw_line(cells[0], grid.coordinates[0], mean, std, values[0], true, name)
+            continue
+        shown = [mean, values[0], *([] if true is None else [true])]
+        limits = float(min(v.min() for v in shown)), float(max(v.max() for v in shown))
+        pictures = [(mean, limits), (std, None), (values[0], limits)]
+        pictures = pictures if true is None else [(true, limits), *pictures]
+        for cell, what, (picture, scale) in zip(cells, heads, pictures, strict=True):
+            draw_field(cell, picture, grid, limits=scale, cmap="magma" if scale is None else "viridis")
+            cell.set_title(f"{name}, {what}", fontsize=10)
+            if at is not None:
+                cell.plot(*at[:, :2].T, ".", color="white", markeredgecolor="black", markersize=5, markeredgewidth=0.4)
+    if line and at is not None:
+        for cell in axes[:, 0]:
+            cell.plot(
+                at[:, 0], np.full(len(at), cell.get_ylim()[0]), "^k", markersize=4, clip_on=False, label="sensors"
+            )
+    if line:
+        axes[0, 0].legend(frameon=False, fontsize=8)
+        axes[-1, 0].set_xlabel(grid.names[0])
+    return figure
+
+
+def _draw_line(axes, x, mean, std, sample, true, name: str) -> None:
+    (drawn,) = axes.plot(x, mean, label="mean")
+    axes.fill_between(
+        x, mean - 2 * std, mean + 2 * std, alpha=0.3, linewidth=0, color=drawn.get_color(), label="± 2 deviations"
+    )
+    axes.plot(x, sample, "--", linewidth=0.8, color="0.4", label="one sample")
+    if true is not None:
+        axes.plot(x, true, "k", linewidth=1, label="truth")
+    axes.set_ylabel(name)
+
+
+def _scalars(samples, grid: Grid, vectors, truth) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+    """Title, samples `(n, *space)` and truth of every component, at the last instant."""
+    for name, values in samples.items():
+        pair = [np.asarray(values), None if truth is None else np.asarray(truth[name])[None]]
+        for c in range(values.shape[-1]) if name in vectors else [None]:
+            one, real = (x if x is None or c is None else x[..., c] for x in pair)
+            if one.ndim > 1 + grid.ndim:  # frames
+                one, real = (x if x is None else x[:, -1] for x in (one, real))
+            yield name if c is None else f"{name}[{c}]", one, None if real is None else real[0]
