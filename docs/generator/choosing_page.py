@@ -39,9 +39,9 @@ def _shown(how: str, benchmark: str, *keys: str) -> str:
     value: Any = json.loads(file.read_text())["values"] if file.exists() else None
     for key in keys if value is not None else ():
         value = value[int(key)] if isinstance(value, list) else _entry(value, key, f"{benchmark}/{'/'.join(keys)}")
-        if value is None:
+        if value is None or isinstance(value, str):  # a row that did not run says so
             break
-    return "not run" if value is None else _SHOWN[how](value)
+    return (value or "not run") if value is None or isinstance(value, str) else _SHOWN[how](value)
 
 
 def _entry(value: Any, key: str, where: str) -> Any:
