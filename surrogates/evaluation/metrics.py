@@ -128,7 +128,7 @@ def rel_l2_unweighted(forecast, reference, weights, domain) -> Float[Array, " c"
     **Example:**
 
         >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="rel_l2_unweighted", timing=False)
-        >>> bool(table.value("mean", metric="rel_l2_unweighted") < 1))
+        >>> bool(table.value("mean", metric="rel_l2_unweighted") < 1)
         True
     """
     u = forecast.value
@@ -208,7 +208,7 @@ def correlation(forecast, reference, weights, domain) -> Float[Array, " c"]:
     **Example:**
 
         >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="correlation", timing=False)
-        >>> bool(table.value("mean", metric="correlation") < 1))
+        >>> bool(table.value("mean", metric="correlation") < 1)
         True
     """
     u, v = (x - _mean(x, weights) for x in (forecast.value, reference))
@@ -263,7 +263,7 @@ def simultaneous_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
         >>> band = sx.conformal(sx.MeanField(task), ds, level=0.9)
         >>> table = sx.evaluate({"band": band}, ds, metrics="simultaneous_90", timing=False)
-        >>> bool(table.value("band", metric="simultaneous_90") >= 0.9))
+        >>> bool(table.value("band", metric="simultaneous_90") >= 0.9)
         True
     """
     low, high = forecast.interval(0.9)
@@ -293,7 +293,7 @@ def spread(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
         >>> members = sx.Ensemble(tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 2)))
         >>> table = sx.evaluate({"ensemble": members}, ds, metrics="spread", timing=False)
-        >>> bool(table.value("ensemble", metric="spread") > 0))
+        >>> bool(table.value("ensemble", metric="spread") > 0)
         True
     """
     return jnp.sqrt(_mean(forecast.spread() ** 2, weights))
