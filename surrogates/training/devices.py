@@ -19,7 +19,7 @@ from ..task.task import Fields, Task
 AXES = ("seed", BATCH, SPACE, PARAMETERS)
 SAMPLES = (BATCH, PARAMETERS)  # the samples of a batch are divided along both
 Axis = str | tuple[str, ...] | None
-_SMALL = 4096  # arrays of fewer entries are not divided: sending them costs more than their memory
+SMALL = 4096  # arrays of fewer entries are not divided: sending them costs more than their memory
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Devices:
         def one(x) -> NamedSharding:
             shape = x.shape[len(leading) :]
             able = [i for i, size in enumerate(shape) if size % n == 0]
-            if not able or math.prod(shape) < _SMALL or not jnp.issubdtype(x.dtype, jnp.inexact):
+            if not able or math.prod(shape) < SMALL or not jnp.issubdtype(x.dtype, jnp.inexact):
                 return self.sharding(*leading)
             longest = max(able, key=lambda i: shape[i])
             return self.sharding(*leading, *(None,) * longest, PARAMETERS)

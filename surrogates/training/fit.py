@@ -138,10 +138,6 @@ def fit(
         ((3, 16), 2)
     """
     log = cast(Sequence[Log], (log,) if callable(log) else tuple(log))
-    if wrong := [each for each in log if not callable(each)]:
-        raise TypeError(
-            f"fit: log holds {wrong[0]!r:.80}; pass functions of (step, values), or sinks such as log.CSV('losses.csv')"
-        )
     if isinstance(model, AbstractDirectFit):
         unused = {
             "optimizer": optimizer, "objective": objective, "epochs": epochs, "steps": steps, "run": run, "mesh": mesh,

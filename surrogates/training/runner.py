@@ -1,5 +1,6 @@
 """`Runner`: the compiled functions of a training run, which take steps, measure validation errors and keep the best models."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ...solvers.kernels.mesh_axes import PARAMETERS
 from ..batching import Batch
 from ..networks.abstract_network import AbstractNetwork
 from ..networks.network_surrogate import NetworkSurrogate
 from ..synthetic_data import synthetic_dataset
 from ..trainable import AbstractTrainable
 from .batches import AbstractChunk, Resident, Stream, Streamed
-from .devices import SAMPLES, Devices
+from .devices import SAMPLES, SMALL, Devices
 from .loop import Loop, TrainState
 from .objective import AbstractObjective
 from .samples import Samples
@@ -117,7 +119,14 @@ class Runner:
         arrays, rest = eqx.partition(list(models), eqx.is_array)
         arrays = jax.tree.map(jax.device_put, arrays, devices.parts(arrays))
         make = lambda arrays, keys: first(eqx.combine(arrays, rest), keys)  # noqa: E731
-        places = devices.parts(jax.eval_shape(make, arrays, keys), *leading)
+        shapes = jax.eval_shape(make, arrays, keys)
+        places = devices.parts(shapes, *leading)
+        if all(place.spec == devices.sharding(*leading).spec for place in jax.tree.leaves(places.model)):
+            warnings.warn(
+                f"fit: the mesh divides parameters over {devices.size(PARAMETERS)} devices, but no array of {SMALL} entries or "
+                "more has an axis that this number divides: every device holds all of them",
+                stacklevel=4,
+            )
         return runner, jax.jit(make, out_shardings=places)(arrays, devices.put(keys))
 
     def compiled(self, chunk: AbstractChunk, state: TrainState, count: int) -> jax.stages.Compiled:

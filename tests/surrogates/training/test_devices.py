@@ -203,6 +203,13 @@ def test_large_arrays_are_divided_along_their_longest_even_axis():
 
 
 @pytest.mark.nightly
+def test_parameters_that_no_axis_divides_are_told(task):
+    devices = Devices.of(mesh_of(fsdp=8), batch_size=8, seeds=1)
+    with pytest.warns(UserWarning, match="over 8 devices, but no array of 4096 entries"):
+        Runner.start([network(task)], sx.Supervised(), as_step(optax.sgd(1e-3)), 0.0, devices, jax.random.key(0))
+
+
+@pytest.mark.nightly
 def test_every_device_holds_its_part_of_parameters_and_optimiser_state(task):
     devices = Devices.of(mesh_of(fsdp=8), batch_size=8, seeds=1)
     start = ([wide(task)], sx.Supervised(), as_step(optax.adam(1e-3)), 0.999, devices, jax.random.key(0))
