@@ -24,6 +24,13 @@ class Posterior(eqx.Module):
       prior and observations agree. None where the evidence has no residuals.
     - `grid`: the points of the fields.
     - `vectors`: names of the fields with components.
+
+    **Example:**
+
+        >>> prior = sx.Prior(sx.Task.fit(ds, targets="u"), denoise)
+        >>> post = prior.posterior(sx.Observe("u", at=np.array([[0.25]]), values=[1.0], std=0.1), n=4, steps=6, key=key)
+        >>> len(post), post.mean["u"].shape
+        (4, (16,))
     """
 
     samples: dict[str, Array]
