@@ -3,6 +3,7 @@ help."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -62,13 +63,13 @@ def with_modes(trained: NetworkSurrogate | FitResult, modes: int | Sequence[int]
     added = [n - o for n, o in zip(new, old, strict=True)][::-1]
     # The last axis of space has k ≥ 0 and comes first, the others have both signs.
     widths = [(0, added[0]), *((a // 2, a // 2) for a in added[1:]), (0, 0), (0, 0), (0, 0)]
-    weights = [jnp.pad(block.spectral.weight, widths) for block in network.blocks]
+    weights = [jnp.pad(layer.weight, widths) for layer in _layers(network)]
     grown = eqx.tree_at(
         lambda n: (n.lifting, n.projection, n.blocks),
         config.build(network.signature, jax.random.key(0)),
         (network.lifting, network.projection, network.blocks),
     )
-    grown = eqx.tree_at(lambda n: [block.spectral.weight for block in n.blocks], grown, weights)
+    grown = eqx.tree_at(lambda n: [layer.weight for layer in _layers(n)], grown, weights)
     return NetworkSurrogate(grown, model.task, model.state)
 
 
@@ -102,7 +103,7 @@ def mode_gradients(
     model.task.check(data)
     loss = Supervised.of(model.task, data, loss=loss).loss
     relative, names = model.about_origin(), tuple(dict.fromkeys((*model.task.input_names(), *model.task.targets)))
-    weights_of = lambda model: [block.spectral.weight for block in model.network.blocks]  # noqa: E731
+    weights_of = lambda model: [layer.weight for layer in _layers(model.network)]  # noqa: E731
     weights = weights_of(relative)
 
     @jax.jit
@@ -129,11 +130,15 @@ def _shells(kept: tuple[int, ...]) -> np.ndarray:
     return np.max(np.meshgrid(*lines, indexing="ij"), 0)
 
 
+def _layers(network: Any) -> list[Any]:
+    return [block.spectral for block in network.blocks]
+
+
 def _checked_network(call: str, model: NetworkSurrogate) -> FourierNetwork:
     network = model.network
     if not isinstance(network, FourierNetwork):
         raise TypeError(f"{call}: {type(network).__name__} is no FNO")
-    dense = all(isinstance(block.spectral, SpectralConv) for block in network.blocks)
+    dense = all(isinstance(layer, SpectralConv) for layer in _layers(network))
     if not dense or network.config.kept is not None:
         raise ValueError(
             f"{call}: the spectral layers of {network.config!r} are not dense in `modes` frequencies per sign; leave out "

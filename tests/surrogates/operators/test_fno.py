@@ -251,6 +251,7 @@ def test_padding_of_some_axes_alone():
         FNOConfig(padding=(0.1, -0.1))
 
 
+@pytest.mark.nightly
 def test_stabilised_layers_do_not_leave_half_precision():
     """Products of large values and large weights overflow float16, not behind tanh; small values go through as they are."""
     found, v = {}, jax.random.normal(jax.random.key(1), (8, 1, 16))
