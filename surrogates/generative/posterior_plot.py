@@ -10,7 +10,7 @@ from ...datasets.plots import draw_field
 
 
 def plot_posterior(
-    samples: Mapping[str, np.ndarray],
+    samples: Mapping[str, Any],
     grid: Grid,
     vectors: Collection[str],
     truth: Mapping[str, Any] | None,
@@ -61,7 +61,7 @@ def _draw_line(axes, x, mean, std, sample, true, name: str) -> None:
     axes.set_ylabel(name)
 
 
-def _scalars(samples, grid: Grid, vectors, truth) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+def _scalars(samples, grid: Grid, vectors, truth) -> Iterator[tuple[str, Any, Any]]:
     """Title, samples `(n, *space)` and truth of every component, at the last instant."""
     for name, values in samples.items():
         pair = [np.asarray(values), None if truth is None else np.asarray(truth[name])[None]]
