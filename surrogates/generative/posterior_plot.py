@@ -61,7 +61,7 @@ def _draw_line(axes, x, mean, std, sample, true, name: str) -> None:
     axes.set_ylabel(name)
 
 
-def _scalars(samples, grid: Grid, vectors, truth) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+def _scalars(samples, grid: Grid, vectors, truth) -> Iterator[tuple[str, Any, Any]]:
     """Title, samples `(n, *space)` and truth of every component, at the last instant."""
     for name, values in samples.items():
         # With an axis of samples, as the others.
