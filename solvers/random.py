@@ -89,7 +89,13 @@ class Distribution(AbstractLaw):
 
 
 class TimedDistribution(AbstractLaw):
-    """The law of a field that depends on time, such as a forcing: `sample(key, grid, times)`, `(t, *grid.shape)`."""
+    """The law of a field that depends on time, such as a forcing: `sample(key, grid, times)`, `(t, *grid.shape)`.
+
+    **Example:**
+
+        >>> issubclass(sx.pde.TravellingWaves, sx.random.TimedDistribution)
+        True
+    """
 
     is_field = True
     is_timed = True
@@ -128,7 +134,13 @@ class JointLaw(ABC):
 
 @dataclass(frozen=True)
 class Part(Distribution):
-    """One input of a `JointLaw`. In a problem all parts of one law get the same key, so that they belong to one draw."""
+    """One input of a `JointLaw`. In a problem all parts of one law get the same key, so that they belong to one draw.
+
+    **Example:**
+
+        >>> sorted({type(part).__name__ for part in sx.pde.Riemann().inputs().values()})
+        ['Part']
+    """
 
     law: JointLaw
     name: str
@@ -142,6 +154,11 @@ class AbstractGaussianLaw(Distribution):
     """A Gaussian field by independent eigenfunctions of −Δ: write `spectrum`. `covariance` multiplies by that of its values.
 
     Derive from it as a frozen dataclass.
+
+    **Example:**
+
+        >>> isinstance(sx.random.Matern(), sx.random.AbstractGaussianLaw)
+        True
     """
 
     is_field, isotropic, smooth = True, True, True
@@ -366,6 +383,11 @@ class TruncatedNoise(Distribution):
 
     About every second draw is accepted. On Dirichlet sides, which hold no unknowns, it is zero. Unlike the fields above
     it has no limit on finer grids. The right-hand sides of Khodak et al., Learning to Relax (ICLR 2024).
+
+    **Example:**
+
+        >>> sx.random.TruncatedNoise().sample(key, sx.Grid.unit(32, 1, "periodic")).shape
+        (32,)
     """
 
     is_field, isotropic, smooth = True, True, False

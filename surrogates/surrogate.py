@@ -196,7 +196,13 @@ class AbstractSurrogate(eqx.Module):
 
 
 class AbstractBatchFirst(AbstractSurrogate):
-    """A surrogate that predicts a whole batch at once faster than by `vmap` of one sample."""
+    """A surrogate that predicts a whole batch at once faster than by `vmap` of one sample.
+
+    **Example:**
+
+        >>> issubclass(sx.NetworkSurrogate, sx.AbstractBatchFirst)
+        True
+    """
 
     @abc.abstractmethod
     def call_batch(self, batch: Batch, at: Place | None = None) -> dict[str, Array]:
@@ -229,7 +235,13 @@ class AbstractProbabilistic(AbstractSurrogate):
 
 
 class AbstractGenerative(AbstractSurrogate):
-    """A surrogate that draws from a distribution of predictions. Its `__call__` returns a point estimate."""
+    """A surrogate that draws from a distribution of predictions. Its `__call__` returns a point estimate.
+
+    **Example:**
+
+        >>> issubclass(sx.generative.Conditioned, sx.AbstractGenerative)
+        True
+    """
 
     @abc.abstractmethod
     def samples(self, fields: Fields, n: int, *, key: Array, at: Place | None = None) -> dict[str, Array]:

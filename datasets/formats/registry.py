@@ -16,9 +16,14 @@ class AbstractFormat(abc.ABC):
 
     **Example:**
 
-        >>> issubclass(type(sx.register_format(type("Notes", (sx.AbstractFormat,), dict(
-        ...     name="docs notes", recognises=lambda self, path: False, read=lambda self, path: {}))())), sx.AbstractFormat)
-        True
+        >>> class Notes(sx.AbstractFormat):
+        ...     name = "docs notes"
+        ...     def recognises(self, path):
+        ...         return path.suffix == ".notes"
+        ...     def read(self, path, **options):
+        ...         raise ValueError(f"{path}: no data")
+        >>> Notes().name
+        'docs notes'
     """
 
     name: str

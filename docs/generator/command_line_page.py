@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 
 from surrogax.cli.choices import LOSSES, MODES
-from surrogax.cli.entry_point import _COMMANDS, _HELP
+from surrogax.cli.entry_point import COMMANDS
 from surrogax.cli.optimizers import OPTIMIZERS
 from surrogax.cli.options import default_of, options_of
 from surrogax.cli.presets import PRESETS
@@ -32,8 +32,12 @@ def write_command_line_page(path: Path) -> None:
 
 
 def _page(links: Links) -> Iterator[str]:
-    yield f"# Command line\n\n```text\n{_HELP.strip()}\n```\n"
-    for name, (module, command) in _COMMANDS.items():
+    yield "# Command line\n\n| `surrogax` … | |\n| --- | --- |"
+    yield from (f"| `{name}` | {says} |" for name, (_, _, says) in COMMANDS.items())
+    yield "\n`surrogax COMMAND --help` shows the options of a command.\n"
+    for name, (module, command, _) in COMMANDS.items():
+        if not command:  # `train`, whose options depend on what is chosen
+            continue
         kind = vars(importlib.import_module(f"surrogax.cli.{module}"))[command]
         yield f"## surrogax {name}\n\n{markdown(kind.__doc__, _nothing)}\n"
         yield from _options(kind, "")

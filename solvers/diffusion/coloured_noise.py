@@ -7,7 +7,13 @@ from jaxtyping import Array, Float
 
 
 class AbstractColouredNoise(eqx.Module):
-    """Gaussian noise K^½ ε as the argument `noise` of `sample`, whose covariance is known: write `__call__` and `covariance`."""
+    """Gaussian noise K^½ ε as the argument `noise` of `sample`, whose covariance is known: write `__call__` and `covariance`.
+
+    **Example:**
+
+        >>> issubclass(sx.diffusion.FieldNoise, sx.diffusion.AbstractColouredNoise)
+        True
+    """
 
     @abc.abstractmethod
     def __call__(self, key: Array, shape: tuple[int, ...]) -> Float[Array, "*shape"]:

@@ -16,7 +16,13 @@ from .projection import projected
 
 
 class AbstractCondition(eqx.Module):
-    """h(x) = 0 for one sample x `(*shape)`: write `residual` and `nearest`."""
+    """h(x) = 0 for one sample x `(*shape)`: write `residual` and `nearest`.
+
+    **Example:**
+
+        >>> issubclass(sx.diffusion.KnownValues, sx.diffusion.AbstractCondition)
+        True
+    """
 
     @abc.abstractmethod
     def residual(self, x: Float[Array, "*shape"]) -> Float[Array, " m"]:

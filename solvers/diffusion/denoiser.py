@@ -110,6 +110,11 @@ class AbstractPrediction(AbstractTimed):
 
     - `network`: `network(x, t, condition)` of one sample x = α x₀ + σ ε of the schedule and its time t, a real number.
     - `schedule`: the schedule of its training. Samples may be drawn with another one, at noise levels that this one has.
+
+    **Example:**
+
+        >>> issubclass(sx.diffusion.NoisePrediction, sx.diffusion.AbstractPrediction)
+        True
     """
 
     network: Callable

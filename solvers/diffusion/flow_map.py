@@ -21,6 +21,12 @@ class FlowMap(AbstractTimed):
 
     - `network`: of one sample x = α x₀ + σ ε of the schedule and two of its times.
     - `schedule`: the schedule of its training.
+
+    **Example:**
+
+        >>> model = sx.diffusion.FlowMap(lambda x, t, s, condition: x, sx.diffusion.FlowMatching())
+        >>> isinstance(model, sx.diffusion.AbstractDenoiser)
+        True
     """
 
     network: Callable

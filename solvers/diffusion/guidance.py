@@ -57,6 +57,11 @@ class AbstractGuidance(eqx.Module):
     """How the observation enters: `guidance(denoiser, observation)` is a denoiser again. Write `denoised`.
 
     **Fields** of the class: `uses`, the kinds of evidence that it can use.
+
+    **Example:**
+
+        >>> isinstance(sx.diffusion.MomentMatched(), sx.diffusion.AbstractGuidance)
+        True
     """
 
     uses: ClassVar[tuple[type[AbstractEvidence], ...]] = (AbstractObservation,)

@@ -76,6 +76,11 @@ class EnKG(AbstractGuidance):
     network that has derivatives `SketchedMoments` is calibrated.
 
     **Arguments:** `step`: ζ, per e-fold of the noise level, 0.3 to 2: larger ones diverge. `data_std`: d.
+
+    **Example:**
+
+        >>> sx.diffusion.EnKG(step=1.0).step
+        1.0
     """
 
     step: float = eqx.field(static=True, default=1.0)

@@ -72,6 +72,14 @@ def event_probability(
       (None) are for up to some hundred entries.
 
     **Raises:** `FloatingPointError` as `sample`. An event that no sample reaches has the log-probability −∞.
+
+    **Example:**
+
+        >>> large = sx.diffusion.Event(lambda x: x[0] - 2.0)                               # of N(0, 4): probability 0.16
+        >>> found = sx.diffusion.event_probability(denoise, large, schedule=sx.diffusion.EDM(), shape=(1,), n=64, times=20,
+        ...                                        key=key)
+        >>> bool(abs(jnp.exp(found.log_probability) - 0.16) < 0.08)
+        True
     """
     kind("event_probability", "event", event, Event, "pass an Event(function)")
     count("event_probability", "times", times)

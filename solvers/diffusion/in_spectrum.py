@@ -31,6 +31,12 @@ class InSpectrum(AbstractDenoiser):
     both, so that `sample(InSpectrum(denoiser, (0, 1)), …)` draws spectra; `hartley` makes fields of them.
 
     **Arguments:** `denoiser`: of fields, such as `NoisePrediction(…)` or `as_denoiser(function)`. `axes`: the space axes.
+
+    **Example:**
+
+        >>> model = sx.diffusion.InSpectrum(sx.diffusion.as_denoiser(denoise), (0,))
+        >>> isinstance(model, sx.diffusion.AbstractDenoiser)
+        True
     """
 
     denoiser: AbstractDenoiser

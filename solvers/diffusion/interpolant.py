@@ -19,6 +19,11 @@ class AbstractInterpolant(eqx.Module):
 
     Its velocity is b(x, t) = E[ẋ_t | x_t = x] and its score E[−z | x_t = x]/g. The ODE ẋ = b and, for any ε ≥ 0, the SDE
     dx = (b + ε score) dt + √(2ε) dW carry the law of x₀ into that of x₁.
+
+    **Example:**
+
+        >>> isinstance(sx.diffusion.Linear(), sx.diffusion.AbstractInterpolant)
+        True
     """
 
     @abc.abstractmethod

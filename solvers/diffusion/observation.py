@@ -25,7 +25,13 @@ class Linearised(NamedTuple):
 
 
 class AbstractEvidence(eqx.Module):
-    """What is known of a sample beside its prior: an `Observation`, an `Event`, or a `LogLikelihood`."""
+    """What is known of a sample beside its prior: an `Observation`, an `Event`, or a `LogLikelihood`.
+
+    **Example:**
+
+        >>> issubclass(sx.diffusion.Event, sx.diffusion.AbstractEvidence)
+        True
+    """
 
     example: ClassVar[str]  # how it is made, for messages
 
@@ -35,7 +41,13 @@ class AbstractEvidence(eqx.Module):
 
 
 class AbstractObservation(AbstractEvidence):
-    """Gaussian observations, known by their residual in units of the errors: write `residual`, `observed`, `typical_std`."""
+    """Gaussian observations, known by their residual in units of the errors: write `residual`, `observed`, `typical_std`.
+
+    **Example:**
+
+        >>> issubclass(sx.diffusion.Observation, sx.diffusion.AbstractObservation)
+        True
+    """
 
     example: ClassVar[str] = "an Observation(operator, values, std=…)"
 

@@ -27,6 +27,11 @@ class AbstractSchedule(abc.ABC):
     noise at which sampling starts and ends, and write `log_snr`, its inverse `time`, and `alpha`.
 
     The methods take numbers, NumPy arrays (in float64) and JAX arrays.
+
+    **Example:**
+
+        >>> isinstance(sx.diffusion.EDM(), sx.diffusion.AbstractSchedule)
+        True
     """
 
     start: float

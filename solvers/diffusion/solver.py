@@ -9,7 +9,13 @@ from .table import Table
 
 
 class AbstractSolver(abc.ABC):
-    """A sampler of the diffusion ODE or SDE. Derive from it as a frozen dataclass."""
+    """A sampler of the diffusion ODE or SDE. Derive from it as a frozen dataclass.
+
+    **Example:**
+
+        >>> isinstance(sx.diffusion.UniPC(3), sx.diffusion.AbstractSolver)
+        True
+    """
 
     @abc.abstractmethod
     def split(self, evaluations: int, ends_clean: bool) -> tuple[int, ...]:
@@ -28,7 +34,13 @@ class AbstractSolver(abc.ABC):
 
 
 class AbstractFixedSolver(abc.ABC):
-    """A sampler with noise levels of its own, such as a learned one. `sample(times=…)` then only repeats its evaluations."""
+    """A sampler with noise levels of its own, such as a learned one. `sample(times=…)` then only repeats its evaluations.
+
+    **Example:**
+
+        >>> issubclass(sx.LearnedSolver, sx.diffusion.AbstractFixedSolver)
+        True
+    """
 
     @abc.abstractmethod
     def fixed_table(self) -> Table:
@@ -36,7 +48,13 @@ class AbstractFixedSolver(abc.ABC):
 
 
 class AbstractMultistep(AbstractSolver):
-    """A solver with one evaluation per step."""
+    """A solver with one evaluation per step.
+
+    **Example:**
+
+        >>> isinstance(sx.diffusion.DPMSolverPP(2), sx.diffusion.AbstractMultistep)
+        True
+    """
 
     def split(self, evaluations, ends_clean):
         return (1,) * evaluations

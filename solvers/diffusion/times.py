@@ -28,6 +28,11 @@ class AbstractGrid(abc.ABC):
     - `start`, `end`: times of the schedule; None: its own.
     - `to_zero`: whether the last step goes on from `end` to no noise at all, y = D. It costs no evaluation more, for the
       times then number one less. False ends at `end`, and samples keep its noise.
+
+    **Example:**
+
+        >>> isinstance(sx.diffusion.LogSNR(5), sx.diffusion.AbstractGrid)
+        True
     """
 
     evaluations: int

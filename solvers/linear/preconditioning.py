@@ -18,6 +18,11 @@ class AbstractPreconditioner(eqx.Module):
 
     It is not itself a map: `bind(operator)` returns the map r ↦ M⁻¹ r, a pytree of what was computed. Learned search
     directions for `DeepCG` are set up in the same way.
+
+    **Example:**
+
+        >>> isinstance(sx.linear.Multigrid(), sx.linear.AbstractPreconditioner)
+        True
     """
 
     @abc.abstractmethod

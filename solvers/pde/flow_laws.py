@@ -215,7 +215,13 @@ class Dam(Distribution):
 @dataclass(frozen=True)
 class TravellingWaves(TimedDistribution):
     """A forcing Σ_i A_i sin(ω_i t + 2π l_i (x − x_0)/L + φ_i) along the first axis with `waves` terms: A ~ U(−½, ½) times 2
-    `amplitude`, ω ~ U(−0.4, 0.4), φ ~ U(0, 2π), l uniform on 1 … `modes` (Brandstetter, Worrall and Welling 2022)."""
+    `amplitude`, ω ~ U(−0.4, 0.4), φ ~ U(0, 2π), l uniform on 1 … `modes` (Brandstetter, Worrall and Welling 2022).
+
+    **Example:**
+
+        >>> sx.pde.TravellingWaves().sample(key, sx.Grid.unit(16, 1, "periodic"), np.array([0.0, 0.1])).shape
+        (2, 16)
+    """
 
     amplitude: float = 0.5
     waves: int = 5

@@ -38,6 +38,12 @@ class Calibration:
     - `crps` `(c,)`, in the units of the field; `spread_skill` `(c,)`: the root mean variance of the draws, times √((n + 1)/n),
       over the root mean square error of their mean; 1 if calibrated.
     - `draws`: n.
+
+    **Example:**
+
+        >>> members = sx.Ensemble(tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 2)))
+        >>> type(sx.calibration(members, ds, n=9, key=key)).__name__
+        'Calibration'
     """
 
     labels: tuple[str, ...]

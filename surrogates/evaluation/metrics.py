@@ -30,6 +30,11 @@ class Metric(NamedTuple):
     **Fields:** `function`, the metric itself; `probabilistic`, whether it needs the uncertainty of the forecast; `interval`,
     whether the central interval at 90 % is all that it needs of it, which conformal bands have too; `observing`, whether it
     needs draws of a surrogate that is conditioned on observations.
+
+    **Example:**
+
+        >>> sx.metrics.find_metric("rel_l2").probabilistic
+        False
     """
 
     function: Function
@@ -118,7 +123,14 @@ def rel_l2(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("rel_l2_unweighted")
 def rel_l2_unweighted(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """√Σ(u − v)² / √Σv² with equal weights at all real points, as neuraloperator and PDEBench compute it."""
+    """√Σ(u − v)² / √Σv² with equal weights at all real points, as neuraloperator and PDEBench compute it.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="rel_l2_unweighted", timing=False)
+        >>> bool(table.value("mean", metric="rel_l2_unweighted") < 1)
+        True
+    """
     u = forecast.value
     return relative_l2_per_channel(u, reference, (weights > 0).astype(u.dtype))
 
@@ -191,7 +203,14 @@ def vrmse(forecast, reference, weights, domain) -> Float[Array, " c"]:
 @register_metric("correlation")
 def correlation(forecast, reference, weights, domain) -> Float[Array, " c"]:
     """∫ (u − ū)(v − v̄) / √(∫ (u − ū)² ∫ (v − v̄)²), with means ū and v̄ over the points; 0 where a field is constant or not
-    finite. See `Table.correlation_time`."""
+    finite. See `Table.correlation_time`.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="correlation", timing=False)
+        >>> bool(table.value("mean", metric="correlation") < 1)
+        True
+    """
     u, v = (x - _mean(x, weights) for x in (forecast.value, reference))
     size = jnp.sqrt(_mean(u**2, weights) * _mean(v**2, weights))
     found = _mean(u * v, weights) / jnp.where(size > 0, size, 1)
@@ -238,7 +257,15 @@ def coverage_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("simultaneous_90", interval=True)
 def simultaneous_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """1 if the truth is inside the 90 % interval at every point, else 0: the mean over samples of a simultaneous band is 0.9."""
+    """1 if the truth is inside the 90 % interval at every point, else 0: the mean over samples of a simultaneous band is 0.9.
+
+    **Example:**
+
+        >>> band = sx.conformal(sx.MeanField(task), ds, level=0.9)
+        >>> table = sx.evaluate({"band": band}, ds, metrics="simultaneous_90", timing=False)
+        >>> bool(table.value("band", metric="simultaneous_90") >= 0.9)
+        True
+    """
     low, high = forecast.interval(0.9)
     inside = ((low <= reference) & (reference <= high)) | (weights == 0)[..., None]
     return inside.reshape(-1, reference.shape[-1]).all(0).astype(reference.dtype)
@@ -246,7 +273,14 @@ def simultaneous_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
 
 @register_metric("width_90", interval=True)
 def width_90(forecast, reference, weights, domain) -> Float[Array, " c"]:
-    """∫ (width of the 90 % interval) / volume, in the units of the field. Of two that cover alike the narrower one is better."""
+    """∫ (width of the 90 % interval) / volume, in the units of the field. Of two that cover alike the narrower one is better.
+
+    **Example:**
+
+        >>> members = sx.Ensemble(tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 2)))
+        >>> bool(sx.evaluate({"both": members}, ds, metrics="width_90", timing=False).value("both", metric="width_90") > 0)
+        True
+    """
     low, high = forecast.interval(0.9)
     return _mean(high - low, weights)
 
@@ -258,7 +292,8 @@ def spread(forecast, reference, weights, domain) -> Float[Array, " c"]:
     **Example:**
 
         >>> members = sx.Ensemble(tuple(sx.FNO(task, width=4, modes=4, depth=1, key=k) for k in jax.random.split(key, 2)))
-        >>> bool(sx.evaluate({"ensemble": members}, ds, metrics="spread", timing=False).value("ensemble", metric="spread") > 0)
+        >>> table = sx.evaluate({"ensemble": members}, ds, metrics="spread", timing=False)
+        >>> bool(table.value("ensemble", metric="spread") > 0)
         True
     """
     return jnp.sqrt(_mean(forecast.spread() ** 2, weights))

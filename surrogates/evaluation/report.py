@@ -21,7 +21,13 @@ pre { background: #f6f6f6; padding: .7rem; overflow-x: auto; font-size: 12px } f
 
 
 class AbstractPart(abc.ABC):
-    """A part of a report."""
+    """A part of a report.
+
+    **Example:**
+
+        >>> isinstance(sx.report.Heading("Data"), sx.report.AbstractPart)
+        True
+    """
 
     @abc.abstractmethod
     def to_html(self) -> str:

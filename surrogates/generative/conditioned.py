@@ -24,6 +24,12 @@ class Conditioned(AbstractObserving):
     Its inputs are the fields that are observed, from which it takes the values at the sensors alone, and to which it adds errors
     of the `std` of the observations: predictions and metrics are those of a measurement. The errors of a sample depend on its
     values and the key, not on batches. `__call__` is the mean of some samples.
+
+    **Example:**
+
+        >>> prior = sx.Prior(sx.Task.fit(ds, targets="u"), denoise)
+        >>> type(prior.conditioned(sx.Observe("u", at=np.array([[0.25]]), std=0.1))).__name__
+        'Conditioned'
     """
 
     prior: AbstractFieldPrior

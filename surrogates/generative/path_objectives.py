@@ -23,6 +23,11 @@ class AbstractPathObjective(AbstractObjective):
     """The mean of a loss over samples that the objective holds; every step draws `batch` of them and what else is random.
 
     Validate by a function: `fit(…, val=measure)`.
+
+    **Example:**
+
+        >>> issubclass(sx.generative.FlowObjective, sx.generative.AbstractPathObjective)
+        True
     """
 
     batch: eqx.AbstractVar[int]

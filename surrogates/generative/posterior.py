@@ -24,6 +24,13 @@ class Posterior(eqx.Module):
       prior and observations agree. None where the evidence has no residuals.
     - `grid`: the points of the fields.
     - `vectors`: names of the fields with components.
+
+    **Example:**
+
+        >>> prior = sx.Prior(sx.Task.fit(ds, targets="u"), denoise)
+        >>> post = prior.posterior(sx.Observe("u", at=np.array([[0.25]]), values=[1.0], std=0.1), n=4, steps=6, key=key)
+        >>> len(post), post.mean["u"].shape
+        (4, (16,))
     """
 
     samples: dict[str, Array]
@@ -62,9 +69,9 @@ class Posterior(eqx.Module):
 
         **Raises:** `ValueError` for a truth that lacks a field or has another shape.
         """
-        for name, values in self.samples.items() if truth is not None else ():
-            if name not in truth or np.shape(truth[name]) != values.shape[1:]:
-                found = np.shape(truth[name]) if name in truth else "absent"
+        for name, values in self.samples.items():
+            found = values.shape[1:] if truth is None else np.shape(truth[name]) if name in truth else "absent"
+            if found != values.shape[1:]:
                 raise ValueError(f"plot: truth[{name!r}] is {found}, the samples are {values.shape[1:]}")
         places = None if at is None else np.atleast_2d(real_array("plot", "at", at))
         if places is not None and places.shape[-1] < self.grid.ndim:

@@ -10,7 +10,7 @@ from ...datasets.plots import draw_field
 
 
 def plot_posterior(
-    samples: Mapping[str, np.ndarray],
+    samples: Mapping[str, Any],
     grid: Grid,
     vectors: Collection[str],
     truth: Mapping[str, Any] | None,
@@ -61,12 +61,16 @@ def _draw_line(axes, x, mean, std, sample, true, name: str) -> None:
     axes.set_ylabel(name)
 
 
-def _scalars(samples, grid: Grid, vectors, truth) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+def _scalars(samples, grid: Grid, vectors, truth) -> Iterator[tuple[str, Any, Any]]:
     """Title, samples `(n, *space)` and truth of every component, at the last instant."""
     for name, values in samples.items():
-        pair = [np.asarray(values), None if truth is None else np.asarray(truth[name])[None]]
+        # With an axis of samples, as the others.
+        true = None if truth is None else np.asarray(truth[name])[None]
         for c in range(values.shape[-1]) if name in vectors else [None]:
-            one, real = (x if x is None or c is None else x[..., c] for x in pair)
-            if one.ndim > 1 + grid.ndim:  # frames
-                one, real = (x if x is None else x[:, -1] for x in (one, real))
-            yield name if c is None else f"{name}[{c}]", one, None if real is None else real[0]
+            title = name if c is None else f"{name}[{c}]"
+
+            def last(x, c=c):
+                x = np.asarray(x) if c is None else np.asarray(x)[..., c]
+                return x[:, -1] if x.ndim > 1 + grid.ndim else x  # of frames
+
+            yield title, last(values), None if true is None else last(true)[0]

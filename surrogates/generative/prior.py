@@ -39,7 +39,13 @@ _FAR = 25.0  # mean squares of the residuals, in units of their errors, at which
 
 
 class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
-    """A distribution of the target fields of a task with posteriors: write `denoiser_on`, `noise_on` and `any_grid`."""
+    """A distribution of the target fields of a task with posteriors: write `denoiser_on`, `noise_on` and `any_grid`.
+
+    **Example:**
+
+        >>> issubclass(sx.Prior, sx.generative.AbstractPrior)
+        True
+    """
 
     @checked
     def posterior(

@@ -86,6 +86,11 @@ def bridge_paths(
     """Paths `(n, steps + 1, *shape)` of dx = velocity(x, t) dt + √ε dW over [0, 1] from the states `x` `(n, *shape)`.
 
     Euler-Maruyama, of order one. The noise of path i depends on `fold_in(key, i)` alone.
+
+    **Example:**
+
+        >>> sx.generative.bridge_paths(lambda x, t, condition: 0 * x, jnp.zeros((3, 2)), epsilon=0.1, steps=4, key=key).shape
+        (3, 5, 2)
     """
     x, key = rows_of("bridge_paths", "x", x), random_key("bridge_paths", key)
     epsilon, steps = number("bridge_paths", "epsilon", epsilon, above=0), count("bridge_paths", "steps", steps)

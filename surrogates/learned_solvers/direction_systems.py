@@ -16,7 +16,13 @@ EXTRA = 0.05  # the paper's θ/m, with θ = 500 of m = 10000 vectors
 
 
 class AbstractSystems(eqx.Module):
-    """A distribution of linear systems A e = r."""
+    """A distribution of linear systems A e = r.
+
+    **Example:**
+
+        >>> isinstance(sx.learned_solvers.SineSystems((4, 4)), sx.learned_solvers.AbstractSystems)
+        True
+    """
 
     @abc.abstractmethod
     def sample(self, key: Array, count: int) -> tuple[Diffusion, Float[Array, "count *n"], Float[Array, "count *n"]]:

@@ -56,6 +56,11 @@ class AbstractForm(abc.ABC):
 
     **Class variables:** `trains_levels`: whether the noise levels of the points between start and end are trained.
     `trains_network_levels`: whether the network may be evaluated at other levels than those of the points.
+
+    **Example:**
+
+        >>> isinstance(sx.learned_solvers.DODE(), sx.learned_solvers.AbstractForm)
+        True
     """
 
     trains_levels: ClassVar[bool]

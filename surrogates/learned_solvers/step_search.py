@@ -45,6 +45,11 @@ class StepChoices(AbstractForm):
     gradients; `LearnedSolver.searched` finds the choices.
 
     **Arguments:** `choices`: one per step; the last step has no corrector, whatever it says.
+
+    **Example:**
+
+        >>> len(sx.learned_solvers.StepChoices((sx.learned_solvers.StepChoice("data", 2, False),)).choices)
+        1
     """
 
     trains_levels: ClassVar[bool] = False

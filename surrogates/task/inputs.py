@@ -13,6 +13,11 @@ class FieldValues(eqx.Module):
 
     **Fields:** `values` `(*space, c)`, the normalised values of all fields as channels; `sites`, their points, weights, mask and
     edges.
+
+    **Example:**
+
+        >>> sx.FieldValues(jnp.ones((16, 1)), ds.grid.sites()).values.shape
+        (16, 1)
     """
 
     values: Float[Array, "*space c"]

@@ -34,6 +34,11 @@ class AbstractFieldLoss(abc.ABC):
     **Arguments:** `weights`: weight of every field by name, such as `{"p": 0.1}`; 1 for fields that are not named.
 
     **Raises:** `TypeError` or `ValueError` for weights that are no numbers, or negative.
+
+    **Example:**
+
+        >>> isinstance(sx.losses.RelativeL2(), sx.losses.AbstractFieldLoss)
+        True
     """
 
     weights: Mapping[str, float] | tuple[tuple[str, float], ...] = ()

@@ -93,6 +93,11 @@ class AbstractLeastSquares(AbstractObjective):
     """An objective of the form ½‖r‖², which Gauss-Newton methods need.
 
     The residuals r contain the square roots of quadrature weights and penalties.
+
+    **Example:**
+
+        >>> issubclass(sx.Residual, sx.AbstractLeastSquares)
+        True
     """
 
     @abc.abstractmethod

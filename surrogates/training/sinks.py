@@ -36,16 +36,17 @@ class CSV(AbstractSink):
 
     @checked
     def __init__(self, path: str | Path):
-        self.path, self.names = Path(path), None
+        self.path = Path(path)
+        self.names: list[str] | None = None
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
         row = {"step": step, **values}
-        first = self.names is None
+        first, names = self.names is None, self.names or list(row)
         if first:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.names = list(row)
         with self.path.open("w" if first else "a", newline="") as file:
-            write_rows(file, [row], self.names if first else None, self.names)
+            write_rows(file, [row], names if first else None, names)
+        self.names = names
 
     def close(self) -> None:
         """Nothing is open."""
@@ -61,7 +62,8 @@ class TensorBoard(AbstractSink):
 
     @checked
     def __init__(self, folder: str | Path):
-        self.folder, self.file = Path(folder), None
+        self.folder = Path(folder)
+        self.file: EventFile | None = None
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
         if self.file is None:

@@ -20,6 +20,11 @@ class AbstractFieldOperator(lx.AbstractLinearOperator):
     array values). Sums, multiples, products and tags of lineax then work with it: `A + B`, `2.0 * A`, `A @ B`,
     `lx.TaggedLinearOperator(A @ A, lx.symmetric_tag)`. A product is not known to be symmetric unless it is tagged, and
     its diagonal is that of the dense matrix (n² numbers).
+
+    **Example:**
+
+        >>> isinstance(A, sx.linear.AbstractFieldOperator)
+        True
     """
 
     symmetric: eqx.AbstractVar[bool]

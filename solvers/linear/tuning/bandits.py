@@ -15,6 +15,11 @@ class AbstractPolicy(eqx.Module):
 
     All three are pure functions for `lax.scan`, `jit` and `vmap` (a batch of states is a batch of independent learners).
     Costs are ≥ 0 and of any scale, which the policies estimate from what they have seen.
+
+    **Example:**
+
+        >>> isinstance(sx.linear.TsallisINF(), sx.linear.AbstractPolicy)
+        True
     """
 
     @abc.abstractmethod

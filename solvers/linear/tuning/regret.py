@@ -91,6 +91,11 @@ def plot_regret(costs, against: FixedCosts | Shaped[Array, " systems"]):
       `(systems,)` of your own; a dictionary of either, by label. Several runs `(runs, systems)` are drawn as their mean with
       the range.
     - `against`: `best_fixed(tuner, systems)` or any cost per system.
+
+    **Example:**
+
+        >>> against = sx.linear.FixedCosts(jnp.array([1.2, 1.7]), jnp.ones((2, 5)), jnp.zeros((2, 5), bool))
+        >>> figure = sx.linear.plot_regret(jnp.full(5, 2.0), against=against)
     """
     import matplotlib.pyplot as plt
 

@@ -9,7 +9,14 @@ from ..stationary.sor_spectral_radius import sor_radius
 
 
 class RelaxationBound(NamedTuple):
-    """**Fields:** `iterations`, U at every ω; `alpha`, the slowest rate on the interval; `lipschitz`, of U to the right of ω*."""
+    """**Fields:** `iterations`, U at every ω; `alpha`, the slowest rate on the interval; `lipschitz`, of U to the right of ω*.
+
+    **Example:**
+
+        >>> bound = sx.linear.near_asymptotic_bound(jnp.array([1.5]), 0.98, 0.1, 1e-6)
+        >>> bound.iterations.shape
+        (1,)
+    """
 
     iterations: Float[Array, "..."]
     alpha: Float[Array, ""]

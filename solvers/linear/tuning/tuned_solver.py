@@ -35,7 +35,15 @@ class System(eqx.Module):
 
 class TunedSolution(eqx.Module):
     """**Fields:** `value` and `stats` of the solve, `method` that ran, `parameter` it ran with and the number `arm` of that
-    value in the grid, `cost` charged for it."""
+    value in the grid, `cost` charged for it.
+
+    **Example:**
+
+        >>> tuner = sx.linear.TunedSolver(sx.linear.SOR(rtol=1e-2), omega=jnp.linspace(1.2, 1.9, 8))
+        >>> _, solution = tuner.solve(tuner.init(key), sx.linear.System(A, b))
+        >>> solution.method, 0 <= int(solution.arm) < 8
+        ('SOR', True)
+    """
 
     value: Float[Array, "..."]
     stats: Stats

@@ -38,7 +38,8 @@ class LazyNames:
 
     def __init__(self, package: str):
         self.package = sys.modules[package]
-        source = self.package.__loader__.get_source(package)
+        loader: Any = self.package.__loader__
+        source = loader.get_source(package)
         self.homes = {
             name.asname or name.name: (f"{package}.{node.module}", name.name)
             for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level == 1

@@ -25,6 +25,13 @@ class NonlinearGalerkin(eqx.Module):
 
     **Fields:** `residual`, `(u_e (local,), data_e, μ) -> (local,)`; `trial`, `test` `(elements, local, r)`; `data`, a tree
     with leading axis elements (sizes, coordinates, sources); `weights` `(elements,)`; `elements`, their indices.
+
+    **Example:**
+
+        >>> element = lambda u, data, mu: u + u**3 - mu
+        >>> model = sx.reduced.nonlinear_galerkin(element, np.arange(4)[:, None], np.zeros(4), np.full((4, 1), 0.5))
+        >>> model.weights.shape, float(model(jnp.array([2.0]), 2.0)[0])
+        ((4,), 0.0)
     """
 
     residual: ElementResidual
@@ -79,7 +86,16 @@ def nonlinear_galerkin(
     test: Float[AnyArray, "dofs r"] | None = None,
 ) -> NonlinearGalerkin:
     """Galerkin projection with all elements; `dofs` maps local to global degrees of freedom, −1 where a value is
-    prescribed as zero. `test` is the test basis, `basis` by default."""
+    prescribed as zero. `test` is the test basis, `basis` by default.
+
+    **Example:**
+
+        >>> element = lambda u, data, mu: u + u**3 - mu                                   # of one degree of freedom each
+        >>> model = sx.reduced.nonlinear_galerkin(element, np.arange(4)[:, None], np.zeros(4), np.full((4, 1), 0.5))
+        >>> c, stats = model.solve(2.0)                                                  # u = 1 everywhere
+        >>> round(float(c[0]), 3)
+        2.0
+    """
     trial = _rows(basis, dofs)
     test = trial if test is None else _rows(test, dofs)
     return NonlinearGalerkin(residual, trial, test, data, np.ones(len(dofs)), np.arange(len(dofs)))
