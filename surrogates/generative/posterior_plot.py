@@ -45,7 +45,8 @@ def plot_posterior(
                 at[:, 0], np.full(len(at), cell.get_ylim()[0]), "^k", markersize=4, clip_on=False, label="sensors"
             )
     if line:
-        axes[0, 0].legend(frameon=False, fontsize=8)
+        shown = axes[0, 0].get_legend_handles_labels()
+        figure.legend(*shown, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
         axes[-1, 0].set_xlabel(grid.names[0])
     return figure
 
