@@ -327,6 +327,27 @@ def test_unknown_tag_and_changed_fields(saved, monkeypatch):
         storage.load(saved)
 
 
+def test_settings_that_came_after_the_file_have_their_defaults(tmp_path, monkeypatch):
+    @dataclass(frozen=True)
+    class Longer(Model):
+        momentum: float = 0.5
+
+    storage.save(tmp_path / "model", Model([], 3, 2.0))
+    monkeypatch.setitem(registry._TYPES, "test_storage.model", Longer)
+    assert storage.load(tmp_path / "model") == Longer([], 3, 2.0, 0.5)
+
+    @dataclass(frozen=True)
+    class WithoutDefault:
+        layers: list
+        width: int
+        rate: float
+        momentum: float
+
+    monkeypatch.setitem(registry._TYPES, "test_storage.model", WithoutDefault)
+    with pytest.raises(StorageError, match="another version"):
+        storage.load(tmp_path / "model")
+
+
 def crafted(path, tree, payload=b"", table=None, header=None):
     """A file with a right checksum, and whatever header, tree (JSON or text) and table of arrays."""
     tree = tree if isinstance(tree, str) else json.dumps(tree)

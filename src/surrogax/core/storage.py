@@ -16,6 +16,7 @@ import math
 import os
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +48,8 @@ def save(path: str | os.PathLike, obj: Any) -> None:
 
 def load(path: str | os.PathLike) -> Any:
     """Read what `save` wrote: JAX arrays as JAX arrays, NumPy arrays as NumPy arrays, objects as their registered classes.
+
+    Settings (dataclasses that are no `equinox.Module`) that came after the file have their defaults.
 
     **Raises:** `StorageError` for a damaged or foreign file, an unknown tag, a class whose fields have changed, and an object
     whose fields do not fit their annotations or are refused by the `__check_init__` of its class.
@@ -277,6 +280,7 @@ def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
     if issubclass(cls, enum.Enum):
         raise StorageError(f"{where or 'the object'} gives fields to {cls.__qualname__}, which is an enum")
     names = field_names(cls)
+    values = {**_later_settings(cls), **values}
     if set(names) != set(values):
         raise StorageError(
             f"{where or 'the object'} is a {tag!r} with fields {sorted(values)}, {cls.__qualname__} has "
@@ -296,6 +300,13 @@ def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
             except Exception as error:  # a check may raise anything when fields have wrong values
                 raise StorageError(f"{where or 'the object'} is no valid {cls.__qualname__}: {error}") from error
     return obj
+
+
+def _later_settings(cls: type) -> dict[str, Any]:
+    """The defaults of settings, which an older file may lack. A setting that is added must change nothing by default."""
+    if not dataclasses.is_dataclass(cls) or issubclass(cls, eqx.Module):
+        return {}
+    return {f.name: f.default for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
 
 
 def _filled(blueprint: Any, values: dict[str, Any], where: str) -> Any:
