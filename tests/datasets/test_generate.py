@@ -12,6 +12,7 @@ import pytest
 
 from surrogax.core.domains import Box, Grid
 from surrogax.datasets import generate
+from surrogax.datasets.formats import well_writer
 from surrogax.solvers import random
 from surrogax.solvers.linear import Stats
 from surrogax.solvers.pde import Problem, Solved, problems, register_problem
@@ -263,7 +264,7 @@ def test_a_longer_dataset_goes_on_where_the_cache_ends(toy, solves, tmp_path, mo
 
 def test_an_interrupted_run_goes_on(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_CHUNK", 2)
-    real, written = module.write_well, []
+    real, written = well_writer.write_well, []
 
     def interrupted(path, *args, **kwargs):
         if len(written) == 2:
@@ -271,14 +272,14 @@ def test_an_interrupted_run_goes_on(toy, tmp_path, monkeypatch):
         written.append(path)
         real(path, *args, **kwargs)
 
-    monkeypatch.setattr(module, "write_well", interrupted)
+    monkeypatch.setattr(well_writer, "write_well", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make(toy, 7, cache=tmp_path)
     (folder,) = tmp_path.iterdir()
     assert sorted(p.name for p in folder.iterdir()) == ["00000000.hdf5", "00000002.hdf5", "recipe.json"]
     times = {path: path.stat().st_mtime_ns for path in written}
 
-    monkeypatch.setattr(module, "write_well", real)
+    monkeypatch.setattr(well_writer, "write_well", real)
     data = make(toy, 7, cache=tmp_path)
     assert_equal(data, make(toy, 7))
     assert {path: path.stat().st_mtime_ns for path in written} == times
