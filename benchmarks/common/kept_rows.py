@@ -13,8 +13,8 @@ NOT_RUN = "not run"
 class KeptRows:
     """Results by row, in a folder of the trainings that `options(…, **row_options(…))` names.
 
-    With `--rows` only the rows named there are made; others are taken from the folder, or are `NOT_RUN`. With `--quick` and
-    `--smoke` the folder is temporary.
+    With `--rows` only the rows named there are made, with `--smoke` alone the first and the last; others are taken from the
+    folder, or are `NOT_RUN`. With `--quick` and `--smoke` the folder is temporary.
 
     **Arguments:** `settings`: all that the results depend on beside the code, in a form that prints in full; `labels`,
     of all rows.
@@ -23,10 +23,12 @@ class KeptRows:
     """
 
     def __init__(self, arguments: argparse.Namespace, settings: Any, labels: Iterable[str]):
+        labels = list(labels)
         if unknown := set(arguments.rows) - set(labels):
-            raise ValueError(f"--rows {sorted(unknown)}: the rows are {list(labels)}")
+            raise ValueError(f"--rows {sorted(unknown)}: the rows are {labels}")
         self.folder = arguments.folder / "runs" if arguments.quick or arguments.smoke else arguments.runs
-        self.wanted, self.settings = arguments.rows, repr(settings)
+        ends = (labels[0], labels[-1]) if arguments.smoke else ()
+        self.wanted, self.settings = arguments.rows or ends, repr(settings)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, label: str) -> Path:
