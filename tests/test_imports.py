@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import surrogax as sx
+from surrogax.core import registry
 from surrogax.core.lazy_names import LazyNames
 
 HEAVY = "jax jaxlib numpy scipy equinox optax flax orbax grain lineax h5py matplotlib rich tyro"
@@ -131,3 +135,21 @@ for name in sx.__all__:
 assert not failed, failed
 """
     run(code)
+
+
+def test_a_package_without_its_source_says_so(monkeypatch):
+    package = types.ModuleType("compiled_only")
+    package.__loader__ = types.SimpleNamespace(get_source=lambda name: None)
+    monkeypatch.setitem(sys.modules, "compiled_only", package)
+    with pytest.raises(ImportError, match="compiled_only: its names are read from the source"):
+        LazyNames("compiled_only")
+
+
+def test_threads_wait_until_all_tags_are_registered(monkeypatch):
+    def load():
+        time.sleep(0.05)
+        monkeypatch.setitem(registry._TYPES, "test_imports.late", int)
+
+    monkeypatch.setattr(registry, "_OTHERS", [load])
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(registry.type_of, ["test_imports.late"] * 4)) == [int] * 4

@@ -106,13 +106,16 @@ class RunFolder:
         restored = self._read(like) if (self.path / "checkpoints").exists() else None
         history = History() if restored is None else restored[1]
         if is_first_process():
-            for name, write in _METRICS.items():
-                with atomic_write(self.path / name) as temporary, temporary.open("w", newline="") as file:
-                    for i in range(history.rounds):
-                        write(file, history, i)
-                if self.store is not None:
-                    self.store.send(name)
+            self._write_metrics(history)
         return restored
+
+    def _write_metrics(self, history: History) -> None:
+        for name, write in _METRICS.items():
+            with atomic_write(self.path / name) as temporary, temporary.open("w", newline="") as file:
+                for i in range(history.rounds):
+                    write(file, history, i)
+            if self.store is not None:
+                self.store.send(name)
 
     def _read(self, like: PyTree) -> tuple[PyTree, History] | None:
         damaged = []
@@ -162,12 +165,17 @@ class RunFolder:
 
     def log(self, history: History):
         """Append the last epoch of `history` to `metrics.jsonl` and `metrics.csv`."""
-        if is_first_process():
-            for name, write in _METRICS.items():
-                with (self.path / name).open("a", newline="") as file:
-                    write(file, history, history.rounds - 1)
-                if self.store is not None:
-                    self.store.send(name)
+        if not is_first_process():
+            return
+        last = history.rounds - 1
+        if last and history.row(last).keys() != history.row(last - 1).keys():  # a former version recorded less
+            self._write_metrics(history)
+            return
+        for name, write in _METRICS.items():
+            with (self.path / name).open("a", newline="") as file:
+                write(file, history, last)
+            if self.store is not None:
+                self.store.send(name)
 
 
 def first_difference(before: Any, now: Any, where: str = "") -> tuple[str, Any, Any] | None:
@@ -210,8 +218,8 @@ def _write_jsonl(file: IO[str], history: History, i: int) -> None:
 
 
 def _write_csv(file: IO[str], history: History, i: int) -> None:
-    row = {"step": sum(history.steps[: i + 1]), **history.row(i)}
-    write_rows(file, [row], list(row) if i == 0 else None, list(row))
+    row, names = {"step": sum(history.steps[: i + 1]), **history.row(i)}, ["step", *history.latest]
+    write_rows(file, [row], names if i == 0 else None, names)
 
 
 _METRICS = {"metrics.jsonl": _write_jsonl, "metrics.csv": _write_csv}

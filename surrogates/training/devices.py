@@ -141,7 +141,8 @@ class Devices:
             return tree
         from jax.experimental import multihost_utils
 
-        return jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), tree)
+        arrays, rest = eqx.partition(tree, eqx.is_array)
+        return eqx.combine(jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), arrays), rest)
 
     def batch_axes(self, task: Task, name: str, shape: tuple[int, ...]) -> tuple[Axis, ...]:
         """Mesh axes along which the array `name` of a batch, of this `shape`, is divided: "data" and "fsdp" for the samples, and

@@ -48,9 +48,13 @@ class History:
 
     def advance(self, losses: np.ndarray, metrics: Mapping[str, np.ndarray], seconds: float):
         """Add steps to the current epoch: their losses and metrics `(seeds, steps)`, and the seconds that they took."""
+        # A number that a former version did not record is left out of the epoch that it began.
+        known = metrics if self.open_steps == 0 else self.open_metrics
+        self.open_metrics = {
+            name: _added(self.open_metrics.get(name, []), values) for name, values in metrics.items() if name in known
+        }
         self.open_steps += losses.shape[1]
         self.open_loss = _added(self.open_loss, losses)
-        self.open_metrics = {name: _added(self.open_metrics.get(name, []), values) for name, values in metrics.items()}
         self.spend(seconds, "training")
 
     def close(self, val: np.ndarray | None, seconds: float):

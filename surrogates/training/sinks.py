@@ -1,4 +1,4 @@
-"""Where the numbers of a training go besides the run folder: `fit(…, log=[log.TensorBoard("runs/tb")])`."""
+"""Sinks take the numbers of a training, besides the run folder: `fit(…, log=[log.TensorBoard("runs/tb")])`."""
 
 import abc
 import csv
@@ -31,22 +31,29 @@ class AbstractSink(abc.ABC):
 
 @final
 class CSV(AbstractSink):
-    """A table of comma-separated values with a column per number, which spreadsheets open. A run folder holds one as
-    `metrics.csv` anyway. An existing file is replaced."""
+    """A table of comma-separated values with a column per number, which spreadsheets open.
+
+    An existing file is replaced, also by a run that is resumed: its table begins at the epoch from which it goes on. The table of
+    all epochs is `metrics.csv` in the run folder. A further training with the same object appends its rows.
+    """
 
     @checked
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.names: list[str] | None = None
+        self.names: list[str] = []
+        self.rows: list[dict[str, float]] = []
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
         row = {"step": step, **values}
-        first, names = self.names is None, self.names or list(row)
-        if first:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w" if first else "a", newline="") as file:
-            write_rows(file, [row], names if first else None, names)
-        self.names = names
+        self.rows.append(row)
+        if row.keys() <= set(self.names):
+            with self.path.open("a", newline="") as file:
+                write_rows(file, [row], None, self.names)
+            return
+        self.names = list(dict.fromkeys([*self.names, *row]))  # the first row, or one with further numbers
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", newline="") as file:
+            write_rows(file, self.rows, self.names, self.names)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -96,15 +103,16 @@ class AbstractRemote(AbstractSink):
         if self.error is not None:
             raise self.error
         if self.thread is None:
-            self.thread = threading.Thread(target=self._send, daemon=True)
+            self.waiting = queue.Queue(_MOST)  # of its own: a former thread may still be late
+            self.thread = threading.Thread(target=self._send, args=(self.waiting,), daemon=True)
             self.thread.start()
-        self.waiting.put_nowait((step, values))
+        self._put((step, values))
 
     def close(self) -> None:
         """Wait until everything is sent. **Raises:** `TimeoutError` if that takes too long; what the sending raised."""
         if self.thread is None:
             return
-        self.waiting.put_nowait(None)
+        self._put(None)
         self.thread.join(_WAIT)
         late, self.thread = self.thread.is_alive(), None
         if self.error is not None:
@@ -112,14 +120,22 @@ class AbstractRemote(AbstractSink):
         if late:
             raise TimeoutError(f"{type(self).__name__} was still sending {_WAIT:.0f} s after the end")
 
-    def _send(self) -> None:
+    def _put(self, item: tuple[int, dict[str, float]] | None) -> None:
+        try:
+            self.waiting.put_nowait(item)
+        except queue.Full:
+            raise TimeoutError(f"{type(self).__name__} has {_MOST} epochs still to send") from None
+
+    def _send(self, waiting: queue.Queue) -> None:
         try:
             send, end = self.begin()
-            while (item := self.waiting.get()) is not None:
+            while (item := waiting.get()) is not None:
                 send(*item)
             end()
-        except Exception as error:  # is raised where the sink is called next
-            self.error = error
+        except (
+            BaseException
+        ) as error:  # is raised where the sink is called next; SystemExit would end the training there
+            self.error = error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
 @final
@@ -181,7 +197,8 @@ class MLflow(AbstractRemote):
 
 def needs(who: str, package: str) -> None:
     """**Raises:** `ImportError` if a package of another library is not installed."""
-    if importlib.util.find_spec(package) is None:
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:  # a folder of that name, such as the one in which wandb keeps its runs
         raise ImportError(f"{who} needs the package {package}: pip install {package}")
 
 

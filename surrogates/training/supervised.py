@@ -79,8 +79,9 @@ class Supervised(AbstractObjective):
       None for no augmentation.
     - `unroll`: how many predictions in a row are trained, for autoregressive tasks; see `Unroll`.
     - `noise`: deviation of white noise on the input fields of every prediction, in units of their standard deviations in the
-      training data; 1e-3 to 1e-2. Rollouts then meet their own errors in training (Sanchez-Gonzalez et al. 2020). Targets have no
-      noise, so that increments also undo that of the last frame.
+      training data (those of the task's `normalizers`: 1 for a constant field, and for every field of `Task.of`); 1e-3 to 1e-2
+      are good. Validation has no noise. Rollouts then meet their own errors in training (Sanchez-Gonzalez et al. 2020). Targets
+      have no noise, so that increments also undo that of the last frame.
     - `dtype`: the type in which the network computes, for example "bfloat16". The loss and all states keep the type of the
       parameters.
 
@@ -96,6 +97,9 @@ class Supervised(AbstractObjective):
     unroll: Unroll = eqx.field(static=True, default=Unroll())
     noise: float = eqx.field(static=True, default=0.0)
     dtype: str | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        number("Supervised", "noise", self.noise, least=0)
 
     @classmethod
     def of(
@@ -143,8 +147,8 @@ class Supervised(AbstractObjective):
             raise ValueError(f"fit(unroll={unroll}): only an autoregressive task can be rolled out, not {task!r}")
         if group is not None:
             _check_symmetry(task, group)
-        if number("fit", "noise", noise, least=0) and not task.inputs:
-            raise ValueError(f"fit(noise={noise}): the task has no input fields that could be noisy, {task!r}")
+        if number("fit", "noise", noise, least=0):
+            _check_noise(task, noise)
         return cls(loss, metric, group, unroll, float(noise), dtype)
 
     @property
@@ -215,12 +219,19 @@ class Supervised(AbstractObjective):
 def noisy(task: Task, fields: Fields, size: float, key: Array) -> Fields:
     """A batch whose input fields have white noise of `size` standard deviations of theirs in the training data."""
 
+    _check_noise(task, size)
+
     def one(i: int, name: str):
         values, std = fields[name], size * task.normalizers[name].std
         std = std if task.spec(name).components else std[0]
         return values + std * jax.random.normal(jax.random.fold_in(key, i), values.shape, values.dtype)
 
     return {**fields, **{name: one(i, name) for i, name in enumerate(task.inputs)}}
+
+
+def _check_noise(task: Task, noise: float) -> None:
+    if not task.inputs:
+        raise ValueError(f"fit(noise={noise}): the task has no input fields that could be noisy, {task!r}")
 
 
 def frame_losses(

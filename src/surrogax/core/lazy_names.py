@@ -34,12 +34,18 @@ class LazyNames:
             __getattr__, __dir__, __all__ = _names.find, _names.listed, list(_names.homes)
 
     Modules of the package are found by their names too, as after an import of the package that imports them all.
+
+    **Raises:** `ImportError` if there is only the compiled form of the package's `__init__.py`.
     """
 
     def __init__(self, package: str):
         self.package = sys.modules[package]
         loader: Any = self.package.__loader__
         source = loader.get_source(package)
+        if source is None:
+            raise ImportError(
+                f"{package}: its names are read from the source of its __init__.py, which is not here; ship it"
+            )
         self.homes = {
             name.asname or name.name: (f"{package}.{node.module}", name.name)
             for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.level == 1

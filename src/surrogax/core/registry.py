@@ -2,12 +2,14 @@
 
 import dataclasses
 import enum
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 _TYPES: dict[str, type] = {}
 _TAGS: dict[type, str] = {}
 _OTHERS: list[Callable[[], None]] = []  # imports of modules that may register more
+_importing = threading.RLock()  # other threads wait until all is registered
 
 _T = TypeVar("_T")
 _LIBRARY = __name__.removesuffix("core.registry")
@@ -88,8 +90,9 @@ def register_by(load: Callable[[], None]) -> None:
 
 
 def _import_others() -> None:
-    while _OTHERS:
-        _OTHERS.pop()()
+    with _importing:
+        while _OTHERS:
+            _OTHERS.pop()()
 
 
 def field_names(cls: type) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Checkpoints hold arrays by key path: a reordered state is restored rightly, another one is refused by name."""
 
+import csv
 from typing import NamedTuple
 
 import jax
@@ -41,6 +42,23 @@ def test_the_state_comes_back_with_its_history(folder):
     for found, saved in zip(jax.tree.leaves(state["a/b"]), STATE["a/b"], strict=True):
         np.testing.assert_array_equal(found, saved)
     assert (folder.path / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_the_table_of_a_run_that_a_former_version_began_gets_the_columns_of_this_one(folder):
+    history = History(
+        loss=[[0.5]], seconds=[1.0], steps=[3], metrics={"residual": [[9.0]]}, open_steps=1, open_loss=[0.0]
+    )
+    folder.restore(STATE)
+    for _ in range(3):  # the first of these epochs was begun by the former version
+        history.advance(np.ones((1, 1)), {"residual": np.full((1, 1), 4.0), "gradient_norm": np.full((1, 1), 2.0)}, 1.0)
+        history.close(None, 0.0)
+        folder.log(history)
+    rows = list(csv.DictReader((folder.path / "metrics.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["3", "5", "6", "7"]
+    assert [row["seconds_training"] for row in rows] == ["", "1.0", "1.0", "1.0"]
+    assert [row["gradient_norm"] for row in rows] == ["", "", "2.0", "2.0"]
+    assert [row["residual"] for row in rows[2:]] == ["4.0", "4.0"]
+    assert (folder.path / "metrics.jsonl").read_text().count("\n") == 4
 
 
 def test_a_reordered_field_is_restored_to_its_own_place(folder):

@@ -97,10 +97,15 @@ def test_streamed_batches_lie_where_resident_ones_do(task):
 
 @pytest.mark.nightly
 def test_a_run_goes_on_with_another_number_of_devices(task, tmp_path):
-    run = dict(run=tmp_path / "run", checkpoint_every=0)
-    fitted(network(task), mesh_of(data=8), epochs=1, **run)
-    fitted(network(task), epochs=2, **run)
-    assert_same(fitted(network(task), mesh_of(data=2, space=2), epochs=3, **run), fitted(network(task), epochs=3))
+    assert_goes_on(network(task), mesh_of(data=8), mesh_of(data=2, space=2), tmp_path)
+
+
+def assert_goes_on(model, first, last, folder):
+    """A run begins on the mesh `first`, goes on on one device and then on the mesh `last`, as if on one device alone."""
+    run = dict(run=folder / "run", checkpoint_every=0)
+    fitted(model, first, epochs=1, **run)
+    fitted(model, epochs=2, **run)
+    assert_same(fitted(model, last, epochs=3, **run), fitted(model, epochs=3))
 
 
 def compiled_step(task, mesh, seeds: int = 1) -> str:
@@ -248,7 +253,4 @@ def test_divided_parameters_give_the_losses_of_one_device(task, mesh, options, t
 
 @pytest.mark.nightly
 def test_a_divided_run_goes_on_whole_and_divided_otherwise(task, tmp_path):
-    run = dict(run=tmp_path / "run", checkpoint_every=0)
-    fitted(wide(task), mesh_of(fsdp=8), epochs=1, **run)
-    fitted(wide(task), epochs=2, **run)
-    assert_same(fitted(wide(task), mesh_of(data=2, fsdp=2), epochs=3, **run), fitted(wide(task), epochs=3))
+    assert_goes_on(wide(task), mesh_of(fsdp=8), mesh_of(data=2, fsdp=2), tmp_path)

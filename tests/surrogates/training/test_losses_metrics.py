@@ -351,6 +351,8 @@ def test_noise_on_inputs_is_that_of_their_deviation_and_leaves_the_targets():
     assert silent < 1e-10 and std > 0
     with pytest.raises(ValueError, match=r"fit\(noise=-1.0\): expected a finite number 0 or more"):
         model.objective(data, noise=-1.0)
+    with pytest.raises(ValueError, match=r"Supervised\(noise=nan\): expected a finite number"):
+        sx.Supervised(noise=float("nan"))
     alone = sx.from_arrays(targets={"u": w[:, 0]}, parameters={"p": w[:, 0, 0]}, grid=sx.Grid.unit(50, 1))
     with pytest.raises(ValueError, match="no input fields that could be noisy"):
         sx.DeepONet(sx.Task.fit(alone, "p", "u"), key=jax.random.key(0)).objective(alone, noise=0.1)

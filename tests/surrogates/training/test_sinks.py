@@ -96,6 +96,14 @@ def test_numbers_that_were_not_recorded_from_the_beginning_belong_to_the_last_ep
     assert history.latest == history.row(2)
 
 
+def test_a_number_that_comes_later_gets_a_column(tmp_path):
+    table = sx.log.CSV(tmp_path / "losses.csv")
+    for step, values in ((1, {"loss": 2.0}), (2, {"loss": 1.0, "val": float("nan")}), (3, {"loss": 0.5})):
+        table(step, values)
+        table.close()
+    assert table.path.read_text().split() == ["step,loss,val", "1,2.0,", "2,1.0,nan", "3,0.5,"]
+
+
 # TensorBoard -----------------------------------------------------------------------------------------------------------
 
 
@@ -149,7 +157,7 @@ def test_tensorboard_reads_a_run_that_was_resumed(tmp_path):
 
 
 class Remote(sinks.AbstractRemote):
-    def __init__(self, error: Exception | None = None, wait: threading.Event | None = None):
+    def __init__(self, error: BaseException | None = None, wait: threading.Event | None = None):
         super().__init__()
         self.error_at_begin, self.wait, self.sent, self.ended = error, wait, [], False
 
@@ -169,6 +177,20 @@ def test_numbers_are_sent_from_another_thread_before_training_ends():
     remote = Remote()
     result = fit(log=remote)
     assert remote.sent == [(2 * i + 2, loss) for i, (loss,) in enumerate(result.history.loss)] and remote.ended
+
+
+def test_a_service_that_exits_or_lags_behind_stops_nothing(monkeypatch):
+    with pytest.warns(UserWarning, match=r"SystemExit\(1\)"):
+        logs = Logs([Remote(error=SystemExit(1))])
+        logs.write(1, {"loss": 1.0})
+        logs.close()
+    monkeypatch.setattr(sinks, "_MOST", 1)
+    answer = threading.Event()
+    with pytest.warns(UserWarning, match="Remote has 1 epochs still to send"):
+        logs = Logs([Remote(wait=answer)])
+        for step in range(2):
+            logs.write(step, {"loss": 1.0})
+    answer.set()
 
 
 def test_a_service_that_refuses_or_hangs_stops_nothing(monkeypatch):
@@ -191,6 +213,13 @@ def test_a_missing_package_is_named_before_anything_is_trained(monkeypatch):
         sx.log.WeightsAndBiases(project="darcy")
     with pytest.raises(ImportError, match="MLflow needs the package mlflow"):
         sx.log.MLflow()
+
+
+def test_a_folder_of_runs_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "folder_of_runs").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="needs the package folder_of_runs"):
+        sinks.needs("Sink", "folder_of_runs")
 
 
 def test_weights_and_biases_gets_a_run_of_its_own(monkeypatch):
