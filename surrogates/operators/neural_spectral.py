@@ -193,8 +193,9 @@ class NeuralSpectral:
 
     Give Adam `b2=0.95`: with 0.999 the large first gradients starve the low waves, and errors are 10 to 100 times larger.
 
-    Sines represent a source that does not vanish on Dirichlet sides slowly, so that there the error falls like a power of
-    `modes` only. Over long times of a flow that is not smooth in time polynomials need many degrees, and the residual many steps.
+    Sines represent a source or an initial value that does not vanish on Dirichlet sides slowly, so that the error falls like a
+    power of `modes` only; next to these sides the initial value is not met at all. Over long times of a flow that is not smooth
+    in time polynomials need many degrees, and the residual many steps.
 
     **Raises:** `ValueError` for problems without residual, without random inputs, in time without initial value, with inputs that
     depend on time, or with other conditions; for an even number of modes on a periodic axis, `degrees` of a steady problem, and

@@ -16,7 +16,7 @@ from ...core.domains import Grid
 from ...solvers.kernels.legendre import gauss_points, polynomials
 from ...solvers.pde.declaration import Problem
 from ..task.task import Fields
-from .spectral_residual import residual_coefficients
+from .spectral_residual import Collocation
 from .spectral_space import SpectralSpace
 
 Solved = Callable[[Mapping[str, Array], SpectralSpace], Array]  # an unknown's coefficients from those of others
@@ -118,7 +118,8 @@ def scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
     equation leaves free.
     """
     problem, space, inner = settings.problem, settings.space, settings.inner
-    grid, instants, keys = space.grid(), space.instants(), jax.random.split(jax.random.key(0), _DRAWS)
+    own, keys = Collocation(problem, space), jax.random.split(jax.random.key(0), _DRAWS)
+    grid = own.grid
     drawn = jax.jit(jax.vmap(lambda key: problem.sample_inputs(key, grid)))(keys)
     names = (*settings.field_names, *settings.number_names)
     shifts = np.array([float(drawn[name].mean()) for name in names], np.float32)
@@ -135,7 +136,7 @@ def scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
 
         def residual(h):
             whole = completed(settings, started(settings, first, grid) + from_start(settings, h))
-            return residual_coefficients(problem, space, whole, first, grid, instants)
+            return own.coefficients(whole, first)
 
         parts = jax.jvp(residual, (hat,), (along,))
         return [jnp.sqrt(sum(jnp.sum(r**2) for r in jax.tree.leaves(part))) for part in parts]
