@@ -94,12 +94,12 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
         shape = collocation.shape if instants is None else (len(instants), *collocation.shape)
         channels, direct = [], 0.0
         if given:
-            values = jnp.stack([jnp.asarray(fields[name], jnp.float32) for name in settings.field_names], -1)
+            values = jnp.stack([jnp.asarray(fields[name], float) for name in settings.field_names], -1)
             hat = space.still.coefficients((values - shifts[:given]) * factors[:given], grid)
             channels.append(jnp.broadcast_to(space.still.values(hat, collocation), (*shape, given)))
             direct = 0.0 if self.linear is None else jnp.einsum("...i,...io->...o", hat, self.linear)
         if settings.number_names:
-            numbers = jnp.stack([jnp.asarray(fields[name], jnp.float32).reshape(()) for name in settings.number_names])
+            numbers = jnp.stack([jnp.asarray(fields[name], float).reshape(()) for name in settings.number_names])
             numbers = (numbers - shifts[given:]) * factors[given:]
             channels.append(jnp.broadcast_to(numbers, (*shape, len(numbers))))
         v = self.lifting(jnp.concatenate([*channels, _features(space, collocation, instants)], -1))

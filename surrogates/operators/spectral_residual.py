@@ -25,7 +25,7 @@ _FINER = 2  # points over modes of the grid on which products are formed: quadra
 
 
 @dataclass(frozen=True)
-class Collocation:
+class SpectralCollocation:
     """Where the residual of a problem is formed for functions of a space: on a grid with `factor` times the modes per axis, and
     in time at `factor` times as many Gauss points as degrees."""
 
@@ -93,9 +93,9 @@ class SpectralResidual(AbstractLeastSquares):
         return 1
 
     @property
-    def collocation(self) -> Collocation:
+    def collocation(self) -> SpectralCollocation:
         """Where and when the residual is formed."""
-        return Collocation(self.problem, self.space, _FINER)
+        return SpectralCollocation(self.problem, self.space, _FINER)
 
     def init(self, key: Array) -> None:
         return None
