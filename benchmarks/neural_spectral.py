@@ -10,9 +10,9 @@ sources of the relative L2 error on 64² points against the exact solution in fl
 the network, which could solve this equation alone; "as in the paper" has not.
 
 The other rows train the network of "as in the paper" for as many seconds on other losses: "grid, exact derivatives" is the mean
-square of the residual on 62² points, which equals the spectral loss here, as all of the residual lies in the modes; the others
-have the Laplacian of u by differences of second order on 64² and 128² points. Their steps come from the seconds of 100 steps of
-each.
+square of the residual on 63² points, which equals the spectral loss here, as all of the residual lies in the modes; the others
+have the Laplacian of u by differences of second order on 64² and 128² points. Their number of steps follows from the seconds by
+which 300 steps take longer than 100.
 
 The FFT solve in float32 needs no training; a network has to be judged against it at equal error. A script that was killed goes on
 with the first row that is missing. --quick: a tenth of the steps; --smoke: 20 steps of tiny networks.
@@ -131,10 +131,10 @@ def trained(model, loss, steps: int):
     return found, time.perf_counter() - start
 
 
-def steps_within(seconds: float, model, loss, tenth: int) -> int:
+def steps_within(seconds: float, model, loss, few: int) -> int:
     """How many steps take so long, from the difference of two short trainings, which compile alike."""
-    short, long = (trained(model, loss, steps)[1] for steps in (tenth, 3 * tenth))
-    return max(round((seconds - short) * 2 * tenth / max(long - short, 1e-3)) + tenth, tenth)
+    short, long = (trained(model, loss, steps)[1] for steps in (few, 3 * few))
+    return max(round((seconds - short) * 2 * few / max(long - short, 1e-3)) + few, few)
 
 
 def main():

@@ -145,7 +145,7 @@ def _vanishing_axes(names: tuple[str, ...], signature: Signature) -> list[int]:
     known = [name for name, periodic in zip(grid.names, grid.periodic, strict=True) if not periodic]
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"DeepONet(vanishing={names}): {unknown} are no axes with ends; {grid!r} has {known}")
-    return [grid.names.index(name) for name in names]
+    return [grid.names.index(name) for name in dict.fromkeys(names)]
 
 
 def expanded(b: Float[Array, "k c"], t: Float[Array, "*query k e"]) -> Float[Array, "*query out"]:

@@ -137,8 +137,10 @@ class FNOConfig(AbstractNetworkConfig):
         for name in (name for name, given in ignored.items() if given):
             form = next((f"{name}={vars(self)[name]!r}" for name, given in chosen.items() if given), "dense weights")
             raise ValueError(f"FNO: {name}={vars(self)[name]!r} would be ignored with {form}; leave it out")
-        for fraction in self.padding if isinstance(self.padding, tuple) else (self.padding,):
-            number("FNO", "padding", fraction, least=0)
+        per_axis = isinstance(self.padding, tuple)
+        padding = tuple(number("FNO", "padding", x, least=0) for x in (self.padding if per_axis else (self.padding,)))
+        # NumPy's numbers would compare with a tuple element by element, in which caches of compiled programs cannot see equality.
+        object.__setattr__(self, "padding", padding if per_axis else padding[0])
         if chosen["boundary"] and np.any(self.padding):
             raise ValueError(
                 f"FNO: boundary={self.boundary!r} needs no padding, got {self.padding}; padding is for the periodic basis"

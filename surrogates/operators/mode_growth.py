@@ -92,7 +92,7 @@ def mode_gradients(
     **Arguments:** `trained`, as in `with_modes`; `data`, on which the mean loss is taken, validation data for example; `modes`,
     the number of frequencies per axis, as many as the network has or more; `loss`, as in `fit`; `batch_size`.
 
-    **Raises:** what `with_modes` raises.
+    **Raises:** what `with_modes` raises; `ValueError` for data without samples.
 
     **Example:**
 
@@ -100,6 +100,8 @@ def mode_gradients(
         (6,)
     """
     model, batch_size = with_modes(trained, modes), count("mode_gradients", "batch_size", batch_size)
+    if not len(data):
+        raise ValueError("mode_gradients: the dataset holds no samples")
     model.task.check(data)
     loss = Supervised.of(model.task, data, loss=loss).loss
     relative, names = model.about_origin(), tuple(dict.fromkeys((*model.task.input_names(), *model.task.targets)))

@@ -94,12 +94,12 @@ class NeuralSpectralSurrogate(AbstractSurrogate, AbstractTrainable):
         shape = collocation.shape if instants is None else (len(instants), *collocation.shape)
         channels, direct = [], 0.0
         if given:
-            values = jnp.stack([jnp.asarray(fields[name], jnp.float32) for name in settings.field_names], -1)
+            values = jnp.stack([jnp.asarray(fields[name], float) for name in settings.field_names], -1)
             hat = space.still.coefficients((values - shifts[:given]) * factors[:given], grid)
             channels.append(jnp.broadcast_to(space.still.values(hat, collocation), (*shape, given)))
             direct = 0.0 if self.linear is None else jnp.einsum("...i,...io->...o", hat, self.linear)
         if settings.number_names:
-            numbers = jnp.stack([jnp.asarray(fields[name], jnp.float32).reshape(()) for name in settings.number_names])
+            numbers = jnp.stack([jnp.asarray(fields[name], float).reshape(()) for name in settings.number_names])
             numbers = (numbers - shifts[given:]) * factors[given:]
             channels.append(jnp.broadcast_to(numbers, (*shape, len(numbers))))
         v = self.lifting(jnp.concatenate([*channels, _features(space, collocation, instants)], -1))
@@ -193,8 +193,9 @@ class NeuralSpectral:
 
     Give Adam `b2=0.95`: with 0.999 the large first gradients starve the low waves, and errors are 10 to 100 times larger.
 
-    Sines represent a source that does not vanish on Dirichlet sides slowly, so that there the error falls like a power of
-    `modes` only. Over long times of a flow that is not smooth in time polynomials need many degrees, and the residual many steps.
+    Sines represent a source or an initial value that does not vanish on Dirichlet sides slowly, so that the error falls like a
+    power of `modes` only; next to these sides the initial value is not met at all. Over long times of a flow that is not smooth
+    in time polynomials need many degrees, and the residual many steps.
 
     **Raises:** `ValueError` for problems without residual, without random inputs, in time without initial value, with inputs that
     depend on time, or with other conditions; for an even number of modes on a periodic axis, `degrees` of a steady problem, and

@@ -1,5 +1,6 @@
 """`SpectralResidual`: the loss of neural spectral methods, the residual of a problem in coefficient space."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import equinox as eqx
@@ -21,6 +22,46 @@ if TYPE_CHECKING:
     from .neural_spectral import NeuralSpectralSurrogate
 
 _FINER = 2  # points over modes of the grid on which products are formed: quadratic ones are exact
+
+
+@dataclass(frozen=True)
+class SpectralCollocation:
+    """Where the residual of a problem is formed for functions of a space: on a grid with `factor` times the modes per axis, and
+    in time at `factor` times as many Gauss points as degrees."""
+
+    problem: Problem
+    space: SpectralSpace
+    factor: float = 1.0
+
+    @property
+    def grid(self) -> Grid:
+        return self.space.grid(self.factor)
+
+    @property
+    def instants(self) -> np.ndarray | None:
+        return self.space.instants(self.factor)
+
+    def values(self, hat: Float[Array, "*modes c"], inputs: Fields) -> PyTree:
+        """The residual of every equation at these points, from the coefficients of all unknowns and from inputs whose fields are
+        given on the grid."""
+        problem, grid, instants = self.problem, self.grid, self.instants
+        unknowns = {
+            name: Jet(InSpace(hat[..., i], self.space, grid, instants)) for i, name in enumerate(problem.unknowns)
+        }
+        jets = {
+            name: Jet(OnGrid(jnp.asarray(value), grid)) if problem.laws[name].is_field else value
+            for name, value in inputs.items()
+        }
+        one = unknowns if len(unknowns) > 1 else unknowns[problem.unknowns[0]]
+        shape = grid.shape if instants is None else (len(instants), *grid.shape)
+        return jax.tree.map(lambda r: jnp.broadcast_to(r, shape), problem.residual(one, jets))
+
+    def coefficients(self, hat: Float[Array, "*modes c"], inputs: Fields) -> PyTree:
+        """The coefficients of `values`, in the shape of the space. The sum of their squares is the integral of the square of that
+        part of r that the space holds."""
+        return jax.tree.map(
+            lambda r: self.space.coefficients(r[..., None], self.grid)[..., 0], self.values(hat, inputs)
+        )
 
 
 class SpectralResidual(AbstractLeastSquares):
@@ -52,14 +93,9 @@ class SpectralResidual(AbstractLeastSquares):
         return 1
 
     @property
-    def grid(self) -> Grid:
-        """Where the residual is formed."""
-        return self.space.grid(_FINER)
-
-    @property
-    def instants(self) -> np.ndarray | None:
-        """When the residual is formed."""
-        return self.space.instants(_FINER)
+    def collocation(self) -> SpectralCollocation:
+        """Where and when the residual is formed."""
+        return SpectralCollocation(self.problem, self.space, _FINER)
 
     def init(self, key: Array) -> None:
         return None
@@ -67,12 +103,12 @@ class SpectralResidual(AbstractLeastSquares):
     def draw(self, state: None, batch: Fields | None, key: Array) -> Fields:
         """New random inputs, with a leading sample axis."""
         keys = jax.random.split(key, self.samples)
-        return jax.vmap(lambda key: self.problem.sample_inputs(key, self.grid))(keys)
+        return jax.vmap(lambda key: self.problem.sample_inputs(key, self.collocation.grid))(keys)
 
     def residuals(self, model: "NeuralSpectralSurrogate", points: PyTree) -> tuple[PyTree, Outcome]:
         def one(inputs):
-            hat = model.coefficients(inputs, self.grid)
-            start = model.start(inputs, self.grid)
+            hat = model.coefficients(inputs, self.collocation.grid)
+            start = model.start(inputs, self.collocation.grid)
             return self._parts(hat, inputs), jax.lax.stop_gradient(self._parts(start, inputs))
 
         found, at_zero = jax.vmap(one)(points)
@@ -81,11 +117,11 @@ class SpectralResidual(AbstractLeastSquares):
         return jax.tree.map(lambda r: scale * r, found), Outcome(model.state)
 
     def _parts(self, hat: Float[Array, "*modes c"], inputs: Fields) -> PyTree:
+        own = self.collocation
         if self.norm == "spectral":
-            return residual_coefficients(self.problem, self.space, hat, inputs, self.grid, self.instants)
-        weights = np.sqrt(self.space.weights(self.grid, self.instants)).astype(hat.dtype)
-        found = residual_values(self.problem, self.space, hat, inputs, self.grid, self.instants)
-        return jax.tree.map(lambda r: r * weights, found)
+            return own.coefficients(hat, inputs)
+        weights = np.sqrt(self.space.weights(own.grid, own.instants)).astype(hat.dtype)
+        return jax.tree.map(lambda r: r * weights, own.values(hat, inputs))
 
     def update(self, state: None, points: PyTree, outcome: Outcome, key: Array) -> None:
         return None
@@ -94,36 +130,3 @@ class SpectralResidual(AbstractLeastSquares):
         raise TypeError(
             "SpectralResidual has no use for validation data; give fit(…, val=measure), a function of the model"
         )
-
-
-def residual_values(
-    problem: Problem,
-    space: SpectralSpace,
-    hat: Float[Array, "*modes c"],
-    inputs: Fields,
-    grid: Grid,
-    instants: np.ndarray | None,
-) -> PyTree:
-    """The residual of every equation at the points of `grid`, and at `instants`, for fields `inputs` given on the grid."""
-    unknowns = {name: Jet(InSpace(hat[..., i], space, grid, instants)) for i, name in enumerate(problem.unknowns)}
-    jets = {
-        name: Jet(OnGrid(jnp.asarray(value), grid)) if problem.laws[name].is_field else value
-        for name, value in inputs.items()
-    }
-    one = unknowns if len(unknowns) > 1 else unknowns[problem.unknowns[0]]
-    shape = grid.shape if instants is None else (len(instants), *grid.shape)
-    return jax.tree.map(lambda r: jnp.broadcast_to(r, shape), problem.residual(one, jets))
-
-
-def residual_coefficients(
-    problem: Problem,
-    space: SpectralSpace,
-    hat: Float[Array, "*modes c"],
-    inputs: Fields,
-    grid: Grid,
-    instants: np.ndarray | None,
-) -> PyTree:
-    """The coefficients of `residual_values`, in the shape of the space. The sum of their squares is the integral of what of r²
-    the space holds."""
-    values = residual_values(problem, space, hat, inputs, grid, instants)
-    return jax.tree.map(lambda r: space.coefficients(r[..., None], grid)[..., 0], values)

@@ -16,7 +16,7 @@ from ...core.domains import Grid
 from ...solvers.kernels.legendre import gauss_points, polynomials
 from ...solvers.pde.declaration import Problem
 from ..task.task import Fields
-from .spectral_residual import residual_coefficients
+from .spectral_residual import SpectralCollocation
 from .spectral_space import SpectralSpace
 
 Solved = Callable[[Mapping[str, Array], SpectralSpace], Array]  # an unknown's coefficients from those of others
@@ -82,8 +82,8 @@ def started(settings: SpectralSettings, fields: Fields, grid: Grid) -> Float[Arr
         if value is None:
             continue
         value = known[value] if isinstance(value, str) else value
-        value = value(*(jnp.asarray(x, jnp.float32) for x in points)) if callable(value) else value
-        u0 = jnp.broadcast_to(jnp.asarray(value, jnp.float32), grid.shape)
+        value = value(*(jnp.asarray(x, float) for x in points)) if callable(value) else value
+        u0 = jnp.broadcast_to(jnp.asarray(value, float), grid.shape)
         constant = math.sqrt(problem.time.length)  # 1 is that many times the first polynomial
         hat = hat.at[0, ..., i].set(constant * space.still.coefficients(u0[..., None], grid)[..., 0])
     return hat
@@ -102,12 +102,21 @@ def from_start(settings: SpectralSettings, hat: Float[Array, "*inner u"]) -> Flo
 
 
 def completed(settings: SpectralSettings, hat: Float[Array, "*modes u"]) -> Float[Array, "*modes unknowns"]:
-    """With the unknowns that follow from those of the network."""
+    """The coefficients of all unknowns, from those that the network returns.
+
+    **Raises:** `ValueError` for an entry of `solved` that returns an array of another shape.
+    """
     if not settings.solved:
         return hat
     hats = {name: hat[..., i] for i, name in enumerate(settings.unknowns)}
     for name, follow in settings.solved:
-        hats[name] = follow(hats, settings.space)
+        found = jnp.asarray(follow(hats, settings.space))
+        if found.shape != settings.space.shape:
+            raise ValueError(
+                f"NeuralSpectral(solved={{{name!r}: …}}) returned an array of shape {found.shape}; expected coefficients of "
+                f"shape {settings.space.shape}"
+            )
+        hats[name] = found
     return jnp.stack([hats[name] for name in settings.problem.unknowns], -1)
 
 
@@ -118,7 +127,8 @@ def scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
     equation leaves free.
     """
     problem, space, inner = settings.problem, settings.space, settings.inner
-    grid, instants, keys = space.grid(), space.instants(), jax.random.split(jax.random.key(0), _DRAWS)
+    own, keys = SpectralCollocation(problem, space), jax.random.split(jax.random.key(0), _DRAWS)
+    grid = own.grid
     drawn = jax.jit(jax.vmap(lambda key: problem.sample_inputs(key, grid)))(keys)
     names = (*settings.field_names, *settings.number_names)
     shifts = np.array([float(drawn[name].mean()) for name in names], np.float32)
@@ -135,7 +145,7 @@ def scales(settings: SpectralSettings) -> tuple[Array, Array, Array]:
 
         def residual(h):
             whole = completed(settings, started(settings, first, grid) + from_start(settings, h))
-            return residual_coefficients(problem, space, whole, first, grid, instants)
+            return own.coefficients(whole, first)
 
         parts = jax.jvp(residual, (hat,), (along,))
         return [jnp.sqrt(sum(jnp.sum(r**2) for r in jax.tree.leaves(part))) for part in parts]

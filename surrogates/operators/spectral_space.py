@@ -60,7 +60,8 @@ class SpectralSpace:
         return None if self.time is None else gauss_points(math.ceil(factor * self.degrees), self.time.length)[0]
 
     def weights(self, grid: Grid, instants: np.ndarray | None) -> np.ndarray:
-        """Of the quadrature on a grid and at as many Gauss points, in the shape of the values there."""
+        """The weights of the quadrature on `grid`, in time times those of as many Gauss points as there are `instants`. They have
+        the shape of values at these points without channels, `(*space,)` or `(times, *space)`."""
         if self.time is None or instants is None:
             return np.asarray(grid.weights)
         own = gauss_points(len(instants), self.time.length)[1]

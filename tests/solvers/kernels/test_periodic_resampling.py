@@ -53,7 +53,19 @@ def test_it_compiles_and_has_derivatives():
     np.testing.assert_allclose(gradient @ step, (run((u + step)[None]) - run((u - step)[None]))[0] / 2, rtol=1e-3)
 
 
+def test_whole_numbers_become_floating_ones():
+    u = np.array([3, 1, -2, 0, 5, 0])
+    found = resample_periodic(u, np.int64(9))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, resample_periodic(np.float32(u), 9), atol=1e-6)
+    np.testing.assert_allclose(found[::3], u[::2], atol=1e-5)
+
+
 def test_wrong_shapes_are_named():
+    with pytest.raises(TypeError, match=r"resample_periodic\(shape=…\)"):
+        resample_periodic(jnp.ones(8), (12.5,))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"of an array \(0,\)"):
+        resample_periodic(jnp.ones(0), 4)
     for shape in ((4, 4), 0):
         with pytest.raises(
             ValueError, match=r"resample_periodic: \(.*\) points along the axes from 0 on of an array \(8,\)"

@@ -249,6 +249,8 @@ def test_padding_of_some_axes_alone():
         output((0.5,))
     with pytest.raises(ValueError, match="expected a finite number 0 or more"):
         FNOConfig(padding=(0.1, -0.1))
+    numpy = FNOConfig(padding=np.float32(0.5))  # pyright: ignore[reportArgumentType]
+    assert numpy == FNOConfig(padding=0.5) and numpy != FNOConfig(padding=(0.5, 0.0))
 
 
 @pytest.mark.nightly

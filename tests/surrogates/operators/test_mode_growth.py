@@ -79,3 +79,5 @@ def test_other_networks_and_fewer_frequencies_are_named():
         sx.with_modes(sx.FFNO(task, modes=3, key=KEY, **SMALL), 4)
     with pytest.raises(ValueError, match="are not dense in `modes` frequencies"):
         sx.mode_gradients(sx.FNO(task, modes=3, separable=True, key=KEY, **SMALL), data, 4)
+    with pytest.raises(ValueError, match="mode_gradients: the dataset holds no samples"):
+        sx.mode_gradients(sx.FNO(task, modes=3, key=KEY, **SMALL), data[:0], 4)

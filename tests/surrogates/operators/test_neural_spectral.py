@@ -228,6 +228,8 @@ def test_what_it_does_not_solve_is_said(key):
     for wrong in ({"w": sx.InverseLaplacian("psi")}, {"u": sx.InverseLaplacian("w")}):
         with pytest.raises(ValueError, match=r"solved=.*expected some of the unknowns \('w', 'psi'\)"):
             sx.NeuralSpectral(flow, modes=5, solved=wrong, key=key)
+    with pytest.raises(ValueError, match=r"solved={'psi': …}\) returned an array of shape \(\)"):
+        sx.NeuralSpectral(flow, modes=5, solved={"psi": lambda hats, space: hats["w"].sum()}, key=key)
     with pytest.raises(ValueError, match=r"degrees=1\): expected 2 or more"):
         sx.NeuralSpectral(sx.problem("burgers"), modes=5, degrees=1, key=key)
     with pytest.raises(ValueError, match="prescribes 1"):
