@@ -22,8 +22,8 @@ def place_labels(
 
     One label after the other takes the nearest place around its point where it stays inside the axes and meets no point, no label
     before it and none of the line `steps`, whose parts are horizontal and vertical; where there is none, the place where it meets
-    least. Labels further away have a line to their point. Points that the axes do not show (NaN, beyond the limits) get none. Call it when limits,
-    titles and all else are set: labels take no part in the layout, and do not move with the limits.
+    least. Labels further away have a line to their point. Points that the axes do not show (NaN, beyond the limits) get none.
+    Call it when limits, titles and all else are set: labels take no part in the layout, and do not move with the limits.
     """
     figure = axes.figure
     figure.draw_without_rendering()  # sets limits and the layout
