@@ -26,7 +26,7 @@ def plot_posterior(
         grid = Grid(Box(grid.box.axes[1:]), grid.shape[1:], grid.layouts[1:])
     rows = list(_scalars(samples, vectors, truth))
     heads = [*(["truth"] if truth is not None else []), "mean", "standard deviation", "one sample"]
-    line = grid.ndim == 1
+    line, timed = grid.ndim == 1, grid.names[0] == "t"
     columns = 1 if line else len(heads)
     size = (5.0, 2.4 * len(rows)) if line else (2.6 * columns, 2.2 * len(rows))
     figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
@@ -42,6 +42,10 @@ def plot_posterior(
         for cell, what, (picture, scale) in zip(cells, heads, pictures, strict=True):
             draw_field(cell, picture, grid, limits=scale, cmap="magma" if scale is None else "viridis")
             cell.set_title(f"{name}, {what}", fontsize=10)
+            if timed:
+                cell.set(xlabel="t", ylabel=grid.names[1])
+            if timed or not 0.2 < grid.box.extent[0] / grid.box.extent[1] < 5:  # units differ
+                cell.set_aspect("auto")
             if at is not None:
                 cell.plot(*at[:, :2].T, ".", color="white", markeredgecolor="black", markersize=5, markeredgewidth=0.4)
     if line and at is not None:

@@ -47,6 +47,8 @@ def test_in_time_the_last_instant_is_shown_and_nan_does_not_blank_the_pictures()
     np.testing.assert_allclose(shown, samples[:, -1].mean(0).T, rtol=1e-6)
     np.testing.assert_array_equal(mean.lines[0].get_xydata(), [[0.9, 0.2]])
     assert np.isfinite(mean.images[0].get_clim()).all()
+    plane = Posterior({"u": jnp.asarray(samples[..., 0])}, None, sx.Grid.unit_interval(4).over_time(2, 1e-6)).plot()
+    assert plane.axes[0].get_aspect() == "auto" and plane.axes[0].get_xlabel() == "t"
 
 
 @pytest.mark.nightly
