@@ -1,4 +1,4 @@
-"""Write docs/results.md from the full results under benchmarks/results: python docs/make_results.py"""
+"""Write docs/results.md from the runs recorded under benchmarks/results: python docs/make_results.py"""
 
 import ast
 import json
@@ -89,9 +89,11 @@ def linear_solvers(values: dict) -> list[str]:
 
 
 def shown(x) -> str:
-    """A number or word in a cell: four digits, thousands apart."""
-    if x is None or isinstance(x, str | bool):
-        return {None: "", True: "yes", False: "no"}.get(x, x)
+    """A number or word in a cell: three digits, thousands apart."""
+    if isinstance(x, str):
+        return " ".join(x.split()).replace("|", "\\|")
+    if x is None or isinstance(x, bool):
+        return {None: "", True: "yes", False: "no"}[x]
     if isinstance(x, list | dict):
         return ", ".join(f"{k} {shown(v)}" for k, v in x.items()) if isinstance(x, dict) else " to ".join(map(shown, x))
     if isinstance(x, int) or 1000 <= abs(x) < 1e7:
@@ -100,8 +102,12 @@ def shown(x) -> str:
 
 
 def numbers_of(values: dict) -> list[str]:
-    """The numbers at the top level, which later runs are compared with, as a table of two columns."""
-    found = {k: x for k, x in values.items() if isinstance(x, int | float | str) and not isinstance(x, bool)}
+    """The numbers at the top level, which later runs are compared with, as a table of two columns; "not run" for null."""
+    found = {
+        k: "not run" if x is None else x
+        for k, x in values.items()
+        if (x is None or isinstance(x, int | float | str)) and not isinstance(x, bool)
+    }
     lines = [
         "",
         "| headline | |",
@@ -113,7 +119,10 @@ def numbers_of(values: dict) -> list[str]:
 
 def table(names: list[str], rows: list[list]) -> list[str]:
     """Rows below names; columns of words to the left, of numbers to the right."""
-    words = [any(isinstance(row[i], str) and not row[i][:1].isdigit() for row in rows) for i in range(len(names))]
+    words = [
+        any(isinstance(x, str) and not x[:1].isdigit() and x != "not run" for x in column)
+        for column in zip(*rows, strict=True)
+    ]
     lines = [f"| {' | '.join(names)} |", "|" + "".join(" --- |" if is_word else " ---: |" for is_word in words)]
     return ["", *lines, *("| " + " | ".join(map(shown, row)) + " |" for row in rows)]
 
@@ -195,7 +204,8 @@ def diffusion_samplers(values: dict) -> list[str]:
         "auto / best",
         "chosen / best",
     ]
-    peers = sorted(values["peer"].items(), key=lambda pair: pair[1])[:8]
+    known = [pair for pair in values["peer"].items() if pair[1] is not None]  # null: diverged
+    peers = sorted(known, key=lambda pair: pair[1])[:8]
     theirs = [[*name.split("|"), error] for name, error in peers]
     lines = [*numbers_of(values), *table(names, rows), "", "The best of diffusers on bed A smooth:"]
     return lines + table(["scheduler and grid", "evaluations", "median error"], theirs)
@@ -294,7 +304,7 @@ def differentiable_solvers(values: dict) -> list[str]:
     columns = ("taylor_green", "gradient_rel_error", "gradient_cosine", "longest_finite_horizon")
     rows = [[name, *(row[k] for k in columns)] for name, row in details.items()]
     theirs = sorted({name for found in mosaic.values() for name in found})
-    lines = [f"drag of the flat inflow {drag['drag_start']:.5f}, after optimisation {drag['drag']:.5f} ", ""]
+    lines = [f"drag of the flat inflow {drag['drag_start']:.5f}, after optimisation {drag['drag']:.5f}", ""]
     lines += table(["", "Taylor-Green", "error of the gradient", "cosine", "finite to"], rows)
     lines += ["", "Errors of the gradient by horizon:", ""]
     horizons = list(next(iter(details.values()))["horizons"])
@@ -327,7 +337,7 @@ def darcy_solver(values: dict) -> list[str]:
 
 
 def pinn_accuracy(values: dict) -> list[str]:
-    rows = []
+    rows: list[list] = []
     for name, row in values["rows"].items():
         problem, method = name.split(":")[:2]
         solver = values["solver"].get(problem) or {}
@@ -337,6 +347,7 @@ def pinn_accuracy(values: dict) -> list[str]:
             [f"{problem}, {method}", row["error"], row["seconds"], *details, solver.get("error"), solver.get("seconds")]
         )
     names = ["", "relative L2", "s", "parameters", "steps", "points", "optimiser", "classical solver", "its s"]
+    rows += [[name, "not run", *[None] * 7] for name, x in values.items() if x is None]
     return table(names, rows)
 
 
@@ -379,8 +390,17 @@ def purpose(name: str) -> str:
 
 
 def section(name: str) -> list[str]:
-    """A benchmark that ran: what it measures, its table, and where the run and all its numbers are."""
-    saved = json.loads((RESULTS / f"{name}.json").read_text())
+    """A benchmark that ran: what it measures, its table, and where the run and all its numbers are.
+
+    **Raises:** `ValueError` that names the record, for one that lacks what its table shows.
+    """
+    try:
+        return _section(name, json.loads((RESULTS / f"{name}.json").read_text()))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"benchmarks/results/{name}.json has not what its table shows: {error!r}") from error
+
+
+def _section(name: str, saved: dict) -> list[str]:
     versions = ", ".join(f"{k} {v}" for k, v in saved["versions"].items())
     machine = ", ".join(map(str, saved["machine"].values())) if isinstance(saved["machine"], dict) else saved["machine"]
     run = f"`{saved['command']}`, commit {saved['commit']}, {saved['date']}, {machine}, {versions}"
@@ -395,7 +415,7 @@ def main():
     lines = [
         "# Results",
         "",
-        f"Generated by `docs/make_results.py` from full runs, {len(ran)} of {len(BENCHMARKS)} benchmarks; how to read them: "
+        f"Generated by `docs/make_results.py` from recorded runs, {len(ran)} of {len(BENCHMARKS)} benchmarks; how to read them: "
         "[decisions](decisions.md). Ratios are peer over ours: above 1 we are faster. Times on one machine vary by tens of "
         "percent from run to run; ratios are of turns within one run.",
         "",

@@ -6,6 +6,7 @@
 import ast
 import importlib
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -73,8 +74,30 @@ def test_numbers_of_the_choosing_page_are_recorded(generator):
     assert not re.search(r"\{(percent|number|error|seconds|ms|times):", text)
     with pytest.raises(KeyError, match="no benchmark"):
         page.filled("{percent:nothing/rel_l2}")
-    with pytest.raises(KeyError, match="there are"):
-        page.filled("{percent:operators_compared/burgers/XNO/rel_l2}")
+    for place in (
+        "operators_compared/burgers/XNO/rel_l2",
+        "darcy_solver/cases/999/error",
+        "darcy_solver/cases/0/error/0",
+    ):
+        with pytest.raises(KeyError, match="there are"):
+            page.filled(f"{{percent:{place}}}")
+
+
+def test_results_show_every_record_and_what_did_not_run(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    results = importlib.import_module("make_results")
+    records = [name for name in results.BENCHMARKS if (results.RESULTS / f"{name}.json").exists()]
+    assert len(records) > 20 and all(results.section(name) for name in records)
+    saved = json.loads((results.RESULTS / "pod.json").read_text())
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    ratio = saved["values"]["ratio_pymor_qr"]
+    saved["values"]["ratio_pymor_qr"] = None
+    (tmp_path / "pod.json").write_text(json.dumps(saved))
+    assert ratio is not None and "| ratio pymor qr | not run |" in results.section("pod")
+    del saved["values"]["cases"]
+    (tmp_path / "pod.json").write_text(json.dumps(saved))
+    with pytest.raises(ValueError, match=r"pod.json has not what its table shows: KeyError\('cases'\)"):
+        results.section("pod")
 
 
 def test_signatures_stand_as_they_were_written(generator):

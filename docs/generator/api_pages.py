@@ -90,10 +90,9 @@ def _page(page: Page, names: list[Name], links: Links) -> Iterator[str]:
     yield "```{py:currentmodule} surrogax\n```\n"
     yield "| | |\n| --- | --- |"
     for name in names:
-        short = (
-            re.sub(r"([|<*_])", r"\\\1", summary(name.value)) if "`" not in summary(name.value) else summary(name.value)
-        )
-        yield f"| {_reference(name)} | {short.replace('|', chr(92) + '|') if '`' in short else short} |"
+        text = summary(name.value)
+        short = re.sub(r"(\|)" if "`" in text else r"([|<*_])", r"\\\1", text)
+        yield f"| {_reference(name)} | {short} |"
     yield ""
     for name in names:
         yield from _entry(name, links)

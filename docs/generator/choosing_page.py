@@ -38,13 +38,15 @@ def _shown(how: str, benchmark: str, *keys: str) -> str:
         raise KeyError(f"which_surrogate.md names {benchmark}, which is no benchmark")
     value: Any = json.loads(file.read_text())["values"] if file.exists() else None
     for key in keys if value is not None else ():
-        value = value[int(key)] if isinstance(value, list) else _entry(value, key, f"{benchmark}/{'/'.join(keys)}")
+        value = _entry(value, key, f"{benchmark}/{'/'.join(keys)}")
         if value is None or isinstance(value, str):  # a row that did not run says so
             break
     return (value or "not run") if value is None or isinstance(value, str) else _SHOWN[how](value)
 
 
 def _entry(value: Any, key: str, where: str) -> Any:
-    if key not in value:
-        raise KeyError(f"which_surrogate.md: {where} is not in the recorded run; there are {sorted(value)}")
-    return value[key]
+    found = {str(i): x for i, x in enumerate(value)} if isinstance(value, list) else value
+    if not isinstance(found, dict) or key not in found:
+        there = sorted(found) if isinstance(found, dict) else found
+        raise KeyError(f"which_surrogate.md: {where} is not in the recorded run; there are {there}")
+    return found[key]

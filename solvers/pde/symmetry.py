@@ -26,8 +26,9 @@ class Dihedral:
 
     **Example:**
 
-        >>> sx.problem("darcy").symmetry is not None
-        True
+        >>> reflect_x = jnp.array([True, False, False])
+        >>> sx.Dihedral().transform(reflect_x, jnp.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+        [[3.0, 4.0], [1.0, 2.0]]
     """
 
     vectors: tuple[str, ...] = ()

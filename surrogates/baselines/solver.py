@@ -40,8 +40,8 @@ class SolverSurrogate(AbstractBatchFirst):
     **Example:**
 
         >>> solver = sx.SolverSurrogate(sx.problem("poisson", f=sx.random.GaussianField()), grid=17)
-        >>> solver.task.targets
-        ('u',)
+        >>> solver.predict({"f": np.ones((1, 17, 17))})["u"].shape
+        (1, 17, 17)
     """
 
     task: Task

@@ -62,21 +62,29 @@ class Posterior(eqx.Module):
 
             post.plot(test[0], at=xy)
 
-        In time it shows the last instant, in 3D the middle slice.
+        Of time and one axis of space it shows the plane, of time and more axes the last instant, in 3D the middle slice.
 
         **Arguments:** `truth`: the true fields by name, such as a sample of a dataset, to draw beside them. `at`: places of the
-        sensors, `(m, d)`, to mark.
+        sensors, `(m, d)`, to mark; in a space-time task time comes first, as in `Observe`.
 
-        **Raises:** `ValueError` for a truth that lacks a field or has another shape.
+        **Raises:** `ValueError` for one sample, which has no deviation, for a truth that lacks a field or has another shape, and
+        for places of another shape or outside of the grid.
         """
+        if len(self) < 2:
+            raise ValueError("plot: one sample has no standard deviation; draw n=2 or more")
         for name, values in self.samples.items():
             found = values.shape[1:] if truth is None else np.shape(truth[name]) if name in truth else "absent"
             if found != values.shape[1:]:
                 raise ValueError(f"plot: truth[{name!r}] is {found}, the samples are {values.shape[1:]}")
-        places = None if at is None else np.atleast_2d(real_array("plot", "at", at))
-        if places is not None and places.shape[-1] < self.grid.ndim:
-            raise ValueError(f"plot: at has shape {places.shape}; expected points (m, {self.grid.ndim})")
-        places = places if places is None else places[:, -self.grid.ndim :]  # time comes first
+        places = None if at is None else np.asarray(real_array("plot", "at", at))
+        if places is not None and (places.ndim != 2 or places.shape[1] != self.grid.ndim):
+            raise ValueError(
+                f"plot: at has shape {places.shape}; expected points (m, {self.grid.ndim}) of {self.grid!r}"
+            )
+        if places is not None and (outside := self.grid.outside(places)).any():
+            raise ValueError(
+                f"plot: {outside.sum()} of {len(places)} points are outside of {self.grid!r}, the first is {places[outside][0]}"
+            )
         return plot_posterior(self.samples, self.grid, self.vectors, truth, places)
 
     def __len__(self) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.domains import Grid
+from ...core.domains import Box, Grid
 from ...datasets.plots import draw_field
 
 
@@ -19,9 +19,14 @@ def plot_posterior(
     """See `Posterior.plot`."""
     import matplotlib.pyplot as plt
 
-    rows = list(_scalars(samples, grid, vectors, truth))
+    if grid.names[0] == "t" and grid.ndim > 2:  # the last instant
+        samples = {name: values[:, -1] for name, values in samples.items()}
+        truth = None if truth is None else {name: np.asarray(truth[name])[-1] for name in samples}
+        at = None if at is None else at[:, 1:]
+        grid = Grid(Box(grid.box.axes[1:]), grid.shape[1:], grid.layouts[1:])
+    rows = list(_scalars(samples, vectors, truth))
     heads = [*(["truth"] if truth is not None else []), "mean", "standard deviation", "one sample"]
-    line = grid.ndim == 1
+    line, timed = grid.ndim == 1, grid.names[0] == "t"
     columns = 1 if line else len(heads)
     size = (5.0, 2.4 * len(rows)) if line else (2.6 * columns, 2.2 * len(rows))
     figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
@@ -30,13 +35,17 @@ def plot_posterior(
         if line:
             _draw_line(cells[0], grid.coordinates[0], mean, std, values[0], true, name)
             continue
-        shown = [mean, values[0], *([] if true is None else [true])]
-        limits = float(min(v.min() for v in shown)), float(max(v.max() for v in shown))
+        known = np.concatenate([v[np.isfinite(v)] for v in (mean, values[0], *([] if true is None else [true]))])
+        limits = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
         pictures = [(mean, limits), (std, None), (values[0], limits)]
         pictures = pictures if true is None else [(true, limits), *pictures]
         for cell, what, (picture, scale) in zip(cells, heads, pictures, strict=True):
             draw_field(cell, picture, grid, limits=scale, cmap="magma" if scale is None else "viridis")
             cell.set_title(f"{name}, {what}", fontsize=10)
+            if timed:
+                cell.set(xlabel="t", ylabel=grid.names[1])
+            if timed or not 0.2 < grid.box.extent[0] / grid.box.extent[1] < 5:  # units differ
+                cell.set_aspect("auto")
             if at is not None:
                 cell.plot(*at[:, :2].T, ".", color="white", markeredgecolor="black", markersize=5, markeredgewidth=0.4)
     if line and at is not None:
@@ -62,16 +71,12 @@ def _draw_line(axes, x, mean, std, sample, true, name: str) -> None:
     axes.set_ylabel(name)
 
 
-def _scalars(samples, grid: Grid, vectors, truth) -> Iterator[tuple[str, Any, Any]]:
-    """Title, samples `(n, *space)` and truth of every component, at the last instant."""
+def _scalars(samples, vectors, truth) -> Iterator[tuple[str, Any, Any]]:
+    """Title, samples `(n, *grid)` and truth of every component."""
     for name, values in samples.items():
-        # With an axis of samples, as the others.
-        true = None if truth is None else np.asarray(truth[name])[None]
-        for c in range(values.shape[-1]) if name in vectors else [None]:
-            title = name if c is None else f"{name}[{c}]"
-
-            def last(x, c=c):
-                x = np.asarray(x) if c is None else np.asarray(x)[..., c]
-                return x[:, -1] if x.ndim > 1 + grid.ndim else x  # of frames
-
-            yield title, last(values), None if true is None else last(true)[0]
+        values, true = np.asarray(values), None if truth is None else np.asarray(truth[name])
+        if name not in vectors:
+            yield name, values, true
+            continue
+        for c in range(values.shape[-1]):
+            yield f"{name}[{c}]", values[..., c], None if true is None else true[..., c]

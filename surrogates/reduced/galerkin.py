@@ -41,9 +41,9 @@ class GalerkinRB(AbstractDirectFit):
 
         >>> block = sx.problem("thermal_block", blocks=(2, 1))
         >>> data = sx.generate(block, n=6, grid=9, key=key, cache=False, progress=False)
-        >>> model = sx.GalerkinRB(sx.Task.fit(data, tuple(block.laws), "u"), block, rank=4)   # sx.fit(model, data)
-        >>> model.rank
-        4
+        >>> model = sx.GalerkinRB(sx.Task.fit(data, tuple(block.laws), "u"), block, rank=4)
+        >>> sx.fit(model, data).predict(data[:2])["u"].shape
+        (2, 9, 9)
     """
 
     task: Task

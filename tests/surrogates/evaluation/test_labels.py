@@ -85,7 +85,10 @@ def test_equal_points_have_labels_side_by_side_and_lines_to_them():
 def test_a_lone_label_is_beside_its_point_and_one_without_a_place_is_left_out():
     figure, axes = plt.subplots()
     axes.plot([0, 1], [0, 1], "o")
-    place_labels(axes, np.array([[0.5, 0.5], [np.nan, 1.0]]), ["here", "nowhere"])
+    axes.set_xscale("log")
+    axes.set_xlim(0.25, 1)
+    outside = [[np.nan, 1.0], [-1.0, 0.5], [0.1, 0.5]]
+    place_labels(axes, np.array([[0.5, 0.5], *outside]), ["here", "nowhere", "not positive", "beyond the limits"])
     found = boxes(axes)
     assert list(found) == ["here"] and axes.texts[0].arrow_patch is None
     x, y = axes.transData.transform((0.5, 0.5))

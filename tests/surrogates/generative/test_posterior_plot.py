@@ -1,10 +1,12 @@
 """The picture of a posterior: a row per component, truth and sensors beside it, refusals in one sentence."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import surrogax as sx
+from surrogax.surrogates.generative.posterior import Posterior
 
 A = np.random.default_rng(0).normal(size=(6, 8, 7)).astype(np.float32)
 
@@ -26,8 +28,27 @@ def test_every_component_has_truth_mean_deviation_and_a_sample():
     assert len([axes for axes in post.plot().axes if axes.get_title()]) == 9
     with pytest.raises(ValueError, match=r"truth\['v'\] is absent, the samples are \(8, 7, 2\)"):
         post.plot({"u": A[0]})
-    with pytest.raises(ValueError, match=r"at has shape \(1, 1\); expected points \(m, 2\)"):
-        post.plot(at=[[0.2]])
+    for places in ([[0.2]], [0.2, 0.3], [[0.1, 0.2, 0.3]]):
+        with pytest.raises(ValueError, match=r"at has shape \([13, ]+\)|at has shape \(2,\)"):
+            post.plot(at=places)
+    with pytest.raises(ValueError, match=r"plot: 1 of 2 points are outside of .*, the first is \[ ?20"):
+        post.plot(at=[[0.2, 0.3], [20.0, 0.3]])
+    with pytest.raises(ValueError, match="one sample has no standard deviation"):
+        Posterior({"u": post.samples["u"][:1]}, None, grid).plot()
+
+
+def test_in_time_the_last_instant_is_shown_and_nan_does_not_blank_the_pictures():
+    grid = sx.Box.unit(2).grid((4, 5))
+    samples = np.random.default_rng(0).normal(size=(3, 2, 4, 5))
+    samples[:, :, 0, 0] = np.nan
+    picture = Posterior({"u": jnp.asarray(samples)}, None, grid.over_time(2, 0.1)).plot(at=[[0.1, 0.9, 0.2]])
+    mean = picture.axes[0]
+    shown = np.ma.filled(mean.images[0].get_array(), np.nan)
+    np.testing.assert_allclose(shown, samples[:, -1].mean(0).T, atol=1e-6)  # float32
+    np.testing.assert_array_equal(mean.lines[0].get_xydata(), [[0.9, 0.2]])
+    assert np.isfinite(mean.images[0].get_clim()).all()
+    plane = Posterior({"u": jnp.asarray(samples[..., 0])}, None, sx.Grid.unit_interval(4).over_time(2, 1e-6)).plot()
+    assert plane.axes[0].get_aspect() == "auto" and plane.axes[0].get_xlabel() == "t"
 
 
 @pytest.mark.nightly
