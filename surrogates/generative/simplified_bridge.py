@@ -40,8 +40,8 @@ class BridgeHalfObjective(AbstractPathObjective):
     80 and 10 % at ε = 0.1, 5 % and none at ε = 1.
 
     **When it fails:** the smaller ε, the less a half changes; below a hundredth of the variance, dozens of rounds are needed.
-    Errors of the halves add up, so that the ends drift by what a network cannot learn. `LightBridge` is trained in one go, where a
-    mixture of Gaussians describes the potential.
+    Errors of the halves add up, so that the ends drift by what a network cannot learn. `LightBridge` is trained in one go, where
+    a mixture of Gaussians describes the potential.
 
     **Arguments:**
 
@@ -49,8 +49,8 @@ class BridgeHalfObjective(AbstractPathObjective):
     - `epsilon`: ε, the variance of Brownian motion over its whole time.
     - `batch`: pairs per step of the training, each at one time.
 
-    **Source:** Tang, Hang, Gu, Chen and Guo, Simplified Diffusion Schrödinger Bridge (2024); Shi, De Bortoli, Campbell and Doucet,
-    Diffusion Schrödinger Bridge Matching (2023), for points on bridges in place of points on paths.
+    **Source:** Tang, Hang, Gu, Chen and Guo, Simplified Diffusion Schrödinger Bridge (2024); Shi, De Bortoli, Campbell and
+    Doucet, Diffusion Schrödinger Bridge Matching (2023), for points on bridges in place of points on paths.
 
     **Example:**
 
