@@ -138,12 +138,20 @@ class Case(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """The dataset, with the source `f`, the distance `d` to the boundary and the solution `u`; the error of its labels; and the
-    case of every sample by its id."""
+    """The dataset, with the source `f`, the distance `d` to the boundary and the solution `u`, and the error of its labels."""
 
     data: Dataset
     label_error: float
-    cases: dict[int, Case]
+
+
+def star_cases(n: int, sizes: tuple[int, ...], seed: int) -> list[Case]:
+    """The cases of `star_domains` with these arguments, by the ids of its samples."""
+    return _cases(n, sizes, np.random.default_rng(seed))
+
+
+def _cases(n: int, sizes: tuple[int, ...], rng: np.random.Generator) -> list[Case]:
+    kinds = [disc(size, seed=1000 + size) for size in sizes]
+    return [Case(kinds[i % len(kinds)], law(rng)) for i in range(n)]
 
 
 def star_domains(n: int, sizes: tuple[int, ...], seed: int) -> Samples:
@@ -153,25 +161,24 @@ def star_domains(n: int, sizes: tuple[int, ...], seed: int) -> Samples:
     solution is off by a third of the difference.
     """
     n, rng = count("star_domains", "n", n), np.random.default_rng(seed)
-    kinds = [disc(size, seed=1000 + size) for size in sizes]
-    laws, which = [law(rng) for _ in range(n)], np.arange(n) % len(sizes)
-    errors, capacity = [], max(len(mesh.points) for mesh in kinds)
-    fields, clouds = {name: np.zeros((n, capacity), np.float32) for name in "fdu"}, {}
-    for kind, mesh in enumerate(kinds):
-        own = np.flatnonzero(which == kind)
-        if not len(own):
-            continue
-        u = solved(divided(mesh), [laws[i] for i in own])[:, : len(mesh.points)]
-        if kind == 0:
-            coarse = solved(mesh, [laws[i] for i in own])
-            errors = [np.linalg.norm(a - b) / np.linalg.norm(a) / 3 for a, b in zip(u, coarse, strict=True)]
-        for i, values in zip(own, u, strict=True):
-            points = laws[i].mapped(mesh.points)
+    cases = _cases(n, sizes, rng)
+    capacity = max(len(case.mesh.points) for case in cases)
+    fields, clouds, errors = {name: np.zeros((n, capacity), np.float32) for name in "fdu"}, {}, []
+    for first in range(min(len(sizes), n)):
+        own, mesh = np.arange(first, n, len(sizes)), cases[first].mesh
+        laws = [cases[i].law for i in own]
+        u = solved(divided(mesh), laws)[:, : len(mesh.points)]
+        if first == 0:
+            errors = [np.linalg.norm(a - b) / np.linalg.norm(a) / 3 for a, b in zip(u, solved(mesh, laws), strict=True)]
+        for i, one, values in zip(own, laws, u, strict=True):
+            points = one.mapped(mesh.points)
             clouds[i] = Mesh.from_cells(points, mesh.cells)
             distance = cKDTree(points[mesh.circle]).query(points)[0]
-            for name, field in zip("fdu", (laws[i].source(points), distance, values), strict=True):
+            for name, field in zip("fdu", (one.source(points), distance, values), strict=True):
                 fields[name][i, : len(points)] = field
-    stacked = PointCloud.stack([PointCloud(clouds[i].points, clouds[i].weights) for i in range(n)])
+    stacked, error = (
+        PointCloud.stack([PointCloud(clouds[i].points, clouds[i].weights) for i in range(n)]),
+        np.mean(errors),
+    )
     data = from_arrays({"f": fields["f"], "d": fields["d"]}, {"u": fields["u"]}, points=stacked)
-    cases = {i: Case(kinds[which[i]], laws[i]) for i in range(n)}
-    return Samples(data.select(rng.permutation(n)), float(np.mean(errors)), cases)
+    return Samples(data.select(rng.permutation(n)), float(error))

@@ -1,19 +1,11 @@
 """`surrogax.datasets.star_domains`, kept in files."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 import surrogax as sx
-from surrogax.datasets.star_domains import star_domains
-
-
-class Samples(NamedTuple):
-    """The dataset, with the source `f`, the distance `d` to the boundary and the solution `u`; and the error of its labels."""
-
-    data: sx.Dataset
-    label_error: float
+from surrogax.datasets.star_domains import Samples, star_domains
 
 
 def kept_samples(file: Path, n: int, sizes: tuple[int, ...], seed: int) -> Samples:
@@ -29,4 +21,4 @@ def kept_samples(file: Path, n: int, sizes: tuple[int, ...], seed: int) -> Sampl
     found = star_domains(n, sizes, seed)
     arrays = {name: found.data[name] for name in (*"fdu", "points", "weights", "mask")}
     np.savez(file, asked=asked, error=found.label_error, **arrays)
-    return Samples(found.data, found.label_error)
+    return found

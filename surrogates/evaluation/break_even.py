@@ -27,7 +27,9 @@ class BreakEven:
     def __str__(self) -> str:
         if self.queries is None:
             return "no solver is as accurate"
-        return f"never, {self.solver} is faster" if self.queries == float("inf") else f"{self.queries:.2g}, {self.solver}"
+        return (
+            f"never, {self.solver} is faster" if self.queries == float("inf") else f"{self.queries:.2g}, {self.solver}"
+        )
 
 
 def break_even(surrogate: Cost, solvers: Iterable[Cost], seconds: float) -> BreakEven:

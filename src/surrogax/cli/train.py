@@ -15,10 +15,11 @@ from ..core.addresses import address_of
 from ..core.arguments import count
 from ..core.files import atomic_write, write_json
 from ..datasets.conversion import source_state
+from ..datasets.dataset import Dataset
 from ..surrogates.evaluation.evaluate import evaluate
 from ..surrogates.evaluation.metrics import find_metric
 from ..surrogates.evaluation.table import Table
-from ..surrogates.model_registry import make_model, registered_models
+from ..surrogates.model_registry import learns_without_data, make_model, registered_models
 from ..surrogates.task.task import Task
 from ..surrogates.trainable import AbstractTrainable, count_parameters
 from ..surrogates.training.checkpoint import environment
@@ -57,6 +58,7 @@ def train(words: Sequence[str]) -> None:
         return
     for metric in training.settings.metrics:
         find_metric(metric)
+    _check_without_data(training)
     splits = datasets(training.settings)
     # Everything that can be refused is, before the folder belongs to these settings.
     task = task_of(training, splits.train)
@@ -65,6 +67,9 @@ def train(words: Sequence[str]) -> None:
         label: make_model(choice.name, task, splits.train, _keys(training.settings)[0], **given(choice.options))
         for label, choice in training.models.items()
     }
+    for label, model in models.items():
+        if learns_without_data(training.models[label].name):
+            _check_instants(label, model.task, splits.test)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(config) as temporary:
         temporary.write_text(to_toml(wanted))
@@ -108,6 +113,35 @@ def _keys(s: Settings) -> tuple[jax.Array, jax.Array]:
     return keys[2], keys[3]
 
 
+def _check_without_data(training: Training) -> None:
+    """**Raises:** `ValueError` for settings that nothing would read: of data where no model learns from them, and of training
+    without them where all do."""
+    s, usual = training.settings, Settings()
+    without = [learns_without_data(choice.name) for choice in training.models.values()]
+    names = (
+        ("epochs", "batch_size", "symmetry", "unroll", "noise", "dtype", "patience", "rollout") if all(without) else ()
+    )
+    names = names if any(without) else ("steps",)
+    if ignored := [name for name in names if vars(s)[name] != vars(usual)[name]]:
+        option, models = f"--{ignored[0].replace('_', '-')}", ", ".join(c.name for c in training.models.values())
+        raise ValueError(
+            f"train: {option} means nothing for {models}, which "
+            + ("learn from data" if not any(without) else "learn without data")
+        )
+    if any(without) and not s.problem.name:
+        raise ValueError("train: models that learn without data need --problem NAME")
+
+
+def _check_instants(label: str, task: Task, test: Dataset) -> None:
+    """**Raises:** `ValueError` for test samples at other instants than those of a model that learns without data."""
+    try:
+        task.check(test)
+    except ValueError as error:
+        length = f" and --problem.until {task.dt * (task.mode.ahead - 1):g}" if task.dt is not None else ""
+        told = f"; give --problem.frames {task.mode.ahead}{length}" if task.mode.ahead else ""
+        raise ValueError(f"train: {label}: {error}{told}") from None
+
+
 def _check_rollout(s: Settings, task: Task, splits: Splits) -> None:
     if s.rollout is None:
         return
@@ -125,7 +159,8 @@ def _run(training: Training, splits: Splits, task: Task, models: Mapping[str, An
     found: dict[str, Any] = {}
     for label, model in models.items():
         print(f"{label}: {_words(model)}", file=sys.stderr)
-        found[label] = fitted(training, task, model, splits, folder / label, _keys(s)[1])
+        alone = learns_without_data(training.models[label].name)
+        found[label] = fitted(training, task, model, splits, folder / label, _keys(s)[1], without_data=alone)
     tests = {resolution(splits.test): splits.test}
     if s.subsample > 1:
         tests[f"{resolution(splits.fine)}, not trained on"] = splits.fine
