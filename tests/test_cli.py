@@ -17,6 +17,8 @@ TINY = (
     "--metrics rel_l2 --no-baselines --model FNO POD-GP --POD-GP.regressor rbf --POD-GP.input-rank 4"
 )
 TINY = TINY.split()
+ALONE = "train --problem poisson --problem.grid 9 --train 2 --val 1 --test 2 --no-baselines --folder alone"
+SPECTRAL = "--model neural-spectral --model.modes 3 --model.width 4 --model.depth 1 --steps 3 --optimizer.b2 0.95"
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +168,7 @@ def test_any_file_any_model_and_a_rollout(trajectories, capsys):
 
 def test_models_that_learn_without_data_are_trained_and_compared(home, capsys):
     """The problem instead of the task; steps instead of epochs; options of data that nothing would read are refused."""
-    words = "train --problem poisson --problem.grid 9 --train 2 --val 1 --test 2 --no-baselines --folder alone".split()
-    network = (
-        "--model neural-spectral --model.modes 3 --model.width 4 --model.depth 1 --steps 3 --optimizer.b2 0.95".split()
-    )
+    words, network = ALONE.split(), SPECTRAL.split()
     for wrong, said in [
         (["--epochs", "3", *network], "--epochs means nothing for neural-spectral, which learn without data"),
         (["--model", "fno", "--steps", "3"], "--steps means nothing for fno, which learn from data"),
@@ -186,15 +185,10 @@ def test_models_that_learn_without_data_are_trained_and_compared(home, capsys):
 
 @pytest.mark.nightly
 def test_a_problem_in_time_is_learned_without_data_at_the_instants_of_the_model(home, capsys):
-    words = "train --problem heat --problem.grid 9 --train 2 --val 1 --test 2 --no-baselines --model neural-spectral".split()
-    words += "--model.modes 3 --model.width 4 --model.depth 1 --steps 3 --folder heat --problem.frames".split()
+    words = [*ALONE.replace("poisson", "heat").replace("alone", "heat").split(), *SPECTRAL.split(), "--problem.frames"]
     assert "give --problem.frames 33 and --problem.until 1" in fails(capsys, *words, "5")
     cli.main([*words, "33"])
     assert json.loads((home / "heat" / "metrics.json").read_text())["neural-spectral"]["test_rel_l2"] < 10
-    words = (
-        "train --problem klein_gordon --problem.frames 33 --train 1 --val 1 --test 1 --no-baselines --steps 1".split()
-    )
-    assert "random fields" in fails(capsys, *words, "--model", "random-features", "--optimizer", "gauss-newton")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ _COMMAND = f"surrogax bench {' '.join(TASKS)} --minutes 20"
 
 
 def write_leaderboard_page(path: Path, file: Path = FILE) -> None:
-    """Write the page, and its pictures into a folder beside it that has its name. Without the file the page says how to make it."""
+    """Write the page, and its pictures into a folder beside it. Without the file the page says how to make it."""
     pictures = path.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(_page(file, pictures)))
@@ -23,9 +23,9 @@ def write_leaderboard_page(path: Path, file: Path = FILE) -> None:
 
 def _page(file: Path, pictures: Path) -> Iterator[str]:
     yield "# Leaderboard\n"
-    yield "Named tasks, every family that can learn them, and the classical solver on several grids and at several tolerances: the "
-    yield "same data, splits, and minutes of training, shared equally by the models that are trained. Errors are means over unseen "
-    yield "samples.\n"
+    yield "Named tasks, every family that can learn them, and the classical solver on several grids and at several tolerances: "
+    yield "the same data, splits, and minutes of training, shared equally by the models that are trained. Errors are means over "
+    yield "unseen samples.\n"
     if not file.exists():
         yield f"No run is recorded. This one makes it, in about an hour on two cores:\n\n```bash\n{_COMMAND}\n"
         yield "cp runs/bench/leaderboard.json benchmarks/results/\n```"

@@ -46,7 +46,7 @@ def train(words: Sequence[str]) -> None:
     if address_of(folder) is not None:
         raise ValueError(f"--folder {folder}: `surrogax train` writes to this machine; `fit(run=…)` takes addresses")
     config, metrics = folder / "config.toml", folder / "metrics.json"
-    if config.exists() and tomllib.loads(config.read_text()) != tomllib.loads(to_toml(wanted)):
+    if config.exists() and not _same(tomllib.loads(config.read_text()), wanted):
         raise ValueError(f"{folder} holds a run of other settings (see its config.toml); choose another --folder")
     state, file = source_state(training.settings.data) if training.settings.data else {}, folder / "source.json"
     if file.exists() and json.loads(file.read_text()) != state:
@@ -96,6 +96,17 @@ def _start(words: list[str]) -> tuple[dict[str, Any], list[str]]:
     return {"folder": str(folder), **found}, words[1:]
 
 
+def _same(before: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether settings in a file are the wanted ones. Those that a former version did not have count with their defaults."""
+    wanted = tomllib.loads(to_toml(wanted))
+    if before == wanted:
+        return True
+    try:
+        return tomllib.loads(to_toml(Training.read(before, [], "").to_dict())) == wanted
+    except ValueError:
+        return False
+
+
 def _help() -> str:
     presets = "\n".join(f"  {name:18}{preset.says}" for name, preset in PRESETS.items())
     return (
@@ -103,7 +114,7 @@ def _help() -> str:
         f"Chosen by name, with options of their own (--model.width 64):\n"
         f"  --model      {', '.join(registered_models())}\n  --mode       {', '.join(MODES)}\n"
         f"  --loss       {', '.join(LOSSES)}\n  --optimizer  {', '.join(OPTIMIZERS)}\n"
-        f"Several models, --model fno deeponet, have options by their names: --fno.width 64.\n\nPresets:\n{presets}"
+        f"\nSeveral models, --model fno deeponet, have options by their names: --fno.width 64.\n\nPresets:\n{presets}"
     )
 
 
@@ -124,10 +135,8 @@ def _check_without_data(training: Training) -> None:
     names = names if any(without) else ("steps",)
     if ignored := [name for name in names if vars(s)[name] != vars(usual)[name]]:
         option, models = f"--{ignored[0].replace('_', '-')}", ", ".join(c.name for c in training.models.values())
-        raise ValueError(
-            f"train: {option} means nothing for {models}, which "
-            + ("learn from data" if not any(without) else "learn without data")
-        )
+        how = "learn without data" if any(without) else "learn from data"
+        raise ValueError(f"train: {option} means nothing for {models}, which {how}")
     if any(without) and not s.problem.name:
         raise ValueError("train: models that learn without data need --problem NAME")
 

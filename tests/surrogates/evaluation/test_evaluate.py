@@ -390,14 +390,13 @@ def test_a_surrogate_pays_off_against_the_fastest_solver_of_its_error():
     def row(name, error, ms, dataset="test"):
         return Row(name, 0, dataset, "u", "rel_l2", None, error, None, 9.0, ms, 0, None)
 
+    here = {
+        "net": (0.02, 1.0), "coarse": (0.05, 2.0), "fine": (0.02, 5.0), "finest": (0.001, 50.0), "exact": (1e-4, 1.0),
+        "fast": (0.01, 0.5),
+    }  # fmt: skip
+    there = {"net": (0.9, 1.0), "fine": (0.9, 5.0)}
     table = Table(
-        [row("net", 0.02, 1.0), row("coarse", 0.05, 2.0), row("fine", 0.02, 5.0), row("finest", 0.001, 50.0)]
-        + [
-            row("exact", 1e-4, 1.0),
-            row("fast", 0.01, 0.5),
-            row("net", 0.9, 1.0, "other"),
-            row("fine", 0.9, 5.0, "other"),
-        ]
+        [row(name, *found, place) for place, rows in (("test", here), ("other", there)) for name, found in rows.items()]
     )
     solvers = ("coarse", "fine", "finest")
     found = table.break_even("net", solvers, 100.0, dataset="test")
