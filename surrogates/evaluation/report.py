@@ -105,7 +105,14 @@ class Cells(AbstractPart):
 
 @dataclass(frozen=True)
 class Picture(AbstractPart):
-    """A matplotlib figure with a caption."""
+    """A matplotlib figure with a caption.
+
+    **Example:**
+
+        >>> from matplotlib.figure import Figure
+        >>> sx.report.Picture("Nothing yet.", Figure()).to_html()[:13]
+        '<figure><img '
+    """
 
     caption: str
     figure: Any

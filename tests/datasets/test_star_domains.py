@@ -3,9 +3,24 @@
 import numpy as np
 import pytest
 
-from surrogax.datasets.star_domains import Law, disc, divided, solved, star_cases, star_domains
+from surrogax.datasets.star_domains import Law, disc, divided, law, solved, star_cases, star_domains
+from surrogax.solvers.pde.linear_triangles import diffusion, triangles
 
 
+def test_linear_functions_have_no_diffusion_inside():
+    """The patch test, on a mapped mesh; and the boundary is that of the disc, also of the divided mesh."""
+    for mesh in (coarse := disc(60, seed=0), divided(coarse)):
+        cells = triangles(law(np.random.default_rng(1)).mapped(mesh.points), mesh.cells)
+        np.testing.assert_array_equal(cells.boundary, np.sort(mesh.circle))
+        matrix, inner = diffusion(cells, 2.0, []), np.setdiff1d(np.arange(len(mesh.points)), mesh.circle)
+        u = cells.points @ [3.0, -1.0] + 2
+        np.testing.assert_allclose((matrix @ u)[inner], 0, atol=1e-11)
+        np.testing.assert_allclose(u @ matrix @ u, 2 * 10 * cells.areas.sum(), rtol=1e-12)  # ∫ a |∇u|²
+        held = diffusion(cells, 2.0, mesh.circle)
+        np.testing.assert_array_equal((held @ u)[mesh.circle], u[mesh.circle])
+
+
+@pytest.mark.nightly
 def test_on_the_unit_disc_the_solution_is_of_second_order():
     """u = (1 − r²)/4 for f = 1."""
     none = np.zeros(4)

@@ -47,7 +47,7 @@ class Settings:
     epochs: int = 50
     """Passes over the training data."""
     steps: int = 2000
-    """Optimiser steps, instead of epochs, of models that learn without data (neural-spectral, pinn, spinn, pig, random-features)."""
+    """Optimiser steps of models that learn without data: neural-spectral, pinn, spinn, pig, random-features."""
     batch_size: int = 20
     """Samples per optimiser step."""
     seeds: int = 1
