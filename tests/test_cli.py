@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tomllib
 
 import numpy as np
@@ -10,6 +9,8 @@ import pytest
 
 import surrogax as sx
 from surrogax import cli
+from surrogax.cli.bench_tasks import TASKS
+from surrogax.cli.leaderboard import boards
 from surrogax.datasets.formats.well_writer import write_well
 
 TINY = (
@@ -172,7 +173,6 @@ def test_models_that_learn_without_data_are_trained_and_compared(home, capsys):
     for wrong, said in [
         (["--epochs", "3", *network], "--epochs means nothing for neural-spectral, which learn without data"),
         (["--model", "fno", "--steps", "3"], "--steps means nothing for fno, which learn from data"),
-        (["--model", "pinn"], "the inputs ['f'] of"),
     ]:
         assert said in fails(capsys, *words, *wrong) and not (home / "alone").exists()
     cli.main([*words, *network])
@@ -181,6 +181,9 @@ def test_models_that_learn_without_data_are_trained_and_compared(home, capsys):
     metrics = json.loads((home / "alone" / "metrics.json").read_text())["neural-spectral"]
     assert 0 < metrics["test_rel_l2"] < 100 and metrics["seconds"] > 0 and (home / "alone" / "report.html").exists()
     assert (home / "alone" / "neural-spectral" / "best.sgx").exists()
+    assert (
+        "are random fields" in fails(capsys, *words[:-1], "field", "--model", "pinn") and not (home / "field").exists()
+    )
 
 
 @pytest.mark.nightly
@@ -419,6 +422,8 @@ def test_help_lists_the_commands_and_the_defaults(capsys):
     assert (
         stop.value.code == 0 and "(default: 0.004)" in said and "linear-spectral" in said and "frequencies kept" in said
     )
+    (line,) = (line for line in said.splitlines() if "--optimizer " in line and "soap" in line)
+    assert "Several" not in line and "Several models, --model fno deeponet," in said
 
 
 # Leaderboard ----------------------------------------------------------------------------------------------------------
@@ -428,6 +433,7 @@ def test_tasks_and_models_that_there_are_not_are_named(home, capsys):
     assert "unknown task 'darcyy'; there are darcy, burgers," in fails(capsys, "bench", "darcyy")
     assert "unknown model 'net'" in fails(capsys, "bench", "darcy", "--models", "net")
     assert "expected module:function" in fails(capsys, "bench", "darcy", "--add", "module")
+    assert "learns without data" in fails(capsys, "bench", "darcy", "--models", "pinn")
     assert "--add absent:net" in fails(capsys, "bench", "darcy", "--add", "absent:net")
 
 
@@ -439,9 +445,8 @@ def test_a_leaderboard_goes_on_and_takes_own_models(home, capsys, monkeypatch):
         "test": 4,
         "problem": {"name": "thermal_block", "set": {"blocks": "(2, 1)"}, "grid": [9]},
     }
-    tasks = sys.modules["surrogax.cli.bench_tasks"].TASKS
-    task = tasks["thermal-block"]
-    monkeypatch.setitem(tasks, "thermal-block", task._replace(settings={**task.settings, **small}))
+    task = TASKS["thermal-block"]
+    monkeypatch.setitem(TASKS, "thermal-block", task._replace(settings={**task.settings, **small}))
     (home / "mine.py").write_text(
         "import surrogax as sx\n\ndef tiny(task, *, key, basis: int = 4):\n    return sx.DeepONet(task, basis=basis, key=key)\n"
     )
@@ -465,8 +470,7 @@ def test_a_leaderboard_goes_on_and_takes_own_models(home, capsys, monkeypatch):
 
 @pytest.mark.nightly
 def test_star_domains_have_a_board_with_their_solver(home, monkeypatch):
-    tasks = sys.modules["surrogax.cli.bench_tasks"].TASKS
-    task = tasks["star-poisson"]
+    task = TASKS["star-poisson"]
     small = task._replace(
         settings={**task.settings, "train": 8, "val": 2, "test": 4},
         models={
@@ -475,7 +479,7 @@ def test_star_domains_have_a_board_with_their_solver(home, monkeypatch):
         },
         data=type(task.data)((40, 60)),
     )
-    monkeypatch.setitem(tasks, "star-poisson", small)
+    monkeypatch.setitem(TASKS, "star-poisson", small)
     cli.main(["bench", "star-poisson", "--minutes", "0.001", "--folder", "stars"])
     rows = json.loads((home / "stars" / "leaderboard.json").read_text())["rows"]
     errors = {row["surrogate"]: row["mean"] for row in rows if row["metric"] == "rel_l2"}
@@ -486,15 +490,14 @@ def test_star_domains_have_a_board_with_their_solver(home, monkeypatch):
 
 @pytest.mark.nightly
 def test_a_board_in_time_has_solvers_rollouts_and_error_bars(home, monkeypatch):
-    tasks = sys.modules["surrogax.cli.bench_tasks"].TASKS
     for name, problem, models in [
         ("burgers", {"grid": [32], "frames": 5, "until": 0.2}, {"fno": {"modes": 4, "width": 4, "depth": 1}}),
         ("darcy", {"grid": [17], "refine": 1}, {"pod-regression": {"rank": 4, "input_rank": 4}}),
     ]:
-        task = tasks[name]
+        task = TASKS[name]
         small = {"problem": {**task.settings["problem"], **problem}, "train": 10, "val": 2, "test": 4}
         small |= {"rollout": 3} if name == "burgers" else {}
-        monkeypatch.setitem(tasks, name, task._replace(settings={**task.settings, **small}, models=models))
+        monkeypatch.setitem(TASKS, name, task._replace(settings={**task.settings, **small}, models=models))
     cli.main(["bench", "burgers", "darcy", "--minutes", "0.001", "--folder", "timed"])
     record = json.loads((home / "timed" / "leaderboard.json").read_text())
     assert set(record["tasks"]) == {"burgers", "darcy"} and "command" not in record["environment"]
@@ -506,7 +509,7 @@ def test_a_board_in_time_has_solvers_rollouts_and_error_bars(home, monkeypatch):
     assert {row["rollout"] for row in rows if row["surrogate"] in solvers} == {None, 3}
     covered = {row["surrogate"] for row in record["rows"] if row["metric"] == "coverage_90"}
     assert covered == {"pod-regression"}
-    (board,) = [b for b in sys.modules["surrogax.cli.leaderboard"].boards(record) if b.name == "darcy"]
+    (board,) = [b for b in boards(record) if b.name == "darcy"]
     heads, cells = board.cells()
     assert heads[-3:] == ["training s", "epochs", "N*"] and any("coverage_90" in head for head in heads)
     assert {row[0]: row[-3] for row in cells}["mean"] == ""

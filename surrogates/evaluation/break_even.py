@@ -19,12 +19,6 @@ class BreakEven:
 
     **Fields:** `queries`: N*; infinite if the solver is at least as fast, or None if no solver is as accurate. `solver`: the
     fastest solver that is at least as accurate, or None.
-
-    **Example:**
-
-        >>> from surrogax.surrogates.evaluation.break_even import BreakEven
-        >>> str(BreakEven(25_000.0, "solver 29²"))
-        '2.5e+04, solver 29²'
     """
 
     queries: float | None

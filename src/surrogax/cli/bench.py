@@ -22,7 +22,7 @@ from ..surrogates.evaluation.evaluate import evaluate
 from ..surrogates.evaluation.report import Paragraph, write_report
 from ..surrogates.evaluation.report import Settings as Listed
 from ..surrogates.evaluation.table import Row, Table
-from ..surrogates.model_registry import make_model, register_model, registered_models
+from ..surrogates.model_registry import learns_without_data, make_model, register_model, registered_models
 from ..surrogates.task.task import Task
 from ..surrogates.trainable import AbstractTrainable
 from ..surrogates.training.checkpoint import environment
@@ -72,6 +72,10 @@ class Bench:
         own = [_added(text) for text in self.add]
         if unknown := [name for name in self.models if name not in registered_models()]:
             raise ValueError(f"bench: unknown model {unknown[0]!r}; known: {', '.join(registered_models())}")
+        if alone := [name for name in (*self.models, *own) if learns_without_data(name)]:
+            raise ValueError(
+                f"bench: {alone[0]} learns without data, so that minutes and splits mean nothing for it; use surrogax train"
+            )
         lists = {name: self._models(TASKS[name], own) for name in dict.fromkeys(self.tasks)}
         trained = sum(name not in _UNTRAINED for models in lists.values() for name in models)
         seconds = 60 * self.minutes / max(trained, 1)
