@@ -124,21 +124,21 @@ def _keys(s: Settings) -> tuple[jax.Array, jax.Array]:
     return keys[2], keys[3]
 
 
+_OF_DATA = ("epochs", "batch_size", "symmetry", "unroll", "noise", "dtype", "patience", "rollout")
+
+
 def _check_without_data(training: Training) -> None:
-    """**Raises:** `ValueError` for settings that nothing would read: of data where no model learns from them, and of training
-    without them where all do."""
+    """**Raises:** `ValueError` for settings that nothing would read: those of data where all models learn without them, steps
+    where none does; and for rollouts of models that know all instants at once."""
     s, usual = training.settings, Settings()
-    without = [learns_without_data(choice.name) for choice in training.models.values()]
-    names = (
-        ("epochs", "batch_size", "symmetry", "unroll", "noise", "dtype", "patience", "rollout") if all(without) else ()
-    )
-    names = names if any(without) else ("steps",)
-    if ignored := [name for name in names if vars(s)[name] != vars(usual)[name]]:
-        option, models = f"--{ignored[0].replace('_', '-')}", ", ".join(c.name for c in training.models.values())
-        how = "learn without data" if any(without) else "learn from data"
-        raise ValueError(f"train: {option} means nothing for {models}, which {how}")
-    if any(without) and not s.problem.name:
-        raise ValueError("train: models that learn without data need --problem NAME")
+    without = [choice.name for choice in training.models.values() if learns_without_data(choice.name)]
+    unread = _OF_DATA if len(without) == len(training.models) else ("rollout",) if without else ("steps",)
+    if ignored := [name for name in unread if vars(s)[name] != vars(usual)[name]]:
+        option, how = f"--{ignored[0].replace('_', '-')}", "without data" if without else "from data"
+        models = ", ".join(without or [choice.name for choice in training.models.values()])
+        raise ValueError(f"train: {option} means nothing for {models}: learning {how}")
+    if without and not s.problem.name:
+        raise ValueError(f"train: {', '.join(without)}: learning without data needs --problem NAME")
 
 
 def _check_instants(label: str, task: Task, test: Dataset) -> None:
