@@ -30,7 +30,7 @@ class BridgeHalfObjective(AbstractPathObjective):
             back = fit(back, objective=BridgeHalfObjective(*pairs, epsilon=0.1), optimizer=adam, steps=1500).last
             pairs = bridge_paths(back, x1, epsilon=0.1, key=key)[:, -1], x1
 
-    With few samples repeat each of them 4 to 16 times in the pairs, so that v does not learn one end of a start by heart.
+    Repeat few samples in the pairs, 2 to 4 times, so that v does not learn one end of a start by heart.
 
     The first pairs decide how many rounds are needed. Independent ones, as above, have the right ends from the first half on, and
     a half brings the coupling nearer to the bridge (Shi et al. 2023). With Brownian motion, `pairs = x0 + √ε z, x0` and the way
