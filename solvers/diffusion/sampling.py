@@ -251,16 +251,16 @@ def sample(
         _check_known(known_times, table)
     level = Level.of(table.levels, known_times)
     inner = denoiser.denoiser if isinstance(denoiser, Constrained) else denoiser
-    jumps = isinstance(inner, FlowMap) or (isinstance(denoiser, Constrained) and denoiser.constraint.relax > 0)
-    if jumps:
+    relaxes = isinstance(denoiser, Constrained) and denoiser.constraint.relax > 0
+    if isinstance(inner, FlowMap) or relaxes:
         with np.errstate(divide="ignore"):
             level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), known_times))
-    rows, last = _rows(table, level, precision)
+    rows, outer = _rows(table, level, table.memory > 0 or table.record is not None or relaxes, precision)
     size = (
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
     )
     run = _Run(table.corrects, table.stochastic, noise)
-    arguments = run, denoiser, rows, last, np.asarray(size, precision), states, keys, condition
+    arguments = run, denoiser, rows, outer, np.asarray(size, precision), states, keys, condition
     samples, on_the_way, finite = _integrate(*arguments, trajectory)
     if not isinstance(finite, Tracer) and not bool(finite):
         if not np.isfinite(states).all():
@@ -353,15 +353,17 @@ class _Run(NamedTuple):
     noise: Callable | None
 
 
-def _rows(table: Table, level: Level, dtype) -> tuple[_Row, _Move]:
-    """The rows of the scan and the move after its last evaluation. The first move is the entry."""
-    count, slots = table.evaluations, table.memory + 1
-    kept = (np.arange(count)[:, None] - np.arange(slots)) % slots  # the slot of each age after every evaluation
+def _rows(table: Table, level: Level, keeps: bool, dtype) -> tuple[_Row, _Move]:
+    """The rows of the scan, and the move that it leaves out: the last where steps move first, the entry where they move last,
+    which they do if nothing is kept."""
+    count, slots = table.evaluations, table.memory + 1 if keeps else 0
+    ages = (np.arange(count)[:, None] - np.arange(slots)) % max(slots, 1)  # the slot of each age after every evaluation
 
     def arranged(weights, first: float):
-        newest = weights[:, 2:3] if table.record is None else 0 * weights[:, 2:3]
+        newest = weights[:, 2:3] if keeps and table.record is None else 0 * weights[:, 2:3]
         history = np.zeros_like(weights[:, :slots])
-        history[np.arange(count)[:, None], kept] = np.concatenate([newest, weights[:, 4:]], 1)
+        if keeps:
+            history[np.arange(count)[:, None], ages] = np.concatenate([newest, weights[:, 4:]], 1)
         found = np.concatenate([weights[:, :2], weights[:, 3:4], weights[:, 2:3] - newest, history], 1)
         entry = np.zeros_like(found[:1])
         entry[:, 0 if table.corrects else 1] = first
@@ -377,8 +379,10 @@ def _rows(table: Table, level: Level, dtype) -> tuple[_Row, _Move]:
         np.append(count + 1, numbers).astype(np.int32),
     )
     level, record = jax.tree.map(lambda a: np.asarray(a, dtype), (level, table.record))
-    rows = _Row(jax.tree.map(lambda a: a[:-1], moves), level, record, numbers, kept[:, 0].astype(np.int32))
-    return rows, jax.tree.map(lambda a: a[-1], moves)
+    inner, outer = (slice(None, -1), -1) if keeps else (slice(1, None), 0)
+    slot = ages[:, 0].astype(np.int32) if keeps else None
+    rows = _Row(jax.tree.map(lambda a: a[inner], moves), level, record, numbers, slot)
+    return rows, jax.tree.map(lambda a: a[outer], moves)
 
 
 def _white(key, shape, dtype) -> Array:
@@ -443,12 +447,13 @@ def _pure_noise(key, share, n: int, shape, noise):
 
 
 @eqx.filter_jit
-def _integrate(run: _Run, denoiser, rows: _Row, last: _Move, size, states, keys, condition, trajectory: bool):
+def _integrate(run: _Run, denoiser, rows: _Row, outer: _Move, size, states, keys, condition, trajectory: bool):
     """The state at the end of the table for every sample; with `trajectory` all points and denoised values, else None; and
     whether all of the samples are finite.
 
-    A step of the scan first moves and then evaluates: what is kept is written when all that was kept before has been read, so
-    that the history stays where it is, in one array whose weights go round. In the other order every step copies it.
+    Where earlier evaluations are kept, a step of the scan first moves and then evaluates: so all that was kept has been read
+    when more is written, and the history stays where it is, in one array whose weights go round. In the other order every step
+    copies it.
     """
     slots = rows.move.advance.shape[1] - 4
     relaxes = isinstance(denoiser, Constrained) and bool(denoiser.constraint.relax)
@@ -465,12 +470,9 @@ def _integrate(run: _Run, denoiser, rows: _Row, last: _Move, size, states, keys,
                 point += move.noise * _drawn(run.noise, jax.random.fold_in(key, move.number), shape, dtype)
             return solution, point
 
-        def step(carry, row: _Row):
-            solution, point, denoised, history, velocity = carry
+        def evaluated(point, row: _Row):
+            """D there, and the plain value of a constrained denoiser that relaxes."""
             level, plain = row.level, None
-            solution, point = moved(row.move, solution, point, denoised, history)
-            if relaxes:
-                point = jnp.where(row.number > 1, denoiser.relaxed(point, velocity, level), point)
             if key is not None:
                 level = level._replace(key=jax.random.fold_in(jax.random.fold_in(key, row.number), 1))
             if relaxes:
@@ -479,24 +481,32 @@ def _integrate(run: _Run, denoiser, rows: _Row, last: _Move, size, states, keys,
                 found = jnp.asarray(denoiser.at(point, level, condition))
             if found.shape != shape:
                 raise ValueError(f"sample: the denoiser returned the shape {found.shape} for a sample of shape {shape}")
-            found = found.astype(dtype)
-            kept = found if row.record is None else row.record[0] * point + row.record[1] * found
-            history = lax.dynamic_update_index_in_dim(history, kept, row.slot, 0)
+            return found.astype(dtype), plain
+
+        def step(carry, row: _Row):
+            solution, point, denoised, history, velocity = carry
+            if slots:
+                solution, point = moved(row.move, solution, point, denoised, history)
+            if relaxes:
+                point = jnp.where(row.number > 1, denoiser.relaxed(point, velocity, row.level), point)
+            found, plain = evaluated(point, row)
             seen = (point, found) if trajectory else None
             if relaxes:
                 velocity = denoiser.velocity(point, plain, row.level)
+            if not slots:
+                return (*moved(row.move, solution, point, found, ()), None, None, None), seen
+            kept = found if row.record is None else row.record[0] * point + row.record[1] * found
+            history = lax.dynamic_update_index_in_dim(history, kept, row.slot, 0)
             return (solution, point, None if row.record is None else found, history, velocity), seen
 
-        zero = jnp.zeros_like(state)
-        carry = (
-            state if run.corrects else None,
-            state,
-            None if rows.record is None else zero,
-            jnp.zeros((slots, *shape), dtype),
-            zero if relaxes else None,
-        )
+        solution, point, zero = state if run.corrects else None, state, jnp.zeros_like(state)
+        if slots:
+            denoised, history = None if rows.record is None else zero, jnp.zeros((slots, *shape), dtype)
+        else:
+            (solution, point), denoised, history = moved(outer, solution, point, None, ()), None, None
+        carry = solution, point, denoised, history, zero if relaxes else None
         (*carry, velocity), seen = lax.scan(jax.checkpoint(step), carry, rows)
-        end = moved(last, *carry)[1]
+        end = moved(outer, *carry)[1] if slots else carry[1]
         if relaxes:
             end = denoiser.relaxed(end, velocity, jax.tree.map(lambda a: a[-1], rows.level.target))
         return size * end, seen
@@ -506,10 +516,8 @@ def _integrate(run: _Run, denoiser, rows: _Row, last: _Move, size, states, keys,
 
 
 def _combined(weights, solution, point, denoised, history):
-    total = weights[1] * point + weights[2]
-    for weight, term in ((weights[0], solution), (weights[3], denoised)):
-        if term is not None:
-            total += weight * term
+    total = weights[1] * point if solution is None else weights[0] * solution + weights[1] * point
+    total += weights[2] if denoised is None else weights[3] * denoised + weights[2]
     for slot, weight in enumerate(weights[4:]):
         total += weight * history[slot]
     return total
