@@ -516,11 +516,11 @@ def _integrate(run: _Run, denoiser, rows: _Row, outer: _Move, size, states, keys
 
 
 def _combined(weights, solution, point, denoised, history):
-    total = weights[1] * point if solution is None else weights[0] * solution + weights[1] * point
-    total += weights[2] if denoised is None else weights[3] * denoised + weights[2]
-    for slot, weight in enumerate(weights[4:]):
-        total += weight * history[slot]
-    return total
+    total = weights[2] if denoised is None else weights[3] * denoised + weights[2]
+    # Evaluations first: they are large and of both signs beside a small step of the state, and cancel with fewer roundings.
+    for slot in reversed(range(len(weights) - 4)):
+        total += weights[4 + slot] * history[slot]
+    return total + (weights[1] * point if solution is None else weights[0] * solution + weights[1] * point)
 
 
 def _explain(table: Table, level: Level, denoiser, condition, on_the_way) -> None:
