@@ -1,6 +1,6 @@
 """The choice of `solver="auto"` for fields: all solvers on all grids, on mixtures of fields whose flow is known.
 
-    python benchmarks/tools/choose_for_fields.py [--seeds 3000 3012] [--evaluations 5 8 10 15 20 28]
+    cd benchmarks; python -m tools.choose_for_fields [--seeds 3000 3012] [--evaluations 5 8 10 15 20 28]
 
 Four schedules in turn, 24 starts each. For every number of evaluations it prints the geometric mean and the maximum, over the
 mixtures, of a pair's error over that of the best pair: for the best pairs, then for what `solver="auto"` takes for fields and for

@@ -196,7 +196,7 @@ def sample(
         ((64, 8, 8), True)
     """
     solver = constrained_sampling.constrained_solver(solver, constraint)
-    field = solver == "auto" and _is_field(np.shape(initial)[1:] if shape is None else shape, noise)
+    field = solver == "auto" and _is_field(np.shape(cast(Any, initial))[1:] if shape is None else shape, noise)
     table = plan(solver, schedule=schedule, times=times, field=field)
     denoiser = as_denoiser(denoiser)
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
