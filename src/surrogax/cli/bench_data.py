@@ -69,7 +69,7 @@ class StarDomains(AbstractBenchData):
     def splits(self, training: Training) -> Splits:
         data, error = star_domains(*self._asked(training))
         source = MemorySource(
-            data.read(), data.fields, data.domains, None, {"label_error": {"u": error}, "ids": data.ids}
+            data.read(), data.fields, data.domains, None, {"label_error": {"u": error}, "ids": data.ids.tolist()}
         )
         train, val, test = Dataset.of(source).split(**_sizes(training))
         return Splits(train, val, test, test)
