@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..core.arguments import count
@@ -120,14 +122,12 @@ def _milliseconds(cases: list[Case], rtol: float) -> float:
 def _errors(u: list[np.ndarray], data: Dataset, metrics: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The metrics of all samples."""
     arrays = data.read()
-    padded = [np.pad(x, (0, arrays["u"].shape[1] - len(x)))[:, None].astype(np.float32) for x in u]
-    return {
-        name: np.array(
-            [
-                float(find_metric(name).function(PointForecast(x), v[:, None], w, data.domain)[0])
-                for x, v, w in zip(padded, arrays["u"], arrays["weights"], strict=True)
-            ]
-        )
-        for name in metrics
-        if not find_metric(name).probabilistic
-    }
+    given = np.stack([np.pad(x, (0, arrays["u"].shape[1] - len(x))) for x in u])
+    parts = tuple(jnp.asarray(x, jnp.float32) for x in (given[..., None], arrays["u"][..., None], arrays["weights"]))
+    errors = {}
+    for name in metrics:
+        metric = find_metric(name)
+        if not metric.probabilistic:
+            one = lambda x, v, w, metric=metric: metric.function(PointForecast(x), v, w, data.domain)[0]  # noqa: E731
+            errors[name] = np.asarray(jax.vmap(one)(*parts), np.float64)
+    return errors
