@@ -73,7 +73,7 @@ class StarDomains(AbstractBenchData):
         source = MemorySource(
             data.read(), data.fields, data.domains, None, {"label_error": {"u": error}, "ids": data.ids.tolist()}
         )
-        train, val, test = Dataset.of(source).split(**_sizes(training))
+        train, val, test = Dataset.of(source).split(None, **_sizes(training))
         return Splits(train, val, test, test)
 
     def solver_rows(self, training: Training, task: Task, splits: Splits, tests: Mapping[str, Dataset]) -> list[Row]:
