@@ -2,14 +2,16 @@
 
 import abc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..core.arguments import count
+from ..core.domains import AbstractDomain
 from ..datasets.dataset import Dataset
 from ..datasets.source import MemorySource
 from ..datasets.star_domains import Case, solved, star_cases, star_domains
@@ -128,6 +130,9 @@ def _errors(u: list[np.ndarray], data: Dataset, metrics: tuple[str, ...]) -> dic
     for name in metrics:
         metric = find_metric(name)
         if not metric.probabilistic:
-            one = lambda x, v, w, metric=metric: metric.function(PointForecast(x), v, w, data.domain)[0]  # noqa: E731
-            errors[name] = np.asarray(jax.vmap(one)(*parts), np.float64)
+            errors[name] = np.asarray(jax.vmap(partial(_error, metric.function, data.domain))(*parts), np.float64)
     return errors
+
+
+def _error(metric: Callable, domain: AbstractDomain, u, reference, weights):
+    return metric(PointForecast(u), reference, weights, domain)[0]
