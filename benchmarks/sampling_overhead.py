@@ -11,6 +11,9 @@ and the transfer of weights. With --quick batches of 1 and 8 and fewer rounds; w
 Peers: `peers/requirements-diffusion-jax.txt` (hackable-diffusion, diffuse-jax), `peers/requirements-diffusion.txt` (diffusers).
 DDIM and the peers in JAX, whose arithmetic is the same, must end at the same states.
 
+The floor is memory: at batch 64 a state has 1 MiB, and a step beside the network must read and write 2 states for DDIM (x; x), 5
+for 2M (x, D, one earlier D; x and the D that is kept), 8 for UniPC-3 (x, D, three earlier D; solution, point and D).
+
 Last line: JSON. `overhead_share`: the largest overhead of UniPC-3 over batches, as a share of the convolutional network;
 `ratio_jax_peer`: the overhead of the best method of a peer in JAX over that of our DDIM, the least over batches;
 `ratio_diffusers`: the same of every scheduler of diffusers over our solver of this name, the least of all. `cases`: all

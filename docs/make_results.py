@@ -211,6 +211,14 @@ def diffusion_samplers(values: dict) -> list[str]:
     return lines + table(["scheduler and grid", "evaluations", "median error"], theirs)
 
 
+def bridges(values: dict) -> list[str]:
+    rows = [
+        [label, *((row, row) if isinstance(row, str) else (row["mean"], row["ends"]))]
+        for label, row in values["cases"].items()
+    ]
+    return [*numbers_of(values), "", *table(["bed, method", "error of the mean", "ends, %"], rows)]
+
+
 def sampling_overhead(values: dict) -> list[str]:
     cases = [f"{case['network']}, batch {case['batch']}" for case in values["cases"]]
     names = dict.fromkeys(name for case in values["cases"] for name in case["us_per_step"])

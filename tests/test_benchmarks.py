@@ -3,11 +3,13 @@
 import ast
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from common import command_line
 from common.command_line import options
+from common.kept_rows import KeptRows
 from common.record import record
 from tools.run_all import SCRIPTS, is_object
 
@@ -83,3 +85,14 @@ def test_the_last_line_is_the_result(parsed, capsys):
 def test_what_counts_as_a_result():
     assert is_object('{"ratio": null}')
     assert not is_object("[1]") and not is_object("not run: no --data")
+
+
+def test_kept_rows_come_back_under_their_own_labels(tmp_path):
+    arguments = Namespace(rows=(), quick=False, smoke=False, runs=tmp_path, folder=tmp_path)
+    labels = [f"ε = {epsilon:g}, {name}" for epsilon in (0.1, 0.15) for name in ("exact", "light")]
+    rows = KeptRows(arguments, "settings", labels)
+    made = {label: rows.row(label, lambda label=label: {"label": label}) for label in labels}
+    assert made == {label: {"label": label} for label in labels}
+    assert {label: KeptRows(arguments, "settings", labels).row(label, None) for label in labels} == made
+    with pytest.raises(ValueError, match="made with other settings"):
+        KeptRows(arguments, "others", labels).row(labels[0], None)

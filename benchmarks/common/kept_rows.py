@@ -41,7 +41,8 @@ class KeptRows:
 
         **Raises:** `ValueError` for a kept result of other settings.
         """
-        file = self.run(label).with_suffix(".json")
+        run = self.run(label)
+        file = run.with_name(f"{run.name}.json")  # not `with_suffix`: labels have dots
         if file.exists():
             kept = json.loads(file.read_text())
             if kept["settings"] != self.settings:

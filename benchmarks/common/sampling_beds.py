@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from common.field_mixtures import FieldMixture
 from common.mixtures import Mixture
 from surrogax.solvers import diffusion as sd
 from surrogax.solvers.diffusion import as_denoiser
@@ -79,10 +80,17 @@ class Bed(NamedTuple):
         first, last = self.schedule.level(np.array([self.schedule.start, self.schedule.end]))
         return float(first), float(last)
 
+    @property
+    def of_fields(self) -> bool:
+        """Whether samples have axes of space, as `sample` sees it."""
+        return self.start.ndim > 2
+
     @classmethod
-    def of_mixture(cls, mixture: Mixture, schedule: sd.AbstractSchedule, samples: int, seed: int = 1) -> "Bed":
+    def of_mixture(
+        cls, mixture: Mixture | FieldMixture, schedule: sd.AbstractSchedule, samples: int, seed: int = 1
+    ) -> "Bed":
         first, last = schedule.log_snr(np.array([schedule.start, schedule.end]))
-        start = np.exp(-first) * np.random.default_rng(seed).standard_normal((samples, mixture.means.shape[1]))
+        start = np.exp(-first) * np.random.default_rng(seed).standard_normal((samples, *mixture.means.shape[1:]))
         return cls(mixture, schedule, start, exact_flow(mixture, start, first, last))
 
     @classmethod
@@ -132,7 +140,7 @@ def _walked(data, v, points, network):
     return jax.lax.map(one, (points, network))
 
 
-def exact_flow(mixture: Mixture, start, first: float, last: float):
+def exact_flow(mixture: Mixture | FieldMixture, start, first: float, last: float):
     flow = eqx.filter_jit(lambda mixture, y: mixture.flow(y, first, last))
     return np.asarray(flow(mixture, jnp.asarray(start)))
 

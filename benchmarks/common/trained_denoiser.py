@@ -25,6 +25,10 @@ class SmallDenoiser(eqx.Module):
         return cls(layers, modulation, std)
 
     def denoise(self, x, sigma, condition=None):
+        """Of one field `(points, 1)`."""
+        return self.of_points(x[..., 0], sigma)[..., None]
+
+    def of_points(self, x, sigma):
         norm = jnp.sqrt(sigma**2 + self.std**2)
         c = jnp.log(sigma) / 4
         scales = self.modulation(jnp.stack([c, jnp.tanh(c)]).astype(x.dtype)).reshape(2, -1)
@@ -52,7 +56,7 @@ def trained_denoiser(steps: int, batch: int = 128) -> SmallDenoiser:
         x = data[jax.random.choice(a, len(data), (batch,))]
         s = jnp.exp(1.6 * jax.random.normal(b, (batch,), jnp.float32) - 1.2)
         noise = jax.random.normal(c, x.shape, jnp.float32)
-        found = jax.vmap(model.denoise)(x + s[:, None] * noise, s)
+        found = jax.vmap(model.of_points)(x + s[:, None] * noise, s)
         return jnp.mean((s**-2 + model.std**-2)[:, None] * (found - x) ** 2)
 
     @eqx.filter_jit

@@ -136,18 +136,16 @@ class Constrained(AbstractDenoiser):
     def __call__(self, x: Float[Array, "*shape"], sigma: Any, condition: Any = None) -> Float[Array, "*shape"]:
         return self._met(lambda x: jnp.asarray(self.denoiser(x, sigma, condition)), x, sigma)[0]
 
-    def relaxed(self, moved, v, denoised, level: Level) -> Float[Array, "*shape"]:
-        """The next point with the correction of PCFM. In the frame of flows a state is x = (1 − τ) x₀ + τ ε with τ = s/(1 + s),
-        so that v = x (scale + share). The velocity to the data is (D − x)/τ, and x' + τ' velocity is where it would end."""
-        target = level.target
-        if target is None:
-            raise ValueError(
-                "Constraint(relax=…): it corrects the next state, which `sample` has; another use has none"
-            )
-        size, next_size = level.scale + level.share, target.scale + target.share
-        velocity = (denoised - v / size) * size / level.share
-        end = moved / next_size + target.share / next_size * velocity
-        return moved + next_size * correction(self._residual, end, lambda u: u, self.constraint.relax)
+    def velocity(self, v, denoised, level: Level) -> Float[Array, "*shape"]:
+        """(D − x)/τ in the frame of flows, in which a state is x = (1 − τ) x₀ + τ ε with τ = s/(1 + s); v = x (scale + share)."""
+        size = level.scale + level.share
+        return (denoised - v / size) * size / level.share
+
+    def relaxed(self, moved, velocity, level: Level) -> Float[Array, "*shape"]:
+        """The next point, at `level`, with the correction of PCFM: x' + τ' velocity is where it would end."""
+        size = level.scale + level.share
+        end = moved / size + level.share / size * velocity
+        return moved + size * correction(self._residual, end, lambda u: u, self.constraint.relax)
 
     def _residual(self, x):
         return self.constraint.h.residual(x if self.centre is None else x + self.centre)

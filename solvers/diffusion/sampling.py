@@ -61,15 +61,18 @@ def plan(
     *,
     schedule: AbstractSchedule,
     times: int | AbstractGrid | AnyArray | list | tuple,
+    field: bool = False,
 ) -> Table:
     """The coefficient table that `sample` runs: its number of evaluations, its noise levels and weights.
 
     **Arguments:**
 
     - `solver`: a solver, or "auto": up to 28 evaluations `IPNDM(3)`, with `times=10` on the grid `Tuned`; beyond
-      `ExponentialAdams(4)` on `LogSNR`.
+      `ExponentialAdams(4)` on `LogSNR`. For fields up to 6 evaluations `IPNDM(3)`, up to 17 `DEIS(3, "log_snr")`, on `Rho`;
+      beyond `UniPC(3)` on `LogSNR`.
     - `times`: how many network evaluations (on `Rho(7)` for EDM, uniform times for flow matching, `LogSNR` otherwise), a time
       grid, or the times of the schedule themselves, noisy first.
+    - `field`: whether "auto" is for fields under white noise, as `sample` takes samples of two axes or more to be.
 
     **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered,
     or without a noise level.
@@ -82,7 +85,9 @@ def plan(
     """
     if isinstance(times, int):
         count("sample", "times", times)
-    parts: Any = solver, schedule, times
+    if field and solver != "auto":
+        raise ValueError("plan(field=True): only the choice of solver='auto' depends on it; leave it out")
+    parts: Any = solver, schedule, times, field
     return _kept_plan(*parts) if all(_is_frozen(part) for part in parts) else _plan(*parts)
 
 
@@ -103,14 +108,14 @@ def _is_frozen(part: Any) -> bool:
     return vars(part).keys() <= compared and all(map(_is_frozen, vars(part).values()))
 
 
-def _plan(solver, schedule, times) -> Table:
+def _plan(solver, schedule, times, field) -> Table:
     if isinstance(solver, AbstractFixedSolver):
         return _fixed(solver, schedule, times)
     given = times
     if isinstance(times, int):
-        times = (automatic_grid if solver == "auto" else usual_grid)(schedule, times)
+        times = automatic_grid(schedule, times, field) if solver == "auto" else usual_grid(schedule, times)
     if isinstance(solver, str):
-        solver = automatic_solver(times.evaluations if isinstance(times, AbstractGrid) else np.size(times) - 1)
+        solver = automatic_solver(times.evaluations if isinstance(times, AbstractGrid) else np.size(times) - 1, field)
     if isinstance(times, AbstractGrid):
         split = solver.split(times.evaluations, times.ends_clean(schedule))
         nodes, levels = times.levels(schedule, len(split))
@@ -122,9 +127,9 @@ def _plan(solver, schedule, times) -> Table:
 
 
 @functools.lru_cache(maxsize=256)
-def _kept_plan(solver, schedule, times) -> Table:
+def _kept_plan(solver, schedule, times, field) -> Table:
     """Computing a table takes milliseconds, many times a call of a small network. Its arrays are read-only."""
-    table = _plan(solver, schedule, times)
+    table = _plan(solver, schedule, times, field)
     for array in vars(table).values():
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
@@ -163,7 +168,8 @@ def sample(
 
     - `denoiser`: `denoise(x, sigma, condition)`, a function of ONE sample x = x₀ + sigma ε `(*shape)` that returns E[x₀ | x]; an
       `equinox.Module` if it has parameters. Or a network that predicts noise, velocity, … (`NoisePrediction`).
-    - `solver`: "auto", `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`, `Heun(churn=…)`, …; or a trained `LearnedSolver`.
+    - `solver`: "auto" (see `plan`; samples of two axes or more are fields), `UniPC(3)`, `DPMSolverPP(2)`, `IPNDM()`,
+      `Heun(churn=…)`, …; or a trained `LearnedSolver`.
     - `schedule`, `times`: as in `plan`; 10 to 20 evaluations suffice for most uses.
     - `shape`, `n`, `key`: of the samples. Or
     - `initial`: the states `(n, *shape)` at the first time, in the units of the schedule, α x₀ + σ ε.
@@ -189,7 +195,9 @@ def sample(
         >>> x.shape, bool(abs(x.std() - 2) < 0.1)
         ((64, 8, 8), True)
     """
-    table = plan(constrained_sampling.constrained_solver(solver, constraint), schedule=schedule, times=times)
+    solver = constrained_sampling.constrained_solver(solver, constraint)
+    field = solver == "auto" and _is_field(np.shape(cast(Any, initial))[1:] if shape is None else shape, noise)
+    table = plan(solver, schedule=schedule, times=times, field=field)
     denoiser = as_denoiser(denoiser)
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise ValueError("sample(dtype='float64'): enable it with jax.config.update('jax_enable_x64', True)")
@@ -243,17 +251,16 @@ def sample(
         _check_known(known_times, table)
     level = Level.of(table.levels, known_times)
     inner = denoiser.denoiser if isinstance(denoiser, Constrained) else denoiser
-    jumps = isinstance(inner, FlowMap) or (isinstance(denoiser, Constrained) and denoiser.constraint.relax > 0)
-    if jumps:
+    relaxes = isinstance(denoiser, Constrained) and denoiser.constraint.relax > 0
+    if isinstance(inner, FlowMap) or relaxes:
         with np.errstate(divide="ignore"):
             level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), known_times))
-    weights = _weights(table, level, precision)
+    rows, outer = _rows(table, level, table.memory > 0 or table.record is not None or relaxes, precision)
     size = (
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
     )
-    run = _Run(table.corrects, table.stochastic, table.memory, noise)
-    entry = np.asarray((*table.entry, size), precision)
-    arguments = run, denoiser, weights, entry, states, keys, condition
+    run = _Run(table.corrects, table.stochastic, noise)
+    arguments = run, denoiser, rows, outer, np.asarray(size, precision), states, keys, condition
     samples, on_the_way, finite = _integrate(*arguments, trajectory)
     if not isinstance(finite, Tracer) and not bool(finite):
         if not np.isfinite(states).all():
@@ -270,6 +277,11 @@ def sample(
     return Trajectory(
         samples, table.levels, points / level.scale.astype(precision).reshape(-1, *(1,) * (points.ndim - 2)), denoised
     )
+
+
+def _is_field(shape: tuple[int, ...], noise: Callable | None) -> bool:
+    """Whether the modes of samples come out of the noise one after the other: fields under white noise."""
+    return len(shape) > 1 and (noise is None or isinstance(noise, StudentNoise))
 
 
 def _check_centre(centre: Array, shape: tuple[int, ...]) -> None:
@@ -313,15 +325,24 @@ def _fixed(solver: AbstractFixedSolver, schedule: AbstractSchedule, times: Any) 
     return table
 
 
-class _Weights(NamedTuple):
-    """Rows of the scan."""
+class _Move(NamedTuple):
+    """The way to where the network is evaluated next: weights of the solution, the point, a constant, D and the slots of the
+    history; the weight of noise and the number of its draw. D has its own weight where the history holds something else."""
 
-    level: Level
     accept: Any
     advance: Any
     noise: Any
+    number: Any
+
+
+class _Row(NamedTuple):
+    """One step of the scan: a move, an evaluation, and what of it is kept in which slot."""
+
+    move: _Move
+    level: Level
     record: Any
     number: Any
+    slot: Any
 
 
 class _Run(NamedTuple):
@@ -329,14 +350,39 @@ class _Run(NamedTuple):
 
     corrects: bool
     stochastic: bool
-    memory: int
     noise: Callable | None
 
 
-def _weights(table: Table, level: Level, dtype) -> _Weights:
-    numbers = (level, table.accept, table.advance, table.noise, table.record)
-    rounded = jax.tree.map(lambda a: np.asarray(a, dtype), numbers)
-    return _Weights(*rounded, number=np.arange(1, table.evaluations + 1, dtype=np.int32))
+def _rows(table: Table, level: Level, keeps: bool, dtype) -> tuple[_Row, _Move]:
+    """The rows of the scan, and the move that it leaves out: the last where steps move first, the entry where they move last,
+    which they do if nothing is kept."""
+    count, slots = table.evaluations, table.memory + 1 if keeps else 0
+    ages = (np.arange(count)[:, None] - np.arange(slots)) % max(slots, 1)  # the slot of each age after every evaluation
+
+    def arranged(weights, first: float):
+        newest = weights[:, 2:3] if keeps and table.record is None else 0 * weights[:, 2:3]
+        history = np.zeros_like(weights[:, :slots])
+        if keeps:
+            history[np.arange(count)[:, None], ages] = np.concatenate([newest, weights[:, 4:]], 1)
+        found = np.concatenate([weights[:, :2], weights[:, 3:4], weights[:, 2:3] - newest, history], 1)
+        entry = np.zeros_like(found[:1])
+        entry[:, 0 if table.corrects else 1] = first
+        if not table.corrects:  # the solution is the point
+            found[:, 1] += found[:, 0]
+        return np.concatenate([entry, found]).astype(dtype)
+
+    numbers = np.arange(1, count + 1, dtype=np.int32)
+    moves = _Move(
+        arranged(table.accept, 1.0),
+        arranged(table.advance, table.entry[0]),
+        np.append(table.entry[1], table.noise).astype(dtype),
+        np.append(count + 1, numbers).astype(np.int32),
+    )
+    level, record = jax.tree.map(lambda a: np.asarray(a, dtype), (level, table.record))
+    inner, outer = (slice(None, -1), -1) if keeps else (slice(1, None), 0)
+    slot = ages[:, 0].astype(np.int32) if keeps else None
+    rows = _Row(jax.tree.map(lambda a: a[inner], moves), level, record, numbers, slot)
+    return rows, jax.tree.map(lambda a: a[outer], moves)
 
 
 def _white(key, shape, dtype) -> Array:
@@ -401,59 +447,80 @@ def _pure_noise(key, share, n: int, shape, noise):
 
 
 @eqx.filter_jit
-def _integrate(run: _Run, denoiser, weights: _Weights, entry, states, keys, condition, trajectory: bool):
+def _integrate(run: _Run, denoiser, rows: _Row, outer: _Move, size, states, keys, condition, trajectory: bool):
     """The state at the end of the table for every sample; with `trajectory` all points and denoised values, else None; and
-    whether all of the samples are finite."""
+    whether all of the samples are finite.
+
+    Where earlier evaluations are kept, a step of the scan first moves and then evaluates: so all that was kept has been read
+    when more is written, and the history stays where it is, in one array whose weights go round. In the other order every step
+    copies it.
+    """
+    slots = rows.move.advance.shape[1] - 4
+    relaxes = isinstance(denoiser, Constrained) and bool(denoiser.constraint.relax)
 
     def one(state, key):
         shape, dtype = state.shape, state.dtype
 
-        def step(carry, row: _Weights):
-            solution, point, history = carry
+        def moved(move: _Move, solution, point, denoised, history):
+            if run.corrects:
+                solution = _combined(move.accept, solution, point, denoised, history)
+            point = _combined(move.advance, solution, point, denoised, history)
+            if run.stochastic:
+                assert key is not None
+                point += move.noise * _drawn(run.noise, jax.random.fold_in(key, move.number), shape, dtype)
+            return solution, point
+
+        def evaluated(point, row: _Row):
+            """D there, and the plain value of a constrained denoiser that relaxes."""
             level, plain = row.level, None
             if key is not None:
                 level = level._replace(key=jax.random.fold_in(jax.random.fold_in(key, row.number), 1))
-            if isinstance(denoiser, Constrained) and denoiser.constraint.relax:
-                denoised, plain = denoiser.both(point, level, condition)
+            if relaxes:
+                found, plain = denoiser.both(point, level, condition)
             else:
-                denoised = jnp.asarray(denoiser.at(point, level, condition))
-            if denoised.shape != shape:
-                raise ValueError(
-                    f"sample: the denoiser returned the shape {denoised.shape} for a sample of shape {shape}"
-                )
-            denoised = denoised.astype(dtype)
-            new = point
-            if run.corrects:
-                new = _combined(row.accept, solution, point, denoised, history)
-            moved = _combined(row.advance, new, point, denoised, history)
-            if run.stochastic:
-                assert key is not None
-                moved += row.noise * _drawn(run.noise, jax.random.fold_in(key, row.number), shape, dtype)
-            if plain is not None:
-                moved = denoiser.relaxed(moved, point, plain, row.level)
-            kept = denoised if row.record is None else row.record[0] * point + row.record[1] * denoised
-            history = (kept, *history[:-1]) if run.memory else ()
-            seen = (point, denoised) if trajectory else None
-            return (new if run.corrects else None, moved, history), seen
+                found = jnp.asarray(denoiser.at(point, level, condition))
+            if found.shape != shape:
+                raise ValueError(f"sample: the denoiser returned the shape {found.shape} for a sample of shape {shape}")
+            return found.astype(dtype), plain
 
-        point = entry[0] * state
-        if run.stochastic:
-            point += entry[1] * _drawn(run.noise, jax.random.fold_in(key, weights.number.shape[0] + 1), shape, dtype)
-        carry = state if run.corrects else None, point, (jnp.zeros_like(state),) * run.memory
-        (_, end, _), seen = lax.scan(jax.checkpoint(step), carry, weights)
-        return entry[2] * end, seen
+        def step(carry, row: _Row):
+            solution, point, denoised, history, velocity = carry
+            if slots:
+                solution, point = moved(row.move, solution, point, denoised, history)
+            if relaxes:
+                point = jnp.where(row.number > 1, denoiser.relaxed(point, velocity, row.level), point)
+            found, plain = evaluated(point, row)
+            seen = (point, found) if trajectory else None
+            if relaxes:
+                velocity = denoiser.velocity(point, plain, row.level)
+            if not slots:
+                return (*moved(row.move, solution, point, found, ()), None, None, None), seen
+            kept = found if row.record is None else row.record[0] * point + row.record[1] * found
+            history = lax.dynamic_update_index_in_dim(history, kept, row.slot, 0)
+            return (solution, point, None if row.record is None else found, history, velocity), seen
+
+        solution, point, zero = state if run.corrects else None, state, jnp.zeros_like(state)
+        if slots:
+            denoised, history = None if rows.record is None else zero, jnp.zeros((slots, *shape), dtype)
+        else:
+            (solution, point), denoised, history = moved(outer, solution, point, None, ()), None, None
+        carry = solution, point, denoised, history, zero if relaxes else None
+        (*carry, velocity), seen = lax.scan(jax.checkpoint(step), carry, rows)
+        end = moved(outer, *carry)[1] if slots else carry[1]
+        if relaxes:
+            end = denoiser.relaxed(end, velocity, jax.tree.map(lambda a: a[-1], rows.level.target))
+        return size * end, seen
 
     samples, seen = jax.vmap(one, axis_name=SAMPLES)(states, keys)
     return samples, seen, jnp.isfinite(samples).all()
 
 
 def _combined(weights, solution, point, denoised, history):
-    same = solution is point  # one product where nothing is corrected
-    total = (weights[0] + weights[1]) * point if same else weights[0] * solution + weights[1] * point
-    total += weights[2] * denoised + weights[3]
-    for weight, old in zip(weights[4:], history, strict=True):
-        total += weight * old
-    return total
+    total = weights[2] if denoised is None else weights[3] * denoised + weights[2]
+    # Evaluations first: they are large and of both signs beside a small step of the state, and cancel with fewer roundings.
+    for slot in reversed(range(len(weights) - 4)):
+        total += weights[4 + slot] * history[slot]
+    return total + (weights[1] * point if solution is None else weights[0] * solution + weights[1] * point)
 
 
 def _explain(table: Table, level: Level, denoiser, condition, on_the_way) -> None:

@@ -81,7 +81,7 @@ class LearnedSolver(AbstractTrainable, AbstractFixedSolver):
     ):
         steps = count("LearnedSolver", "steps", steps)
         shape = tuple(count("LearnedSolver", "shape", side) for side in shape)
-        grid = automatic_grid(schedule, steps) if grid is None else grid
+        grid = automatic_grid(schedule, steps, field=len(shape) > 1) if grid is None else grid
         if grid.evaluations != steps:
             raise ValueError(f"LearnedSolver(steps={steps}, grid=…): the grid has {grid.evaluations} evaluations")
         levels = grid.levels(schedule, steps)[1]

@@ -1,11 +1,16 @@
 """`Tuned`, `solver="auto"` and `choose`: what they cost, that they follow the scale of data, and how good they are."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from common.field_mixtures import FieldMixture
 from common.mixtures import SMOOTH, Mixture
+from common.sampling_beds import Bed
 
 from surrogax.solvers import diffusion
+from surrogax.solvers.diffusion.automatic import automatic_grid
 
 VP, EDM = diffusion.VPLinear(), diffusion.EDM()
 
@@ -27,15 +32,52 @@ def test_tuned_moves_with_the_scale_of_the_data():
         diffusion.Tuned(8, data_std=0.0)
 
 
-def test_auto_is_the_rule_that_it_says():
-    for evaluations, solver, grid in (
-        (10, diffusion.IPNDM(3), diffusion.Tuned),
-        (40, diffusion.ExponentialAdams(4), diffusion.LogSNR),
-    ):
-        auto = diffusion.plan("auto", schedule=VP, times=evaluations)
-        np.testing.assert_array_equal(
-            auto.advance, diffusion.plan(solver, schedule=VP, times=grid(evaluations)).advance
-        )
+@pytest.mark.parametrize(
+    ("field", "evaluations", "solver", "grid"),
+    [
+        (False, 10, diffusion.IPNDM(3), diffusion.Tuned(10)),
+        (False, 40, diffusion.ExponentialAdams(4), diffusion.LogSNR(40)),
+        (True, 5, diffusion.IPNDM(3), diffusion.Rho(5)),
+        (True, 10, diffusion.DEIS(3, "log_snr"), diffusion.Rho(10)),
+        (True, 15, diffusion.DEIS(3, "log_snr"), diffusion.Rho(15, rho=10.0)),
+        (True, 20, diffusion.UniPC(3), diffusion.LogSNR(20)),
+    ],
+)
+def test_auto_is_the_rule_that_it_says(field, evaluations, solver, grid):
+    auto = diffusion.plan("auto", schedule=VP, times=evaluations, field=field)
+    expected = diffusion.plan(solver, schedule=VP, times=grid)
+    np.testing.assert_allclose(auto.levels, expected.levels, rtol=1e-9)
+    np.testing.assert_allclose(auto.advance, expected.advance, rtol=1e-6, atol=1e-12)
+
+
+def test_samples_with_axes_of_space_are_fields_under_white_noise(key):
+    def levels(shape, **options):
+        kind = {"schedule": VP, "times": 6, "shape": shape, "n": 1, "key": key, "trajectory": True}
+        return diffusion.sample(lambda x, s, c: x / (1 + s), "auto", **kind, **options).levels
+
+    vector, field = (diffusion.plan("auto", schedule=VP, times=6, field=field).levels for field in (False, True))
+    np.testing.assert_array_equal(levels((8,)), vector)
+    np.testing.assert_array_equal(levels((8, 1)), field)
+    # Noise of the data's own colours: all modes come out of it at once.
+    np.testing.assert_array_equal(levels((8, 1), noise=lambda key, shape: jnp.ones(shape)), vector)
+    with pytest.raises(ValueError, match=r"plan\(field=True\): only the choice"):
+        diffusion.plan(diffusion.UniPC(3), schedule=VP, times=6, field=True)
+
+
+@pytest.mark.nightly
+def test_auto_for_fields_is_near_the_best_of_usual_pairs_on_an_unseen_field(x64):
+    bed = Bed.of_mixture(FieldMixture.random(50), VP, 24)
+    tables = {
+        (solver, grid): diffusion.plan(solver, schedule=VP, times=grid(10, to_zero=False))
+        for solver in (diffusion.IPNDM(3), diffusion.DEIS(3, "log_snr"), diffusion.UniPC(3), diffusion.DPMSolverPP(2))
+        for grid in (diffusion.LogSNR, diffusion.VPQuadratic, diffusion.Rho)
+    }
+    for field in (False, True):
+        grid = dataclasses.replace(automatic_grid(VP, 10, field), to_zero=False)
+        tables[field] = diffusion.plan("auto", schedule=VP, times=grid, field=field)
+    errors = bed.errors(tables)
+    vectors, fields = errors.pop(False), errors.pop(True)
+    assert fields < 2.5 * min(errors.values()) and fields < 0.7 * vectors
 
 
 def ends(mixture, solver, times, y):
