@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import checked, random_key
 from ...core.domains import Grid
@@ -23,9 +23,10 @@ from .conditioned import Conditioned, conditioned
 from .field_prior import FieldsOf
 from .noisy_inputs import noisy_inputs, noisy_signature
 from .observe import Observe, listed, together
+from .observed_set import ObservedSet
 from .posterior import Posterior
 from .sensor_transformer import SensorReader, SensorTransformer
-from .sensors import ObservedSet, Sensors
+from .sensors import Sensors
 
 
 @register("AmortizedPosterior")
@@ -132,7 +133,7 @@ class AmortizedPosterior(AbstractFieldDenoiser, AbstractConditionable):
         return noisy_inputs(self.task, fields, place, x, level, seen)
 
     def unobserved(self, fields, grid):
-        return dict(fields), self.reader(ObservedSet.empty(self.capacity, grid.ndim), grid)
+        return dict(fields), _read(self.reader, ObservedSet.empty(self.capacity, grid.ndim), grid)
 
     def shown(self, fields, grid, key):
         drawn = [
@@ -142,8 +143,8 @@ class AmortizedPosterior(AbstractFieldDenoiser, AbstractConditionable):
         return fields, self.reader(ObservedSet.joined(drawn), grid)
 
     def given(self, evidence, grid, fields, guidance=None):
-        observed = ObservedSet.of(evidence, self.task, grid).canonical(self.capacity)
-        return self.denoiser_on(grid), (dict(fields), self.reader(observed, grid))
+        observed = ObservedSet.of(evidence, self.task, grid).filled(self.capacity)
+        return self.denoiser_on(grid), (dict(fields), _read(self.reader, observed, grid))
 
     # Answers -----------------------------------------------------------------------------------------------------------
 
@@ -243,6 +244,11 @@ class AmortizedPosterior(AbstractFieldDenoiser, AbstractConditionable):
 
     def _places(self, part: Observe) -> int:
         return int(np.prod(self.grid({}).shape)) if part.at is None else len(part.at)
+
+
+@eqx.filter_jit
+def _read(reader: SensorReader, observed: ObservedSet, grid: Grid) -> Float[Array, "*space c"]:
+    return reader(observed.canonical(), grid)
 
 
 def _warn_of_errors(part: Observe, sensors: Sensors) -> None:

@@ -13,7 +13,7 @@ from ...core.domains import Grid
 from ...core.storage import register
 from ..networks.attention import AttentionBlock
 from ..networks.layers import LayerNorm, Pointwise, PointwiseMLP
-from .sensors import ObservedSet
+from .observed_set import ObservedSet
 
 
 @register("SensorTransformer")

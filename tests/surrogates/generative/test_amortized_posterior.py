@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from common.posterior_beds import PosteriorBed
 
 import surrogax as sx
 from surrogax.surrogates import generative
+from surrogax.surrogates.generative.field_prior import FieldsOf
+from surrogax.surrogates.generative.observe import together
 
 N = 16
 GRID = sx.Grid.unit(N, 1, "periodic")
@@ -46,18 +47,32 @@ def draws(model, at, values, std=0.2, **details):
 @pytest.mark.filterwarnings("ignore:posterior. the samples miss")
 def test_the_answer_is_that_of_a_set(model):
     """To the last bit: for another order, for observations in two parts, and whatever stands where nothing was observed."""
-    found = draws(model, AT, Y)
-    assert found["a"].shape == found["u"].shape == (3, N)
-    others = [draws(model, AT[order], Y[order]) for order in ([2, 0, 1], [1, 0, 2])]
+
+    def seen(*parts):
+        """All that the network is told of the observations."""
+        evidence = together([part.observation(FieldsOf(model.task, {}), GRID) for part in parts])
+        return np.asarray(model.given(evidence, GRID, {})[1][1])
+
+    def observed(at, values, std=0.2, **details):
+        return sx.Observe("u", at=at, values=values, std=std, **details)
+
+    found = seen(observed(AT, Y))
+    assert found.shape == (N, 8)
+    for order in ([2, 0, 1], [1, 0, 2]):
+        np.testing.assert_array_equal(seen(observed(AT[order], Y[order])), found)
+    parts = [observed(AT[rows], Y[rows]) for rows in ([1], [2, 0])]
+    np.testing.assert_array_equal(seen(*parts), found)
     for filler, place in ((np.nan, 0.3), (1e6, 0.9)):
         at, values = np.insert(AT, 1, place, 0), np.insert(Y, 1, filler)
-        others.append(draws(model, at, values, mask=np.array([True, False, True, True])))
-    parts = [sx.Observe("u", at=AT[rows], values=Y[rows], std=0.2) for rows in ([1], [2, 0])]
-    others.append(model.posterior(parts, n=3, steps=3, key=jax.random.key(1)).samples)
-    for other in others:
-        np.testing.assert_array_equal(other["a"], found["a"])
-    for changed in (draws(model, AT, Y + 0.1), draws(model, AT + 0.01, Y), draws(model, AT, Y, std=0.3)):
-        assert not np.allclose(changed["a"], found["a"], rtol=0, atol=1e-6)
+        there = np.array([True, False, True, True])
+        np.testing.assert_array_equal(seen(observed(at, values, mask=there)), found)
+    for changed in (observed(AT, Y + 0.1), observed(AT + 0.01, Y), observed(AT, Y, std=0.3), observed(at, values)):
+        assert not np.allclose(seen(changed), found, rtol=0, atol=1e-6)
+
+    samples = draws(model, AT, Y)
+    assert samples["a"].shape == samples["u"].shape == (3, N)
+    last = draws(model, at[::-1], values[::-1], mask=there[::-1])
+    np.testing.assert_array_equal(last["a"], samples["a"])
 
 
 def test_sensors_are_drawn_as_they_say(model, key):
@@ -115,7 +130,9 @@ def test_as_surrogates_the_model_and_its_posteriors_keep_the_contract():
     """Sensors of two fields, one of them a vector."""
     rng = np.random.default_rng(1)
     data = sx.from_arrays(
-        targets={"u": rng.normal(size=(30, N)), "v": rng.normal(size=(30, N, 2))}, grid=GRID, parameters={"p": np.arange(30.0)}
+        targets={"u": rng.normal(size=(30, N)), "v": rng.normal(size=(30, N, 2))},
+        grid=GRID,
+        parameters={"p": np.arange(30.0)},
     )
     model = sx.AmortizedPosterior(
         sx.Task.fit(data, inputs="p", targets=("u", "v")),
@@ -142,7 +159,5 @@ def test_as_surrogates_the_model_and_its_posteriors_keep_the_contract():
 @pytest.mark.nightly
 def test_a_saved_model_answers_the_same(model, tmp_path):
     model.save(tmp_path / "model.sgx")
-    found, again = (
-        draws(each, AT, Y + 0.5, std=1.0) for each in (model, sx.load(tmp_path / "model.sgx"))
-    )
+    found, again = (draws(each, AT, Y + 0.5, std=1.0) for each in (model, sx.load(tmp_path / "model.sgx")))
     np.testing.assert_array_equal(found["u"], again["u"])
