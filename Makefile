@@ -37,7 +37,7 @@ TPU := .venv-tpu
 # The generator of the documentation, beside the packages of $(VENV).
 DOCS := .venv-docs
 
-.PHONY: demo test lint types bench smoke tpu-check notebooks docs wheel clean
+.PHONY: demo test lint types bench smoke smoke-long tpu-check notebooks docs wheel clean
 .PHONY: ci nightly test-default-flags test-newest test-wheel test-processors
 
 $(ENV): pyproject.toml requirements.lock
@@ -76,7 +76,8 @@ test-newest:  ## a selection with the newest packages on Python 3.13: solvers, t
 	@if [ -z "$(call find_python,3.13)" ]; then echo "test-newest: skipped, there is no Python 3.13"; else \
 		$(MAKE) --no-print-directory test JAX=newest PYTHON="$(call find_python,3.13)" TESTS="tests/core \
 			tests/solvers/kernels/test_stencil.py tests/solvers/linear/test_ill_posed.py \
-			tests/solvers/linear/test_refinement.py tests/surrogates/operators \
+			tests/solvers/linear/test_refinement.py tests/surrogates/operators/test_fno.py \
+			tests/surrogates/operators/test_all_operators.py tests/surrogates/operators/test_deeponet.py \
 			tests/surrogates/training/test_devices.py tests/surrogates/training/test_processes.py"; fi
 
 test-wheel: wheel  ## install the wheel into a fresh environment and use it in an empty folder
@@ -108,7 +109,7 @@ ci:  ## under 20 minutes on 2 cores
 	$(call in_turn,lint types test test-default-flags smoke docs test-newest test-wheel)
 
 nightly:  ## the long tests, the whole suite with the newest packages, other processors, all benchmarks
-	$(call in_turn,test-nightly test-everything-newest test-processors bench notebooks tpu-check)
+	$(call in_turn,test-nightly smoke-long test-everything-newest test-processors bench notebooks tpu-check)
 
 test-nightly:
 	$(MAKE) --no-print-directory test MARKED=nightly
@@ -118,8 +119,11 @@ test-everything-newest:
 
 # ---- Benchmarks, notebooks, packaging -------------------------------------------------------------------------------------
 
-smoke: $(ENV)  ## the smallest case of every benchmark, without peers: does each still run?
+smoke: $(ENV)  ## the smallest case of the benchmarks, without peers: does each still run?
 	$(BIN)/python benchmarks/tools/run_all.py
+
+smoke-long: $(ENV)  ## of those that compile for half a minute or more
+	$(BIN)/python benchmarks/tools/run_all.py --long
 
 bench: $(ENV)  ## every benchmark, quick; peers are skipped where their environment is missing
 	for script in $(filter-out benchmarks/tpu_check.py benchmarks/gpu.py, $(wildcard benchmarks/*.py)); do $(BIN)/python $$script --quick || exit 1; done

@@ -17,6 +17,7 @@ from generator.api_pages import write_api_pages  # noqa: E402
 from generator.choosing_page import write_choosing_page  # noqa: E402
 from generator.command_line_page import write_command_line_page  # noqa: E402
 from generator.copied_pages import with_links, write_copies  # noqa: E402
+from generator.leaderboard_page import write_leaderboard_page  # noqa: E402
 from generator.registry_pages import write_format_page, write_problem_pages  # noqa: E402
 
 project, author = "surrogax", "the authors of surrogax"
@@ -56,6 +57,7 @@ def _generate(app) -> None:
     write_format_page(folder / "formats.md")
     write_command_line_page(folder / "command_line.md")
     write_choosing_page(folder / "which_surrogate.md")
+    write_leaderboard_page(folder / "leaderboard.md")
 
 
 def _read(app, name: str, source: list[str]) -> None:

@@ -213,6 +213,11 @@ class AbstractRelative(AbstractSurrogate):
     """A surrogate that also works with values relative to the origins of its task (`Task.origins`).
 
     `predict` then subtracts the origins in double precision.
+
+    **Example:**
+
+        >>> issubclass(sx.Persistence, sx.AbstractRelative)
+        True
     """
 
     @abc.abstractmethod

@@ -33,7 +33,8 @@ def test_every_script_has_a_smallest_case_and_records_under_its_name(script):
 
 
 def test_every_result_belongs_to_a_script():
-    assert {file.stem for file in (BENCHMARKS / "results").glob("*.json")} <= {script.stem for script in SCRIPTS}
+    written = {"leaderboard", *(script.stem for script in SCRIPTS)}  # the former by `surrogax bench`
+    assert {file.stem for file in (BENCHMARKS / "results").glob("*.json")} <= written
 
 
 @pytest.fixture

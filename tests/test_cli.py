@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tomllib
 
 import numpy as np
@@ -10,6 +9,8 @@ import pytest
 
 import surrogax as sx
 from surrogax import cli
+from surrogax.cli.bench_tasks import TASKS
+from surrogax.cli.leaderboard import boards
 from surrogax.datasets.formats.well_writer import write_well
 
 TINY = (
@@ -17,6 +18,8 @@ TINY = (
     "--metrics rel_l2 --no-baselines --model FNO POD-GP --POD-GP.regressor rbf --POD-GP.input-rank 4"
 )
 TINY = TINY.split()
+ALONE = "train --problem poisson --problem.grid 9 --train 2 --val 1 --test 2 --no-baselines --folder alone"
+SPECTRAL = "--model neural-spectral --model.modes 3 --model.width 4 --model.depth 1 --steps 3 --optimizer.b2 0.95"
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,34 @@ def test_any_file_any_model_and_a_rollout(trajectories, capsys):
     assert "--rollout 9 is longer than the 6 instants" in said and not (trajectories.parent / "never").exists()
     assert "use surrogax rollout" in fails(capsys, "predict", "waves/fno", "--data", trajectories, "--out", "p.h5")
     assert "several surrogates" in fails(capsys, "predict", "waves", "--data", trajectories, "--out", "p.h5")
+
+
+def test_models_that_learn_without_data_are_trained_and_compared(home, capsys):
+    """The problem instead of the task; steps instead of epochs; options of data that nothing would read are refused."""
+    words, network = ALONE.split(), SPECTRAL.split()
+    for wrong, said in [
+        (["--epochs", "3", *network], "--epochs means nothing for neural-spectral: learning without data"),
+        (["--model", "pig", "fno", "--rollout", "3"], "--rollout means nothing for pig"),
+        (["--model", "fno", "--steps", "3"], "--steps means nothing for fno: learning from data"),
+    ]:
+        assert said in fails(capsys, *words, *wrong) and not (home / "alone").exists()
+    cli.main([*words, *network])
+    config = tomllib.loads((home / "alone" / "config.toml").read_text())
+    assert config["steps"] == 3 and config["model"][0]["modes"] in (3, [3]) and config["optimizer"]["b2"] == 0.95
+    metrics = json.loads((home / "alone" / "metrics.json").read_text())["neural-spectral"]
+    assert 0 < metrics["test_rel_l2"] < 100 and metrics["seconds"] > 0 and (home / "alone" / "report.html").exists()
+    assert (home / "alone" / "neural-spectral" / "best.sgx").exists()
+    with pytest.raises(SystemExit):
+        cli.main([*words[:-1], "field", "--model", "pinn"])
+    assert "are random fields; trial functions" in capsys.readouterr().err and not (home / "field").exists()
+
+
+@pytest.mark.nightly
+def test_a_problem_in_time_is_learned_without_data_at_the_instants_of_the_model(home, capsys):
+    words = [*ALONE.replace("poisson", "heat").replace("alone", "heat").split(), *SPECTRAL.split(), "--problem.frames"]
+    assert "give --problem.frames 33 and --problem.until 1" in fails(capsys, *words, "5")
+    cli.main([*words, "33"])
+    assert json.loads((home / "heat" / "metrics.json").read_text())["neural-spectral"]["test_rel_l2"] < 10
 
 
 @pytest.mark.parametrize(
@@ -392,6 +423,8 @@ def test_help_lists_the_commands_and_the_defaults(capsys):
     assert (
         stop.value.code == 0 and "(default: 0.004)" in said and "linear-spectral" in said and "frequencies kept" in said
     )
+    (line,) = (line for line in said.splitlines() if "--optimizer " in line and "soap" in line)
+    assert "Several" not in line and "Several models, --model fno deeponet," in said
 
 
 # Leaderboard ----------------------------------------------------------------------------------------------------------
@@ -401,6 +434,7 @@ def test_tasks_and_models_that_there_are_not_are_named(home, capsys):
     assert "unknown task 'darcyy'; there are darcy, burgers," in fails(capsys, "bench", "darcyy")
     assert "unknown model 'net'" in fails(capsys, "bench", "darcy", "--models", "net")
     assert "expected module:function" in fails(capsys, "bench", "darcy", "--add", "module")
+    assert "learns without data" in fails(capsys, "bench", "darcy", "--models", "pinn")
     assert "--add absent:net" in fails(capsys, "bench", "darcy", "--add", "absent:net")
 
 
@@ -412,9 +446,8 @@ def test_a_leaderboard_goes_on_and_takes_own_models(home, capsys, monkeypatch):
         "test": 4,
         "problem": {"name": "thermal_block", "set": {"blocks": "(2, 1)"}, "grid": [9]},
     }
-    tasks = sys.modules["surrogax.cli.bench_tasks"].TASKS
-    task = tasks["thermal-block"]
-    monkeypatch.setitem(tasks, "thermal-block", task._replace(settings={**task.settings, **small}))
+    task = TASKS["thermal-block"]
+    monkeypatch.setitem(TASKS, "thermal-block", task._replace(settings={**task.settings, **small}))
     (home / "mine.py").write_text(
         "import surrogax as sx\n\ndef tiny(task, *, key, basis: int = 4):\n    return sx.DeepONet(task, basis=basis, key=key)\n"
     )
@@ -429,5 +462,55 @@ def test_a_leaderboard_goes_on_and_takes_own_models(home, capsys, monkeypatch):
         ["bench", "thermal-block", "--models", "mean", "--add", "mine:tiny", "--folder", "other", "--minutes", "0.001"]
     )
     found = json.loads((home / "other" / "leaderboard.json").read_text())["rows"]
-    assert {"mean", "tiny", "solver 9²"} <= {row["surrogate"] for row in found}
+    assert {"mean", "tiny", "solver 9², rtol 0.0001"} <= {row["surrogate"] for row in found}
+    by = {row["surrogate"]: row for row in found}
+    assert {by[name]["kind"] for name in ("mean", "tiny", "solver 9², rtol 0.0001")} == {"baseline", "model", "solver"}
+    assert by["tiny"]["solver"] in by and by["tiny"]["epochs"] >= 3 and by["mean"]["queries"] is None
     assert "row of other settings, minutes or versions" in fails(capsys, *words[:3], "1", *words[4:])
+
+
+@pytest.mark.nightly
+def test_star_domains_have_a_board_with_their_solver(home, monkeypatch):
+    task = TASKS["star-poisson"]
+    small = task._replace(
+        settings={**task.settings, "train": 8, "val": 2, "test": 4},
+        models={
+            "pointnet": {"width": 8, "depth": 2},
+            "gino": {"width": 4, "grid": 8, "modes": 2, "depth": 1, "reach": 1},
+        },
+        data=type(task.data)((40, 60)),
+    )
+    monkeypatch.setitem(TASKS, "star-poisson", small)
+    cli.main(["bench", "star-poisson", "--minutes", "0.001", "--folder", "stars"])
+    rows = json.loads((home / "stars" / "leaderboard.json").read_text())["rows"]
+    errors = {row["surrogate"]: row["mean"] for row in rows if row["metric"] == "rel_l2"}
+    loose, tight = (errors[f"solver on the mesh, rtol {rtol:g}"] for rtol in (1e-1, 1e-4))
+    assert {"pointnet", "gino"} <= set(errors) and tight < loose and tight < 0.2
+    assert all(row["ms_per_sample"] > 0 for row in rows)
+
+
+@pytest.mark.nightly
+def test_a_board_in_time_has_solvers_rollouts_and_error_bars(home, monkeypatch):
+    for name, problem, models in [
+        ("burgers", {"grid": [32], "frames": 5, "until": 0.2}, {"fno": {"modes": 4, "width": 4, "depth": 1}}),
+        ("darcy", {"grid": [17], "refine": 1}, {"pod-regression": {"rank": 4, "input_rank": 4}}),
+    ]:
+        task = TASKS[name]
+        small = {"problem": {**task.settings["problem"], **problem}, "train": 10, "val": 2, "test": 4}
+        small |= {"rollout": 3} if name == "burgers" else {}
+        monkeypatch.setitem(TASKS, name, task._replace(settings={**task.settings, **small}, models=models))
+    cli.main(["bench", "burgers", "darcy", "--minutes", "0.001", "--folder", "timed"])
+    record = json.loads((home / "timed" / "leaderboard.json").read_text())
+    assert set(record["tasks"]) == {"burgers", "darcy"} and "command" not in record["environment"]
+    rows = [row for row in record["rows"] if row["task"] == "burgers"]
+    solvers = {row["surrogate"] for row in rows if row["kind"] == "solver"}
+    assert solvers == {
+        f"solver {n}, rtol {r}" for n, r in [(4, 0.001), (8, 0.001), (16, 0.001), (16, "1e-06"), (32, "1e-06")]
+    }
+    assert {row["rollout"] for row in rows if row["surrogate"] in solvers} == {None, 3}
+    covered = {row["surrogate"] for row in record["rows"] if row["metric"] == "coverage_90"}
+    assert covered == {"pod-regression"}
+    (board,) = [b for b in boards(record) if b.name == "darcy"]
+    heads, cells = board.cells()
+    assert heads[-3:] == ["training s", "epochs", "N*"] and any("coverage_90" in head for head in heads)
+    assert {row[0]: row[-3] for row in cells}["mean"] == ""

@@ -83,6 +83,46 @@ def test_numbers_of_the_choosing_page_are_recorded(generator):
             page.filled(f"{{percent:{place}}}")
 
 
+def test_the_leaderboard_is_a_page_of_its_rows(generator, tmp_path):
+    page = generator("leaderboard_page")
+    page.write_leaderboard_page(tmp_path / "none.md", tmp_path / "absent.json")
+    assert (
+        "No run is recorded" in (text := (tmp_path / "none.md").read_text()) and "surrogax bench darcy burgers" in text
+    )
+    cost = {
+        "ms_per_sample_1": 2.0,
+        "ms_per_sample": 1.0,
+        "parameters": 10,
+        "label_error": None,
+        "seed": 0,
+        "field": "u",
+    }
+    rest = {"dataset": "9²", "metric": "rel_l2", "stderr": None, "time": None, "rollout": None, "starts": 1, "given": 0}
+    shown = [
+        ("net", "model", 0.02, 3.0, 20, 4e3, "solver 9², rtol 0.01"),
+        ("mean", "baseline", 0.3, None, None, None, None),
+    ]
+    rows = [
+        dict(task="darcy", surrogate=name, kind=kind, mean=mean, seconds=s, epochs=e, queries=q, solver=by, step=None)
+        for name, kind, mean, s, e, q, by in [*shown, ("solver 9², rtol 0.01", "solver", None, None, None, None, None)]
+    ]
+    record = {
+        "minutes": 0.1,
+        "tasks": {
+            "darcy": {"says": "Darcy flow.", "settings": "train = 4\n", "models": {"net": {"name": "fno", "width": 4}}}
+        },
+        "rows": [{**row, **cost, **rest} for row in rows],
+        "environment": {"platform": "Linux", "versions": {"jax": "0"}},
+    }
+    (tmp_path / "leaderboard.json").write_text(json.dumps(record))
+    page.write_leaderboard_page(tmp_path / "leaderboard.md", tmp_path / "leaderboard.json")
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert (
+        "| net | 2 % | 2 | 1 | 10 | 3 | 20 | 4e+03, solver 9², rtol 0.01 |" in text and "net: name fno, width 4" in text
+    )
+    assert "--minutes 0.1" in text and (tmp_path / "leaderboard" / "darcy.svg").stat().st_size > 1000
+
+
 def test_results_show_every_record_and_what_did_not_run(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     results = importlib.import_module("make_results")

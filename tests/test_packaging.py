@@ -153,6 +153,7 @@ def test_wheel_and_source_archive_install_and_have_the_command(wheel, clone, tmp
         assert run(str(python), "-c", "import surrogax as sx; print(sx.FNO.__name__)", cwd=empty) == "FNO\n"
 
 
+@pytest.mark.nightly
 def test_a_type_checker_reports_planted_errors(tmp_path):
     """Our settings check a file of every floor, and a user's script sees the types of an editable install."""
     pyright = pytest.importorskip("pyright", reason="pyright is for developers")

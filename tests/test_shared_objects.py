@@ -151,6 +151,7 @@ def sine_data(problem) -> sx.Dataset:
     return sx.from_arrays(targets={"u": exact}, grid=grid)
 
 
+@pytest.mark.nightly
 def test_without_data(key):
     problem = sine()
     task = sx.Task.of(problem, 33)

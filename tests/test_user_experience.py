@@ -45,6 +45,7 @@ class MyFlaxUNet(nnx.Module):
         return self.up(nnx.gelu(self.norm(self.down(x))))
 
 
+@pytest.mark.nightly
 def test_blocks_data_train_compare_and_own_network(key, tmp_path, monkeypatch):
     monkeypatch.setenv("SURROGAX_CACHE", str(tmp_path / "cache"))
     opt = optax.adam(1e-3)

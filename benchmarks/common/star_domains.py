@@ -1,161 +1,24 @@
-"""−Δu = f with u = 0 on the boundary of random star-shaped domains, solved by linear triangles on meshes that differ per sample.
-
-A mesh of the unit disc, turned by a random angle, is mapped to the domain r ≤ R(θ). It is solved on the mesh whose cells are
-divided into four once, and the solution is kept at the nodes of the mesh itself.
-"""
+"""`surrogax.datasets.star_domains`, kept in files."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import Delaunay, cKDTree
 
 import surrogax as sx
-from surrogax.solvers.linear import CG, Jacobi, Sparse, Status, solve
-
-from . import meshes
-
-
-class Disc(NamedTuple):
-    """A mesh of the unit disc: points `(n, 2)`, cells `(m, 3)`, the numbers of the points on the circle."""
-
-    points: np.ndarray
-    cells: np.ndarray
-    circle: np.ndarray
-
-
-def disc(n: int, seed: int) -> Disc:
-    """About `n` points: on the circle evenly spaced, inside those of a triangular lattice, each moved at random."""
-    h = np.sqrt(2 * np.pi / np.sqrt(3) / n)
-    rng = np.random.default_rng(seed)
-    rows = np.arange(-np.ceil(1.2 / h), np.ceil(1.2 / h) + 1)
-    x, y = np.meshgrid(rows, rows, indexing="ij")
-    lattice = np.stack([h * (x + 0.5 * (y % 2)), h * np.sqrt(0.75) * y], -1).reshape(-1, 2)
-    lattice = lattice + h * rng.uniform(-0.2, 0.2, lattice.shape)
-    inner = lattice[np.hypot(*lattice.T) < 1 - 0.6 * h]
-    angles = 2 * np.pi * np.arange(round(2 * np.pi / h)) * h / (round(2 * np.pi / h) * h)
-    circle = np.stack([np.cos(angles), np.sin(angles)], -1)
-    points = np.concatenate([circle, inner])
-    return Disc(points, Delaunay(points).simplices, np.arange(len(circle)))
-
-
-def divided(mesh: Disc) -> Disc:
-    """Every cell in four; the new points between two neighbours on the circle lie on it."""
-    sides = np.sort(mesh.cells[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
-    pairs, place, count = np.unique(sides, axis=0, return_inverse=True, return_counts=True)
-    middle = mesh.points[pairs].mean(1)
-    outer = count == 1
-    middle[outer] /= np.hypot(*middle[outer].T)[:, None]
-    n = len(mesh.points)
-    (a, b, c), (ab, bc, ca) = mesh.cells.T, (n + place.reshape(-1, 3)).T
-    cells = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
-    return Disc(np.concatenate([mesh.points, middle]), cells, np.concatenate([mesh.circle, n + np.flatnonzero(outer)]))
-
-
-class Law(NamedTuple):
-    """A random domain and source: amplitudes and phases of R, the turn of the mesh, waves `(12, 2)`, their sizes and phases."""
-
-    amplitudes: np.ndarray
-    phases: np.ndarray
-    turn: float
-    waves: np.ndarray
-    sizes: np.ndarray
-    shifts: np.ndarray
-
-    def mapped(self, points: np.ndarray) -> np.ndarray:
-        angle, length = np.arctan2(points[:, 1], points[:, 0]) + self.turn, np.hypot(*points.T)
-        k = np.arange(2, 2 + len(self.amplitudes))
-        radius = length * (1 + np.cos(np.outer(angle, k) + self.phases) @ self.amplitudes)
-        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
-
-    def source(self, points: np.ndarray) -> np.ndarray:
-        return np.cos(points @ self.waves.T + self.shifts) @ self.sizes
-
-
-def law(rng: np.random.Generator) -> Law:
-    k = np.arange(2, 6)
-    return Law(
-        rng.uniform(-0.3, 0.3, 4) / np.sqrt(k), rng.uniform(0, 2 * np.pi, 4), rng.uniform(0, 2 * np.pi),
-        rng.normal(0, 3, (12, 2)), rng.normal(0, 0.5, 12), rng.uniform(0, 2 * np.pi, 12),
-    )  # fmt: skip
-
-
-def solved(mesh: Disc, laws: list[Law]) -> np.ndarray:
-    """u at the points of the mesh for every law, `(laws, n)`, by our conjugate gradients; one compiled program for all."""
-    matrices, loads = [], []
-    for one in laws:
-        cells = meshes.triangles(one.mapped(mesh.points), mesh.cells)
-        # The pattern is that of the topology: entries that happen to vanish are kept.
-        matrix = meshes.diffusion(cells, 1.0, mesh.circle, keep_zeros=True)
-        matrix.sort_indices()
-        values = np.repeat(one.source(cells.middles) * cells.areas / 3, 3)
-        load = np.bincount(cells.cells.ravel(), values, minlength=len(mesh.points))
-        load[mesh.circle] = 0
-        matrices.append(matrix)
-        loads.append(load)
-    with jax.enable_x64(True):
-        operator = Sparse.from_scipy(matrices[0], symmetric=True)
-
-        def one(values, b):
-            found = solve(operator.with_values(values), b, CG(Jacobi(), rtol=1e-8))
-            return found.value, found.status
-
-        values = np.stack([matrix.data for matrix in matrices])
-        u, status = jax.jit(jax.vmap(one))(jnp.asarray(values), jnp.asarray(np.stack(loads)))
-        assert (np.asarray(status) == Status.converged).all(), status
-        return np.asarray(u)
-
-
-class Samples(NamedTuple):
-    """The dataset, with the source `f`, the distance `d` to the boundary and the solution `u`; and the error of its labels."""
-
-    data: sx.Dataset
-    label_error: float
-
-
-def samples(n: int, sizes: tuple[int, ...], seed: int) -> Samples:
-    """`n` samples on meshes of these numbers of points, each with its own domain, in random order."""
-    rng = np.random.default_rng(seed)
-    kinds = [disc(size, seed=1000 + size) for size in sizes]
-    laws, which = [law(rng) for _ in range(n)], np.arange(n) % len(sizes)
-    rows, capacity = [], max(len(mesh.points) for mesh in kinds)
-    fields, clouds = {name: np.zeros((n, capacity), np.float32) for name in "fdu"}, {}
-    for kind, mesh in enumerate(kinds):
-        own = np.flatnonzero(which == kind)
-        if not len(own):
-            continue
-        u = solved(divided(mesh), [laws[i] for i in own])[:, : len(mesh.points)]
-        if kind == 0:
-            coarse = solved(mesh, [laws[i] for i in own])
-            # Second order: the finer solution is off by a third of the difference.
-            rows = [np.linalg.norm(a - b) / np.linalg.norm(a) / 3 for a, b in zip(u, coarse, strict=True)]
-        for i, values in zip(own, u, strict=True):
-            points = laws[i].mapped(mesh.points)
-            clouds[i] = sx.Mesh.from_cells(points, mesh.cells)
-            distance = cKDTree(points[mesh.circle]).query(points)[0]
-            for name, field in zip("fdu", (laws[i].source(points), distance, values), strict=True):
-                fields[name][i, : len(points)] = field
-    stacked = sx.PointCloud.stack([sx.PointCloud(clouds[i].points, clouds[i].weights) for i in range(n)])
-    order = rng.permutation(n)
-    return Samples(_dataset(fields, stacked).select(order), float(np.mean(rows)))
+from surrogax.datasets.star_domains import Samples, star_domains
 
 
 def kept_samples(file: Path, n: int, sizes: tuple[int, ...], seed: int) -> Samples:
-    """`samples`, kept in an npz file together with what they were asked by, so that they are made once."""
+    """`star_domains`, kept in an npz file together with what they were asked by, so that they are made once."""
     asked = repr((n, sizes, seed))
     if file.exists():
         with np.load(file) as kept:
             if str(kept["asked"]) != asked:
                 raise ValueError(f"{file} holds samples of {kept['asked']}, not of {asked}; delete it")
             cloud = sx.PointCloud(kept["points"], kept["weights"], kept["mask"])
-            return Samples(_dataset({name: kept[name] for name in "fdu"}, cloud), float(kept["error"]))
-    found = samples(n, sizes, seed)
+            fields = {"f": kept["f"], "d": kept["d"]}
+            return Samples(sx.from_arrays(fields, {"u": kept["u"]}, points=cloud), float(kept["error"]))
+    found = star_domains(n, sizes, seed)
     arrays = {name: found.data[name] for name in (*"fdu", "points", "weights", "mask")}
     np.savez(file, asked=asked, error=found.label_error, **arrays)
     return found
-
-
-def _dataset(fields: dict[str, np.ndarray], points: sx.PointCloud) -> sx.Dataset:
-    return sx.from_arrays({"f": fields["f"], "d": fields["d"]}, {"u": fields["u"]}, points=points)

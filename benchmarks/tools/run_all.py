@@ -1,7 +1,7 @@
-"""Run the smallest case of every benchmark, as many at once as there are cores, and stop at the first that fails or prints no
+"""Run the smallest case of the benchmarks, as many at once as there are cores, and stop at the first that fails or prints no
 result.
 
-    python benchmarks/tools/run_all.py      # make smoke
+    python benchmarks/tools/run_all.py      # make smoke; with --long those alone that compile for half a minute or more
 """
 
 import concurrent.futures
@@ -14,6 +14,11 @@ import time
 from pathlib import Path
 
 SCRIPTS = sorted(Path(__file__).parents[1].glob("*.py"))
+# What these compile is also compiled by tests; `make nightly` runs them.
+LONG = (
+    "bridges", "conformal", "darcy_paper", "darcy_posterior", "deep_cg", "kills", "learned_preconditioner", "learning_to_relax",
+    "linear_solvers", "mesh_operators", "refiner", "scaling",
+)  # fmt: skip
 LIMIT = 300  # seconds of one script
 # XLA's flags for programs that run once, which are those of the tests too. Compilation is two thirds of them; without LLVM's
 # optimisation it takes a third less, without XLA's newer emitters of fused loops (an option of jaxlib 0.10 alone; XLA aborts on
@@ -49,9 +54,10 @@ def is_object(line: str) -> bool:
 
 
 def main():
+    chosen = [script for script in SCRIPTS if (script.stem in LONG) == ("--long" in sys.argv)]
     with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         try:
-            for done in concurrent.futures.as_completed([pool.submit(run, script) for script in SCRIPTS]):
+            for done in concurrent.futures.as_completed([pool.submit(run, script) for script in chosen]):
                 print(done.result(), flush=True)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             pool.shutdown(cancel_futures=True)

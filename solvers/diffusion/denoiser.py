@@ -23,7 +23,14 @@ from .table import noise_share, unit_scale
 class Level(NamedTuple):
     """What is known of a noise level: s, the scale 1/√(1 + s²) of v = y · scale, the share s/√(1 + s²) of noise in v, and the
     time t, α and σ of a schedule (not numbers where that does not matter); `target`, the level of the next point, for networks
-    that jump there; `key`, a random key of this evaluation of this sample, for guidance that draws (None without one)."""
+    that jump there; `key`, a random key of this evaluation of this sample, for guidance that draws (None without one).
+
+    **Example:**
+
+        >>> level = sx.diffusion.Level.of(2.0, sx.diffusion.EDM())
+        >>> round(float(level.share), 4)                                                    # 2/√5
+        0.8944
+    """
 
     sigma: Any
     scale: Any

@@ -32,6 +32,14 @@ class FromDiffusers(NamedTuple):
 
     **Fields:** `schedule`, `solver` and `times`, for `sample`; `prediction`, what the network predicts; `time_unit`, the time of
     the network per time of the schedule, 1000 for flow models.
+
+    **Example:**
+
+        >>> config = {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02,
+        ...           "beta_schedule": "linear", "prediction_type": "epsilon", "clip_sample": False}
+        >>> made = sx.diffusion.from_diffusers(config, steps=10)
+        >>> isinstance(made, sx.diffusion.FromDiffusers), made.time_unit
+        (True, 1.0)
     """
 
     schedule: AbstractSchedule

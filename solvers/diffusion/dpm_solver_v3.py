@@ -36,6 +36,13 @@ class DPMSolverV3(AbstractMultistep):
     - `order`: 1, 2 or 3. 3 without guidance, 2 with guidance.
     - `corrector`: its number of nodes, 1 to 3; 0 for none.
     - `lower_final`: the last steps have orders …, 2, 1. False at 5 evaluations.
+
+    **Example:**
+
+        >>> known = sx.diffusion.ModelStatistics(np.linspace(-9, 9, 9), np.ones((9, 2)), np.zeros((9, 2)), np.zeros((9, 2)))
+        >>> solver, times = sx.diffusion.DPMSolverV3(known, order=2, corrector=0), sx.diffusion.LogSNR(5, 0.9, 0.1)
+        >>> sx.diffusion.plan(solver, schedule=sx.diffusion.FlowMatching(), times=times).evaluations
+        5
     """
 
     statistics: ModelStatistics

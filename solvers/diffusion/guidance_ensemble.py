@@ -124,6 +124,13 @@ class WithoutDerivatives(eqx.Module):
     - `operator`: any function of one sample that runs inside of JAX, `jax.pure_callback` included.
     - `directions`: `(k, *shape)`, which are orthonormalised, or their number.
     - `step`: h, of the size at which A is smooth; in single precision not much below 1e-3 of the data.
+
+    **Example:**
+
+        >>> forward = sx.diffusion.WithoutDerivatives(lambda x: x**2, jnp.eye(3))
+        >>> _, slope = jax.jvp(forward, (jnp.array([1.0, 2.0, 3.0]),), (jnp.ones(3),))
+        >>> bool(jnp.allclose(slope, jnp.array([2.0, 4.0, 6.0]), atol=1e-2))
+        True
     """
 
     operator: Callable

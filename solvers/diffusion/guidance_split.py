@@ -95,7 +95,13 @@ def draw(here: Here, x: Array, variance: Any, observation: AbstractObservation, 
 @dataclass(frozen=True)
 class Renoised(AbstractMultistep):
     """x_t = D + t ε: every step forgets the state and adds the noise of the next level to the denoised sample. It is the solver
-    of `DAPS`; with a plain denoiser the spread is lost, for D is a mean."""
+    of `DAPS`; with a plain denoiser the spread is lost, for D is a mean.
+
+    **Example:**
+
+        >>> sx.diffusion.plan(sx.diffusion.Renoised(), schedule=sx.diffusion.EDM(), times=5).stochastic
+        True
+    """
 
     def table(self, levels, split, schedule) -> Table:
         rows = [Row(s, t, Update(denoised=1.0, noise=float(t))) for s, t in pairwise(levels)]

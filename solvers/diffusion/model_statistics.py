@@ -37,6 +37,12 @@ class ModelStatistics:
 
     **Fields:** `log_snrs` `(nodes,)`, rising; `l`, `s`, `b` `(nodes, *shape)`; `evaluations`, the network evaluations spent,
     each with one Jacobian product; `schedule`, the hash (`schedule_hash`), "" for statistics without.
+
+    **Example:**
+
+        >>> known = sx.diffusion.ModelStatistics(np.array([-2.0, 0, 2]), np.ones((3, 2)), np.zeros((3, 2)), np.zeros((3, 2)))
+        >>> known.integral_l(2.0).round(6).tolist()                                         # of l = 1 from −2 on
+        [4.0, 4.0]
     """
 
     log_snrs: np.ndarray

@@ -40,6 +40,13 @@ class Trajectory(NamedTuple):
 
     **Fields:** `samples` `(n, *shape)`; `levels` `(evaluations,)`, the noise levels; `points` and `denoised`
     `(n, evaluations, *shape)`, where the network was evaluated and D there; with a centre they are those of x − μ.
+
+    **Example:**
+
+        >>> levels = np.array([3.0, 1.0, 0.5])
+        >>> found = sx.diffusion.Trajectory(jnp.ones((1, 2)), levels, jnp.ones((1, 3, 2)), jnp.ones((1, 3, 2)))
+        >>> found.points.shape
+        (1, 3, 2)
     """
 
     samples: Float[Array, "n *shape"]

@@ -31,6 +31,12 @@ class Update(NamedTuple):
 
     **Fields:** `state`, `point`: weights of x and u, each times the noise level of that state; `denoised`: of D; `history`: of
     H₁, H₂, …; `noise`: of z (a number); `constant`: a term of its own.
+
+    **Example:**
+
+        >>> half = sx.diffusion.Update(denoised=1.0, noise=0.5)                               # D + z/2
+        >>> half.denoised, half.state
+        (1.0, 0.0)
     """
 
     state: Weight = 0.0
@@ -51,6 +57,12 @@ class Row(NamedTuple):
     - `advance`: the next point.
     - `accept`: the new solution; None for x ← u.
     - `accepted`: noise level of the new solution; None for `level`.
+
+    **Example:**
+
+        >>> last = sx.diffusion.Row(1.0, 0.0, sx.diffusion.Update(denoised=1.0))                # from s = 1 to D
+        >>> last.level, last.target
+        (1.0, 0.0)
     """
 
     level: float
@@ -129,6 +141,14 @@ def assemble(
     - `entry`: the first point; None: the state itself.
 
     **Raises:** `ValueError` if a weight is not finite, which happens where a solver cannot leave infinite noise.
+
+    **Example:**
+
+        >>> Row, Update = sx.diffusion.Row, sx.diffusion.Update
+        >>> rows = [Row(2.0, 1.0, Update(denoised=1.0, noise=1.0)), Row(1.0, 0.0, Update(denoised=1.0))]
+        >>> table = sx.diffusion.assemble(rows, 2.0, solver="mine")
+        >>> table.evaluations, table.stochastic, table.end
+        (2, True, 0.0)
     """
     memory = max(len(u.history) for row in rows for u in (row.advance, row.accept) if u is not None)
     first, at = rows[0].level, start
@@ -186,7 +206,14 @@ def _stacked(rows: list[list[Weight]]) -> np.ndarray:
 
 
 def noise_record(levels: np.ndarray) -> list[Update]:
-    """What `assemble` records to keep ε = (u − D)/s."""
+    """What `assemble` records to keep ε = (u − D)/s.
+
+    **Example:**
+
+        >>> [update] = sx.diffusion.noise_record(np.array([2.0]))
+        >>> update.point, float(update.denoised)
+        (1.0, -0.5)
+    """
     return [Update(point=1.0, denoised=-1 / s) for s in levels]
 
 

@@ -19,6 +19,14 @@ def curvature(trajectory: Trajectory) -> Float[Array, " n"]:
     **Arguments:** `trajectory`: of `sample(…, trajectory=True)` with an ODE solver, from a finite level.
 
     **Raises:** `ValueError` for fewer than three evaluations or an infinite level.
+
+    **Example:**
+
+        >>> levels, noise = np.array([3.0, 1.0, 0.5]), jnp.array([1.0, -1.0])
+        >>> points = 1 + jnp.asarray(levels, float)[None, :, None] * noise                        # straight, from x₀ = 1
+        >>> straight = sx.diffusion.Trajectory(jnp.ones((1, 2)), levels, points, jnp.ones((1, 3, 2)))
+        >>> bool(sx.diffusion.curvature(straight)[0] < 1e-6)
+        True
     """
     levels = trajectory.levels
     if len(levels) < 3 or not np.isfinite(levels).all():

@@ -292,6 +292,12 @@ class Stirring(TimedDistribution):
 
     **Arguments:** `swirls`: the law of s_i, by default a velocity without divergence; a scalar one, such as
     `GaussianField(4, 7, 0.1, "periodic")`, forces vorticity.
+
+    **Example:**
+
+        >>> law = sx.pde.Stirring(sx.random.GaussianField(4, 7, 0.1, "periodic"))
+        >>> law.sample(key, sx.Grid.unit(8, 2, "periodic"), np.linspace(0, 1, 3)).shape
+        (3, 8, 8)
     """
 
     swirls: Distribution = Swirls(0.1)

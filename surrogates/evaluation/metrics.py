@@ -220,7 +220,14 @@ def correlation(forecast, reference, weights, domain) -> Float[Array, " c"]:
 @register_metric("blow_up")
 def blow_up(forecast, reference, weights, domain) -> Float[Array, " c"]:
     """1 if the prediction has a value that is not finite, or more than 100 times the largest of the truth; else 0. Its mean over
-    samples is the share of rollouts that have blown up."""
+    samples is the share of rollouts that have blown up.
+
+    **Example:**
+
+        >>> table = sx.evaluate({"mean": sx.MeanField(task)}, ds, metrics="blow_up", timing=False)
+        >>> table.value("mean", metric="blow_up")
+        0.0
+    """
     real = (weights > 0)[..., None]
     size = jnp.where(real, jnp.abs(forecast.value), 0).reshape(-1, reference.shape[-1]).max(0)
     largest = jnp.where(real, jnp.abs(reference), 0).reshape(-1, reference.shape[-1]).max(0)

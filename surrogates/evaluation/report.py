@@ -80,16 +80,39 @@ class Results(AbstractPart):
     table: Table
 
     def to_html(self) -> str:
-        heads, rows = self.table.cells()
-        head = "<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in heads) + "</tr>"
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.table.notes())
-        return f"<table>{head}{body}</table>{notes}"
+        return Cells(*self.table.cells()).to_html() + notes
+
+
+@dataclass(frozen=True)
+class Cells(AbstractPart):
+    """A table of texts: the heads of its columns, and its rows.
+
+    **Example:**
+
+        >>> sx.report.Cells(["surrogate", "s"], [["FNO", "12"]]).to_html().count("<td>")
+        2
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def to_html(self) -> str:
+        head = "<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in self.heads) + "</tr>"
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows)
+        return f"<table>{head}{body}</table>"
 
 
 @dataclass(frozen=True)
 class Picture(AbstractPart):
-    """A matplotlib figure with a caption."""
+    """A matplotlib figure with a caption.
+
+    **Example:**
+
+        >>> from matplotlib.figure import Figure
+        >>> sx.report.Picture("Nothing yet.", Figure()).to_html()[:13]
+        '<figure><img '
+    """
 
     caption: str
     figure: Any

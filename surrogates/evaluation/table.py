@@ -1,15 +1,16 @@
 """`Table`, the result of `evaluate`: its rows, and text and figures made from them."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ...core.arguments import checked
+from ...core.arguments import checked, number
 from ...core.files import write_json
+from .break_even import BreakEven, Cost, break_even
 from .labels import place_labels
 
 _COSTS = {
@@ -134,6 +135,44 @@ class Table:
         if not found:
             raise KeyError(f"no row for {surrogate!r}, dataset {dataset!r}, metric {metric!r}; missing: {self.missing}")
         return float(np.mean(found))
+
+    @checked
+    def break_even(
+        self,
+        surrogate: str,
+        solvers: Sequence[str],
+        seconds: float,
+        *,
+        dataset: str | None = None,
+        metric: str = "rel_l2",
+        field: str | None = None,
+    ) -> BreakEven:
+        """After how many predictions a surrogate has paid off against the fastest of the `solvers` that is at least as accurate,
+
+            N* = B / (C − c),
+
+        with the times C of the solver and c of the surrogate per sample in full batches, and the `seconds` B before the first
+        prediction: of the training, and of the solves that made its data.
+
+        **Arguments:** `surrogate`, `solvers`: names of rows, the latter for example of `SolverSurrogate`s on several grids.
+        `seconds`: B. `dataset`, `metric`, `field`: whose errors are compared; by default those of all datasets and fields.
+
+        **Raises:** `KeyError` if there is no such row; `ValueError` for a negative B.
+
+        **Source:** N* of "break-even complexity", arXiv 2605.15399.
+        """
+        least = number("break_even", "seconds", seconds, least=0)
+
+        def cost(name: str) -> Cost:
+            error = self.value(name, dataset, metric, field)
+            times = [
+                r.ms_per_sample
+                for r in self.rows
+                if r.surrogate == name and dataset in (None, r.dataset) and r.ms_per_sample is not None
+            ]
+            return Cost(name, error, times[0] if times else None)
+
+        return break_even(cost(surrogate), [cost(name) for name in solvers], least)
 
     def summary(self) -> list[dict]:
         """One dict per surrogate, dataset, field and metric, with the mean over samples, steps and seeds ("mean"), the standard

@@ -164,6 +164,12 @@ class WindowObjective(AbstractPathObjective):
 
     - `starts`, `ends`: x at the noisy and at the clean end of a window, `(n, *shape)`, and `times` `(n, 2)`, both times.
     - `batch`: pairs per step.
+
+    **Example:**
+
+        >>> starts, ends, times = jnp.zeros((4, 2)), jnp.ones((4, 2)), jnp.tile(jnp.array([1.0, 0.5]), (4, 1))
+        >>> sx.generative.WindowObjective(starts, ends, times, batch=2).size
+        4
     """
 
     starts: Float[Array, "n *shape"]

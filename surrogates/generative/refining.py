@@ -10,7 +10,13 @@ from ..training.objective import AbstractObjective, Outcome
 
 class Refining(AbstractObjective):
     """The mean squared error of the noise that a `Refiner` finds in true frames: |F(y + σ_k ε, u, k) − ε|², every round k as
-    often as the others."""
+    often as the others.
+
+    **Example:**
+
+        >>> sx.generative.Refining().calls                                              # of the network in a step
+        1
+    """
 
     @property
     def calls(self) -> int:

@@ -41,6 +41,11 @@ class BridgeHalfObjective(AbstractPathObjective):
     - `batch`: paths per step of the training.
 
     **Source:** Tang, Hang, Gu, Chen and Guo, Simplified Diffusion Schrödinger Bridge (2024), in its flow form.
+
+    **Example:**
+
+        >>> sx.generative.BridgeHalfObjective(jnp.zeros((5, 2)), epsilon=0.1, steps=8).size
+        5
     """
 
     starts: Float[Array, "n *shape"]

@@ -36,6 +36,12 @@ class Inputs(eqx.Module):
 
     Coordinates are scaled to [0, 1] along every axis of a box; on clouds and meshes the box of all training points is, by one
     factor for all axes.
+
+    **Example:**
+
+        >>> inputs = sx.Inputs((), None, ds.grid.sites())
+        >>> inputs.fields is None, inputs.query.points.shape
+        (True, (16, 1))
     """
 
     sources: tuple[FieldValues, ...]

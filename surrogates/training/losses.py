@@ -15,7 +15,13 @@ from ...solvers.kernels.norms import relative_h1, relative_l2, squared_l2
 @runtime_checkable
 class Loss(Protocol):
     """A loss of one frame of all targets together, in physical units. Write your own as a frozen dataclass with this `__call__`,
-    or as a function."""
+    or as a function.
+
+    **Example:**
+
+        >>> isinstance(sx.losses.MSE(), sx.losses.Loss)
+        True
+    """
 
     def __call__(self, u, reference, weights, domain: AbstractDomain) -> Float[Array, ""]:
         """The loss of the prediction `u` against `reference`, both `(*space, c)`, with quadrature weights `(*space)`, at the

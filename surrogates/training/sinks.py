@@ -18,7 +18,13 @@ _MOST = 10_000  # epochs that wait to be sent
 
 
 class AbstractSink(abc.ABC):
-    """A log that wants to know when training ends. `fit(log=…)` calls it like a function, after every epoch."""
+    """A log that wants to know when training ends. `fit(log=…)` calls it like a function, after every epoch.
+
+    **Example:**
+
+        >>> isinstance(sx.log.CSV("losses.csv"), sx.log.AbstractSink)
+        True
+    """
 
     @abc.abstractmethod
     def __call__(self, step: int, values: dict[str, float]) -> None:
@@ -35,6 +41,14 @@ class CSV(AbstractSink):
 
     An existing file is replaced, also by a run that is resumed: its table begins at the epoch from which it goes on. The table of
     all epochs is `metrics.csv` in the run folder. A further training with the same object appends its rows.
+
+    **Example:**
+
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     log = sx.log.CSV(f"{folder}/losses.csv")                                    # fit(…, log=log) calls it
+        ...     log(10, {"loss": 0.5})
+        ...     print(open(f"{folder}/losses.csv").read().split())
+        ['step,loss', '10,0.5']
     """
 
     @checked
@@ -65,6 +79,16 @@ class TensorBoard(AbstractSink):
 
     A run that is resumed writes on into the same folder; TensorBoard then drops what the interrupted run wrote after its last
     checkpoint.
+
+    **Example:**
+
+        >>> import os
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     log = sx.log.TensorBoard(folder)                                            # fit(…, log=log) calls it
+        ...     log(10, {"loss": 0.5})
+        ...     log.close()
+        ...     print(len(os.listdir(folder)))
+        1
     """
 
     @checked

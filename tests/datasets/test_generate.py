@@ -143,6 +143,7 @@ def make_forced():
     return Problem("u", Box.unit(1), time=(0, 1), inputs={"f": Forcing(), "c": random.Uniform()}, solve=solve)
 
 
+@pytest.mark.nightly
 def test_forcings_that_depend_on_time_are_stored(tmp_path):
     times = np.array([0.0, 0.4, 1.0])
     forced = register_problem("test_generate.forced")(make_forced)()
@@ -239,6 +240,7 @@ def test_a_cached_dataset_is_read_and_not_solved_again(toy, solves, tmp_path):
     )
 
 
+@pytest.mark.nightly
 def test_another_recipe_is_another_folder(toy, solves, tmp_path):
     longer = make_toy(length=1.0000001)
     make(toy, 1, cache=tmp_path)

@@ -174,6 +174,7 @@ def test_interpolated_noise_takes_its_values_at_its_points(key):
     assert spectrum[5:20].max() < 1e-3 * spectrum[1:4].max()
 
 
+@pytest.mark.nightly
 def test_truncated_noise_is_white_and_bounded(key):
     """Norm ≤ √n on the unknowns, zero on Dirichlet sides; the density inside the ball keeps its mean and covariance."""
     noise, grid = random.TruncatedNoise(), Box(x=(0, 1), y=(0, 1, "periodic")).grid((6, 5))

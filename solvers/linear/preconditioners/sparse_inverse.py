@@ -20,6 +20,12 @@ class SparseInverse(eqx.Module):
     recurrence: on accelerators an iteration costs a few stencils, where a `TriangularFactor` costs hundreds of small steps.
 
     **Arguments:** `shift`: a scalar or a field `(*n)`. Zero leaves M⁻¹ singular where G is.
+
+    **Example:**
+
+        >>> M = sx.linear.PolynomialInverse().bind(A)
+        >>> isinstance(M, sx.linear.SparseInverse), M(b).shape
+        (True, (15, 15))
     """
 
     factor: lx.AbstractLinearOperator

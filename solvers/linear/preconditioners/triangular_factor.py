@@ -55,6 +55,12 @@ class TriangularFactor(eqx.Module):
 
     - `levels`: `TriangularPattern(pattern)`, or the `SymmetricPattern` itself (on the host).
     - `values`: `(n + m,)`, the diagonal of L and its m entries below.
+
+    **Example:**
+
+        >>> M = sx.linear.IncompleteCholesky().bind(A)
+        >>> isinstance(M, sx.linear.TriangularFactor), M(b).shape
+        (True, (15, 15))
     """
 
     levels: TriangularPattern

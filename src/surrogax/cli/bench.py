@@ -2,10 +2,10 @@
 
 import importlib
 import json
+import math
 import shutil
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -17,33 +17,39 @@ import numpy as np
 import tyro
 
 from ..core.files import write_json
+from ..datasets.dataset import Dataset
 from ..surrogates.evaluation.evaluate import evaluate
-from ..surrogates.evaluation.report import AbstractPart, Heading, Paragraph, Picture, Results, write_report
+from ..surrogates.evaluation.report import Paragraph, write_report
 from ..surrogates.evaluation.report import Settings as Listed
 from ..surrogates.evaluation.table import Row, Table
-from ..surrogates.model_registry import make_model, register_model, registered_models
+from ..surrogates.model_registry import learns_without_data, make_model, register_model, registered_models
 from ..surrogates.task.task import Task
 from ..surrogates.trainable import AbstractTrainable
 from ..surrogates.training.checkpoint import environment
 from ..surrogates.training.result import FitResult
 from .bench_tasks import TASKS, BenchTask
 from .choices import Training
+from .leaderboard import BREAK_EVEN, boards
 from .options import given
 from .toml_text import to_toml
-from .training_data import Splits, datasets, resolution, task_of
-from .training_run import baselines, fitted
+from .training_data import Splits, resolution, task_of
+from .training_run import fitted, simplest
 
 _MOST_EPOCHS = 1000
+_UNTRAINED = ("pod-regression", "local-pod", "linear-spectral", "mean", "persistence")
+_CALIBRATION = ("crps", "coverage_90")  # of the models that give error bars
 
 
 @dataclass
 class Bench:
     """Train every model that can learn a task, for the same time on the same data, and compare them on unseen samples.
 
-    The folder holds a file of every finished row, leaderboard.json (tidy rows) and leaderboard.html (tables, pictures, settings).
-    The same command goes on where it was stopped. Models that need no optimiser take the time that they need.
+    The classical solver stands in the table on several grids and at several tolerances, and every model has the number N* of
+    predictions after which it has paid off. The folder holds a file of every finished row, leaderboard.json (tidy rows) and
+    leaderboard.html (tables, pictures, settings). The same command goes on where it was stopped. Models that need no optimiser
+    take the time that they need, as does the solver.
 
-    Tasks: darcy, burgers, kuramoto-sivashinsky, navier-stokes, thermal-block.
+    Tasks: darcy, burgers, kuramoto-sivashinsky, navier-stokes, thermal-block, star-poisson.
     """
 
     tasks: Annotated[tuple[str, ...], tyro.conf.Positional]
@@ -66,15 +72,23 @@ class Bench:
         own = [_added(text) for text in self.add]
         if unknown := [name for name in self.models if name not in registered_models()]:
             raise ValueError(f"bench: unknown model {unknown[0]!r}; known: {', '.join(registered_models())}")
-        lists = {name: self._models(TASKS[name], own) for name in self.tasks}
+        if alone := [name for name in (*self.models, *own) if learns_without_data(name)]:
+            raise ValueError(
+                f"bench: {alone[0]} learns without data, so that minutes and splits mean nothing for it; use surrogax train"
+            )
+        lists = {name: self._models(TASKS[name], own) for name in dict.fromkeys(self.tasks)}
         trained = sum(name not in _UNTRAINED for models in lists.values() for name in models)
         seconds = 60 * self.minutes / max(trained, 1)
-        boards = {name: self._task(name, TASKS[name], models, seconds) for name, models in lists.items()}
-        write_json(
-            self.folder / "leaderboard.json",
-            {"rows": [r for b in boards.values() for r in b], "environment": environment()},
-        )
-        write_report(self.folder / "leaderboard.html", "Leaderboard", _parts(boards, self.folder))
+        machine = {k: v for k, v in environment().items() if k != "command"}  # which names folders
+        record: dict[str, Any] = {"minutes": self.minutes, "tasks": {}, "rows": [], "environment": machine}
+        for name, models in lists.items():
+            said, rows = self._task(name, TASKS[name], models, seconds)
+            record["tasks"][name] = said
+            record["rows"] += rows
+        write_json(self.folder / "leaderboard.json", record)
+        found = boards(record)
+        parts = [part for board in found for part in board.parts()]
+        write_report(self.folder / "leaderboard.html", "Leaderboard", [Paragraph(BREAK_EVEN), *parts, Listed(machine)])
         print(f"{self.folder / 'leaderboard.html'}")
 
     def _models(self, task: BenchTask, own: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -83,17 +97,20 @@ class Bench:
 
     def _task(
         self, name: str, task: BenchTask, models: dict[str, dict[str, Any]], seconds: float
-    ) -> list[dict[str, Any]]:
-        """The rows of a task, each kept in a file when it is measured."""
-        folder, rows, splits, problem = self.folder / name, [], None, None
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The settings and the rows of a task, which are kept in files when they are measured."""
+        folder, rows, splits, problem, shown = self.folder / name, [], None, None, {}
         folder.mkdir(parents=True, exist_ok=True)
-        start = {**task.settings, "seed": self.seed, "folder": str(folder)}
-        for label in (*models, "baselines"):
+        metrics = (*task.settings.get("metrics", ("rel_l2",)), *_CALIBRATION)
+        start = {**task.settings, "metrics": list(metrics), "seed": self.seed, "folder": str(folder)}
+        for label in (*models, "baselines", "solvers"):
             file = folder / f"{label}.json"
             table = [{"name": label, **models[label]}] if label in models else [{"name": "mean"}]
             training = Training.read({**start, "model": table}, [], "")
+            shown[label] = training.to_dict()
             identity = {
-                "settings": to_toml(training.to_dict()),
+                "settings": to_toml(shown[label]),
+                "data": repr(task.data),
                 "seconds": round(seconds, 1),
                 "version": version("surrogax"),
             }
@@ -105,17 +122,17 @@ class Bench:
             if kept is None:
                 if splits is None:
                     print(f"{name}: data", file=sys.stderr)
-                    splits = datasets(training.settings)
+                    splits = task.data.splits(training)
                     problem = task_of(training, splits.train)
                 assert problem is not None
                 print(f"{name}: {label}", file=sys.stderr)
-                kept = {"identity": identity, "rows": _measured(label, training, splits, problem, folder, seconds)}
+                measured = _measured(label, task, training, splits, problem, folder, seconds)
+                kept = {"identity": identity, "rows": [_finite(row) for row in measured]}
                 write_json(file, kept)
             rows += [{"task": name, **row} for row in kept["rows"]]
-        return rows
-
-
-_UNTRAINED = ("pod-regression", "local-pod", "linear-spectral", "mean", "persistence")
+        options = {label: {k: v for k, v in shown[label].pop("model")[0].items()} for label in shown}
+        said = {"says": task.says, "settings": to_toml(shown["baselines"])}
+        return {**said, "models": {label: options[label] for label in models}}, _paid_off(rows)
 
 
 def _added(text: str) -> str:
@@ -133,35 +150,76 @@ def _added(text: str) -> str:
 
 
 def _measured(
-    label: str, training: Training, splits: Splits, task: Task, folder: Path, seconds: float
+    label: str, task: BenchTask, training: Training, splits: Splits, problem: Task, folder: Path, seconds: float
 ) -> list[dict[str, Any]]:
+    """The rows of a model, of the baselines or of the solvers."""
     s, keys = training.settings, jax.random.split(jax.random.key(training.settings.seed), 4)[2:]
-    if label == "baselines":
-        compared, extra = baselines(task, splits, {}), {}
-    else:
-        choice = training.models[label]
-        model = make_model(choice.name, task, splits.train, keys[0], **given(choice.options))
-        epochs = _epochs(training, task, model, splits, folder / label, seconds)
-        began = time.monotonic()
-        result = fitted(
-            replace(training, settings=replace(s, epochs=epochs)), task, model, splits, folder / label, keys[1]
-        )
-        spent = float(np.sum(result.history.seconds)) if isinstance(result, FitResult) else 0.0
-        compared, extra = {label: result}, {"seconds": spent or time.monotonic() - began, "epochs": epochs}
     tests = {resolution(splits.test): splits.test}
     if s.subsample > 1:
         tests[f"{resolution(splits.fine)}, not trained on"] = splits.fine
-    tables = [evaluate(compared, tests, metrics=s.metrics)]
-    if s.rollout is not None:
-        tables.append(evaluate(compared, tests, metrics=s.metrics, rollout=s.rollout))
-    return [{**asdict(row), **extra} for table in tables for row in table.rows]
+    told: dict[str, Any] = {"kind": label.removesuffix("s"), "seconds": None, "epochs": None}
+    if label == "solvers":
+        told["labelled"] = _labelled(problem, splits)
+        return [{**asdict(row), **told} for row in task.data.solver_rows(training, problem, splits, tests)]
+    if label == "baselines":
+        compared = simplest(problem, {})
+    else:
+        choice = training.models[label]
+        model = make_model(choice.name, problem, splits.train, keys[0], **given(choice.options))
+        epochs = _epochs(training, problem, model, splits, folder / label, seconds)
+        began, trained = time.monotonic(), replace(training, settings=replace(s, epochs=epochs or 1))
+        result = fitted(trained, problem, model, splits, folder / label, keys[1])
+        spent = float(np.sum(result.history.seconds)) if isinstance(result, FitResult) else 0.0
+        told = {"kind": "model", "seconds": spent or time.monotonic() - began, "epochs": epochs}
+        compared = {label: result}
+    return [{**asdict(row), **told} for row in _rows(compared, tests, s.metrics, s.rollout)]
 
 
-def _epochs(training: Training, task: Task, model: Any, splits: Splits, folder: Path, seconds: float) -> int:
+def _rows(compared: Any, tests: dict[str, Dataset], metrics: tuple[str, ...], rollout: int | None) -> list[Row]:
+    tables = [evaluate(compared, tests, metrics=metrics)]
+    if rollout is not None:
+        tables.append(evaluate(compared, tests, metrics=metrics, rollout=rollout))
+    return [row for table in tables for row in table.rows]
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with None for numbers that JSON does not have, such as errors of a rollout that blew up."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def _labelled(task: Task, splits: Splits) -> int:
+    """How many predictions of the solver the data of training and validation are worth."""
+    frames = splits.train.instants - task.mode.history if task.mode.ahead else 1
+    return (len(splits.train) + len(splits.val)) * frames // max(task.mode.ahead, 1)
+
+
+def _paid_off(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with `queries`, N*, and `solver`, the row at equal error. None and a solver: never; None and None: no solver is
+    that accurate."""
+    names = list(dict.fromkeys(row["surrogate"] for row in rows if row["kind"] == "solver"))
+    single = [Row(**{k: row[k] for k in Row.__dataclass_fields__}) for row in rows if row["rollout"] is None]
+    metric, dataset, made = single[0].metric, single[0].dataset, 0.0
+    measured = Table([row for row in single if (row.metric, row.dataset) == (metric, dataset) and row.mean is not None])
+    there = {row.surrogate: row for row in measured.rows}
+    names = [name for name in names if name in there]
+    if names:
+        labelled = next(row["labelled"] for row in rows if row["kind"] == "solver")
+        made = labelled * (there[names[-1]].ms_per_sample or 0.0) / 1000
+    found = []
+    for row in rows:
+        row, queries, solver = {k: v for k, v in row.items() if k != "labelled"}, None, None
+        if row["kind"] == "model" and names and row["surrogate"] in there:
+            paid = measured.break_even(row["surrogate"], names, row["seconds"] + made, dataset=dataset, metric=metric)
+            queries, solver = paid.queries, paid.solver
+        found.append(_finite({**row, "queries": queries, "solver": solver}))
+    return found
+
+
+def _epochs(training: Training, task: Task, model: Any, splits: Splits, folder: Path, seconds: float) -> int | None:
     """How many epochs fit into the time, by three of which the last two are measured; kept in a file, so that a training that
-    goes on has the same schedule."""
+    goes on has the same schedule. None for a model that needs no optimiser."""
     if not isinstance(model, AbstractTrainable):
-        return 1
+        return None
     file = folder / "epochs.json"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,33 +229,3 @@ def _epochs(training: Training, task: Task, model: Any, splits: Splits, folder: 
         each = float(np.mean(found[1:]))
         write_json(file, int(np.clip(seconds / max(each, 1e-9), 3, _MOST_EPOCHS)))
     return json.loads(file.read_text())
-
-
-def _spent(row: dict[str, Any]) -> str:
-    epochs = f", {row['epochs']} epochs" if row["epochs"] > 1 else ""
-    return f"{row['seconds']:.0f} s{epochs}"
-
-
-def _parts(boards: dict[str, list[dict[str, Any]]], folder: Path) -> list[AbstractPart]:
-    parts: list[AbstractPart] = []
-    files = {name: sorted((folder / name).glob("*.json")) for name in boards}
-    for name, board in boards.items():
-        rows = [Row(**{k: v for k, v in row.items() if k not in ("task", "seconds", "epochs")}) for row in board]
-        single, long = Table([r for r in rows if r.rollout is None]), Table([r for r in rows if r.rollout is not None])
-        metric, here = rows[0].metric, rows[0].dataset
-        parts += [Heading(name), Paragraph(TASKS[name].says), Results(single)]
-        parts.append(
-            Picture(
-                f"{name}: error against time per sample; grey: the front of surrogates that no other beats in both.",
-                replace(single, rows=[r for r in single.rows if r.metric == metric]).pareto(y=metric, dataset=here),
-            )
-        )
-        if long.rows:
-            shown = replace(long, rows=[r for r in long.rows if r.metric == metric and r.dataset == here])
-            parts += [Results(long), Picture(f"{name}: error per frame of a rollout.", shown.plot(metric))]
-        spent = {r["surrogate"]: _spent(r) for r in board if "seconds" in r}
-        kept = {file.stem: tomllib.loads(json.loads(file.read_text())["identity"]["settings"]) for file in files[name]}
-        models = {label: {**settings.pop("model")[0]} for label, settings in kept.items()}
-        parts += [Listed(spent), Listed({"settings": to_toml(next(iter(kept.values())))})]
-        parts.append(Listed({label: options for label, options in models.items() if label != "baselines"}))
-    return [*parts, Listed(environment())]

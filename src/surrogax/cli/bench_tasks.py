@@ -2,15 +2,18 @@
 
 from typing import Any, NamedTuple
 
+from .bench_data import AbstractBenchData, OfSettings, StarDomains
 from .presets import BURGERS, DARCY, KURAMOTO_SIVASHINSKY, NAVIER_STOKES, THERMAL_BLOCK
 
 
 class BenchTask(NamedTuple):
-    """One sentence about a task, its settings as in a TOML file, and its models with their options by name."""
+    """One sentence about a task, its settings as in a TOML file, its models with their options by name, and where its data come
+    from."""
 
     says: str
     settings: dict[str, Any]
     models: dict[str, dict[str, Any]]
+    data: AbstractBenchData = OfSettings()
 
 
 _STEPS: dict[str, dict[str, Any]] = {
@@ -40,5 +43,17 @@ TASKS = {
         "Stationary heat in a square of 2 × 2 blocks, from four conductivities over two decades.",
         THERMAL_BLOCK,
         {"pod-regression": {}, "local-pod": {"clusters": 4, "rank": 24}, "deeponet": {}, "pod-deeponet": {}},
+    ),
+    "star-poisson": BenchTask(
+        "Poisson's equation on random star-shaped domains, on meshes of 500 or 1000 points that differ per sample.",
+        {
+            "inputs": ["f", "d"], "targets": ["u"], "train": 240, "val": 30, "test": 60, "batch_size": 4,
+            "optimizer": {"name": "adamw", "learning_rate": 3e-3},
+        },
+        {
+            "transolver": {"width": 32, "slices": 16, "heads": 2},
+            "gino": {"grid": 24, "modes": 8, "depth": 3, "reach": 1}, "pointnet": {},
+        },
+        StarDomains((490, 1020)),
     ),
 }  # fmt: skip

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import optax
 
+from ..surrogates.training.gauss_newton import GaussNewton
+from ..surrogates.training.levenberg_marquardt import LevenbergMarquardt
 from ..surrogates.training.soap import soap
 
 Schedule = Literal["onecycle", "cosine", "halving", "constant"]
@@ -30,6 +32,7 @@ def adamw(
     schedule: Schedule = "onecycle",
     weight_decay: float = 1e-4,
     clip: float = 1.0,
+    b2: float = 0.999,
 ) -> optax.GradientTransformation:
     """Adam with decoupled weight decay.
 
@@ -37,10 +40,13 @@ def adamw(
     - `schedule`: one cosine cycle ("onecycle"), a decay by a cosine, five times halved ("halving"), or constant.
     - `weight_decay`: per unit of learning rate; 0 is Adam.
     - `clip`: largest norm of a gradient, of all parameters together.
+    - `b2`: decay of the squared gradients; 0.95 for neural-spectral.
     """
     rate = _rate(schedule, learning_rate, steps)
     # With its rate in the memory, where records of the training find it.
-    adam = optax.inject_hyperparams(optax.adamw, static_args="weight_decay")(rate, weight_decay=weight_decay)
+    adam = optax.inject_hyperparams(optax.adamw, static_args=("weight_decay", "b2"))(
+        rate, b2=b2, weight_decay=weight_decay
+    )
     return optax.chain(optax.clip_by_global_norm(clip), adam)
 
 
@@ -56,4 +62,23 @@ def soap_steps(
     return optax.chain(optax.clip_by_global_norm(clip), soap(_rate(schedule, learning_rate, steps)))
 
 
-OPTIMIZERS: dict[str, Callable] = {"adamw": adamw, "soap": soap_steps}
+def gauss_newton(steps: int, /, *, hold: int = 20) -> GaussNewton:
+    """Gauss-Newton steps in float64, for models without data that are linear in their parameters (random-features).
+
+    - `hold`: steps on the same points.
+    """
+    return GaussNewton(hold=hold)
+
+
+def levenberg_marquardt(steps: int, /, *, hold: int = 10, damping: float = 1e-3) -> LevenbergMarquardt:
+    """Levenberg-Marquardt steps in float64, for small networks without data (pinn, spinn, pig).
+
+    - `hold`: steps on the same points.
+    - `damping`: the first one.
+    """
+    return LevenbergMarquardt(hold=hold, damping=damping)
+
+
+OPTIMIZERS: dict[str, Callable] = {
+    "adamw": adamw, "soap": soap_steps, "gauss-newton": gauss_newton, "levenberg-marquardt": levenberg_marquardt,
+}  # fmt: skip

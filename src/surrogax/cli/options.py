@@ -12,7 +12,8 @@ import tyro
 
 from ..core.arguments import check_fields
 
-_NEVER = ("self", "cls", "task", "train", "key")
+# The last one needs measured values, which the command line does not take.
+_NEVER = ("self", "cls", "task", "problem", "train", "key", "learn")
 _REQUIRED = inspect.Parameter.empty
 
 

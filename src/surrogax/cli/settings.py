@@ -46,6 +46,8 @@ class Settings:
     """Keep every n-th instant."""
     epochs: int = 50
     """Passes over the training data."""
+    steps: int = 2000
+    """Optimiser steps of models that learn without data: neural-spectral, pinn, spinn, pig, random-features."""
     batch_size: int = 20
     """Samples per optimiser step."""
     seeds: int = 1

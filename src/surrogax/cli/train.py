@@ -15,10 +15,11 @@ from ..core.addresses import address_of
 from ..core.arguments import count
 from ..core.files import atomic_write, write_json
 from ..datasets.conversion import source_state
+from ..datasets.dataset import Dataset
 from ..surrogates.evaluation.evaluate import evaluate
 from ..surrogates.evaluation.metrics import find_metric
 from ..surrogates.evaluation.table import Table
-from ..surrogates.model_registry import make_model, registered_models
+from ..surrogates.model_registry import learns_without_data, make_model, registered_models
 from ..surrogates.task.task import Task
 from ..surrogates.trainable import AbstractTrainable, count_parameters
 from ..surrogates.training.checkpoint import environment
@@ -45,7 +46,7 @@ def train(words: Sequence[str]) -> None:
     if address_of(folder) is not None:
         raise ValueError(f"--folder {folder}: `surrogax train` writes to this machine; `fit(run=…)` takes addresses")
     config, metrics = folder / "config.toml", folder / "metrics.json"
-    if config.exists() and tomllib.loads(config.read_text()) != tomllib.loads(to_toml(wanted)):
+    if config.exists() and not _same(tomllib.loads(config.read_text()), wanted):
         raise ValueError(f"{folder} holds a run of other settings (see its config.toml); choose another --folder")
     state, file = source_state(training.settings.data) if training.settings.data else {}, folder / "source.json"
     if file.exists() and json.loads(file.read_text()) != state:
@@ -57,6 +58,7 @@ def train(words: Sequence[str]) -> None:
         return
     for metric in training.settings.metrics:
         find_metric(metric)
+    _check_without_data(training)
     splits = datasets(training.settings)
     # Everything that can be refused is, before the folder belongs to these settings.
     task = task_of(training, splits.train)
@@ -65,6 +67,9 @@ def train(words: Sequence[str]) -> None:
         label: make_model(choice.name, task, splits.train, _keys(training.settings)[0], **given(choice.options))
         for label, choice in training.models.items()
     }
+    for label, model in models.items():
+        if learns_without_data(training.models[label].name):
+            _check_instants(label, model.task, splits.test)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(config) as temporary:
         temporary.write_text(to_toml(wanted))
@@ -91,6 +96,17 @@ def _start(words: list[str]) -> tuple[dict[str, Any], list[str]]:
     return {"folder": str(folder), **found}, words[1:]
 
 
+def _same(before: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether settings in a file are the wanted ones. Those that a former version did not have count with their defaults."""
+    wanted = tomllib.loads(to_toml(wanted))
+    if before == wanted:
+        return True
+    try:
+        return tomllib.loads(to_toml(Training.read(before, [], "").to_dict())) == wanted
+    except ValueError:
+        return False
+
+
 def _help() -> str:
     presets = "\n".join(f"  {name:18}{preset.says}" for name, preset in PRESETS.items())
     return (
@@ -98,7 +114,7 @@ def _help() -> str:
         f"Chosen by name, with options of their own (--model.width 64):\n"
         f"  --model      {', '.join(registered_models())}\n  --mode       {', '.join(MODES)}\n"
         f"  --loss       {', '.join(LOSSES)}\n  --optimizer  {', '.join(OPTIMIZERS)}\n"
-        f"Several models, --model fno deeponet, have options by their names: --fno.width 64.\n\nPresets:\n{presets}"
+        f"\nSeveral models, --model fno deeponet, have options by their names: --fno.width 64.\n\nPresets:\n{presets}"
     )
 
 
@@ -106,6 +122,33 @@ def _keys(s: Settings) -> tuple[jax.Array, jax.Array]:
     """Random keys of the weights and of the training; those of the data are others."""
     keys = jax.random.split(jax.random.key(s.seed), 4)
     return keys[2], keys[3]
+
+
+_OF_DATA = ("epochs", "batch_size", "symmetry", "unroll", "noise", "dtype", "patience", "rollout")
+
+
+def _check_without_data(training: Training) -> None:
+    """**Raises:** `ValueError` for settings that nothing would read: those of data where all models learn without them, steps
+    where none does; and for rollouts of models that know all instants at once."""
+    s, usual = training.settings, Settings()
+    without = [choice.name for choice in training.models.values() if learns_without_data(choice.name)]
+    unread = _OF_DATA if len(without) == len(training.models) else ("rollout",) if without else ("steps",)
+    if ignored := [name for name in unread if vars(s)[name] != vars(usual)[name]]:
+        option, how = f"--{ignored[0].replace('_', '-')}", "without data" if without else "from data"
+        models = ", ".join(without or [choice.name for choice in training.models.values()])
+        raise ValueError(f"train: {option} means nothing for {models}: learning {how}")
+    if without and not s.problem.name:
+        raise ValueError(f"train: {', '.join(without)}: learning without data needs --problem NAME")
+
+
+def _check_instants(label: str, task: Task, test: Dataset) -> None:
+    """**Raises:** `ValueError` for test samples at other instants than those of a model that learns without data."""
+    try:
+        task.check(test)
+    except ValueError as error:
+        length = f" and --problem.until {task.dt * (task.mode.ahead - 1):g}" if task.dt is not None else ""
+        told = f"; give --problem.frames {task.mode.ahead}{length}" if task.mode.ahead else ""
+        raise ValueError(f"train: {label}: {error}{told}") from None
 
 
 def _check_rollout(s: Settings, task: Task, splits: Splits) -> None:
@@ -125,7 +168,8 @@ def _run(training: Training, splits: Splits, task: Task, models: Mapping[str, An
     found: dict[str, Any] = {}
     for label, model in models.items():
         print(f"{label}: {_words(model)}", file=sys.stderr)
-        found[label] = fitted(training, task, model, splits, folder / label, _keys(s)[1])
+        alone = learns_without_data(training.models[label].name)
+        found[label] = fitted(training, task, model, splits, folder / label, _keys(s)[1], without_data=alone)
     tests = {resolution(splits.test): splits.test}
     if s.subsample > 1:
         tests[f"{resolution(splits.fine)}, not trained on"] = splits.fine

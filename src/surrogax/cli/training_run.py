@@ -1,7 +1,7 @@
 """The training of one model by `surrogax train`, and what it is compared with."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,23 @@ from .options import given
 from .training_data import Splits, grid_of, side
 
 
-def fitted(training: Training, task: Task, model: Any, splits: Splits, folder: Path, key: jax.Array) -> Any:
+def fitted(
+    training: Training,
+    task: Task,
+    model: Any,
+    splits: Splits,
+    folder: Path,
+    key: jax.Array,
+    *,
+    without_data: bool = False,
+) -> Any:
     """The result of `fit`, whose best and last surrogates are saved in `folder`; a surrogate without anything to fit as it is."""
     s = training.settings
     if isinstance(model, AbstractDirectFit):
         model = fit(model, splits.train, val=splits.val)
+    elif without_data:
+        optimizer = OPTIMIZERS[training.optimizer.name](s.steps, **given(training.optimizer.options))
+        model = fit(model, steps=s.steps, optimizer=optimizer, seeds=s.seeds, ema=s.ema, run=folder, key=key)
     elif isinstance(model, AbstractTrainable):
         calls = s.unroll
         windows = len(Samples.of(task, splits.train, calls))
@@ -48,17 +60,33 @@ def fitted(training: Training, task: Task, model: Any, splits: Splits, folder: P
 
 def baselines(task: Task, splits: Splits, found: Mapping[str, Any]) -> dict[str, Any]:
     """The mean or persistence and, for steady problems on grids, the solver at three settings, but those that were `found`."""
+    made = simplest(task, found)
+    if not task.mode.ahead and splits.train.problem is not None and grid_of(splits.train) is not None:
+        n, fine = splits.test.grid.shape[0], splits.fine.grid.shape[0]
+        made |= solvers(task, splits, [(n // 2 + 1, 1e-2), (n, 1e-3), (fine, 1e-3)])
+    return made
+
+
+def simplest(task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The mean where samples share their points, or persistence in time, unless it was `found`."""
     made: dict[str, Any] = {}
-    if not task.mode.ahead and "mean" not in found:
+    if task.means and "mean" not in found:
         made["mean"] = MeanField(task)
     if task.mode.rolls_out and "persistence" not in found:
         made["persistence"] = Persistence(task)
-    problem = splits.train.problem
-    if problem is not None and not task.mode.ahead and grid_of(splits.train) is not None:
-        n, fine = splits.test.grid.shape[0], splits.fine.grid.shape[0]
-        for m, rtol in dict.fromkeys([(n // 2 + 1, 1e-2), (n, 1e-3), (fine, 1e-3)]):
-            try:
-                made[f"solver {side(m, task.signature.ndim)}"] = SolverSurrogate(problem, m, rtol)
-            except ValueError as error:
-                warnings.warn(f"train: no row for the solver: {error}", stacklevel=2)
+    return made
+
+
+def solvers(
+    task: Task, splits: Splits, pairs: Iterable[tuple[int, float]], *, tolerances: bool = False
+) -> dict[str, SolverSurrogate]:
+    """The solver of the problem by name, with m points per axis and to rtol, for all pairs of them; none without a problem. With
+    `tolerances` the names tell rtol."""
+    problem, made = splits.train.problem, {}
+    for m, rtol in dict.fromkeys(pairs) if problem is not None else ():
+        name = f"solver {side(m, task.signature.ndim)}" + (f", rtol {rtol:g}" if tolerances else "")
+        try:
+            made[name] = SolverSurrogate(problem, m, rtol, task=task if task.mode.rolls_out else None)
+        except ValueError as error:
+            warnings.warn(f"no row for the solver: {error}", stacklevel=2)
     return made

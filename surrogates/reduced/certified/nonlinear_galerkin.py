@@ -103,7 +103,16 @@ def nonlinear_galerkin(
 
 @checked
 def with_cubature(full: NonlinearGalerkin, cubature: Cubature) -> NonlinearGalerkin:
-    """The sum over all elements replaced by the weighted sum of a few (ECSW); `cubature` is that of the `integrands`."""
+    """The sum over all elements replaced by the weighted sum of a few (ECSW); `cubature` is that of the `integrands`.
+
+    **Example:**
+
+        >>> element = lambda u, data, mu: u + u**3 - mu                                   # of one degree of freedom each
+        >>> full = sx.reduced.nonlinear_galerkin(element, np.arange(4)[:, None], np.zeros(4), np.full((4, 1), 0.5))
+        >>> few = sx.reduced.with_cubature(full, sx.reduced.empirical_cubature(np.ones((1, 4)), rtol=1e-6))
+        >>> len(few.weights), round(float(few.solve(2.0)[0][0]), 3)                           # of four equal elements
+        (1, 2.0)
+    """
     return _restricted(full, cubature.elements, cubature.weights)
 
 
@@ -120,6 +129,13 @@ def with_interpolation(
     It is the equation with the test basis P (Pᵀ U)⁻ᵀ Uᵀ V, which vanishes off the points, so that the elements around
     the points are kept. `interpolation` is the `deim` or `q_deim` of modes of R along Newton iterations, or of modes of its
     nonlinear part and the data (R itself vanishes at solutions). The result is not symmetric, even if R is a gradient.
+
+    **Example:**
+
+        >>> element, basis = lambda u, data, mu: u + u**3 - mu, np.full((4, 1), 0.5)
+        >>> few = sx.reduced.with_interpolation(element, np.arange(4)[:, None], np.zeros(4), basis, sx.reduced.deim(basis))
+        >>> len(few.weights), round(float(few.solve(2.0)[0][0]), 3)                           # of four equal elements
+        (1, 2.0)
     """
     nodal = np.linalg.solve(np.asarray(interpolation.lower).T, np.asarray(interpolation.basis).T @ np.asarray(basis))
     test = np.zeros_like(np.asarray(basis, np.float64))

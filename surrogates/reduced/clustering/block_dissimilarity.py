@@ -30,6 +30,12 @@ def chordal_sine(
     **Arguments:** `blocks`: arrays `(snapshots, points)`, of any lengths; `product`, `rank`, `energy` as for `pod`.
 
     **Raises:** `ValueError` as `pod` does, naming the block.
+
+    **Example:**
+
+        >>> planes = [np.eye(4)[:2], np.eye(4)[1:3], np.eye(4)[2:]]                           # two of four axes each
+        >>> sx.reduced.chordal_sine(planes).round(3).tolist()
+        [[0.0, 0.707, 1.0], [0.707, 0.0, 0.707], [1.0, 0.707, 0.0]]
     """
     m = inner_product(product)
     modes = _modes(blocks, m, rank, energy)
@@ -46,6 +52,12 @@ def projection_error(
 
     The sine for blocks of one snapshot; zero only if the spaces are equal, apart from what `rank` and `energy` cut off. The
     diagonal is set to zero. The definition is ours. Arguments and errors raised are those of `chordal_sine`.
+
+    **Example:**
+
+        >>> planes = [np.eye(4)[:2], np.eye(4)[1:3], np.eye(4)[2:]]                           # two of four axes each
+        >>> sx.reduced.projection_error(planes).round(3).tolist()
+        [[0.0, 0.707, 1.0], [0.707, 0.0, 0.707], [1.0, 0.707, 0.0]]
     """
     m = inner_product(product)
     modes = _modes(blocks, m, rank, energy)

@@ -25,6 +25,14 @@ class MatrixEIM(eqx.Module):
 
     **Fields:** `parameters`, the μ_m, with leading axis d; `terms`, the d values of `assemble(μ_m)` in a form that can be
     summed; `eim`, its `errors` and `lebesgue` in g; `evaluate`, μ ↦ (g_1(μ), …, g_d(μ)); `training_range` of μ.
+
+    **Example:**
+
+        >>> x = np.linspace(0, 1, 20)
+        >>> g = sx.reduced.Coefficient(lambda mu, x: jnp.exp(-mu * x), x)
+        >>> matrix = sx.reduced.matrix_eim(g, np.linspace(1, 3, 30), lambda mu: np.diag(np.exp(-mu * x)), rank=4)
+        >>> matrix.coefficients(2.0).shape, len(matrix.matrices)
+        ((4,), 4)
     """
 
     parameters: PyTree
@@ -147,6 +155,15 @@ def matrix_eim_from_entries(
     **Arguments:** `entries`, `(μ, positions (k, …)) -> (k,)`, in NumPy, or in JAX if `coefficients` is to be traced;
     `positions`, the entries to interpolate, for example index pairs `(samples, 2)`: all of the pattern or a random part
     (a few hundred), as errors of the other entries are not seen; the rest as in `matrix_eim`.
+
+    **Example:**
+
+        >>> x = np.linspace(0, 1, 20)
+        >>> entries = lambda mu, rows: np.exp(-mu * x[rows])                                # of a diagonal matrix
+        >>> matrix = sx.reduced.matrix_eim_from_entries(entries, np.arange(20), np.linspace(1, 3, 30),
+        ...                                             lambda mu: np.diag(np.exp(-mu * x)), rank=5)
+        >>> bool(np.abs(matrix(2.2) - np.diag(np.exp(-2.2 * x))).max() < 1e-3)
+        True
     """
     positions = np.asarray(positions)
     samples = np.stack([entries(mu, positions) for mu in _each(parameters)])

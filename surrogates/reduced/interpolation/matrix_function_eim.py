@@ -42,6 +42,14 @@ def inverse_eim(
 
     Source of the method: Casenave, Nonintrusive approximation of parametrized limits of matrix power algorithms, which
     interpolates the monomials of a power series (see `power_eim`). To interpolate the resolvent is ours, for conditioning.
+
+    **Example:**
+
+        >>> alpha, k = lambda mu: jnp.array([mu, 1.0]), np.linspace(1, 10, 20)                # A(μ) = μ K + 1
+        >>> found = sx.reduced.inverse_eim(alpha, np.stack([k, np.ones(20)], 1), np.linspace(1, 3, 30),
+        ...                                lambda mu: np.diag(1 / (mu * k + 1)), rank=5)
+        >>> bool(np.abs(found(2.2) - np.diag(1 / (2.2 * k + 1))).max() < 1e-3)
+        True
     """
     resolvent = Coefficient(lambda mu, x: 1 / (alpha(mu) @ x), spectrum)
     return matrix_eim(resolvent, parameters, inverse, rank=rank, rtol=rtol, relative=True)
@@ -62,6 +70,14 @@ def logdet_eim(
 
     For two terms log det A(μ) = log det M + Σ_k log(α_1 λ_k + α_2): the error is at most n times that of the first plus
     |log det M| times that of the constant. **Arguments:** as there; `logdet`, `μ -> log det A(μ)`.
+
+    **Example:**
+
+        >>> alpha, k = lambda mu: jnp.array([mu, 1.0]), np.linspace(1, 10, 20)                # A(μ) = μ K + 1
+        >>> found = sx.reduced.logdet_eim(alpha, np.stack([k, np.ones(20)], 1), np.linspace(1, 3, 30),
+        ...                               lambda mu: np.log(mu * k + 1).sum(), rank=5)
+        >>> bool(abs(found(2.2) - np.log(2.2 * k + 1).sum()) < 1e-2)
+        True
     """
 
     def function(mu, x):
@@ -92,6 +108,14 @@ def power_eim(
     A(μ)^p applied to a vector.
 
     Source: Casenave, Nonintrusive approximation of parametrized limits of matrix power algorithms.
+
+    **Example:**
+
+        >>> alpha, k = lambda mu: jnp.array([mu, 1.0]), np.linspace(1, 10, 20)                # A(μ) = μ K + 1
+        >>> found = sx.reduced.power_eim(alpha, np.array([10.0, 1.0]), 2, np.linspace(1, 3, 30),
+        ...                              lambda mu: np.diag((mu * k + 1) ** 2), rank=3)
+        >>> bool(np.abs(found(2.2) - np.diag((2.2 * k + 1) ** 2)).max() < 1e-2)
+        True
     """
     if exponent < 0:
         raise ValueError(f"power_eim: the exponent must not be negative, got {exponent}; use inverse_eim")

@@ -66,6 +66,15 @@ def break_even(
       i, of which the diagonal is ignored.
 
     **Raises:** `ValueError` for fewer than two local bases, or a `whole` of several.
+
+    **Example:**
+
+        >>> t = np.linspace(0, 1, 30)
+        >>> bumps = np.exp(-200 * (np.linspace(0, 1, 40) - t[:, None]) ** 2)
+        >>> local, whole = sx.reduced.local_bases(bumps, 3, 4), sx.reduced.local_bases(bumps, 1, 4)
+        >>> found = sx.reduced.break_even(local, whole, bumps)
+        >>> found.own < found.whole < found.wrong
+        True
     """
     k = len(local.bases)
     if k < 2 or len(whole.bases) != 1:
@@ -106,6 +115,14 @@ def compare_dictionaries(
     - `clusters`, `ranks`: the K and N to try.
     - `members`: a pair is left out unless a cluster has `members`·N snapshots on average.
     - `product`, `clustering`, `key`: as for `local_bases`.
+
+    **Example:**
+
+        >>> t = np.linspace(0, 1, 30)
+        >>> bumps = np.exp(-200 * (np.linspace(0, 1, 40) - t[:, None]) ** 2)
+        >>> rows = sx.reduced.compare_dictionaries(bumps, bumps[::2], clusters=(2, 3), ranks=(4,), members=2)
+        >>> [(row.clusters, row.rank) for row in rows]
+        [(2, 4), (3, 4)]
     """
     whole = local_bases(train, 1, max(ranks), product)
     rows = []
@@ -135,6 +152,14 @@ def recommend(
     - `accuracy`: expected of the classifier; where it errs a random basis is taken.
     - `budget`, `cost`: the cost of (K, N), by default the K·N stored modes. With n solutions to be computed at c each,
       hyper-reduction h(N) per cluster and online cost N³ for q queries: `lambda k, r: n * c + k * h(r) + q * r**3`.
+
+    **Example:**
+
+        >>> t = np.linspace(0, 1, 30)
+        >>> bumps = np.exp(-200 * (np.linspace(0, 1, 40) - t[:, None]) ** 2)
+        >>> rows = sx.reduced.compare_dictionaries(bumps, bumps[::2], clusters=(2, 3), ranks=(4,), members=2)
+        >>> sx.reduced.recommend(rows, accuracy=1.0, budget=8).clusters
+        2
     """
     affordable = [row for row in candidates if cost(row.clusters, row.rank) <= budget]
     better = [row for row in affordable if row.expected(accuracy) < row.whole]

@@ -61,6 +61,7 @@ def test_order_and_accuracy_on_a_mixture(key, x64):
     assert error(diffusion.DPMSolverV3(statistics, order=1, corrector=0), 40) < 0.6 * error(diffusion.DDIM(), 40)
 
 
+@pytest.mark.nightly
 def test_without_statistics_it_is_exponential_adams(key, x64):
     """l = 1, s = b = 0, also with one number per channel for all points."""
     nodes = np.linspace(*LOG_SNRS, 9)

@@ -264,6 +264,7 @@ def test_an_ensemble_comes_closer_to_the_observations(key):
         sd.EnKG()(gaussian, observation)(jnp.zeros(N), 1.0)
 
 
+@pytest.mark.nightly
 def test_an_event_of_a_gaussian_is_exact(x64):
     """C linear: E[x₀ | x, aᵀx₀ > c] is that of a truncated normal distribution."""
     a, c, s = H[0], float(H[0] @ PRIOR_MEAN + 3), 0.4

@@ -71,6 +71,7 @@ def cloud_denoiser(extra):
     return denoise
 
 
+@pytest.mark.nightly
 def test_heavy_tailed_noise_finds_every_point_as_often(key):
     """PFGM++ of a finite cloud: samples end on the points, each point as often."""
     x = diffusion.sample(
@@ -140,6 +141,7 @@ def test_samples_divide_over_devices(key):
         diffusion.sample(denoise, diffusion.DDIM(), n=12, mesh=mesh, **options)
 
 
+@pytest.mark.nightly
 def test_paths_of_a_gaussian_have_the_curvature_of_their_formula(x64):
     """x_t = m_t + d_t z with d_t = √((1 − t)² v + t²): E|ẋ − chord|² by quadrature; a single point has straight paths."""
     schedule = diffusion.FlowMatching(start=0.999, end=0.001)

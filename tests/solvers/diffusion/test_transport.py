@@ -161,6 +161,7 @@ def test_the_drift_of_several_components_is_the_gradient_of_its_integral(key, x6
         np.testing.assert_allclose(bridge.drift(jnp.array([x]), t)[0], expected, rtol=1e-6)
 
 
+@pytest.mark.nightly
 def test_the_training_bound_is_tight_in_the_mean(key, x64):
     """For Gaussian data and the exact denoiser its mean is that of log p; a wrong denoiser has a lower one."""
     variance, schedule = np.array([4.0, 0.25]), diffusion.VPLinear()

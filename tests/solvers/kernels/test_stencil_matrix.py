@@ -34,14 +34,14 @@ def system(request):
         yield stencil_matrix.from_faces(faces, spacing, boundaries, shift), np.asarray(dense)
 
 
-@pytest.mark.quick("ring and wall", "rings whose coarse sizes are no multiples of three", "interval")
+@pytest.mark.quick("ring and wall", "interval")
 def test_matrix_of_faces(system):
     matrix, dense = system
     np.testing.assert_allclose(matrix.dense(), dense, rtol=1e-13, atol=1e-12 * abs(dense).max())
     np.testing.assert_allclose(matrix.row_sums().ravel(), abs(dense).sum(1), rtol=1e-12)
 
 
-@pytest.mark.quick("ring and wall", "rings whose coarse sizes are no multiples of three", "interval")
+@pytest.mark.quick("ring and wall", "interval")
 def test_coarse_matrix_is_the_galerkin_product_and_the_transfers_are_adjoint(system):
     matrix, _ = system
     axes = tuple(range(len(matrix.shape)))

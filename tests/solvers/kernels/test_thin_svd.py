@@ -55,6 +55,7 @@ def test_weighted_product():
         np.testing.assert_allclose(by_duals.left @ by_duals.right, svd.left @ svd.right, atol=1e-12)
 
 
+@pytest.mark.nightly
 def test_randomized_is_near_optimal():
     with jax.enable_x64(True):
         rows, sigma = graded(60, 300, 6)

@@ -31,6 +31,7 @@ POISSON = scipy.sparse.diags_array([-np.ones(19), 2.5 * np.ones(20), -np.ones(19
 B = np.random.default_rng(0).normal(size=20)
 
 
+@pytest.mark.nightly
 def test_matrices_of_other_libraries_are_converted(x64):
     exact = np.linalg.solve(POISSON.toarray(), B)
     upper = scipy.sparse.triu(POISSON).tocsr()
@@ -109,6 +110,7 @@ def test_a_solution_tells_how_it_went(x64):
         batch.history  # noqa: B018
 
 
+@pytest.mark.nightly
 def test_zeros_on_the_diagonal(x64):
     """A saddle point, a graph with an isolated vertex, a cycle: the default method solves them."""
     rng = np.random.default_rng(0)

@@ -83,6 +83,7 @@ def test_learners_follow_the_cost_and_only_contextual_ones_the_context(key):
     assert chebyshev < 0.1 * fixed + 0.9 * optimum
 
 
+@pytest.mark.nightly
 def test_a_policy_is_a_function_of_its_key(key):
     costs, contexts = RNG.random((30, 4)).astype(np.float32), np.zeros(30, np.float32)
     once, again, other = (play(ChebCB((-1, 1), 2), costs, contexts, k)[0] for k in (key, key, jax.random.key(5)))
@@ -126,6 +127,7 @@ def test_chebcb_exploration_is_that_of_the_paper(key):
     assert np.all(np.abs(state.theta) <= largest * np.array([1, 2, 1]) * (1 + 1e-6))
 
 
+@pytest.mark.nightly
 def test_costs_of_zero_and_single_arms(key):
     for policy in (TsallisINF(), ChebCB((0, 1))):
         paid, state = play(policy, np.zeros((5, 3), np.float32), np.ones(5, np.float32), key)

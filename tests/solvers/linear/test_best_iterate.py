@@ -12,6 +12,7 @@ from surrogax.solvers.linear import CG, FGMRES, MINRES, BiCGStab, Diffusion, Jac
 WALLS = ("dirichlet", "dirichlet")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("low, high", [(1e-3, 1e3), (1.0, 1e6)])
 def test_jumps_in_float32_give_the_solution_though_the_residual_is_above_b(low, high):
     """The rounding of A x exceeds |b| there, while the error is small."""

@@ -105,6 +105,7 @@ def test_statuses_per_lane():
     assert stats.iterations[2] == 0 and stats.iterations[4] > 1.5 * stats.iterations[0]
 
 
+@pytest.mark.nightly
 def test_iteration_counts_of_the_preconditioner(x64):
     """128² Poisson to 1e-8: the counts of an independent implementation, 388 without it."""
     operator = Laplacian((128, 128), (1 / 129, 1 / 129), ("dirichlet", "dirichlet"))

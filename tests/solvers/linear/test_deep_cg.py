@@ -119,6 +119,7 @@ def test_the_energy_of_the_error_falls_in_every_step(x64):
     assert (np.diff(energies) < 0).all() and int(recurrence.fallbacks(state)) > 0
 
 
+@pytest.mark.nightly
 def test_the_fallback_takes_over_where_the_iteration_ends_without_success():
     a, b = jnp.asarray(A, jnp.float32), jnp.asarray(B, jnp.float32)
     method = DeepCG(identity, rtol=1e-4, max_steps=3, fallback=CG())

@@ -129,6 +129,7 @@ def test_one_lane_of_a_hundred_fails():
     assert solutions.iterations[63] == 0 and (solutions.value[63] == 0).all()
 
 
+@pytest.mark.nightly
 def test_gradients_against_finite_differences(x64):
     """Of a loss that is not linear, for a non-symmetric operator, first and second order."""
 

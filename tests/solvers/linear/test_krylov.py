@@ -117,6 +117,7 @@ def test_minres_in_the_natural_norm_falls_monotonically(x64):
     np.testing.assert_allclose(stats.residual, np.sqrt(r @ (r / SCALES)), rtol=1e-4)
 
 
+@pytest.mark.nightly
 def test_a_changing_preconditioner_needs_a_flexible_method(x64):
     """M is not linear: r ↦ D(r) r with a positive D that depends on r."""
 

@@ -59,6 +59,7 @@ def test_reaches_float64_by_float32_corrections(x64):
     assert "f32[7,6]" in text, "no correction in float32"
 
 
+@pytest.mark.nightly
 def test_statuses_and_limits(x64):
     run = jax.jit(lambda matrix, b, method: solve(lx.MatrixLinearOperator(matrix), b, method), static_argnums=2)
     general = np.random.default_rng(2).normal(size=(12, 12)) + 6 * np.eye(12)

@@ -72,6 +72,7 @@ def test_solution_and_residual_against_dense_algebra(x64, method):
     assert solution.stats.residual <= 1e-10 * start
 
 
+@pytest.mark.nightly
 def test_natural_norm_with_the_exact_inverse_is_the_energy_norm(x64):
     ones = jnp.ones_like(jnp.asarray(A))
     exact = np.linalg.solve(dense(ones), B.ravel())

@@ -79,6 +79,7 @@ def textbook_counts(matrix, b, omega):
     return counts
 
 
+@pytest.mark.nightly
 def test_the_radius_of_jacobi_gives_the_optimal_omega(x64):
     operator = Laplacian((12, 12), (1.0, 1.0), ("dirichlet",) * 2)
     np.testing.assert_allclose(jacobi_radius(operator), np.cos(np.pi / 13), rtol=1e-6)

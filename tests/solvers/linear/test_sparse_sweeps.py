@@ -119,6 +119,7 @@ def test_derivatives_per_lane_under_jit(name):
             np.testing.assert_allclose(to_values[lane], expected, atol=1e-8 * abs(expected).max())
 
 
+@pytest.mark.nightly
 def test_single_precision_and_a_missing_diagonal_entry():
     matrix = sp.csr_array(sp.block_diag([SYMMETRIC.astype(np.float32), sp.csr_array((1, 1), dtype=np.float32)]))
     b = np.append(noise(150), 0).astype(np.float32)

@@ -319,6 +319,7 @@ def test_shifted_laplacian_on_an_eigenfunction(x64):
     np.testing.assert_allclose(np.log2(errors[0] / errors[1]), 2, atol=0.2)
 
 
+@pytest.mark.nightly
 def test_shifted_laplacian_against_dense_algebra_and_its_derivative(x64):
     box = Box(x=(0, 1), y=(0, 1, "periodic"))
     grid = box.grid((6, 7))

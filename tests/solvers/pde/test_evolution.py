@@ -92,6 +92,7 @@ def test_burgers_is_the_cole_hopf_solution():
         assert abs(u - exact).max() < bound * abs(exact).max()
 
 
+@pytest.mark.nightly
 def test_burgers_is_spectrally_accurate(x64):
     """Twice as many points square the error, about."""
     errors = []
@@ -142,6 +143,7 @@ def test_products_do_not_alias(x64, mode):
     np.testing.assert_allclose(u, np.exp(-0.01 * (2 * np.pi * mode) ** 2 * TIMES)[:, None] * u0, atol=1e-13)
 
 
+@pytest.mark.nightly
 def test_default_steps_follow_their_rule(monkeypatch):
     """½ max(h, ν/U)/U, at most L²/(800 ν), with U the largest of 64 draws; rtol by the fourth root."""
     steps = []

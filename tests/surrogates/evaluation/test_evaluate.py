@@ -15,6 +15,7 @@ import surrogax as sx
 from surrogax.solvers.pde import Solved
 from surrogax.surrogates.evaluation import plots
 from surrogax.surrogates.evaluation.report import Heading, Paragraph, Picture, Results, Settings, write_report
+from surrogax.surrogates.evaluation.table import Row, Table
 from surrogax.surrogates.training.history import History
 
 N, SAMPLES = 9, 5
@@ -380,3 +381,31 @@ def test_correlation_time_and_blow_ups_of_rollouts():
     assert blown == [0, 1, 1, 1, 1, 1, 1, 1]
     with pytest.raises(KeyError, match="no correlations of a rollout of 'other'"):
         table.correlation_time("other")
+
+
+# Break-even -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_surrogate_pays_off_against_the_fastest_solver_of_its_error():
+    def row(name, error, ms, dataset="test"):
+        return Row(name, 0, dataset, "u", "rel_l2", None, error, None, 9.0, ms, 0, None)
+
+    here = {
+        "net": (0.02, 1.0), "coarse": (0.05, 2.0), "fine": (0.02, 5.0), "finest": (0.001, 50.0), "exact": (1e-4, 1.0),
+        "fast": (0.01, 0.5),
+    }  # fmt: skip
+    there = {"net": (0.9, 1.0), "fine": (0.9, 5.0)}
+    table = Table(
+        [row(name, *found, place) for place, rows in (("test", here), ("other", there)) for name, found in rows.items()]
+    )
+    solvers = ("coarse", "fine", "finest")
+    found = table.break_even("net", solvers, 100.0, dataset="test")
+    assert found.solver == "fine" and found.queries == pytest.approx(100 / 4e-3)
+    assert table.break_even("exact", solvers, 100.0).queries is None
+    never = table.break_even("net", (*solvers, "fast"), 100.0, dataset="test")
+    assert never.queries == np.inf and str(never) == "never, fast is faster"
+    assert table.break_even("net", solvers, 0.0, dataset="test").queries == 0
+    with pytest.raises(KeyError, match="no row for 'absent'"):
+        table.break_even("absent", solvers, 1.0)
+    with pytest.raises(ValueError, match="seconds=-1"):
+        table.break_even("net", solvers, -1.0)

@@ -40,6 +40,7 @@ def exact_velocity(x, t, condition):
     return t / variance * offset - MEAN - (1 - t) * STD**2 / variance * offset
 
 
+@pytest.mark.nightly
 def test_windows_are_the_teachers_flow_and_their_chords_make_a_student_exact(key, x64):
     """Piecewise rectified flow of a Gaussian: in every window the ends of paths are affine in their starts, so that the affine
     student of the chords needs one Euler step per window."""

@@ -300,6 +300,7 @@ def shipped_and_plain(operator, b, rtol):
     return stats, solve(operator, b, CG(rtol=rtol, max_steps=3000)).stats
 
 
+@pytest.mark.nightly
 def test_the_shipped_weights_keep_the_two_sides_of_thin_walls_apart():
     """A comb of walls of one point, which makes a channel of 3 points as long as the box is large, without flux."""
     n, neumann = 48, ("neumann", "neumann")

@@ -183,7 +183,7 @@ def test_refinement_tends_to_one_function(name):
     assert steps[2] < 0.7 * steps[1] + floor and steps[1] < 1.2 * steps[0] + floor, steps
 
 
-@pytest.mark.quick("GINO", "PointNet")
+@pytest.mark.quick("PointNet")
 @pytest.mark.parametrize("name", MESHES)
 def test_order_of_points_padding_and_what_is_stored_there(name, x64):
     """In float64: points in another order give the same values in that order, to rounding; further padded points change

@@ -36,6 +36,7 @@ def test_new_frequencies_change_no_prediction(ndim, modes):
     assert sx.with_modes(model, model.network.config.modes).parameters == model.parameters
 
 
+@pytest.mark.nightly
 def test_gradients_by_frequency_are_those_of_the_loss():
     """All shells together have the norm of the gradient by all coefficients, on data that fill no whole number of batches; and
     frequencies that the target needs stand out before they exist."""

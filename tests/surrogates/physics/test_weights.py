@@ -78,6 +78,7 @@ def test_traces_of_the_tangent_kernel(key, x64):
     np.testing.assert_allclose(state.weights[0].factors[: len(traces)], sum(traces) / np.array(traces), rtol=1e-6)
 
 
+@pytest.mark.nightly
 def test_causal_weights_are_the_exponentials_of_earlier_losses(key):
     net = model(key)
     objective = sx.Residual(PROBLEM, sx.UniformSampler(400), weights=sx.Causal(tolerance=3.0, chunks=4))

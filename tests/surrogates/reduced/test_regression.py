@@ -28,7 +28,7 @@ def bowl(z):
     return np.stack([z[:, 0] ** 2 + z[:, 1], z[:, 0] * z[:, 1] - 2], 1)
 
 
-@pytest.mark.quick("gp-0.01", "rbf-0.05", "linear-1.0")
+@pytest.mark.quick("rbf-0.05", "linear-1.0")
 @pytest.mark.parametrize("kind, limit", [("gp", 0.01), ("rbf", 0.05), ("linear", 1.0), ("network", 0.15)])
 def test_every_regressor_predicts_one_sample_under_jit_vmap_and_grad_and_can_be_saved(kind, limit, tmp_path):
     fitted = fit_regressor(kind, TRAIN, bowl(TRAIN))
@@ -233,6 +233,7 @@ def test_large_offsets_of_parameters_and_fields_do_not_matter(regressor):
     assert found[0] < {"linear": 1.1, "network": 0.2}.get(regressor, 1e-2)
 
 
+@pytest.mark.nightly
 def test_parameters_over_decades_enter_by_their_logarithm():
     train, test = lines(lambda s: 10 ** (4 * s - 2), lambda u: u)
     task = sx.Task.fit(train, "p", "u")

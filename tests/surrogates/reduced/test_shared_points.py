@@ -77,6 +77,7 @@ def test_the_mean_field_of_a_cloud():
     sx.check_surrogate(mean, ds)
 
 
+@pytest.mark.nightly
 def test_other_points_are_refused():
     ds = data(CLOUD)
     task = sx.Task.fit(ds, "p", "u")

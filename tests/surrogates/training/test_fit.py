@@ -181,6 +181,7 @@ def test_history_draws_one_line_per_curve_and_a_band_over_seeds(trained, finishe
     assert len(finished["averaged"][1].history.plot().axes[0].collections) == 2
 
 
+@pytest.mark.nightly
 def test_seeds_of_a_function_of_a_key_start_and_stay_different(finished):
     result = finished["averaged"][1]
     a, b = (m.network.network.weight for m in result.members)

@@ -171,6 +171,7 @@ print(json.dumps([identity_of(thing) for thing in things]))
 """
 
 
+@pytest.mark.nightly
 def test_equal_objects_agree_across_processes():
     """Whatever the order of sets and the addresses of memory are there."""
     found = []

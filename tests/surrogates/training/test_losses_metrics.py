@@ -358,6 +358,7 @@ def test_noise_on_inputs_is_that_of_their_deviation_and_leaves_the_targets():
         sx.DeepONet(sx.Task.fit(alone, "p", "u"), key=jax.random.key(0)).objective(alone, noise=0.1)
 
 
+@pytest.mark.nightly
 def test_teacher_forcing_fades_and_its_steps_see_the_true_frames():
     """Without free predictions every step starts from the truth; later the first ones feed back. It trains through `fit`."""
     w = np.random.default_rng(0).normal(1, 0.3, (4, 6, 6)).astype(np.float32)

@@ -105,6 +105,12 @@ def test_a_step_without_improvement_keeps_the_parameters_and_says_so():
     assert np.asarray(found.last.x) == [0] and found.history.metrics["accepted"] == [[0.0]]
 
 
+@pytest.mark.parametrize("memory", [1e-9, 0.3, 1e5])
+def test_new_points_begin_with_the_damping_of_the_last_ones_at_most_one(memory):
+    """Small ones are kept: to begin anew at a larger one costs steps after every draw."""
+    assert sx.LevenbergMarquardt().reset(jnp.float32(memory)) == jnp.float32(min(memory, 1.0))
+
+
 @pytest.mark.nightly
 def test_a_search_that_ended_says_why():
     at_rest = fit(lambda x: x - 3.0, [0.0], sx.LBFGS(hold=100), 10)

@@ -125,6 +125,7 @@ def test_the_gradient_of_a_turned_field_is_the_turned_gradient(gradients):
         np.testing.assert_allclose(turned, expected, atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_components_are_turned_only_if_they_are_declared(gradients):
     task = sx.Task.fit(gradients, "psi", "v")
     net = sx.FNO(task, width=4, modes=3, depth=1, key=jax.random.key(0))

@@ -99,6 +99,7 @@ def test_what_does_not_suit_the_task_is_named(poisson):
         sx.SolverSource(sx.Problem("u", sx.Box.unit(1), residual=lambda u, p: u.xx), 17, KEY)
 
 
+@pytest.mark.nightly
 def test_training_ends_at_a_sample_that_the_solver_cannot_solve():
     darcy = sx.problem("darcy", a=sx.random.Threshold(1.0, -5.0), faces="arithmetic", preconditioner="plain")
     source = sx.SolverSource(darcy, 9, KEY)
