@@ -64,7 +64,7 @@ def test_the_answer_is_that_of_a_set(model):
     at, values, there = np.insert(AT, 1, 0.3, 0), np.insert(Y, 1, 1e6), np.array([True, False, True, True])
     np.testing.assert_array_equal(seen(observed(at, values, mask=there)), found)
     np.testing.assert_array_equal(seen(observed(at, np.where(there, values, np.nan), mask=there)), found)
-    for changed in (observed(AT, Y + 0.1), observed(AT + 0.01, Y), observed(AT, Y, std=0.3), observed(at, values)):
+    for changed in (observed(AT, Y + 0.1), observed(AT + 0.01, Y), observed(AT, Y, std=0.3)):
         assert not np.allclose(seen(changed), found, rtol=0, atol=1e-6)
 
 
