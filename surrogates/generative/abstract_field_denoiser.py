@@ -113,7 +113,8 @@ class AbstractFieldDenoiser(AbstractGenerative, AbstractTrainable, AbstractField
         place = self._place(x.shape[1:-1])
 
         def packed(one):
-            return self.inputs(*one, place)
+            x, level, condition = one
+            return self.inputs(x, level, condition, place)
 
         return applied(self.network, packed, (x, level, conditions), key=key, state=self.state, train=train)
 

@@ -47,7 +47,12 @@ class Conditioned(AbstractObserving):
     def capabilities(self) -> Capabilities:
         # White noise on another grid is another function.
         coloured = self.prior.noise_on(self.prior.task.domain.as_grid("Conditioned")) is not None
-        return Capabilities(resolution_free=self.prior.any_grid and coloured, has_samples=True, savable=False)
+        return Capabilities(
+            resolution_free=self.prior.any_grid and coloured,
+            has_samples=True,
+            savable=False,
+            differentiable=not self.noisy,  # another input has other errors
+        )
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         return jax.tree.map(lambda x: x.mean(0), self.samples(fields, self.n, key=self.key, at=at))
