@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial import Delaunay, cKDTree
+from scipy.spatial import Delaunay, KDTree
 
 from ..core.arguments import count
 from ..core.domains import Mesh, PointCloud
@@ -111,7 +111,7 @@ def solved(mesh: Disc, laws: list[Law], rtol: float = _RTOL) -> np.ndarray:
     u, status = _solutions(matrices[0], np.stack([matrix.data for matrix in matrices]), np.stack(loads), rtol)
     if (status != Status.converged).any():
         raise RuntimeError(f"star_domains: {status_message(status[status != Status.converged][0])}")
-    return u
+    return np.asarray(u)
 
 
 @in_double
@@ -124,7 +124,7 @@ def _solutions(pattern, values, loads, rtol: float):
 @eqx.filter_jit
 def _solve_all(operator: Sparse, values, loads, rtol):
     def one(values, b):
-        found = solve(operator.with_values(values), b, CG(Jacobi(), rtol=rtol))
+        found = solve(operator.with_values(values), b, CG(preconditioner=Jacobi(), rtol=rtol))
         return found.value, found.status
 
     return jax.vmap(one)(values, loads)
@@ -173,7 +173,7 @@ def star_domains(n: int, sizes: tuple[int, ...], seed: int) -> Samples:
         for i, one, values in zip(own, laws, u, strict=True):
             points = one.mapped(mesh.points)
             clouds[i] = Mesh.from_cells(points, mesh.cells)
-            distance = cKDTree(points[mesh.circle]).query(points)[0]
+            distance = KDTree(points[mesh.circle]).query(points)[0]
             for name, field in zip("fdu", (one.source(points), distance, values), strict=True):
                 fields[name][i, : len(points)] = field
     stacked, error = (

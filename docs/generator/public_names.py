@@ -194,18 +194,16 @@ def namespaces() -> dict[str, types.ModuleType]:
 
 
 def _members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
+    found = {}
     for name in dir(module):
-        if name.startswith("_"):
-            continue
         value = getattr(module, name)
-        documented = (
-            inspect.isclass(value) or inspect.isroutine(value) or type(value).__module__.startswith("surrogax.")
-        )
-        if not documented or inspect.ismodule(value):
-            continue
-        home = defining_module(value)
-        # A package gives names on; a module that is a namespace has its own.
-        if home.startswith("surrogax.") and (hasattr(module, "__path__") or home == module.__name__):
+        kind = inspect.isclass(value) or inspect.isroutine(value) or type(value).__module__.startswith("surrogax.")
+        if kind and not name.startswith("_") and not inspect.ismodule(value):
+            found[name] = value, defining_module(value)
+    # A package gives names on, and so does a module without any of its own; another namespace has its own.
+    gives_on = hasattr(module, "__path__") or module.__name__ not in [home for _, home in found.values()]
+    for name, (value, home) in found.items():
+        if home.startswith("surrogax.") and (gives_on or home == module.__name__):
             yield name, value
 
 

@@ -42,6 +42,7 @@ from .field_noise import FieldNoise as FieldNoise
 from .flow_map import FlowMap as FlowMap
 from .guidance import AbstractGuidance as AbstractGuidance
 from .guidance import Guided as Guided
+from .guidance_covariance import PriorCovariance as PriorCovariance
 from .guidance_ensemble import EnKG as EnKG
 from .guidance_ensemble import SketchedMoments as SketchedMoments
 from .guidance_ensemble import WithoutDerivatives as WithoutDerivatives

@@ -24,8 +24,9 @@ class MomentMatched(AbstractGuidance):
     vector-Jacobian products per iteration of the linear solve and one more. Of an `Event` C(x₀) > 0 with c = ∇C(D),
     p(E | x) = Φ(C(D)/√(cᵀ Σ c)); its gradient goes through everything and takes second derivatives of the network.
 
-    It has the right spread where other guidances have not. Of a network whose Jacobian is far from symmetric, the residual of
-    the solve does not fall; `method=BiCGStab()` does not ask for symmetry.
+    It has the right spread where other guidances have not. Of a network whose Jacobian is far from symmetric, as after a short
+    training at high noise levels, the residual of the solve does not fall and the observations are not heard: see the misfit of
+    the samples. `PriorCovariance` takes no Jacobian; `method=BiCGStab()` does not ask for symmetry.
 
     **Arguments:** `method`: of the linear solve in the space of observations. Its `rtol` of 1e-3 suffices for an error of a
       percent.

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .surrogates.evaluation.calibration import calibration as calibration
     from .surrogates.evaluation.evaluate import evaluate as evaluate
     from .surrogates.evaluation.table import Table as Table
+    from .surrogates.generative.amortized_posterior import AmortizedPosterior as AmortizedPosterior
     from .surrogates.generative.field_denoiser import Denoiser as Denoiser
     from .surrogates.generative.observe import Observe as Observe
     from .surrogates.generative.prior import Prior as Prior

@@ -1,5 +1,6 @@
 """Generative models of fields, and training of flows and bridges between distributions; `surrogax.diffusion` samples them."""
 
+from .amortized_posterior import AmortizedPosterior as AmortizedPosterior
 from .conditioned import Conditioned as Conditioned
 from .denoising import Denoising as Denoising
 from .field_conditions import OnField as OnField
@@ -16,6 +17,8 @@ from .prior import AbstractPrior as AbstractPrior
 from .prior import Prior as Prior
 from .refiner import Refiner as Refiner
 from .refining import Refining as Refining
+from .sensor_transformer import SensorTransformer as SensorTransformer
+from .sensors import Sensors as Sensors
 from .simplified_bridge import BridgeHalfObjective as BridgeHalfObjective
 from .simplified_bridge import bridge_paths as bridge_paths
 from .trainable_bridge import TrainableBridge as TrainableBridge

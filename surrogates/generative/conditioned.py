@@ -45,7 +45,14 @@ class Conditioned(AbstractObserving):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(resolution_free=self.prior.any_grid, has_samples=True, savable=False, differentiable=True)
+        # White noise on another grid is another function.
+        coloured = self.prior.noise_on(self.prior.task.domain.as_grid("Conditioned")) is not None
+        return Capabilities(
+            resolution_free=self.prior.any_grid and coloured,
+            has_samples=True,
+            savable=False,
+            differentiable=not self.noisy,  # another input has other errors
+        )
 
     def __call__(self, fields: Fields, at: Place | None = None) -> dict[str, Array]:
         return jax.tree.map(lambda x: x.mean(0), self.samples(fields, self.n, key=self.key, at=at))
@@ -77,11 +84,11 @@ class Conditioned(AbstractObserving):
         own = self.task.mode.domain(self.task.domain_of(fields), self.task.dt).as_grid("Conditioned")
         parts = []
         for number, observe in enumerate(self.observations):
-            exact = observe.seen({name: jnp.asarray(fields[name]) for name in self._observed(observe)}, own)
+            own_fields = {name: jnp.asarray(fields[name]) for name in self._observed(observe)}
+            exact = observe.seen(own_fields, own)
             bare = observe.observation(fields_of, grid, exact)
             if self.noisy:
-                bits = lax.bitcast_convert_type(jnp.sum(exact).astype(jnp.float32), jnp.uint32)
-                key = jax.random.fold_in(jax.random.fold_in(self.key, number), bits)
+                key = jax.random.fold_in(jax.random.fold_in(self.key, number), _bits(own_fields))
                 exact = bare.with_errors(jax.random.normal(key, exact.shape, exact.dtype))
                 bare = observe.observation(fields_of, grid, exact)
             parts.append(bare)
@@ -89,6 +96,12 @@ class Conditioned(AbstractObserving):
 
     def _observed(self, observe: Observe) -> tuple[str, ...]:
         return self.prior.task.targets if observe.field is None else (observe.field,)
+
+
+def _bits(fields: Fields) -> Array:
+    """A number of all bits of some fields. Whole numbers have the same sum in every batch, which would round otherwise."""
+    each = [lax.bitcast_convert_type(values.astype(jnp.float32), jnp.uint32) for values in fields.values()]
+    return sum((jnp.sum(bits, dtype=jnp.uint32) for bits in each), jnp.zeros((), jnp.uint32))
 
 
 def conditioned(

@@ -1,11 +1,16 @@
 """What samplers need of a distribution of fields."""
 
 import abc
+import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ...core.arguments import count
@@ -15,15 +20,18 @@ from ...solvers.diffusion import (
     AbstractDenoiser,
     AbstractGrid,
     AbstractGuidance,
+    AbstractObservation,
     AbstractSchedule,
     Constraint,
     LogSNR,
-    MomentMatched,
     sample,
 )
 from ...solvers.diffusion.automatic import automatic_ends
 from ..task.task import Fields, Place, Task
 from .field_conditions import on_task
+from .posterior import Posterior
+
+_FAR = 25.0  # mean squares of the residuals, in units of their errors, at which samples miss the observations
 
 
 class AbstractFieldPrior(eqx.Module):
@@ -44,6 +52,12 @@ class AbstractFieldPrior(eqx.Module):
     def noise_on(self, grid: Grid) -> AbstractColouredNoise | None:
         """The noise of samples on a grid; None: white."""
 
+    @abc.abstractmethod
+    def given(
+        self, evidence: Any, grid: Grid, fields: Fields, guidance: AbstractGuidance | None
+    ) -> tuple[AbstractDenoiser, Any]:
+        """The denoiser of normalised samples given evidence on them, and its condition."""
+
     def grid(self, fields: Fields, at: Place | None = None) -> Grid:
         """The grid of the targets of one sample, with the axis of time in a space-time task."""
         place = self.task.domain_of(fields) if at is None else at
@@ -62,17 +76,30 @@ class AbstractFieldPrior(eqx.Module):
         solver: Any = "auto", steps: int | AbstractGrid = 20, constraint: Constraint | None = None,
     ) -> Float[Array, "n *space c"]:  # fmt: skip
         """Normalised samples `(n, *grid, c)` given evidence on them."""
-        noise = self.noise_on(grid)
-        guided = (MomentMatched() if guidance is None else guidance)(self.denoiser_on(grid), evidence, noise=noise)
+        denoiser, condition = self.given(evidence, grid, fields, guidance)
         infinite = not np.isfinite(self.schedule.level(np.float64(self.schedule.start)))
         if infinite and isinstance(steps, int) and solver != "auto":
             steps = LogSNR(count("posterior", "steps", steps), *automatic_ends(self.schedule))
         drawn = sample(
-            guided, solver, schedule=self.schedule, times=steps, shape=self.shape(grid), n=n, key=key, noise=noise,
-            condition=fields or None, constraint=on_task(constraint, self.task),
+            denoiser, solver, schedule=self.schedule, times=steps, shape=self.shape(grid), n=n, key=key,
+            noise=self.noise_on(grid), condition=condition, constraint=on_task(constraint, self.task),
         )  # fmt: skip
         assert isinstance(drawn, Array)
         return drawn
+
+    def answer(self, evidence: Any, grid: Grid, fields: Fields, **how: Any) -> Posterior:
+        """Samples `drawn` with these options as a `Posterior`. **Warns** of samples that miss the observations."""
+        x = self.drawn(evidence, grid, fields, **how)
+        misfit = _misfits(evidence, x) if isinstance(evidence, AbstractObservation) else None
+        if misfit is not None and not isinstance(misfit, Tracer) and float(jnp.median(misfit)) > _FAR:
+            warnings.warn(
+                f"posterior: the samples miss the observations by {math.sqrt(float(jnp.median(misfit))):.3g} of their standard "
+                "deviations: see whether units and places are right, whether std is too small, and whether such fields are in "
+                "the training data",
+                stacklevel=6,  # whoever called `posterior`
+            )
+        vectors = tuple(name for name in self.task.targets if self.task.spec(name).components)
+        return Posterior(jax.vmap(FieldsOf(self.task, dict(fields)))(x), misfit, grid, vectors)
 
 
 class FieldsOf(eqx.Module):
@@ -93,3 +120,8 @@ class OfFields(eqx.Module):
 
     def __call__(self, x):
         return self.function(self.fields_of(x))
+
+
+@eqx.filter_jit
+def _misfits(evidence: AbstractObservation, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
+    return jax.vmap(evidence.misfit)(x)

@@ -119,11 +119,13 @@ class Observe(eqx.Module):
         values = self.values if values is None else values
         if values is None:
             raise ValueError("Observe: without values=… there is nothing to condition on; prior.conditioned reads them")
-        operator = _Seen(self, fields_of, grid)
+        operator = Seen(self, fields_of, grid)
         return Observation(operator, values, std=self.std, covariance=self.covariance, mask=self.mask)
 
 
-class _Seen(eqx.Module):
+class Seen(eqx.Module):
+    """What `Observe` sees of a normalised sample."""
+
     observe: Observe
     fields_of: Callable
     grid: Grid = eqx.field(static=True)

@@ -1,15 +1,9 @@
 """Priors: distributions of the fields of a task that are known by a denoiser, and their posteriors."""
 
-import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
-from jax.core import Tracer
-from jaxtyping import Array, Float
 
 from ...core.arguments import checked, random_key
 from ...core.domains import Grid
@@ -20,12 +14,12 @@ from ...solvers.diffusion import (
     AbstractFixedSolver,
     AbstractGrid,
     AbstractGuidance,
-    AbstractObservation,
     AbstractSchedule,
     AbstractSolver,
     Constraint,
     Event,
     LogLikelihood,
+    MomentMatched,
     as_denoiser,
 )
 from ..surrogate import AbstractConditionable
@@ -34,8 +28,6 @@ from .conditioned import Conditioned, conditioned
 from .field_prior import AbstractFieldPrior, FieldsOf, OfFields
 from .observe import Observe, listed, together
 from .posterior import Posterior
-
-_FAR = 25.0  # mean squares of the residuals, in units of their errors, at which samples miss the observations
 
 
 class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
@@ -46,6 +38,12 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
         >>> issubclass(sx.Prior, sx.generative.AbstractPrior)
         True
     """
+
+    def given(self, evidence, grid, fields, guidance):
+        guided = (MomentMatched() if guidance is None else guidance)(
+            self.denoiser_on(grid), evidence, noise=self.noise_on(grid)
+        )
+        return guided, fields or None
 
     @checked
     def posterior(
@@ -92,19 +90,9 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
             for part in parts:
                 part.check(self.task.targets, grid)
             evidence = together([part.observation(fields_of, grid) for part in parts])
-        x = self.drawn(
+        return self.answer(
             evidence, grid, fields, n=n, key=key, guidance=guidance, solver=solver, steps=steps, constraint=constraint
         )
-        misfit = _misfits(evidence, x) if isinstance(evidence, AbstractObservation) else None
-        if misfit is not None and not isinstance(misfit, Tracer) and float(jnp.median(misfit)) > _FAR:
-            warnings.warn(
-                f"posterior: the samples miss the observations by {math.sqrt(float(jnp.median(misfit))):.3g} of their standard "
-                "deviations: see whether units and places are right, whether std is too small, and whether such fields are in "
-                "the training data",
-                stacklevel=3,
-            )
-        vectors = tuple(name for name in self.task.targets if self.task.spec(name).components)
-        return Posterior(jax.vmap(fields_of)(x), misfit, grid, vectors)
 
     @checked
     def conditioned(
@@ -184,8 +172,3 @@ class Prior(AbstractPrior):
 
     def noise_on(self, grid):
         return self.noise
-
-
-@eqx.filter_jit
-def _misfits(evidence: AbstractObservation, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
-    return jax.vmap(evidence.misfit)(x)

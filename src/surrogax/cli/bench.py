@@ -176,6 +176,8 @@ def _measured(
 
 
 def _rows(compared: Any, tests: dict[str, Dataset], metrics: tuple[str, ...], rollout: int | None) -> list[Row]:
+    if not compared:  # points that differ per sample have no mean field
+        return []
     tables = [evaluate(compared, tests, metrics=metrics)]
     if rollout is not None:
         tables.append(evaluate(compared, tests, metrics=metrics, rollout=rollout))

@@ -2,12 +2,16 @@
 
 import abc
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..core.arguments import count
+from ..core.domains import AbstractDomain
 from ..datasets.dataset import Dataset
 from ..datasets.source import MemorySource
 from ..datasets.star_domains import Case, solved, star_cases, star_domains
@@ -69,9 +73,9 @@ class StarDomains(AbstractBenchData):
     def splits(self, training: Training) -> Splits:
         data, error = star_domains(*self._asked(training))
         source = MemorySource(
-            data.read(), data.fields, data.domains, None, {"label_error": {"u": error}, "ids": data.ids}
+            data.read(), data.fields, data.domains, None, {"label_error": {"u": error}, "ids": data.ids.tolist()}
         )
-        train, val, test = Dataset.of(source).split(**_sizes(training))
+        train, val, test = Dataset.of(source).split(None, **_sizes(training))
         return Splits(train, val, test, test)
 
     def solver_rows(self, training: Training, task: Task, splits: Splits, tests: Mapping[str, Dataset]) -> list[Row]:
@@ -120,14 +124,15 @@ def _milliseconds(cases: list[Case], rtol: float) -> float:
 def _errors(u: list[np.ndarray], data: Dataset, metrics: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The metrics of all samples."""
     arrays = data.read()
-    padded = [np.pad(x, (0, arrays["u"].shape[1] - len(x)))[:, None].astype(np.float32) for x in u]
-    return {
-        name: np.array(
-            [
-                float(find_metric(name).function(PointForecast(x), v[:, None], w, data.domain)[0])
-                for x, v, w in zip(padded, arrays["u"], arrays["weights"], strict=True)
-            ]
-        )
-        for name in metrics
-        if not find_metric(name).probabilistic
-    }
+    given = np.stack([np.pad(x, (0, arrays["u"].shape[1] - len(x))) for x in u])
+    parts = tuple(jnp.asarray(x, jnp.float32) for x in (given[..., None], arrays["u"][..., None], arrays["weights"]))
+    errors = {}
+    for name in metrics:
+        metric = find_metric(name)
+        if not metric.probabilistic:
+            errors[name] = np.asarray(jax.vmap(partial(_error, metric.function, data.domain))(*parts), np.float64)
+    return errors
+
+
+def _error(metric: Callable, domain: AbstractDomain, u, reference, weights):
+    return metric(PointForecast(u), reference, weights, domain)[0]

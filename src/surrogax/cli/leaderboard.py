@@ -79,13 +79,18 @@ def boards(record: Mapping[str, Any]) -> list[Board]:
     found = []
     for name, task in record["tasks"].items():
         own = [row for row in record["rows"] if row["task"] == name]
-        rows = [Row(**{k: math.nan if k == "mean" and row[k] is None else row[k] for k in _ROW}) for row in own]
+        rows = [_row(row) for row in own]
         single, rollout = ([r for r in rows if (r.rollout is not None) is long] for long in (False, True))
         spent = {
             row["surrogate"]: {k: row[k] for k in ("kind", "seconds", "epochs", "queries", "solver")} for row in own
         }
         found.append(Board(name, task["says"], Table(single), Table(rollout), spent, task["settings"], task["models"]))
     return found
+
+
+def _row(found: Mapping[str, Any]) -> Row:
+    values: dict[str, Any] = {name: found[name] for name in _ROW}
+    return Row(**{**values, "mean": math.nan if values["mean"] is None else values["mean"]})
 
 
 def _told(spent: dict[str, Any] | None) -> list[str]:

@@ -83,7 +83,9 @@ def solvers(
     """The solver of the problem by name, with m points per axis and to rtol, for all pairs of them; none without a problem. With
     `tolerances` the names tell rtol."""
     problem, made = splits.train.problem, {}
-    for m, rtol in dict.fromkeys(pairs) if problem is not None else ():
+    if problem is None:
+        return made
+    for m, rtol in dict.fromkeys(pairs):
         name = f"solver {side(m, task.signature.ndim)}" + (f", rtol {rtol:g}" if tolerances else "")
         try:
             made[name] = SolverSurrogate(problem, m, rtol, task=task if task.mode.rolls_out else None)

@@ -402,3 +402,33 @@ def test_what_goes_wrong_on_the_way_names_who_it_was(key):
         run(linear, Y, guidance=sd.DAPS(), shape=None, key=None, initial=jnp.zeros((2, N)))
     with pytest.raises(ValueError, match="two members"):
         run(linear, Y, guidance=sd.EnKG())
+
+
+def test_the_covariance_of_the_data_guides_as_the_exact_jacobian(x64):
+    """Under coloured noise, at a high and a low level."""
+    colour = Coloured(jnp.asarray(np.linalg.cholesky(np.eye(N) + 0.5)))
+    spokes = np.sqrt(N) * np.linalg.cholesky(C).T
+    samples = PRIOR_MEAN + np.concatenate([spokes, -spokes])  # their covariance is C
+    guidance = sd.PriorCovariance(samples, noise=colour, method=TIGHT)
+    observed = sd.Observation(linear, Y, std=STD)
+    k = np.eye(N) + 0.5
+
+    def denoise(x, sigma, condition=None):
+        return gaussian(x, sigma, k=k)
+
+    guided = compiled(guidance(denoise, observed, noise=colour))
+    for s in (0.1, 10.0):
+        x = PRIOR_MEAN + s * np.random.default_rng(1).normal(size=N)
+        mean, covariance = given_x(x, s, k)
+        np.testing.assert_allclose(
+            guided(x, s), posterior(mean, covariance, STD**2 * np.eye(M))[0], rtol=1e-6, atol=1e-8
+        )
+    with pytest.raises(ValueError, match="samples of shape"):
+        sd.PriorCovariance(samples[:, :-1])(denoise, observed)(jnp.zeros(N), jnp.asarray(1.0))
+    for wrong, words in (
+        (np.zeros((4, 3)), "all samples"),
+        (np.zeros(4), "expected two"),
+        (np.full((4, 3), np.nan), "finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            sd.PriorCovariance(wrong)

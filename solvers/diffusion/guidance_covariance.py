@@ -1,0 +1,110 @@
+"""`PriorCovariance`: guidance with the covariance of the data instead of the Jacobian of the network."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...core.arguments import checked, kind, real_array
+from ...core.arrays import AnyArray
+from ..linear import CG
+from ..linear.method import AbstractMethod
+from .coloured_noise import AbstractColouredNoise
+from .guidance import AbstractGuidance, data_weights
+
+_LEAST = 1e-7  # of the largest eigenvalue, below which a direction has no noise, or no data
+
+
+class PriorCovariance(AbstractGuidance):
+    """p(x₀ | x) as the Gaussian with the mean of the denoiser and the covariance of a Gaussian law,
+
+        D_y = D + Σ Hᵀ (H Σ Hᵀ + R)⁻¹ (y − A(D)),   Σ = C − C (C + s² K)⁻¹ C,
+
+    with the covariance C of given samples and K of the noise, the operator linearised at D. It is exact for Gaussian priors and
+    linear operators, as `MomentMatched`, whose Σ is the Jacobian of the network. That one follows priors that are not Gaussian;
+    but of a trained network at high noise levels it need not be symmetric nor positive, the linear solve then breaks down, and
+    observations are not heard. This Σ is symmetric and positive whatever the network is, and takes no derivative of it.
+
+    All modes of Σ are kept as one array, so it is for samples of up to some thousand numbers.
+
+    **Arguments:**
+
+    - `samples`: of the data, `(n, *shape)`, in the units of the denoiser; many more than independent numbers in a sample.
+    - `noise`: the noise of `sample`, None for white noise.
+    - `method`: of the linear solve in the space of observations.
+
+    **Raises:** `ValueError` for fewer than two samples, values that are not finite, and samples that are all the same.
+
+    **Example:**
+
+        >>> data = np.random.default_rng(0).normal(size=(500, 2))
+        >>> observed = sx.diffusion.Observation(lambda x: x[:1], jnp.array([1.0]), std=0.1)
+        >>> guided = sx.diffusion.PriorCovariance(2 * data)(denoise, observed)                        # the prior is N(0, 4)
+        >>> x = sx.diffusion.sample(guided, "auto", schedule=sx.diffusion.EDM(), times=20, shape=(2,), n=64, key=key)
+        >>> bool(abs(x[:, 0].mean() - 1) < 0.1)
+        True
+    """
+
+    modes: Float[Array, "r *shape"]
+    ratios: Float[Array, " r"]
+    method: AbstractMethod
+
+    @checked
+    def __init__(
+        self,
+        samples: AnyArray,
+        *,
+        noise: AbstractColouredNoise | None = None,
+        method: AbstractMethod = CG(rtol=1e-3, max_steps=200),  # noqa: B008 (frozen)
+    ):
+        samples = np.asarray(real_array("PriorCovariance", "samples", samples), np.float64)
+        if samples.ndim < 2 or len(samples) < 2 or not np.isfinite(samples).all():
+            raise ValueError(
+                f"PriorCovariance(samples=…): expected two or more finite samples (n, *shape), got the shape {samples.shape}"
+            )
+        shape, flat = samples.shape[1:], samples.reshape(len(samples), -1)
+        flat = flat - flat.mean(0)
+        if not flat.any():
+            raise ValueError("PriorCovariance(samples=…): all samples are the same")
+        root, inverse = _root(noise, shape)
+        seen = flat @ inverse.T
+        # K^(−½) C K^(−½) = V diag(ratios) Vᵀ
+        ratios, directions = np.linalg.eigh(seen.T @ seen / len(seen))
+        kept = ratios > _LEAST * ratios[-1]
+        self.modes = jnp.asarray((root @ directions[:, kept]).T.reshape(-1, *shape), float)
+        self.ratios, self.method = jnp.asarray(ratios[kept], float), method
+
+    def spread(self, u: Float[Array, "*shape"], sigma: Any) -> Float[Array, "*shape"]:
+        """The product Σ u at a noise level."""
+        modes, ratios = self.modes.astype(u.dtype), self.ratios.astype(u.dtype)
+        left = sigma**2 * ratios / (ratios + sigma**2)
+        shares = left * jnp.tensordot(modes, u, u.ndim, precision="highest")
+        return jnp.tensordot(shares, modes, 1, precision="highest")
+
+    def denoised(self, here, evidence):
+        mean = here.plain(here.x)
+        if mean.shape != self.modes.shape[1:]:
+            raise ValueError(
+                f"PriorCovariance was made of samples of shape {self.modes.shape[1:]}, here they have {mean.shape}"
+            )
+
+        def spread(u):
+            return self.spread(u, here.sigma)
+
+        seen = evidence.linearised(mean)
+        return mean + spread(seen.transposed(data_weights(seen, spread, self.method)))
+
+
+def _root(noise: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """K^½ and its inverse on the directions in which there is noise, `(size, r)` and `(r, size)`."""
+    size = int(np.prod(shape))
+    if noise is None:
+        return np.eye(size), np.eye(size)
+    kind("PriorCovariance", "noise", noise, AbstractColouredNoise, "pass noise that knows its covariance")
+    columns = jax.vmap(lambda e: noise.covariance(e.reshape(shape)).ravel())(jnp.eye(size))
+    values, vectors = np.linalg.eigh(np.asarray(columns + columns.T, np.float64) / 2)
+    kept = values > _LEAST * values[-1]
+    scale = np.sqrt(values[kept])
+    return vectors[:, kept] * scale, (vectors[:, kept] / scale).T
