@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 
 def linear_matrix(source: np.ndarray, target: np.ndarray, period: float | None = None) -> np.ndarray:
@@ -29,8 +29,8 @@ def linear_matrix(source: np.ndarray, target: np.ndarray, period: float | None =
 
 
 def apply_along_axes(
-    u: Float[Array, "..."], matrices: Sequence[Array | np.ndarray], first: int = 0
-) -> Float[Array, "..."]:
+    u: Inexact[Array, "..."], matrices: Sequence[Array | np.ndarray], first: int = 0
+) -> Inexact[Array, "..."]:
     """Multiply axis `first + i` of `u` by `matrices[i]` (out × in), in turn."""
     for axis, matrix in enumerate(matrices, start=first):
         m = jnp.asarray(matrix, u.dtype)

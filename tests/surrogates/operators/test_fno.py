@@ -249,7 +249,7 @@ def test_padding_of_some_axes_alone():
         output((0.5,))
     with pytest.raises(ValueError, match="expected a finite number 0 or more"):
         FNOConfig(padding=(0.1, -0.1))
-    numpy = FNOConfig(padding=np.float32(0.5))  # pyright: ignore[reportArgumentType]
+    numpy = FNOConfig(padding=np.float64(0.5))
     assert numpy == FNOConfig(padding=0.5) and numpy != FNOConfig(padding=(0.5, 0.0))
 
 
