@@ -347,9 +347,10 @@ class Table:
             raise ValueError(f"plot: no row has a frame and y={y!r}; evaluate with rollout=… and metrics=({y!r},)")
         timed = x == "t" and all(r.time is not None for r in rows)
         shown, colors = list(dict.fromkeys((r.dataset, r.field) for r in rows)), self.colors()
-        figure, panels = plt.subplots(
-            1, len(shown), figsize=(1 + 4 * len(shown), 3), squeeze=False, layout="constrained"
-        )
+        names = list(dict.fromkeys(r.surrogate for r in rows))
+        beside = len(names) > 5  # the lines would lie under their names
+        size = (1 + 4 * len(shown) + 2 * beside, max(3.0, 0.5 + 0.25 * len(names)))
+        figure, panels = plt.subplots(1, len(shown), figsize=size, squeeze=False, layout="constrained")
         for axes, (dataset, channel) in zip(panels[0], shown, strict=True):
             here = [r for r in rows if (r.dataset, r.field) == (dataset, channel)]
             for name in dict.fromkeys(r.surrogate for r in here):
@@ -359,12 +360,16 @@ class Table:
                         groups.setdefault(r.time if timed and r.time is not None else r.step + 1, []).append(r.mean)
                 places = sorted(groups)
                 means = [np.mean(groups[place]) for place in places]
-                axes.semilogy(places, means, "o-" if len(places) == 1 else "-", label=name, color=colors[name])
+                style = "--" if list(colors).index(name) >= 10 else "-"  # ten colours come again
+                axes.semilogy(places, means, "o" * (len(places) == 1) + style, label=name, color=colors[name])
             axes.set(xlabel="t" if timed else "step", ylabel=here[0].title)
             if len(shown) > 1:
                 axes.set_title(f"{channel} @ {dataset}", fontsize=10)
-            axes.legend(frameon=False)
+            if not beside:
+                axes.legend(frameon=False)
             axes.grid(alpha=0.3)
+        if beside:
+            figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
         return figure
 
     def __str__(self) -> str:
