@@ -176,9 +176,6 @@ def star_domains(n: int, sizes: tuple[int, ...], seed: int) -> Samples:
             distance = KDTree(points[mesh.circle]).query(points)[0]
             for name, field in zip("fdu", (one.source(points), distance, values), strict=True):
                 fields[name][i, : len(points)] = field
-    stacked, error = (
-        PointCloud.stack([PointCloud(clouds[i].points, clouds[i].weights) for i in range(n)]),
-        np.mean(errors),
-    )
+    stacked = PointCloud.stack([PointCloud(clouds[i].points, clouds[i].weights) for i in range(n)])
     data = from_arrays({"f": fields["f"], "d": fields["d"]}, {"u": fields["u"]}, points=stacked)
-    return Samples(data.select(rng.permutation(n)), float(error))
+    return Samples(data.select(rng.permutation(n)), float(np.mean(errors)))

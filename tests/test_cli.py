@@ -443,6 +443,8 @@ def test_tasks_and_models_that_there_are_not_are_named(home, capsys):
     assert "expected module:function" in fails(capsys, "bench", "darcy", "--add", "module")
     assert "learns without data" in fails(capsys, "bench", "darcy", "--models", "pinn")
     assert "--add absent:net" in fails(capsys, "bench", "darcy", "--add", "absent:net")
+    for minutes in ("0", "-1", "nan"):
+        assert "bench(minutes=" in fails(capsys, "bench", "darcy", "--minutes", minutes)
 
 
 @pytest.mark.nightly

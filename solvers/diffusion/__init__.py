@@ -80,8 +80,8 @@ from .observation import Event as Event
 from .observation import JointObservation as JointObservation
 from .observation import LogLikelihood as LogLikelihood
 from .observation import Observation as Observation
+from .planning import plan as plan
 from .sampling import Trajectory as Trajectory
-from .sampling import plan as plan
 from .sampling import sample as sample
 from .schedule import EDM as EDM
 from .schedule import VE as VE

@@ -13,7 +13,8 @@ from .automatic import automatic_ends
 from .denoiser import AbstractDenoiser, as_denoiser
 from .multistep import DPMSolverPP, ExponentialAdams
 from .noise_multistep import DEIS, IPNDM
-from .sampling import Trajectory, plan, sample
+from .planning import plan
+from .sampling import Trajectory, sample
 from .schedule import AbstractSchedule
 from .solver import AbstractFixedSolver, AbstractSolver
 from .table import Table

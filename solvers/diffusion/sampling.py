@@ -1,7 +1,5 @@
 """`sample`: draw from a denoiser with any solver, schedule and time grid, as one compiled scan over a coefficient table."""
 
-import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, cast
 
@@ -9,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
@@ -17,22 +14,20 @@ from jaxtyping import Array, Float
 from ...core.arguments import checked, count, random_key, real_array
 from ...core.arrays import AnyArray
 from . import constrained_sampling
-from .automatic import automatic_grid, automatic_solver
 from .constraint import Constrained, Constraint
 from .denoiser import FunctionDenoiser, Level, Preconditioned, as_denoiser, timed_by
 from .flow_map import FlowMap
-from .guidance import SAMPLES, Guided
+from .guidance import Guided
 from .mean_reverting import Centred, MeanReverting
-from .model_statistics import ModelStatistics
 from .multistep import DDIM
+from .planning import SLACK, plan
 from .schedule import AbstractSchedule
 from .solver import AbstractFixedSolver, AbstractSolver
 from .student_noise import StudentNoise
 from .table import Table
+from .table_scan import Run, draw_noise, integrate, rows_of
 from .teleportation import Gaussian
-from .times import AbstractGrid, check_levels, given_levels, usual_grid
-
-_SLACK = 1e-5
+from .times import AbstractGrid
 
 
 class Trajectory(NamedTuple):
@@ -53,87 +48,6 @@ class Trajectory(NamedTuple):
     levels: np.ndarray
     points: Float[Array, "n evaluations *shape"]
     denoised: Float[Array, "n evaluations *shape"]
-
-
-@checked
-def plan(
-    solver: AbstractSolver | AbstractFixedSolver | Literal["auto"],
-    *,
-    schedule: AbstractSchedule,
-    times: int | AbstractGrid | AnyArray | list | tuple,
-    field: bool = False,
-) -> Table:
-    """The coefficient table that `sample` runs: its number of evaluations, its noise levels and weights.
-
-    **Arguments:**
-
-    - `solver`: a solver, or "auto": up to 28 evaluations `IPNDM(3)`, with `times=10` on the grid `Tuned`; beyond
-      `ExponentialAdams(4)` on `LogSNR`. For fields up to 6 evaluations `IPNDM(3)`, up to 17 `DEIS(3, "log_snr")`, on `Rho`;
-      beyond `UniPC(3)` on `LogSNR`.
-    - `times`: how many network evaluations (on `Rho(7)` for EDM, uniform times for flow matching, `LogSNR` otherwise), a time
-      grid, or the times of the schedule themselves, noisy first.
-    - `field`: whether "auto" is for fields under white noise, as `sample` takes samples of two axes or more to be.
-
-    **Raises:** `ValueError` for a number of evaluations that the solver cannot make; for times that are doubled, not ordered,
-    or without a noise level.
-
-    **Example:**
-
-        >>> table = sx.diffusion.plan(sx.diffusion.UniPC(3), schedule=sx.diffusion.EDM(), times=10)
-        >>> len(table.levels)
-        10
-    """
-    if isinstance(times, int):
-        count("sample", "times", times)
-    if field and solver != "auto":
-        raise ValueError("plan(field=True): only the choice of solver='auto' depends on it; leave it out")
-    parts: Any = solver, schedule, times, field
-    return _kept_plan(*parts) if all(_is_frozen(part) for part in parts) else _plan(*parts)
-
-
-def _is_frozen(part: Any) -> bool:
-    """Whether equal objects of this kind have equal tables for ever: numbers, words, statistics, tuples of them, and frozen
-    dataclasses that hold nothing but these, in their fields alone."""
-    if part is None or isinstance(part, int | float | str | ModelStatistics):
-        return True
-    if isinstance(part, tuple):
-        return {type(each) for each in part} <= {float, int} or all(map(_is_frozen, part))
-    if not dataclasses.is_dataclass(part):
-        return False
-    settings = cast(Any, type(part)).__dataclass_params__  # its own, or those of the first base that is a dataclass
-    if not (settings.frozen and settings.eq):
-        return False
-    # A class derived without the decorator may hold more than its comparison looks at.
-    compared = {field.name for field in dataclasses.fields(part) if field.compare}
-    return vars(part).keys() <= compared and all(map(_is_frozen, vars(part).values()))
-
-
-def _plan(solver, schedule, times, field) -> Table:
-    if isinstance(solver, AbstractFixedSolver):
-        return _fixed(solver, schedule, times)
-    given = times
-    if isinstance(times, int):
-        times = automatic_grid(schedule, times, field) if solver == "auto" else usual_grid(schedule, times)
-    if isinstance(solver, str):
-        solver = automatic_solver(times.evaluations if isinstance(times, AbstractGrid) else np.size(times) - 1, field)
-    if isinstance(times, AbstractGrid):
-        split = solver.split(times.evaluations, times.ends_clean(schedule))
-        nodes, levels = times.levels(schedule, len(split))
-    else:
-        nodes, levels = given_levels(schedule, given)
-        split = solver.whole(len(levels) - 1, bool(levels[-1] == 0))
-    check_levels(nodes, levels, schedule)
-    return solver.table(levels, split, schedule)
-
-
-@functools.lru_cache(maxsize=256)
-def _kept_plan(solver, schedule, times, field) -> Table:
-    """Computing a table takes milliseconds, many times a call of a small network. Its arrays are read-only."""
-    table = _plan(solver, schedule, times, field)
-    for array in vars(table).values():
-        if isinstance(array, np.ndarray):
-            array.flags.writeable = False
-    return table
 
 
 @checked
@@ -255,19 +169,19 @@ def sample(
     if isinstance(inner, FlowMap) or relaxes:
         with np.errstate(divide="ignore"):
             level = level._replace(target=Level.of(np.append(table.levels[1:], table.end), known_times))
-    rows, outer = _rows(table, level, table.memory > 0 or table.record is not None or relaxes, precision)
+    rows, outer = rows_of(table, level, table.memory > 0 or table.record is not None or relaxes, precision)
     size = (
         float(np.sqrt(1 + table.end**2) * schedule.alpha(schedule.time(-np.log(table.end)))) if table.end > 0 else 1.0
     )
-    run = _Run(table.corrects, table.stochastic, noise)
+    run = Run(table.corrects, table.stochastic, noise)
     arguments = run, denoiser, rows, outer, np.asarray(size, precision), states, keys, condition
-    samples, on_the_way, finite = _integrate(*arguments, trajectory)
+    samples, on_the_way, finite = integrate(*arguments, trajectory)
     if not isinstance(finite, Tracer) and not bool(finite):
         if not np.isfinite(states).all():
             raise FloatingPointError(
                 "sample: the states at the first time (initial=…, noise=…, teleport=…) are not finite"
             )
-        _explain(table, level, denoiser, condition, on_the_way or _integrate(*arguments, True)[1])
+        _explain(table, level, denoiser, condition, on_the_way or integrate(*arguments, True)[1])
     samples = samples if centre is None else samples + centre
     if constraint is not None:
         samples = constrained_sampling.met(constraint, samples)
@@ -292,7 +206,7 @@ def _check_centre(centre: Array, shape: tuple[int, ...]) -> None:
 def _check_known(schedule: AbstractSchedule, table: Table) -> None:
     """**Raises:** `ValueError` for evaluations at noise levels that the schedule of a network does not have."""
     most, least = (float(schedule.level(np.float64(t))) for t in (schedule.start, schedule.end))
-    wrong = [s for s in table.levels if not (1 - _SLACK) * least <= s <= (1 + _SLACK) * most]
+    wrong = [s for s in table.levels if not (1 - SLACK) * least <= s <= (1 + SLACK) * most]
     if wrong:
         raise ValueError(
             f"sample: a network of the schedule {type(schedule).__name__} is asked at the noise level {wrong[0]:.4g}, it has "
@@ -306,96 +220,6 @@ def _divided(mesh: Mesh, states, keys):
         raise ValueError(f"sample(mesh=…): n={len(states)} is no multiple of the {mesh.size} devices")
     over = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
     return jax.device_put(states, over), None if keys is None else jax.device_put(keys, over)
-
-
-def _fixed(solver: AbstractFixedSolver, schedule: AbstractSchedule, times: Any) -> Table:
-    """**Raises:** `ValueError` unless `times` is the solver's number of evaluations and the schedule has its noise levels."""
-    table, name = solver.fixed_table(), type(solver).__name__
-    if not isinstance(times, int) or times != table.evaluations:
-        raise ValueError(
-            f"sample(times={times!r}): {name} has times of its own, those of {table.evaluations} evaluations; pass "
-            f"times={table.evaluations}"
-        )
-    most, least = (float(schedule.level(np.float64(t))) for t in (schedule.start, schedule.end))
-    wrong = [s for s in (table.start, *table.levels) if not (1 - _SLACK) * least <= s <= (1 + _SLACK) * most]
-    if wrong:
-        raise ValueError(
-            f"sample: {name} evaluates at the noise level {wrong[0]:.4g}; {type(schedule).__name__} has {least:.4g} to {most:.4g}"
-        )
-    return table
-
-
-class _Move(NamedTuple):
-    """The way to where the network is evaluated next: weights of the solution, the point, a constant, D and the slots of the
-    history; the weight of noise and the number of its draw. D has its own weight where the history holds something else."""
-
-    accept: Any
-    advance: Any
-    noise: Any
-    number: Any
-
-
-class _Row(NamedTuple):
-    """One step of the scan: a move, an evaluation, and what of it is kept in which slot."""
-
-    move: _Move
-    level: Level
-    record: Any
-    number: Any
-    slot: Any
-
-
-class _Run(NamedTuple):
-    """What is static in the scan."""
-
-    corrects: bool
-    stochastic: bool
-    noise: Callable | None
-
-
-def _rows(table: Table, level: Level, keeps: bool, dtype) -> tuple[_Row, _Move]:
-    """The rows of the scan, and the move that it leaves out: the last where steps move first, the entry where they move last,
-    which they do if nothing is kept."""
-    count, slots = table.evaluations, table.memory + 1 if keeps else 0
-    ages = (np.arange(count)[:, None] - np.arange(slots)) % max(slots, 1)  # the slot of each age after every evaluation
-
-    def arranged(weights, first: float):
-        newest = weights[:, 2:3] if keeps and table.record is None else 0 * weights[:, 2:3]
-        history = np.zeros_like(weights[:, :slots])
-        if keeps:
-            history[np.arange(count)[:, None], ages] = np.concatenate([newest, weights[:, 4:]], 1)
-        found = np.concatenate([weights[:, :2], weights[:, 3:4], weights[:, 2:3] - newest, history], 1)
-        entry = np.zeros_like(found[:1])
-        entry[:, 0 if table.corrects else 1] = first
-        if not table.corrects:  # the solution is the point
-            found[:, 1] += found[:, 0]
-        return np.concatenate([entry, found]).astype(dtype)
-
-    numbers = np.arange(1, count + 1, dtype=np.int32)
-    moves = _Move(
-        arranged(table.accept, 1.0),
-        arranged(table.advance, table.entry[0]),
-        np.append(table.entry[1], table.noise).astype(dtype),
-        np.append(count + 1, numbers).astype(np.int32),
-    )
-    level, record = jax.tree.map(lambda a: np.asarray(a, dtype), (level, table.record))
-    inner, outer = (slice(None, -1), -1) if keeps else (slice(1, None), 0)
-    slot = ages[:, 0].astype(np.int32) if keeps else None
-    rows = _Row(jax.tree.map(lambda a: a[inner], moves), level, record, numbers, slot)
-    return rows, jax.tree.map(lambda a: a[outer], moves)
-
-
-def _white(key, shape, dtype) -> Array:
-    return jax.random.normal(key, shape, dtype)
-
-
-def _drawn(noise: Callable | None, key, shape, dtype) -> Array:
-    if noise is None:
-        return _white(key, shape, dtype)
-    drawn = jnp.asarray(noise(key, shape))
-    if drawn.shape != shape:
-        raise ValueError(f"sample: noise(key, {shape}) returned the shape {drawn.shape}")
-    return drawn.astype(dtype)
 
 
 def _start(table, schedule, shape, n, key, initial, noise, teleport, dtype):
@@ -442,85 +266,8 @@ def _keys(key, n: int):
 def _pure_noise(key, share, n: int, shape, noise):
     """v of pure noise, `share` of it, and the keys of the samples."""
     keys = _keys(key, n)
-    drawn = jax.vmap(lambda k: _drawn(noise, jax.random.fold_in(k, 0), shape, share.dtype))(keys)
+    drawn = jax.vmap(lambda k: draw_noise(noise, jax.random.fold_in(k, 0), shape, share.dtype))(keys)
     return share * drawn, keys
-
-
-@eqx.filter_jit
-def _integrate(run: _Run, denoiser, rows: _Row, outer: _Move, size, states, keys, condition, trajectory: bool):
-    """The state at the end of the table for every sample; with `trajectory` all points and denoised values, else None; and
-    whether all of the samples are finite.
-
-    Where earlier evaluations are kept, a step of the scan first moves and then evaluates: so all that was kept has been read
-    when more is written, and the history stays where it is, in one array whose weights go round. In the other order every step
-    copies it.
-    """
-    slots = rows.move.advance.shape[1] - 4
-    relaxes = isinstance(denoiser, Constrained) and bool(denoiser.constraint.relax)
-
-    def one(state, key):
-        shape, dtype = state.shape, state.dtype
-
-        def moved(move: _Move, solution, point, denoised, history):
-            if run.corrects:
-                solution = _combined(move.accept, solution, point, denoised, history)
-            point = _combined(move.advance, solution, point, denoised, history)
-            if run.stochastic:
-                assert key is not None
-                point += move.noise * _drawn(run.noise, jax.random.fold_in(key, move.number), shape, dtype)
-            return solution, point
-
-        def evaluated(point, row: _Row):
-            """D there, and the plain value of a constrained denoiser that relaxes."""
-            level, plain = row.level, None
-            if key is not None:
-                level = level._replace(key=jax.random.fold_in(jax.random.fold_in(key, row.number), 1))
-            if relaxes:
-                found, plain = denoiser.both(point, level, condition)
-            else:
-                found = jnp.asarray(denoiser.at(point, level, condition))
-            if found.shape != shape:
-                raise ValueError(f"sample: the denoiser returned the shape {found.shape} for a sample of shape {shape}")
-            return found.astype(dtype), plain
-
-        def step(carry, row: _Row):
-            solution, point, denoised, history, velocity = carry
-            if slots:
-                solution, point = moved(row.move, solution, point, denoised, history)
-            if relaxes:
-                point = jnp.where(row.number > 1, denoiser.relaxed(point, velocity, row.level), point)
-            found, plain = evaluated(point, row)
-            seen = (point, found) if trajectory else None
-            if relaxes:
-                velocity = denoiser.velocity(point, plain, row.level)
-            if not slots:
-                return (*moved(row.move, solution, point, found, ()), None, None, None), seen
-            kept = found if row.record is None else row.record[0] * point + row.record[1] * found
-            history = lax.dynamic_update_index_in_dim(history, kept, row.slot, 0)
-            return (solution, point, None if row.record is None else found, history, velocity), seen
-
-        solution, point, zero = state if run.corrects else None, state, jnp.zeros_like(state)
-        if slots:
-            denoised, history = None if rows.record is None else zero, jnp.zeros((slots, *shape), dtype)
-        else:
-            (solution, point), denoised, history = moved(outer, solution, point, None, ()), None, None
-        carry = solution, point, denoised, history, zero if relaxes else None
-        (*carry, velocity), seen = lax.scan(jax.checkpoint(step), carry, rows)
-        end = moved(outer, *carry)[1] if slots else carry[1]
-        if relaxes:
-            end = denoiser.relaxed(end, velocity, jax.tree.map(lambda a: a[-1], rows.level.target))
-        return size * end, seen
-
-    samples, seen = jax.vmap(one, axis_name=SAMPLES)(states, keys)
-    return samples, seen, jnp.isfinite(samples).all()
-
-
-def _combined(weights, solution, point, denoised, history):
-    total = weights[2] if denoised is None else weights[3] * denoised + weights[2]
-    # Evaluations first: they are large and of both signs beside a small step of the state, and cancel with fewer roundings.
-    for slot in reversed(range(len(weights) - 4)):
-        total += weights[4 + slot] * history[slot]
-    return total + (weights[1] * point if solution is None else weights[0] * solution + weights[1] * point)
 
 
 def _explain(table: Table, level: Level, denoiser, condition, on_the_way) -> None:

@@ -20,9 +20,8 @@ from ..surrogate import AbstractConditionable
 from ..task.task import Task
 from .abstract_field_denoiser import AbstractFieldDenoiser, check_whole
 from .conditioned import Conditioned, conditioned
-from .field_prior import FieldsOf
 from .noisy_inputs import noisy_inputs, noisy_signature
-from .observe import Observe, listed, together
+from .observe import Observe, listed
 from .observed_set import ObservedSet
 from .posterior import Posterior
 from .sensor_transformer import SensorReader, SensorTransformer
@@ -178,10 +177,7 @@ class AmortizedPosterior(AbstractFieldDenoiser, AbstractConditionable):
         """
         fields, key = dict(fields or {}), random_key("posterior", key)
         grid = self.grid(fields, at)
-        parts = self._checked("posterior", obs)
-        for part in parts:
-            part.check(self.task.targets, grid)
-        evidence = together([part.observation(FieldsOf(self.task, fields), grid) for part in parts])
+        evidence = self.evidence(self._checked("posterior", obs), grid, fields)
         return self.answer(evidence, grid, fields, n=n, key=key, solver=solver, steps=steps, constraint=constraint)
 
     @checked

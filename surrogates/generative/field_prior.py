@@ -3,7 +3,7 @@
 import abc
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -29,6 +29,7 @@ from ...solvers.diffusion import (
 from ...solvers.diffusion.automatic import automatic_ends
 from ..task.task import Fields, Place, Task
 from .field_conditions import on_task
+from .observe import Observe, together
 from .posterior import Posterior
 
 _FAR = 25.0  # mean squares of the residuals, in units of their errors, at which samples miss the observations
@@ -70,6 +71,13 @@ class AbstractFieldPrior(eqx.Module):
     def decoded(self, x: Float[Array, "*space c"], fields: Fields) -> dict[str, Array]:
         """The targets by name in physical units, from normalised ones."""
         return self.task.split(self.task.decode(x, fields))
+
+    def evidence(self, parts: Sequence[Observe], grid: Grid, fields: Fields) -> AbstractObservation:
+        """Observations of the fields as one of normalised samples. **Raises:** `ValueError` for fields and points that the prior
+        does not have."""
+        for part in parts:
+            part.check(self.task.targets, grid)
+        return together([part.observation(FieldsOf(self.task, fields), grid) for part in parts])
 
     def drawn(
         self, evidence: Any, grid: Grid, fields: Fields, *, n: int, key: Array, guidance: AbstractGuidance | None = None,

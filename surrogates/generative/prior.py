@@ -26,7 +26,7 @@ from ..surrogate import AbstractConditionable
 from ..task.task import Task
 from .conditioned import Conditioned, conditioned
 from .field_prior import AbstractFieldPrior, FieldsOf, OfFields
-from .observe import Observe, listed, together
+from .observe import Observe, listed
 from .posterior import Posterior
 
 
@@ -82,14 +82,10 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
         """
         fields, key = dict(fields or {}), random_key("posterior", key)
         grid = self.grid(fields, at)
-        fields_of = FieldsOf(self.task, fields)
         if isinstance(obs, Event | LogLikelihood):
-            evidence = type(obs)(OfFields(obs.function, fields_of))
+            evidence = type(obs)(OfFields(obs.function, FieldsOf(self.task, fields)))
         else:
-            parts = listed("posterior", obs)
-            for part in parts:
-                part.check(self.task.targets, grid)
-            evidence = together([part.observation(fields_of, grid) for part in parts])
+            evidence = self.evidence(listed("posterior", obs), grid, fields)
         return self.answer(
             evidence, grid, fields, n=n, key=key, guidance=guidance, solver=solver, steps=steps, constraint=constraint
         )

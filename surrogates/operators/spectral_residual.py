@@ -26,8 +26,8 @@ _FINER = 2  # points over modes of the grid on which products are formed: quadra
 
 @dataclass(frozen=True)
 class SpectralCollocation:
-    """Where the residual of a problem is formed for functions of a space: on a grid with `factor` times the modes per axis, and
-    in time at `factor` times as many Gauss points as degrees."""
+    """Points at which the residual of a problem is formed, for functions of a space. They are a grid with `factor` times as many
+    points per axis as modes, and in time `factor` times as many Gauss points as degrees."""
 
     problem: Problem
     space: SpectralSpace
@@ -94,7 +94,7 @@ class SpectralResidual(AbstractLeastSquares):
 
     @property
     def collocation(self) -> SpectralCollocation:
-        """Where and when the residual is formed."""
+        """The points and instants of this loss."""
         return SpectralCollocation(self.problem, self.space, _FINER)
 
     def init(self, key: Array) -> None:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import tyro
 
+from ..core.arguments import number
 from ..core.files import write_json
 from ..datasets.dataset import Dataset
 from ..surrogates.evaluation.evaluate import evaluate
@@ -55,7 +56,7 @@ class Bench:
     tasks: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Names of tasks."""
     minutes: float = 20.0
-    """Minutes of training in all, shared equally by the trained models of all tasks."""
+    """Minutes of training in all, above 0, shared equally by the trained models of all tasks; each has three epochs at least."""
     models: tuple[str, ...] = ()
     """Registered models; by default all that are meant for a task."""
     add: tuple[str, ...] = ()
@@ -66,7 +67,11 @@ class Bench:
     """Seed of data, weights and batches."""
 
     def run(self) -> None:
-        """Train what is missing and write the leaderboard. **Raises:** `ValueError` for unknown tasks and models."""
+        """Train what is missing and write the leaderboard.
+
+        **Raises:** `ValueError` for unknown tasks and models, and for minutes that are not above 0.
+        """
+        number("bench", "minutes", self.minutes, above=0)
         if unknown := [name for name in self.tasks if name not in TASKS] or (not self.tasks and ["(none)"]):
             raise ValueError(f"bench: unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
         own = [_added(text) for text in self.add]

@@ -28,7 +28,7 @@ _REPEATS = 5
 
 
 class AbstractBenchData(abc.ABC):
-    """Where the samples of a task come from."""
+    """The source of a task's samples, and of the solver's rows beside them."""
 
     @abc.abstractmethod
     def splits(self, training: Training) -> Splits:
