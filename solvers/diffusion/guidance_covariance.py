@@ -1,5 +1,6 @@
 """`PriorCovariance`: guidance with the covariance of the data instead of the Jacobian of the network."""
 
+import warnings
 from typing import Any
 
 import jax
@@ -35,7 +36,8 @@ class PriorCovariance(AbstractGuidance):
     - `noise`: the noise of `sample`, None for white noise.
     - `method`: of the linear solve in the space of observations.
 
-    **Raises:** `ValueError` for fewer than two samples, values that are not finite, and samples that are all the same.
+    **Raises:** `ValueError` for fewer than two samples, values that are not finite, and samples that are all the same. **Warns**
+    if further samples would have further directions.
 
     **Example:**
 
@@ -60,10 +62,12 @@ class PriorCovariance(AbstractGuidance):
         method: AbstractMethod = CG(rtol=1e-3, max_steps=200),  # noqa: B008 (frozen)
     ):
         samples = np.asarray(real_array("PriorCovariance", "samples", samples), np.float64)
-        if samples.ndim < 2 or len(samples) < 2 or not np.isfinite(samples).all():
+        if samples.ndim < 2 or len(samples) < 2:
             raise ValueError(
-                f"PriorCovariance(samples=…): expected two or more finite samples (n, *shape), got the shape {samples.shape}"
+                f"PriorCovariance(samples=…): expected two or more samples (n, *shape), got the shape {samples.shape}"
             )
+        if not np.isfinite(samples).all():
+            raise ValueError("PriorCovariance(samples=…): not all values are finite")
         shape, flat = samples.shape[1:], samples.reshape(len(samples), -1)
         flat = flat - flat.mean(0)
         if not flat.any():
@@ -73,6 +77,12 @@ class PriorCovariance(AbstractGuidance):
         # K^(−½) C K^(−½) = V diag(ratios) Vᵀ
         ratios, directions = np.linalg.eigh(seen.T @ seen / len(seen))
         kept = ratios > _LEAST * ratios[-1]
+        if kept.sum() >= len(samples) - 1:
+            warnings.warn(
+                f"PriorCovariance: {len(samples)} samples have as many independent directions, so that others are taken to be "
+                "known and posteriors may be too narrow; give more samples",
+                stacklevel=5,  # whoever made it
+            )
         self.modes = jnp.asarray((root @ directions[:, kept]).T.reshape(-1, *shape), float)
         self.ratios, self.method = jnp.asarray(ratios[kept], float), method
 

@@ -77,7 +77,7 @@ class AbstractFieldPrior(eqx.Module):
         does not have."""
         for part in parts:
             part.check(self.task.targets, grid)
-        return together([part.observation(FieldsOf(self.task, fields), grid) for part in parts])
+        return together([part.observation(FieldsOf(self.task, dict(fields)), grid) for part in parts])
 
     def drawn(
         self, evidence: Any, grid: Grid, fields: Fields, *, n: int, key: Array, guidance: AbstractGuidance | None = None,

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import checked, count, random_key, real_array
@@ -292,4 +293,6 @@ def rows_of(call: str, name: str, values: AnyArray, shape: tuple[int, ...] | Non
     found = jnp.asarray(real_array(call, name, values), float)
     if found.ndim < 2 or not len(found) or (shape is not None and found.shape != shape):
         raise ValueError(f"{call}({name}=…): expected {shape or 'samples (n, *shape)'}, got the shape {found.shape}")
+    if not isinstance(found, Tracer) and not bool(jnp.isfinite(found).all()):
+        raise ValueError(f"{call}({name}=…): not all values are finite")
     return found

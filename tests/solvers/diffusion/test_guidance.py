@@ -425,6 +425,8 @@ def test_the_covariance_of_the_data_guides_as_the_exact_jacobian(x64):
         )
     with pytest.raises(ValueError, match="samples of shape"):
         sd.PriorCovariance(samples[:, :-1])(denoise, observed)(jnp.zeros(N), jnp.asarray(1.0))
+    with pytest.warns(UserWarning, match="3 samples have as many independent directions"):
+        sd.PriorCovariance(samples[:3])
     for wrong, words in (
         (np.zeros((4, 3)), "all samples"),
         (np.zeros(4), "expected two"),

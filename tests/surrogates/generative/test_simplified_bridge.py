@@ -92,5 +92,7 @@ def test_refusals(key):
         BridgeHalfObjective(STARTS[:, 0], ENDS[:, 0], epsilon=0.1)
     with pytest.raises(ValueError, match=r"BridgeHalfObjective\(ends=…\): expected"):
         BridgeHalfObjective(STARTS, ENDS[:10], epsilon=0.1)
+    with pytest.raises(ValueError, match=r"BridgeHalfObjective\(ends=…\): not all values are finite"):
+        BridgeHalfObjective(STARTS, ENDS * np.nan, epsilon=0.1)
     with pytest.raises(ValueError, match=r"has the shape \(\) for a sample of shape \(1,\)"):
         bridge_paths(lambda x, t, c: x.sum(), STARTS[:3], epsilon=0.1, key=key)
