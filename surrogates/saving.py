@@ -39,8 +39,8 @@ def load(path: str | os.PathLike, like: eqx.Module | None = None) -> Any:
 
     - `path`: a file of `surrogate.save`, which may be at an address such as `s3://bucket/file`; or the bare name of weights
       that are shipped with the library, such as "deepcg-poisson-64".
-    - `like`: needed only for a wrapped foreign network, whose file holds arrays alone: a surrogate built in the same way. The
-      result is a copy of it with the arrays of the file.
+    - `like`: a surrogate built in the same way. Needed only for a wrapped foreign network and for a model that learned from a
+      problem without data, whose files hold arrays alone. The result is a copy of it with the arrays of the file.
 
     **Raises:** `StorageError` for a damaged or foreign file, saying what was found; `ValueError` for a bare name that is
     neither a file nor shipped; `FileNotFoundError` for a missing file.
@@ -62,7 +62,8 @@ def load(path: str | os.PathLike, like: eqx.Module | None = None) -> Any:
         return _like(path, like, loaded)
     if isinstance(loaded, dict):
         raise storage.StorageError(
-            f"{path}: holds the arrays of a foreign network only; pass like=wrap(TheSameNetwork(…), task)"
+            f"{path}: holds arrays only, not the foreign network or the problem that they belong to; call sx.load with like= a "
+            "surrogate built in the same way, such as wrap(TheSameNetwork(…), task) or PINN(the_same_problem, …)"
         )
     return loaded
 

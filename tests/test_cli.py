@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import tomllib
 
 import numpy as np
@@ -432,6 +433,18 @@ def test_help_lists_the_commands_and_the_defaults(capsys):
     )
     (line,) = (line for line in said.splitlines() if "--optimizer " in line and "soap" in line)
     assert "Several" not in line and "Several models, --model fno deeponet," in said
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch, capsys):
+    def closed(name, words):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("surrogax.cli.entry_point.run_command", closed)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # main replaces it
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["describe", "file"])
+    sys.stdout.close()
+    assert stop.value.code == 141 and not capsys.readouterr().err
 
 
 # Leaderboard ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import sys
 from importlib.metadata import version
 
@@ -53,6 +54,9 @@ def main(args: list[str] | None = None) -> None:
     try:
         # Everything else is imported here, so that `--help` answers at once.
         run_command(name, rest)
+    except BrokenPipeError:  # of `surrogax … | head`: who reads has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end of the process, which flushes it)
+        raise SystemExit(141) from None
     except (ValueError, KeyError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"surrogax: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
         raise SystemExit(1) from None
