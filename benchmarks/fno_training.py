@@ -32,7 +32,7 @@ from common.command_line import options
 from common.peers import TORCH, PeerProcess
 from common.record import record
 from common.timing import repeated
-from common.training_step import TrainingStep, beside_peer, unscaled_task
+from common.training_step import TrainingStep, fastest_ratio, in_turns, unscaled_task
 
 import surrogax as sx
 from surrogax.solvers.kernels.fourier import dft_operations, fft_operations
@@ -129,10 +129,12 @@ def compare(case: Case, python: Path | None, size: Size, rate: float) -> dict:
             ours = ours_of(case, parameters, stored["x"], stored["target"])
             np.testing.assert_allclose(ours.output, stored["output"], atol=1e-5 * abs(stored["output"]).max())
             np.testing.assert_allclose(ours.losses[:3], stored["losses"], rtol=1e-4)
-    found = beside_peer(ours, peer, size.modes, size.rounds, size.calls)
+    peers = {} if peer is None else dict.fromkeys(size.modes, peer)
+    found = in_turns(ours, peers, size.rounds, size.calls)
     if peer is not None:
         peer.close()
-    row = {"case": case.name, **found, "floor": 3 * products(case) / rate}
+    ratios = {f"{what}_ratio": fastest_ratio(found, what, peers) for what in ("train", "infer")}
+    row = {"case": case.name, **found, **ratios, "floor": 3 * products(case) / rate}
     print(
         ", ".join(
             f"{k} {1e3 * v:.1f} ms" if isinstance(v, float) and "ratio" not in k else f"{k} {v}" for k, v in row.items()

@@ -47,7 +47,7 @@ class Size(NamedTuple):
     longer: bool = True
 
 
-TRIALS = ((1, 1e-2), (1, 1e-3), (3, 1e-2), (3, 1e-3), (3, 1e-4))
+TRIALS = ((1, 1e-2), (1, 1e-3), (3, 1e-2), (3, 1e-3), (3, 1e-4), (3, 1e-5), (3, 1e-6))
 FULL = Size(256, 60, 32, 100, 12_000, 3, 32, TRIALS)
 QUICK = Size(64, 40, 16, 60, 600, 1, 24, ((3, 1e-2),))
 SMOKE = Size(4, 8, 2, 4, 2, 1, 4, ((2, 1e-2),), longer=False)

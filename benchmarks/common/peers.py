@@ -21,6 +21,8 @@ CONFORMAL = PEERS / ".venv-conformal" / "bin" / "python"
 PHYSICS = PEERS / ".venv-physics" / "bin" / "python"
 # hackable-diffusion and diffuse-jax, `peers/requirements-diffusion-jax.txt`.
 DIFFUSION_JAX = PEERS / ".venv-diffusion-jax" / "bin" / "python"
+# neojax-operators, foundax and opifex, `peers/requirements-operators-jax.txt`.
+OPERATORS_JAX = PEERS / ".venv-operators-jax" / "bin" / "python"
 # exponax and SciPy, `peers/requirements-exponax.txt`.
 EXPONAX = PEERS / ".venv-exponax" / "bin" / "python"
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import equinox as eqx
@@ -72,24 +72,22 @@ class TimedPeer(Protocol):
     def seconds(self, mode: str, what: str, count: int) -> list[float]: ...
 
 
-def beside_peer(
-    ours: TrainingStep, peer: TimedPeer | None, modes: Sequence[str], rounds: int, calls: int
-) -> dict[str, float | None]:
-    """Median seconds of ours ("ours train", "ours infer") and of the peer in every mode ("eager train", …), who take turns in
-    `rounds` of `calls`; and "train_ratio" and "infer_ratio", the fastest mode's seconds over ours, None without a peer."""
+def in_turns(ours: TrainingStep, peers: Mapping[str, TimedPeer], rounds: int, calls: int) -> dict[str, float]:
+    """Median seconds of ours ("ours train", "ours infer") and of the peer of every mode ("eager train", …), which take turns in
+    `rounds` of `calls`."""
     seconds: dict[str, list[float]] = {}
-    modes = () if peer is None else modes
     for what, call in (("train", ours.train), ("infer", ours.infer)):
-        for mode in modes:
+        for mode, peer in peers.items():
             peer.seconds(mode, what, 3)
         call()
         for _ in range(rounds):
             seconds.setdefault(f"ours {what}", []).extend(call() for _ in range(calls))
-            for mode in modes:
+            for mode, peer in peers.items():
                 seconds.setdefault(f"{mode} {what}", []).extend(peer.seconds(mode, what, 2 * calls))
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    found: dict[str, float | None] = {**medians}
-    for what in ("train", "infer"):
-        theirs = [medians[f"{mode} {what}"] for mode in modes]
-        found[f"{what}_ratio"] = round(min(theirs) / medians[f"ours {what}"], 2) if theirs else None
-    return found
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def fastest_ratio(medians: Mapping[str, float], what: str, modes: Collection[str]) -> float | None:
+    """The seconds of the fastest of these modes over ours; None without modes."""
+    theirs = [medians[f"{mode} {what}"] for mode in modes]
+    return round(min(theirs) / medians[f"ours {what}"], 2) if theirs else None
