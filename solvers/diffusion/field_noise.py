@@ -25,6 +25,8 @@ class FieldNoise(AbstractColouredNoise):
 
     **Arguments:** `law`: such as `Matern(0.1)`, of about unit variance. `grid`: the points of the samples.
 
+    **Raises:** `ValueError` for a periodic law on a grid that has points on both ends of an axis.
+
     **Source:** Lim et al. 2023; Yao et al. 2025 (FunDPS).
 
     **Example:**
@@ -46,6 +48,11 @@ class FieldNoise(AbstractColouredNoise):
             "pass a law of Gaussian fields, such as sx.random.Matern(0.1)",
         )
         kind("FieldNoise", "grid", grid, Grid, "pass the grid of the samples")
+        if law.spectrum(grid)["boundary"] == "periodic" and "nodes" in grid.layouts:
+            raise ValueError(
+                f"FieldNoise: fields of {law} are periodic, but {grid!r} has points on both ends of an axis, where such noise is "
+                "always equal and no sample could differ; use a law that is not periodic, such as Matern(0.1)"
+            )
         self.law, self.grid = law, grid
 
     def __call__(self, key: Array, shape: tuple[int, ...]) -> Float[Array, "*shape"]:

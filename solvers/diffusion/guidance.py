@@ -145,10 +145,14 @@ def data_weights(seen: Linearised, spread: Product, method: AbstractMethod) -> F
 
 def data_solution(seen: Linearised, spread: Product, method: AbstractMethod) -> Solution:
     """The linear solve of `data_weights`."""
-    structure = jax.ShapeDtypeStruct(seen.residual.shape, seen.residual.dtype)
+    return solved_beside_errors(lambda u: seen.forward(spread(seen.transposed(u))), seen.residual, method)
+
+
+def solved_beside_errors(product: Product, residual: Float[Array, " m"], method: AbstractMethod) -> Solution:
+    """(P + 1)⁻¹ r with P a symmetric positive semidefinite `product` in the space of observations."""
+    structure = jax.ShapeDtypeStruct(residual.shape, residual.dtype)
     tags = lx.positive_semidefinite_tag if method.needs_symmetric else ()
-    operator = lx.FunctionLinearOperator(lambda u: u + seen.forward(spread(seen.transposed(u))), structure, tags)
-    return linear_solve(operator, seen.residual, method)
+    return linear_solve(lx.FunctionLinearOperator(lambda u: u + product(u), structure, tags), residual, method)
 
 
 def finite_or_nan(solution: Solution) -> Float[Array, "..."]:

@@ -13,8 +13,9 @@ from ...core.arrays import AnyArray
 from ..linear import CG
 from ..linear.method import AbstractMethod
 from .coloured_noise import AbstractColouredNoise
-from .guidance import AbstractGuidance, data_weights
+from .guidance import AbstractGuidance, finite_or_nan, solved_beside_errors
 
+_FEW = 512  # observations, up to which their covariance with every mode is computed: a solve then needs no field
 _LEAST = 1e-7  # of the largest eigenvalue, below which a direction has no noise, or no data
 
 
@@ -86,25 +87,38 @@ class PriorCovariance(AbstractGuidance):
         self.modes = jnp.asarray((root @ directions[:, kept]).T.reshape(-1, *shape), float)
         self.ratios, self.method = jnp.asarray(ratios[kept], float), method
 
-    def spread(self, u: Float[Array, "*shape"], sigma: Any) -> Float[Array, "*shape"]:
-        """The product Σ u at a noise level."""
-        modes, ratios = self.modes.astype(u.dtype), self.ratios.astype(u.dtype)
-        left = sigma**2 * ratios / (ratios + sigma**2)
-        shares = left * jnp.tensordot(modes, u, u.ndim, precision="highest")
-        return jnp.tensordot(shares, modes, 1, precision="highest")
-
     def denoised(self, here, evidence):
         mean = here.plain(here.x)
         if mean.shape != self.modes.shape[1:]:
             raise ValueError(
                 f"PriorCovariance was made of samples of shape {self.modes.shape[1:]}, here they have {mean.shape}"
             )
-
-        def spread(u):
-            return self.spread(u, here.sigma)
-
+        modes, ratios = self.modes.reshape(len(self.modes), -1).astype(mean.dtype), self.ratios.astype(mean.dtype)
+        left = here.sigma**2 * ratios / (ratios + here.sigma**2)
         seen = evidence.linearised(mean)
-        return mean + spread(seen.transposed(data_weights(seen, spread, self.method)))
+        if len(seen.residual) <= _FEW:
+            rows = jax.vmap(seen.transposed)(jnp.eye(len(seen.residual), dtype=mean.dtype))
+            there = _product(rows.reshape(len(rows), -1), modes.T)
+
+            def coefficients(u):
+                return left * _product(u, there)
+
+            def observed(shares):
+                return _product(there, shares)
+        else:
+
+            def coefficients(u):
+                return left * _product(modes, seen.transposed(u).ravel())
+
+            def observed(shares):
+                return seen.forward(_product(shares, modes).reshape(mean.shape))
+
+        solution = solved_beside_errors(lambda u: observed(coefficients(u)), seen.residual, self.method)
+        return mean + _product(coefficients(finite_or_nan(solution)), modes).reshape(mean.shape)
+
+
+def _product(a, b):
+    return jnp.matmul(a, b, precision="highest")
 
 
 def _root(noise: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

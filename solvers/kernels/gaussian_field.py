@@ -25,7 +25,7 @@ _STRIDE = 1 << 10  # largest index of a mode along one axis; three of them fill 
 def sample(
     key: jax.Array,
     grid: Grid,
-    boundary: Boundary,
+    boundary: Boundary | None,
     std: Callable[[np.ndarray], np.ndarray],
     *,
     modes: int | None = None,
@@ -39,9 +39,10 @@ def sample(
     - `std`: s(λ), the standard deviation of the coefficient of a mode with eigenvalue λ = |k|² of −Δ.
     - `per_axis`: a factor of the standard deviation per axis, a function of the frequency in half waves along the axis, times the
       root of its length.
-    - `boundary`: conditions of the eigenfunctions, the same on all sides; independent of the layout of `grid`.
-    - `modes`: modes per axis; by default as many as the axis has points (at most 1024). Fixing it below that makes
-      grids of different resolution agree exactly.
+    - `boundary`: conditions of the eigenfunctions, the same on all sides; independent of the layout of `grid`. None: periodic
+      ones, along axes that are not periodic with twice their length, of which the box is a half (circulant embedding).
+    - `modes`: modes per axis; by default as many as the axis, or its double, has points (at most 1024). Fixing it below that
+      makes grids of different resolution agree exactly.
     - `dtype`: of the evaluation, the default float type if not given. The noise is drawn in float32 always, so that one key
       is one field in every precision.
     """
@@ -58,7 +59,7 @@ def sample(
 def covariance_product(
     x: Float[Array, "*space"],
     grid: Grid,
-    boundary: Boundary,
+    boundary: Boundary | None,
     std: Callable[[np.ndarray], np.ndarray],
     *,
     modes: int | None = None,
@@ -79,16 +80,17 @@ def covariance_product(
 def _expansion(grid, boundary, std, modes, per_axis) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """The eigenfunctions of every axis `(points, modes)`, and of every mode its standard deviation and its number."""
     matrices, total, factors, counter = [], np.zeros(()), np.ones(()), np.zeros((), np.int64)
-    axes = zip(grid.box.axes, grid.shape, grid.coordinates, strict=True)
-    for axis, n, x in axes:
+    for axis, n, x, periodic in zip(grid.box.axes, grid.shape, grid.coordinates, grid.periodic, strict=True):
+        doubled = 2 if boundary is None and not periodic else 1
+        own_boundary, length = boundary or "periodic", doubled * axis.length
         # An even number of periodic modes would hold a cosine without its sine.
-        count = min(n if modes is None else modes, _STRIDE)
-        count -= boundary == "periodic" and count % 2 == 0
-        lam = eigenvalues(count, axis.length, boundary)
-        matrices.append(np.asarray(eigenfunctions(count, x - axis.start, axis.length, boundary)))
+        count = min(doubled * n if modes is None else modes, _STRIDE)
+        count -= own_boundary == "periodic" and count % 2 == 0
+        lam = eigenvalues(count, length, own_boundary)
+        matrices.append(np.asarray(eigenfunctions(count, x - axis.start, length, own_boundary)))
         total = total[..., None] + lam
-        half_waves = np.round(np.sqrt(lam) * axis.length / np.pi)
-        own = np.ones(count) if per_axis is None else np.sqrt(axis.length) * per_axis(half_waves)
+        half_waves = np.round(np.sqrt(lam) * length / np.pi)
+        own = np.ones(count) if per_axis is None else np.sqrt(length) * per_axis(half_waves)
         factors = factors[..., None] * own
         counter = counter[..., None] * _STRIDE + np.arange(count)
     return matrices, factors * std(total), counter

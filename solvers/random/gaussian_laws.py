@@ -81,10 +81,14 @@ class Matern(AbstractGaussianLaw):
     and ℓ its `length`, in units of the box's coordinates.
 
     The noise of diffusion models of fields: on grids of every resolution it is the same function but for the waves that a grid
-    cannot hold. White noise has no such limit. With the periodic `boundary` it is stationary; ℓ should then be below a quarter of
-    the box. With "neumann" the variance grows towards the sides, to 2 for each.
+    cannot hold. White noise has no such limit.
 
-    **Arguments:** `length`: ℓ, 0.05 to 0.2. `smoothness`: ν, 0.5 to 2.5; realisations have about ν derivatives.
+    **Arguments:**
+
+    - `length`: ℓ, 0.05 to 0.2; below a quarter of the box.
+    - `smoothness`: ν, 0.5 to 2.5; realisations have about ν derivatives.
+    - `boundary`: None is a stationary field, periodic along periodic axes only. With "periodic" opposite sides of every box are
+      equal; with "neumann" the variance grows towards the sides, to 2 for each; with "dirichlet" it is zero there.
 
     **Example:**
 
@@ -94,7 +98,7 @@ class Matern(AbstractGaussianLaw):
 
     length: float = 0.1
     smoothness: float = 1.0
-    boundary: Boundary = "periodic"
+    boundary: Boundary | None = None
     is_field, isotropic, smooth = True, True, True
 
     def __post_init__(self):

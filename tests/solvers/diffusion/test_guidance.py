@@ -417,12 +417,15 @@ def test_the_covariance_of_the_data_guides_as_the_exact_jacobian(x64):
         return gaussian(x, sigma, k=k)
 
     guided = compiled(guidance(denoise, observed, noise=colour))
+    # As much information in more observations than those whose covariance with every mode is computed.
+    copies = 512 // M + 1
+    repeated = sd.Observation(lambda x: jnp.tile(linear(x), copies), np.tile(Y, copies), std=STD * np.sqrt(copies))
+    also_guided = compiled(guidance(denoise, repeated, noise=colour))
     for s in (0.1, 10.0):
         x = PRIOR_MEAN + s * np.random.default_rng(1).normal(size=N)
-        mean, covariance = given_x(x, s, k)
-        np.testing.assert_allclose(
-            guided(x, s), posterior(mean, covariance, STD**2 * np.eye(M))[0], rtol=1e-6, atol=1e-8
-        )
+        expected = posterior(*given_x(x, s, k), STD**2 * np.eye(M))[0]
+        for each in (guided, also_guided):
+            np.testing.assert_allclose(each(x, s), expected, rtol=1e-6, atol=1e-8)
     with pytest.raises(ValueError, match="samples of shape"):
         sd.PriorCovariance(samples[:, :-1])(denoise, observed)(jnp.zeros(N), jnp.asarray(1.0))
     with pytest.warns(UserWarning, match="3 samples have as many independent directions"):

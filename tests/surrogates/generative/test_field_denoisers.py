@@ -43,6 +43,22 @@ def test_matern_fields_have_their_covariance(key):
     assert abs(float(jnp.var(middle)) - 1) < 0.1
 
 
+def test_noise_on_an_interval_is_stationary_and_not_periodic(key):
+    """With points on both ends of an axis: e^(−d/ℓ) for ν = ½, every direction has noise, and periodic laws are refused."""
+    law, grid = sx.random.Matern(0.1, 0.5), sx.Grid.unit(65)
+    matrix = np.asarray(jax.vmap(lambda e: law.covariance(e, grid))(jnp.eye(65)))
+    distance = np.abs(np.subtract.outer(*2 * [np.arange(65) / 64]))
+    np.testing.assert_allclose(matrix, np.exp(-distance / 0.1), atol=0.1)  # waves beyond the grid are missing
+    np.testing.assert_allclose(np.diag(matrix), matrix[0, 0], rtol=1e-5)
+    assert np.linalg.eigvalsh(matrix)[0] > 1e-3
+    smooth, fine = sx.random.Matern(0.2, 2.5), sx.Grid.unit(193)
+    np.testing.assert_allclose(smooth.sample(key, grid), smooth.sample(key, fine)[::3], atol=0.02)
+    for periodic in (sx.random.Matern(0.1, boundary="periodic"), sx.random.PeriodicGP(0.2)):
+        with pytest.raises(ValueError, match="both ends of an axis"):
+            diffusion.FieldNoise(periodic, grid)
+        diffusion.FieldNoise(periodic, sx.Grid.unit(16, 1, "periodic"))
+
+
 def test_noise_of_fields_is_one_function_on_every_grid(key):
     law = sx.random.Matern(0.2, 2.5)
     coarse, fine = (sx.Box(x=(0, 1, "periodic")).grid((n,)) for n in (32, 96))
