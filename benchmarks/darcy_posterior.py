@@ -3,11 +3,12 @@
     python benchmarks/darcy_posterior.py [--quick | --smoke] [--kept PATH]
 
 −∇·(e^θ ∇u) = 1 on the unit square, u = 0 on its sides, θ a Gaussian field of standard deviation about 0.9, solved on 65² nodes. A
-`Denoiser` of (θ, u) with an FNO and Matérn noise learns from 4000 samples on every other node, 33²; it never sees which sensors
-there are. Sensors at 25 random nodes, and at 100, give u with errors of 1 % of its standard deviation. Guidance draws 39
-samples for each of 50 test cases, of which the second smallest and the second largest value at a point enclose 90 %. It is
-`MomentMatched` or `PriorCovariance`, whichever has the lower error of θ on 4 validation cases with 25 sensors (`trials`). The
-same network, without more training, draws for 10 cases on 65² nodes.
+`Denoiser` of (θ, u) with an FNO beside the Gaussian law of the data and Matérn noise learns from 4000 samples on every other
+node, 33²; it never sees which sensors there are. Sensors at 25 random nodes, and at 100, give u with errors of 1 % of its
+standard deviation. Guidance draws 39 samples for each of 50 test cases, of which the second smallest and the second largest
+value at a point enclose 90 %. It is `MomentMatched` or `PriorCovariance`, whichever has the lower error of θ on 4 validation
+cases with 25 sensors (`trials`). The same network, without more training, draws for 10 cases on 65² nodes, beside the Gaussian
+law of the 4000 samples there.
 
 Beside it, all with the same sensors: the exact Gaussian posterior under mean and covariance of the 4000 samples (Gaussian
 process regression with the best covariance there is); an FNO trained for these sensors, from their values (zero elsewhere) and
@@ -90,12 +91,11 @@ def trained(model, data, val, size: Size, folder: Path | None, name: str, **deta
     return result
 
 
-def guidances(model: sx.Denoiser, fields: dict[str, np.ndarray], grid: sx.Grid, size: Size) -> dict:
-    """By name; `fields` are the training samples on the grid."""
-    samples = jax.vmap(model.encoded)({k: jnp.asarray(v[: size.train], jnp.float32) for k, v in fields.items()})
+def guidances(model: sx.Denoiser, size: Size) -> dict:
+    """By name."""
     return {
         "MomentMatched": sd.MomentMatched(sx.linear.CG(rtol=1e-2, max_steps=size.products)),
-        "PriorCovariance": sd.PriorCovariance(samples, noise=model.noise_on(grid)),
+        "PriorCovariance": sd.PriorCovariance(model.gaussian_law),
     }
 
 
@@ -164,7 +164,7 @@ def main():
     task = sx.Task.fit(data["train"], targets=("theta", "u"))
     config = sx.FNO.config(width=size.width, modes=min(12, size.points // 2), depth=4, padding=0.125)
     prior = trained(
-        sx.Denoiser(task, network=config, noise=NOISE, key=KEY),
+        sx.Denoiser(task, network=config, noise=NOISE, key=KEY, gaussian=data["train"]),
         data["train"],
         data["val"],
         size,
@@ -177,7 +177,7 @@ def main():
     flat = {k: v[: size.train].reshape(size.train, -1) for k, v in coarsened.items()}
     tests = slice(size.train, size.train + size.cases)
     truth = coarsened["theta"][tests].reshape(size.cases, -1)
-    ways, trials, chosen = guidances(prior, coarsened, coarse, size), {}, ""
+    ways, trials, chosen = guidances(prior, size), {}, ""
     found = {}
     for sensors in size.sensors:
         rng = np.random.default_rng(sensors)
@@ -189,18 +189,19 @@ def main():
         rows, columns = np.divmod(nodes, size.points)
         there = 2 * rows * fine.shape[1] + 2 * columns
 
-        def posterior(guidance, case, grid, at, values=unseen):
+        def posterior(model, guidance, case, grid, at, values=unseen):
             encoded = jnp.asarray((values[case] - float(normal.mean[0])) / deviation, jnp.float32)
             key = jax.random.fold_in(jax.random.key(7), case)
             begin = time.perf_counter()
-            x = np.asarray(drawn(prior, guidance, grid, jnp.asarray(at), encoded, 0.01, size, key))
+            x = np.asarray(drawn(model, guidance, grid, jnp.asarray(at), encoded, 0.01, size, key))
             took = (time.perf_counter() - begin) / size.samples
             own = task.normalizers["theta"]
             return {"theta": x[..., 0] * float(own.std[0]) + float(own.mean[0]), "seconds": np.asarray(took)}
 
-        def over(cases, guidance, grid, at, name, sensors=sensors, posterior=posterior):
+        def over(cases, model, guidance, grid, at, name, sensors=sensors, posterior=posterior):
             each = [
-                kept_arrays(kept, f"{name}-{sensors}-{c}", lambda c=c: posterior(guidance, c, grid, at)) for c in cases
+                kept_arrays(kept, f"{name}-{sensors}-{c}", lambda c=c: posterior(model, guidance, c, grid, at))
+                for c in cases
             ]
             return np.stack([e["theta"].reshape(size.samples, -1) for e in each]), [float(e["seconds"]) for e in each]
 
@@ -208,10 +209,10 @@ def main():
             validation = range(size.cases, size.cases + min(4, total - size.train - size.cases))
             true = coarsened["theta"][size.train :][validation].reshape(len(validation), -1)
             for name, way in ways.items():
-                trials[name] = of_samples(true, over(validation, way, coarse, nodes, f"trial-{name}")[0])
+                trials[name] = of_samples(true, over(validation, prior, way, coarse, nodes, f"trial-{name}")[0])
                 print(f"{name}, validation: {trials[name]}", flush=True)
             chosen = min(trials, key=lambda name: trials[name]["rel_error_a"])
-        samples, took = over(range(size.cases), ways[chosen], coarse, nodes, f"posterior-{chosen}")
+        samples, took = over(range(size.cases), prior, ways[chosen], coarse, nodes, f"posterior-{chosen}")
         mean, std = gaussian_process(flat["theta"], flat["u"], nodes, values, 0.01 * deviation)
         enclosed = np.abs(truth - mean) <= 1.645 * std
         found[sensors] = {
@@ -226,8 +227,11 @@ def main():
         }
         print(f"{sensors} sensors: {found[sensors]}", flush=True)
         if sensors == 25 and size.finer:
-            way = guidances(prior, fields, fine, size)[chosen]
-            samples, _ = over(range(size.finer), way, fine, there, f"finer-{chosen}")
+            finer = prior.with_gaussian(
+                sx.from_arrays(targets={"theta": theta[: size.train], "u": u[: size.train]}, grid=fine)
+            )
+            way = guidances(finer, size)[chosen]
+            samples, _ = over(range(size.finer), finer, way, fine, there, f"finer-{chosen}")
             at = theta[size.train : size.train + size.finer].reshape(size.finer, -1)
             found["finer"] = of_samples(at, samples)
             print(f"finer grid: {found['finer']}", flush=True)

@@ -7,7 +7,8 @@
   scheduler_config.json.
 - Time grids: `LogSNR`, `Rho`, `Quadratic`, `VPQuadratic`, `UniformTime`, `Shifted`, `GivenTimes`, `Tuned`.
 - Networks as denoisers: `NoisePrediction`, `DataPrediction`, `VelocityPrediction`, `ScorePrediction`, `FlowPrediction`,
-  `Preconditioned`; `InSpectrum` for solvers with weights per wavenumber.
+  `Preconditioned`; `GaussianDenoiser` of samples and `GaussianPreconditioned`, a network beside it; `InSpectrum` for solvers
+  with weights per wavenumber.
 - `choose`: the best classical solver and grid for one denoiser, by trying. `unrolled`: a sampler as a triangular matrix.
 - Other processes: `StudentNoise` (PFGM++), `FlowMap` (any-step maps), `transport` between two distributions along the
   interpolants `Linear` and `Trigonometric`, `LightBridge`.
@@ -40,6 +41,8 @@ from .divergence_free import DivergenceFree as DivergenceFree
 from .dpm_solver_v3 import DPMSolverV3 as DPMSolverV3
 from .field_noise import FieldNoise as FieldNoise
 from .flow_map import FlowMap as FlowMap
+from .gaussian_denoiser import GaussianDenoiser as GaussianDenoiser
+from .gaussian_denoiser import GaussianPreconditioned as GaussianPreconditioned
 from .guidance import AbstractGuidance as AbstractGuidance
 from .guidance import Guided as Guided
 from .guidance_covariance import PriorCovariance as PriorCovariance

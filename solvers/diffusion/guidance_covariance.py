@@ -1,22 +1,18 @@
 """`PriorCovariance`: guidance with the covariance of the data instead of the Jacobian of the network."""
 
-import warnings
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from ...core.arguments import checked, kind, real_array
+from ...core.arguments import checked
 from ...core.arrays import AnyArray
 from ..linear import CG
 from ..linear.method import AbstractMethod
 from .coloured_noise import AbstractColouredNoise
+from .gaussian_denoiser import GaussianDenoiser, relative_modes
 from .guidance import AbstractGuidance, finite_or_nan, solved_beside_errors
 
 _FEW = 512  # observations, up to which their covariance with every mode is computed: a solve then needs no field
-_LEAST = 1e-7  # of the largest eigenvalue, below which a direction has no noise, or no data
 
 
 class PriorCovariance(AbstractGuidance):
@@ -33,7 +29,8 @@ class PriorCovariance(AbstractGuidance):
 
     **Arguments:**
 
-    - `samples`: of the data, `(n, *shape)`, in the units of the denoiser; many more than independent numbers in a sample.
+    - `samples`: of the data, `(n, *shape)`, in the units of the denoiser; many more than independent numbers in a sample. Or
+      their `GaussianDenoiser`.
     - `noise`: the noise of `sample`, None for white noise.
     - `method`: of the linear solve in the space of observations.
 
@@ -57,35 +54,20 @@ class PriorCovariance(AbstractGuidance):
     @checked
     def __init__(
         self,
-        samples: AnyArray,
+        samples: AnyArray | GaussianDenoiser,
         *,
         noise: AbstractColouredNoise | None = None,
         method: AbstractMethod = CG(rtol=1e-3, max_steps=200),  # noqa: B008 (frozen)
     ):
-        samples = np.asarray(real_array("PriorCovariance", "samples", samples), np.float64)
-        if samples.ndim < 2 or len(samples) < 2:
-            raise ValueError(
-                f"PriorCovariance(samples=…): expected two or more samples (n, *shape), got the shape {samples.shape}"
-            )
-        if not np.isfinite(samples).all():
-            raise ValueError("PriorCovariance(samples=…): not all values are finite")
-        shape, flat = samples.shape[1:], samples.reshape(len(samples), -1)
-        flat = flat - flat.mean(0)
-        if not flat.any():
-            raise ValueError("PriorCovariance(samples=…): all samples are the same")
-        root, inverse = _root(noise, shape)
-        seen = flat @ inverse.T
-        # K^(−½) C K^(−½) = V diag(ratios) Vᵀ
-        ratios, directions = np.linalg.eigh(seen.T @ seen / len(seen))
-        kept = ratios > _LEAST * ratios[-1]
-        if kept.sum() >= len(samples) - 1:
-            warnings.warn(
-                f"PriorCovariance: {len(samples)} samples have as many independent directions, so that others are taken to be "
-                "known and posteriors may be too narrow; give more samples",
-                stacklevel=5,  # whoever made it
-            )
-        self.modes = jnp.asarray((root @ directions[:, kept]).T.reshape(-1, *shape), float)
-        self.ratios, self.method = jnp.asarray(ratios[kept], float), method
+        if isinstance(samples, GaussianDenoiser):
+            if noise is not None:
+                raise ValueError(
+                    "PriorCovariance(noise=…): a GaussianDenoiser was made with its noise; leave it out here"
+                )
+            self.modes, self.ratios = samples.modes, samples.ratios
+        else:
+            _, self.modes, _, self.ratios = relative_modes("PriorCovariance", samples, noise)
+        self.method = method
 
     def denoised(self, here, evidence):
         mean = here.plain(here.x)
@@ -119,16 +101,3 @@ class PriorCovariance(AbstractGuidance):
 
 def _product(a, b):
     return jnp.matmul(a, b, precision="highest")
-
-
-def _root(noise: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """K^½ and its inverse on the directions in which there is noise, `(size, r)` and `(r, size)`."""
-    size = int(np.prod(shape))
-    if noise is None:
-        return np.eye(size), np.eye(size)
-    kind("PriorCovariance", "noise", noise, AbstractColouredNoise, "pass noise that knows its covariance")
-    columns = jax.vmap(lambda e: noise.covariance(e.reshape(shape)).ravel())(jnp.eye(size))
-    values, vectors = np.linalg.eigh(np.asarray(columns + columns.T, np.float64) / 2)
-    kept = values > _LEAST * values[-1]
-    scale = np.sqrt(values[kept])
-    return vectors[:, kept] * scale, (vectors[:, kept] / scale).T

@@ -10,8 +10,18 @@ from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import kind
 from ...core.domains import Grid
-from ...solvers.diffusion import EDM, FieldNoise, FlowMatching, FlowPrediction, Preconditioned, sample
+from ...solvers.diffusion import (
+    EDM,
+    FieldNoise,
+    FlowMatching,
+    FlowPrediction,
+    GaussianDenoiser,
+    GaussianPreconditioned,
+    Preconditioned,
+    sample,
+)
 from ...solvers.diffusion.denoiser import AbstractDenoiser, preconditioning
+from ...solvers.diffusion.gaussian_denoiser import gaussian_parts
 from ...solvers.random import AbstractGaussianLaw
 from ..networks.abstract_network import AbstractNetwork
 from ..networks.network_surrogate import applied
@@ -52,9 +62,14 @@ class AbstractFieldDenoiser(AbstractGenerative, AbstractTrainable, AbstractField
         """The condition of one sample in training, which knows its targets."""
 
     @property
+    def gaussian_law(self) -> GaussianDenoiser | None:
+        """The denoiser of a Gaussian law of the normalised targets, to which the network adds; None: without."""
+        return None
+
+    @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            resolution_free=self.network.abilities.resolution_free,
+            resolution_free=self.any_grid,
             needs_input=bool(self.task.inputs or self.task.parameters),
             has_samples=True,
             self_contained=self.network.config.self_contained,
@@ -79,14 +94,22 @@ class AbstractFieldDenoiser(AbstractGenerative, AbstractTrainable, AbstractField
 
     @property
     def any_grid(self) -> bool:
-        return self.network.abilities.resolution_free
+        return self.network.abilities.resolution_free and self.gaussian_law is None
 
     def denoiser_on(self, grid: Grid) -> AbstractDenoiser:
         """The denoiser of one sample of normalised targets `(*grid, c)`."""
         network = _OnGrid(self)
         if isinstance(self.schedule, FlowMatching):
             return FlowPrediction(network=network, schedule=self.schedule)
-        return Preconditioned(network, 1.0)
+        gaussian = self.gaussian_law
+        if gaussian is None:
+            return Preconditioned(network, 1.0)
+        if gaussian.mean.shape != self.shape(grid):
+            raise ValueError(
+                f"{type(self).__name__}: its Gaussian law is one of samples of shape {gaussian.mean.shape}, {grid!r} has "
+                f"{self.shape(grid)}; give it the law of data on that grid, model.with_gaussian(data)"
+            )
+        return GaussianPreconditioned(network, gaussian)
 
     def noise_on(self, grid: Grid) -> FieldNoise | None:
         """The noise of samples on a grid; None: white."""
@@ -145,9 +168,13 @@ class AbstractFieldDenoiser(AbstractGenerative, AbstractTrainable, AbstractField
         else:
             sigma = jnp.exp(levels[0] + levels[1] * jax.scipy.special.ndtri(shares))
             skip, size_out, size_in, number = preconditioning(sigma, 1.0)
-            noisy = clean + sigma[wide] * eps
-            # With the weight (s² + 1)/s² = 1/c_out² the loss is that of F alone.
-            seen, wanted = size_in[wide] * noisy, (clean - skip[wide] * noisy) / size_out[wide]
+            noisy, gaussian = clean + sigma[wide] * eps, self.gaussian_law
+            seen, base, size = size_in[wide] * noisy, skip[wide] * noisy, size_out[wide]
+            if gaussian is not None:
+                base, size, seen = jax.vmap(gaussian_parts, (None, 0, 0, 0))(gaussian, seen, size_in, sigma * size_in)
+                size = size.reshape(len(size), *(1,) * (len(shape) - 1), shape[-1])
+            # With the weight 1/c_out², (s² + 1)/s² without a Gaussian law, the loss is that of F alone.
+            wanted = (clean - base) / size
         found, state = self.outputs(seen, number, conditions, key=key, train=train)
         return jnp.mean((found - wanted) ** 2, tuple(range(1, found.ndim))), state
 

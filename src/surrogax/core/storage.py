@@ -49,7 +49,8 @@ def save(path: str | os.PathLike, obj: Any) -> None:
 def load(path: str | os.PathLike) -> Any:
     """Read what `save` wrote: JAX arrays as JAX arrays, NumPy arrays as NumPy arrays, objects as their registered classes.
 
-    Settings (dataclasses that are no `equinox.Module`) that came after the file have their defaults.
+    Settings (dataclasses that are no `equinox.Module`) that came after the file have their defaults, parts of modules whose
+    default is None are None.
 
     **Raises:** `StorageError` for a damaged or foreign file, an unknown tag, a class whose fields have changed, and an object
     whose fields do not fit their annotations or are refused by the `__check_init__` of its class.
@@ -303,10 +304,12 @@ def _rebuild(cls: type, tag: str, values: dict[str, Any], where: str) -> Any:
 
 
 def _later_settings(cls: type) -> dict[str, Any]:
-    """The defaults of settings, which an older file may lack. A setting that is added must change nothing by default."""
-    if not dataclasses.is_dataclass(cls) or issubclass(cls, eqx.Module):
+    """The defaults of settings and the absent parts of modules, which an older file may lack. A setting that is added must
+    change nothing by default."""
+    if not dataclasses.is_dataclass(cls):
         return {}
-    return {f.name: f.default for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
+    later = {f.name: f.default for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
+    return {name: None for name, default in later.items() if default is None} if issubclass(cls, eqx.Module) else later
 
 
 def _filled(blueprint: Any, values: dict[str, Any], where: str) -> Any:
