@@ -92,8 +92,8 @@ class Peer(PeerProcess):
         super().__init__(python, script, json.dumps(dataclasses.asdict(case)), *arguments)
         self.first = self.read()
 
-    def seconds(self, mode: str, what: str, calls: int) -> list[float]:
-        return json.loads(self.ask(mode, what, calls))
+    def seconds(self, mode: str, what: str, count: int) -> list[float]:
+        return json.loads(self.ask(mode, what, count))
 
 
 def surrogate_of(case: Case, task: sx.Task, stored: dict[str, np.ndarray]) -> sx.NetworkSurrogate:

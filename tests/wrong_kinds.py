@@ -289,6 +289,7 @@ CALLS = [
     ("TrainingFree", sx.diffusion.TrainingFree,
      {"strength": 1.0, "inner_strength": 0.5, "inner": 2, "draws": 2, "data_std": 1.0}, "inner draws"),
     ("PriorCovariance", sx.diffusion.PriorCovariance, {"samples": A, "noise": None}, "samples noise"),
+    ("GaussianDenoiser", sx.diffusion.GaussianDenoiser, {"samples": A, "noise": None}, "samples noise"),
     ("WithoutDerivatives", sx.diffusion.WithoutDerivatives, {"operator": abs, "directions": 3, "step": 1e-2},
      "operator directions"),
     ("Event", sx.diffusion.Event, {"function": abs}, "function"),

@@ -9,10 +9,12 @@ from jaxtyping import Array, Float
 
 from ...core.arguments import kind
 from ...core.domains import Grid
+from ...core.storage import register
 from ..random import AbstractGaussianLaw
 from .coloured_noise import AbstractColouredNoise
 
 
+@register("FieldNoise")
 class FieldNoise(AbstractColouredNoise):
     """Noise drawn from a law of Gaussian fields at the points of a grid, every channel by itself.
 

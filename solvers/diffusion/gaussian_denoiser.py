@@ -53,9 +53,11 @@ class GaussianDenoiser(AbstractDenoiser):
     modes: Float[Array, "r *shape"]
     duals: Float[Array, "r *shape"]
     ratios: Float[Array, " r"]
+    noise: AbstractColouredNoise | None
 
     @checked
     def __init__(self, samples: AnyArray, *, noise: AbstractColouredNoise | None = None):
+        self.noise = noise
         self.mean, self.modes, self.duals, self.ratios = relative_modes("GaussianDenoiser", samples, noise)
 
     def at(self, v, level, condition=None):

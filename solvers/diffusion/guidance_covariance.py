@@ -34,8 +34,8 @@ class PriorCovariance(AbstractGuidance):
     - `noise`: the noise of `sample`, None for white noise.
     - `method`: of the linear solve in the space of observations.
 
-    **Raises:** `ValueError` for fewer than two samples, values that are not finite, and samples that are all the same. **Warns**
-    if further samples would have further directions.
+    **Raises:** `ValueError` for fewer than two samples, values that are not finite, samples that are all the same, and where
+    samples are drawn with another noise. **Warns** if further samples would have further directions.
 
     **Example:**
 
@@ -49,6 +49,7 @@ class PriorCovariance(AbstractGuidance):
 
     modes: Float[Array, "r *shape"]
     ratios: Float[Array, " r"]
+    noise: AbstractColouredNoise | None
     method: AbstractMethod
 
     @checked
@@ -64,12 +65,17 @@ class PriorCovariance(AbstractGuidance):
                 raise ValueError(
                     "PriorCovariance(noise=…): a GaussianDenoiser was made with its noise; leave it out here"
                 )
-            self.modes, self.ratios = samples.modes, samples.ratios
+            self.modes, self.ratios, self.noise = samples.modes, samples.ratios, samples.noise
         else:
             _, self.modes, _, self.ratios = relative_modes("PriorCovariance", samples, noise)
+            self.noise = noise
         self.method = method
 
     def denoised(self, here, evidence):
+        if jax.tree.structure(here.noise) != jax.tree.structure(self.noise):
+            raise ValueError(
+                f"PriorCovariance was made for the noise {self.noise}, here it is {here.noise}; give both the same noise"
+            )
         mean = here.plain(here.x)
         if mean.shape != self.modes.shape[1:]:
             raise ValueError(
@@ -78,22 +84,15 @@ class PriorCovariance(AbstractGuidance):
         modes, ratios = self.modes.reshape(len(self.modes), -1).astype(mean.dtype), self.ratios.astype(mean.dtype)
         left = here.sigma**2 * ratios / (ratios + here.sigma**2)
         seen = evidence.linearised(mean)
-        if len(seen.residual) <= _FEW:
-            rows = jax.vmap(seen.transposed)(jnp.eye(len(seen.residual), dtype=mean.dtype))
-            there = _product(rows.reshape(len(rows), -1), modes.T)
+        few = len(seen.residual) <= _FEW
+        rows = jax.vmap(seen.transposed)(jnp.eye(len(seen.residual), dtype=mean.dtype)) if few else None
+        there = None if rows is None else _product(rows.reshape(len(rows), -1), modes.T)
 
-            def coefficients(u):
-                return left * _product(u, there)
+        def coefficients(u):
+            return left * (_product(u, there) if few else _product(modes, seen.transposed(u).ravel()))
 
-            def observed(shares):
-                return _product(there, shares)
-        else:
-
-            def coefficients(u):
-                return left * _product(modes, seen.transposed(u).ravel())
-
-            def observed(shares):
-                return seen.forward(_product(shares, modes).reshape(mean.shape))
+        def observed(shares):
+            return _product(there, shares) if few else seen.forward(_product(shares, modes).reshape(mean.shape))
 
         solution = solved_beside_errors(lambda u: observed(coefficients(u)), seen.residual, self.method)
         return mean + _product(coefficients(finite_or_nan(solution)), modes).reshape(mean.shape)

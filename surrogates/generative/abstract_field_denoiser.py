@@ -62,9 +62,9 @@ class AbstractFieldDenoiser(AbstractGenerative, AbstractTrainable, AbstractField
         """The condition of one sample in training, which knows its targets."""
 
     @property
+    @abc.abstractmethod
     def gaussian_law(self) -> GaussianDenoiser | None:
         """The denoiser of a Gaussian law of the normalised targets, to which the network adds; None: without."""
-        return None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -124,7 +124,7 @@ class AbstractFieldDenoiser(AbstractGenerative, AbstractTrainable, AbstractField
 
     def outputs(
         self,
-        x: Float[Array, "batch *space c"],
+        x: Float[Array, "batch *space s"],
         level: Float[Array, " batch"],
         conditions: PyTree,
         *,

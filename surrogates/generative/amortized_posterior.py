@@ -127,6 +127,10 @@ class AmortizedPosterior(AbstractFieldDenoiser, AbstractConditionable):
         """How many numbers can be observed."""
         return sum(each.most * self.task.spec(each.field).channels for each in self.sensors)
 
+    @property
+    def gaussian_law(self) -> None:
+        return None
+
     def inputs(self, x, level, condition, place):
         fields, seen = condition
         return noisy_inputs(self.task, fields, place, x, level, seen)

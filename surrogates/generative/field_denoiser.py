@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 from ...core.arguments import checked, random_key
 from ...core.storage import register
 from ...datasets import Dataset
-from ...solvers.diffusion import EDM, FlowMatching, GaussianDenoiser, PriorCovariance
+from ...solvers.diffusion import EDM, FlowMatching, GaussianDenoiser, MomentMatched, PriorCovariance
 from ...solvers.random import AbstractGaussianLaw
 from ..networks.abstract_network import AbstractNetwork, AbstractNetworkConfig
 from ..task.task import Task
@@ -121,11 +121,11 @@ class Denoiser(AbstractFieldDenoiser, AbstractPrior):
             )
         return eqx.tree_at(lambda m: m.gaussian, self, Buffer(law))
 
-    def given(self, evidence, grid, fields, guidance):
+    def usual_guidance(self, evidence):
         gaussian = self.gaussian_law
-        if guidance is None and gaussian is not None and isinstance(evidence, PriorCovariance.uses):
-            guidance = PriorCovariance(gaussian)
-        return super().given(evidence, grid, fields, guidance)
+        if gaussian is not None and isinstance(evidence, PriorCovariance.uses):
+            return PriorCovariance(gaussian)
+        return MomentMatched()
 
     def inputs(self, x, level, condition, place):
         return noisy_inputs(self.task, condition, place, x, level)
@@ -146,5 +146,5 @@ class Denoiser(AbstractFieldDenoiser, AbstractPrior):
         if len(samples) < 2:
             raise ValueError(f"{call}: one sample has no covariance")
         fields = DeviceData.load(samples).take(jnp.arange(len(samples)))
-        grid = self.grid(jax.tree.map(lambda x: x[0], fields))
+        grid = self.grid({}, data.domains[data.spec(self.task.targets[0]).domain].as_grid("Denoiser"))
         return GaussianDenoiser(jax.vmap(self.encoded)(fields), noise=self.noise_on(grid))

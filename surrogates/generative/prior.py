@@ -1,5 +1,6 @@
 """Priors: distributions of the fields of a task that are known by a denoiser, and their posteriors."""
 
+import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ...solvers.diffusion import (
     EDM,
     AbstractColouredNoise,
     AbstractDenoiser,
+    AbstractEvidence,
     AbstractFixedSolver,
     AbstractGrid,
     AbstractGuidance,
@@ -31,7 +33,8 @@ from .posterior import Posterior
 
 
 class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
-    """A distribution of the target fields of a task with posteriors: write `denoiser_on`, `noise_on` and `any_grid`.
+    """A distribution of the target fields of a task with posteriors: write `denoiser_on`, `noise_on`, `any_grid` and
+    `usual_guidance`.
 
     **Example:**
 
@@ -39,11 +42,13 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
         True
     """
 
+    @abc.abstractmethod
+    def usual_guidance(self, evidence: AbstractEvidence) -> AbstractGuidance:
+        """The guidance by evidence where none is asked for."""
+
     def given(self, evidence, grid, fields, guidance):
-        guided = (MomentMatched() if guidance is None else guidance)(
-            self.denoiser_on(grid), evidence, noise=self.noise_on(grid)
-        )
-        return guided, fields or None
+        guidance = self.usual_guidance(evidence) if guidance is None else guidance
+        return guidance(self.denoiser_on(grid), evidence, noise=self.noise_on(grid)), fields or None
 
     @checked
     def posterior(
@@ -69,7 +74,8 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
 
         - `obs`: one `Observe` or several with independent errors; or an `Event` or a `LogLikelihood`, functions of the fields by
           name in physical units.
-        - `guidance`: `MomentMatched()` by default, which is the calibrated one.
+        - `guidance`: `MomentMatched()` by default, which is the calibrated one for exact denoisers; `PriorCovariance` for a
+          `Denoiser` with a Gaussian law.
         - `solver`, `steps`: as `solver` and `times` of `diffusion.sample`.
         - `n`, `key`: number of samples, random key. Sample i depends on the key and i alone (but for `EnKG`).
         - `fields`: the inputs of the task, for a conditional prior.
@@ -168,3 +174,6 @@ class Prior(AbstractPrior):
 
     def noise_on(self, grid):
         return self.noise
+
+    def usual_guidance(self, evidence):
+        return MomentMatched()

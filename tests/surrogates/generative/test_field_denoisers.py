@@ -194,3 +194,66 @@ def test_what_is_no_field_model_is_told(key):
     stepping = sx.Task.fit(moving, inputs="u", targets="u", mode=sx.Autoregressive())
     with pytest.raises(TypeError, match="Denoiser"):
         sx.Denoiser(stepping, network=config, key=key)
+
+
+def beside_law(key):
+    """A denoiser of two correlated fields on 9 points whose network returns zero, and its data."""
+    grid, law = sx.Grid.unit(9), sx.random.Matern(0.3, 1.5)
+    u = np.asarray(jax.vmap(lambda k: law.sample(k, grid))(jax.random.split(key, 200)))
+    data = sx.from_arrays(targets={"u": u, "w": 3 + np.cumsum(u, 1)}, grid=grid)
+    model = sx.Denoiser(
+        sx.Task.fit(data, targets=("u", "w")), network=sx.FNO.config(width=4, modes=3, depth=1),
+        noise=sx.random.Matern(0.1, 0.5), key=key, gaussian=data,
+    )  # fmt: skip
+    last = model.network.projection.layers[-1]
+    silent = jax.tree.map(jnp.zeros_like, last)
+    return eqx.tree_at(lambda m: m.network.projection.layers[-1], model, silent), data
+
+
+def test_a_silent_network_beside_a_gaussian_law_is_gaussian_regression(key, tmp_path):
+    """Its posterior has the mean and the deviations of the exact one; files, other grids and other schedules."""
+    model, data = beside_law(key)
+    at, seen, std = np.array([[0.25], [0.75]]), np.array([3.5, 2.0]), 0.1
+    post = model.posterior(sx.Observe("w", at=at, values=seen, std=std), n=512, steps=12, key=key)
+    flat = np.concatenate([data["u"], data["w"]], 1).astype(float)
+    mean, c, rows = flat.mean(0), np.cov(flat.T, bias=True), [9 + 2, 9 + 6]
+    gain = c[:, rows] @ np.linalg.inv(c[np.ix_(rows, rows)] + std**2 * np.eye(2))
+    exact, left = mean + gain @ (seen - mean[rows]), np.sqrt(np.diag(c - gain @ c[rows]))
+    found = np.concatenate([post.samples["u"], post.samples["w"]], 1)
+    assert (np.abs(found.mean(0) - exact) < 0.25 * left).all()
+    np.testing.assert_allclose(found.std(0), left, rtol=0.2)
+
+    model.save(tmp_path / "model.sgx")
+    again = sx.load(tmp_path / "model.sgx")
+    np.testing.assert_array_equal(again.samples({}, 2, key=key)["u"], model.samples({}, 2, key=key)["u"])
+    assert not np.allclose(model.renewed(jax.random.key(5)).network.lifting.layers[0].weight,
+                           model.network.lifting.layers[0].weight)  # fmt: skip
+    fine = sx.Grid.unit(17)
+    with pytest.raises(ValueError, match="with_gaussian"):
+        model.samples({}, 2, key=key, at=fine)
+    finer = data.subsample(space=1)
+    values = {name: np.repeat(np.asarray(finer[name]), 2, 1)[:, :17] for name in ("u", "w")}
+    moved = model.with_gaussian(sx.from_arrays(targets=values, grid=fine))
+    assert moved.samples({}, 2, key=key, at=fine)["w"].shape == (2, 17)
+    task = model.task
+    with pytest.raises(ValueError, match="only with schedule=EDM"):
+        sx.Denoiser(task, network=sx.FNO.config(width=4, modes=3), schedule=diffusion.FlowMatching(), key=key,
+                    gaussian=data)  # fmt: skip
+    plain = sx.Denoiser(task, network=sx.FNO.config(width=4, modes=3), key=key)
+    with pytest.raises(ValueError, match="without gaussian"):
+        plain.with_gaussian(data)
+
+
+def test_losses_beside_a_gaussian_law(key):
+    """Those of a silent network are |G − x₀|² over what is left of Gaussian data, 1 on average; the law is not trained."""
+    model, data = beside_law(key)
+    batch = {name: jnp.asarray(data[name]) for name in ("u", "w")}
+    losses = eqx.filter_jit(
+        lambda m, share: m.losses(batch, jnp.full(200, share), jax.random.split(key, 200), (-0.5, 1.2))[0].mean()
+    )
+    for share in (0.1, 0.5, 0.9):
+        assert abs(float(losses(model, share)) - 1) < 0.2
+    result = sx.fit(model, data, optimizer=optax.adam(1e-2), epochs=2, batch_size=50, progress=False)
+    trained = result.last
+    np.testing.assert_array_equal(trained.gaussian_law.modes, model.gaussian_law.modes)
+    assert np.abs(trained.network.projection.layers[-1].weight).max() > 1e-3
