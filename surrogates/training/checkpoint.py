@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -64,7 +65,7 @@ class RunFolder:
             raise StorageError(
                 f"{inside(place, file.name)} is damaged ({error}); remove the run folder or restore the file"
             ) from error
-        change = first_difference(found, settings)
+        change = first_difference(_by_name(found), _by_name(settings))
         if change is not None:
             where, before, now = change
             raise ValueError(
@@ -176,6 +177,21 @@ class RunFolder:
                 write(file, history, last)
             if self.store is not None:
                 self.store.send(name)
+
+
+_OWN_CLASS = re.compile(r"surrogax(\.\w+)*\.([A-Z]\w*)")
+
+
+def _by_name(settings: Any) -> Any:
+    """The same with classes of this library by their names alone: another version may have moved them between modules."""
+    match settings:
+        case dict():
+            return {key: _by_name(value) for key, value in settings.items()}
+        case list():
+            return [_by_name(value) for value in settings]
+        case str() if own := _OWN_CLASS.fullmatch(settings):
+            return own[2]
+    return settings
 
 
 def first_difference(before: Any, now: Any, where: str = "") -> tuple[str, Any, Any] | None:

@@ -85,3 +85,15 @@ def test_another_state_is_refused_by_its_first_difference(folder, change, differ
     ):
         folder.restore(STATE | change)
     assert sorted(folder.path.rglob("*")) == before
+
+
+def test_a_class_that_moved_between_modules_is_the_same(tmp_path):
+    before = {"model": ["surrogax.solvers.random.Matern", {"length": 0.1}], "loss": "other.package.Loss"}
+    RunFolder.open(tmp_path / "run", before)
+    RunFolder.open(
+        tmp_path / "run", {**before, "model": ["surrogax.solvers.random.gaussian_laws.Matern", {"length": 0.1}]}
+    )
+    with pytest.raises(ValueError, match=r"model\[0\] was Matern, now PeriodicGP"):
+        RunFolder.open(tmp_path / "run", {**before, "model": ["surrogax.solvers.random.PeriodicGP", {"length": 0.1}]})
+    with pytest.raises(ValueError, match=r"loss was other\.package\.Loss, now package\.Loss"):
+        RunFolder.open(tmp_path / "run", {**before, "loss": "package.Loss"})
