@@ -14,6 +14,7 @@ class Denoising(AbstractObjective):
     """The denoising loss of a `Denoiser`, the mean over samples and points of
 
     - EDM: (s² + 1)/s² |D(x₀ + s ε, s) − x₀|² with log s ~ N(level_mean, level_std²) (Karras et al. 2022, in units of the data);
+      beside a Gaussian law |D − x₀|²/c_out², per channel, which is 1 for that law alone;
     - flow matching: |u((1 − t) x₀ + t ε, t) − (ε − x₀)|², t uniform in (0, 1),
 
     in normalised values. The levels of a batch are spread evenly over their distribution, by which the loss varies less.
