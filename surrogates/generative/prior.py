@@ -75,7 +75,7 @@ class AbstractPrior(AbstractFieldPrior, AbstractConditionable):
         - `obs`: one `Observe` or several with independent errors; or an `Event` or a `LogLikelihood`, functions of the fields by
           name in physical units.
         - `guidance`: `MomentMatched()` by default, which is the calibrated one for exact denoisers; `PriorCovariance` for a
-          `Denoiser` with a Gaussian law.
+          joint `Denoiser` with a Gaussian law.
         - `solver`, `steps`: as `solver` and `times` of `diffusion.sample`.
         - `n`, `key`: number of samples, random key. Sample i depends on the key and i alone (but for `EnKG`).
         - `fields`: the inputs of the task, for a conditional prior.
