@@ -1,6 +1,7 @@
 """Training step and inference of operators, here, in PyTorch and in other JAX packages: FNO, TFNO, F-FNO, UNO, DeepONet.
 
     python benchmarks/operators_speed.py [--quick | --smoke] [--self-only] [--peer-python PATH] [--jax-python PATH]
+                                         [--cases TFNO UNO …]
 
 float32, AdamW on the relative L2 loss. "FNO 3D" (batch 4, 32³, 20 channels, 8 frequencies per axis and sign) and "TFNO" (batch
 8, 64², 64 channels, 16 frequencies, Tucker weights of a tenth of the parameters) have the weights of neuraloperator 2.0:
@@ -10,8 +11,8 @@ frequencies) and foundax, which applies one activation more. "DeepONet" (batch 1
 three layers of 128) stands beside DeepXDE's Cartesian one with layers of the same sizes; it has an activation more after its
 trunk. "F-FNO" and "UNO" (batch 8, 64²) have no peer of the same function and are timed alone. PyTorch runs eagerly and by
 `torch.compile`, of which the faster counts; the JAX peers run in a compiled loop like ours, on the newest jax that they allow.
-All sides take turns on all cores. Compilation is apart, in `compile_s`. --quick: fewer rounds, PyTorch eager alone; --smoke:
-tiny sizes, without peers.
+All sides take turns on all cores. Compilation is apart, in `compile_s`. Cases are recorded as they end, and --cases measures some
+again. --quick: fewer rounds, PyTorch eager alone; --smoke: tiny sizes, without peers.
 
 Peers: `peers/requirements.txt` with deepxde; `peers/requirements-operators-jax.txt`.
 
@@ -154,22 +155,35 @@ def compare(case: Case, python: Path | None, jax_python: Path | None, size: Size
 def main():
     arguments = options(
         __doc__, full=FULL, quick=QUICK, smoke=SMOKE, peer=TORCH,
+        cases={"nargs": "*", "default": [], "help": "the cases to measure; all by default"},
         **{"jax-python": {"type": Path, "default": OPERATORS_JAX, "help": "Python of the environment of the JAX peers"}},
     )  # fmt: skip
     with_jax = arguments.jax_python.exists() and not arguments.self_only and not arguments.smoke
     jax_python = arguments.jax_python if with_jax else None
-    rows = [compare(case, arguments.python, jax_python, arguments.size) for case in arguments.size.cases]
+    file = arguments.folder / "operators_speed.json"
+    kept = json.loads(file.read_text())["values"]["cases"] if file.exists() else []
+    rows = {row["case"]: row for row in kept}
+    names = [case.name for case in arguments.size.cases]
+    if unknown := set(arguments.cases) - set(names):
+        raise SystemExit(f"unknown cases {sorted(unknown)}; there are {names}")
+    for case in arguments.size.cases:
+        if case.name in (arguments.cases or names):
+            rows[case.name] = compare(case, arguments.python, jax_python, arguments.size)
+            record("operators_speed", arguments, summary([rows[name] for name in names if name in rows]))
+
+
+def summary(rows: list[dict]) -> dict:
+    """The values of the record."""
 
     def least(*names: str):
         return min((row[name] for row in rows for name in names if row[name] is not None), default=None)
 
-    values = {
+    return {
         "train_ratio_torch_min": least("train_ratio"),
         "inference_ratio_torch_min": least("infer_ratio"),
         "ratio_jax_min": least("train_ratio_jax", "infer_ratio_jax"),
         "cases": rows,
     }
-    record("operators_speed", arguments, values)
 
 
 if __name__ == "__main__":
