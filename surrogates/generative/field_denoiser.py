@@ -36,10 +36,10 @@ class Denoiser(AbstractFieldDenoiser, AbstractPrior):
     velocity ε − x₀. `fit` minimises the loss `Denoising`; its options are `level_mean` and `level_std`.
 
     With `gaussian=train` D = G + c_out F([c_in y, G], log s/4), where G is the denoiser of the Gaussian law with the mean and
-    covariance of these data (`diffusion.GaussianPreconditioned`): the network learns what is not Gaussian, and posteriors of a
-    joint prior are guided by that covariance (`diffusion.PriorCovariance`) unless they are told otherwise. It needs a fraction of
-    the training. It is for fields of some thousand numbers, of which there are more samples than that; such a model is one of
-    fields on their grid, and `with_gaussian` moves it to another.
+    covariance of these data (`diffusion.GaussianPreconditioned`): the network learns what is not Gaussian, in fewer steps, and
+    posteriors of a joint prior are guided by that covariance (`diffusion.PriorCovariance`) unless they are told otherwise. It is
+    for fields of some thousand numbers, of which there are more samples than that; such a model is one of fields on their grid,
+    and `with_gaussian` moves it to another.
 
     With noise drawn from a law of Gaussian fields and a network that is an operator (FNO) the model is one of functions, and
     draws samples on grids that it was not trained on, `samples(…, at=grid)`. White noise has no such limit.
