@@ -17,6 +17,7 @@ from ...core.storage import register
 from .coloured_noise import AbstractColouredNoise
 from .denoiser import AbstractDenoiser
 
+_MISSED = 1e-6  # of the variance of the samples, which rounding alone does not miss
 _LEAST = 1e-7  # of the largest eigenvalue, below which a direction has no noise, or no data
 
 
@@ -37,8 +38,8 @@ class GaussianDenoiser(AbstractDenoiser):
     - `samples`: of the data, `(n, *shape)`, in the units of the denoiser; many more than independent numbers in a sample.
     - `noise`: the noise of `sample`, None for white noise.
 
-    **Raises:** `ValueError` for fewer than two samples, values that are not finite, and samples that are all the same. **Warns**
-    if further samples would have further directions.
+    **Raises:** `ValueError` for fewer than two samples, values that are not finite, samples that are all the same, and noise
+    that does not reach all directions in which they differ. **Warns** if further samples would have further directions.
 
     **Example:**
 
@@ -147,6 +148,12 @@ def relative_modes(call: str, samples: Any, noise: AbstractColouredNoise | None)
         raise ValueError(f"{call}(samples=…): all samples are the same")
     root, inverse = _root(call, noise, shape)
     white = flat @ inverse.T
+    missed = np.sum((flat - white @ root.T) ** 2) / np.sum(flat**2)
+    if missed > _MISSED:
+        raise ValueError(
+            f"{call}: {missed:.2%} of the variance of the samples lies in directions in which the noise has none, so that it "
+            "could not be drawn; use noise of full rank, such as FieldNoise(Matern(0.1), grid), or white noise"
+        )
     # The eigenvectors of K^(−½) C K^(−½), from the smaller of both products.
     if n >= white.shape[1]:
         ratios, directions = np.linalg.eigh(white.T @ white / n)

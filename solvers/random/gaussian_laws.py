@@ -10,7 +10,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Array, Float
 
-from ...core.arguments import count, number
+from ...core.arguments import check_fields, count, number
 from ...core.domains import Boundary, Grid
 from ...core.storage import register
 from ..kernels import gaussian_field
@@ -102,6 +102,7 @@ class Matern(AbstractGaussianLaw):
     is_field, isotropic, smooth = True, True, True
 
     def __post_init__(self):
+        check_fields(self)
         number("Matern", "length", self.length, above=0)
         number("Matern", "smoothness", self.smoothness, above=0)
 

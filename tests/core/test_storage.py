@@ -348,6 +348,31 @@ def test_settings_that_came_after_the_file_have_their_defaults(tmp_path, monkeyp
         storage.load(tmp_path / "model")
 
 
+def test_a_part_of_a_module_that_came_after_the_file_is_absent(tmp_path, monkeypatch):
+    class Before(eqx.Module):
+        weight: jax.Array
+
+    class After(eqx.Module):
+        weight: jax.Array
+        law: jax.Array | None = None
+        scale: float = 2.0
+
+    monkeypatch.setitem(registry._TYPES, "test_storage.part", Before)
+    monkeypatch.setitem(registry._TAGS, Before, "test_storage.part")
+    storage.save(tmp_path / "part", Before(jnp.ones(2)))
+    monkeypatch.setitem(registry._TYPES, "test_storage.part", After)
+    with pytest.raises(StorageError, match="another version"):  # a number that was not saved is no absent part
+        storage.load(tmp_path / "part")
+
+    class Later(eqx.Module):
+        weight: jax.Array
+        law: jax.Array | None = None
+
+    monkeypatch.setitem(registry._TYPES, "test_storage.part", Later)
+    found = storage.load(tmp_path / "part")
+    assert found.law is None and found.weight.shape == (2,)
+
+
 def crafted(path, tree, payload=b"", table=None, header=None):
     """A file with a right checksum, and whatever header, tree (JSON or text) and table of arrays."""
     tree = tree if isinstance(tree, str) else json.dumps(tree)

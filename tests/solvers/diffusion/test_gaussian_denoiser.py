@@ -85,6 +85,10 @@ def test_what_is_no_law():
         sd.GaussianDenoiser(data)(jnp.ones(5), 1.0)
     with pytest.warns(UserWarning, match="4 samples have as many independent directions"):
         sd.GaussianDenoiser(data[:4])
+    with pytest.raises(
+        ValueError, match="of the variance of the samples lies in directions in which the noise has none"
+    ):
+        sd.GaussianDenoiser(data, noise=Coloured(jnp.eye(N)[:, :-1]))
     with pytest.raises(ValueError, match="made with its noise"):
         sd.PriorCovariance(sd.GaussianDenoiser(data), noise=Coloured(jnp.eye(N)))
     observed = sd.Observation(lambda x: x[:1], jnp.ones(1), std=0.1)

@@ -53,6 +53,8 @@ def test_noise_on_an_interval_is_stationary_and_not_periodic(key):
     assert np.linalg.eigvalsh(matrix)[0] > 1e-3
     smooth, fine = sx.random.Matern(0.2, 2.5), sx.Grid.unit(193)
     np.testing.assert_allclose(smooth.sample(key, grid), smooth.sample(key, fine)[::3], atol=0.02)
+    with pytest.raises(TypeError, match="boundary"):
+        sx.random.Matern(0.1, boundary="neuman")
     for periodic in (sx.random.Matern(0.1, boundary="periodic"), sx.random.PeriodicGP(0.2)):
         with pytest.raises(ValueError, match="both ends of an axis"):
             diffusion.FieldNoise(periodic, grid)
