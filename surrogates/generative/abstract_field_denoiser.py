@@ -1,15 +1,18 @@
 """What the denoising networks of fields have in common: their denoiser, their draws and their losses."""
 
 import abc
+import warnings
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import kind
 from ...core.domains import Grid
+from ...datasets import Dataset
 from ...solvers.diffusion import (
     EDM,
     FieldNoise,
@@ -31,6 +34,7 @@ from ..task.inputs import Inputs
 from ..task.modes import SpaceTime, Steady
 from ..task.task import Fields, Place, Task
 from ..trainable import AbstractTrainable
+from ..training.samples import DeviceData, Samples
 from .denoising import Denoising
 from .field_prior import AbstractFieldPrior
 
@@ -179,7 +183,10 @@ class AbstractFieldDenoiser(AbstractGenerative, AbstractTrainable, AbstractField
         return jnp.mean((found - wanted) ** 2, tuple(range(1, found.ndim))), state
 
     def objective(self, data: Any, **options: Any) -> Denoising:
-        """The default objective of `fit`: `Denoising` with these options."""
+        """The default objective of `fit`: `Denoising` with these options. **Warns** of data whose mean varies from sample to
+        sample, where the noise has no constant part."""
+        if isinstance(data, Dataset) and self.law is not None and len(data):
+            _warn_of_means(self, data.select(slice(0, 64)))
         return Denoising(**options)
 
     def _moved(self, fields: Fields, at: Place | None) -> tuple[Fields, Grid]:
@@ -192,6 +199,21 @@ class AbstractFieldDenoiser(AbstractGenerative, AbstractTrainable, AbstractField
         """The grid of space with the resolution of an array of targets."""
         domain = self.task.domain.as_grid(type(self).__name__)
         return domain.at_shape(shape[len(shape) - domain.ndim :])
+
+
+def _warn_of_means(model: AbstractFieldDenoiser, data: Dataset) -> None:
+    spectrum = model.law.spectrum(model.grid({})) if model.law is not None else {}
+    if spectrum.get("boundary") == "dirichlet" or not spectrum or spectrum["std"](np.zeros(1))[0] > 0:
+        return
+    samples = Samples.of(model.task, data)
+    x = jax.vmap(model.encoded)(DeviceData.load(samples).take(jnp.arange(len(samples))))
+    spread = float(jnp.max(jnp.std(jnp.mean(x, tuple(range(1, x.ndim - 1))), 0)))
+    if spread > 0.05:
+        warnings.warn(
+            f"fit: the noise {model.law} has no constant part, but means of samples differ by {spread:.2g} of a standard "
+            "deviation: such samples cannot be drawn; use mean_mode=True, or Matern",
+            stacklevel=2,
+        )
 
 
 def check_whole(call: str, task: Task) -> None:

@@ -1,5 +1,7 @@
 """Diffusion models of fields: the law of Gaussian fields comes back, at the resolution of training and another one."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -259,3 +261,15 @@ def test_losses_beside_a_gaussian_law(key):
     trained = result.last
     np.testing.assert_array_equal(trained.gaussian_law.modes, model.gaussian_law.modes)
     assert np.abs(trained.network.projection.layers[-1].weight).max() > 1e-3
+
+
+def test_noise_without_a_constant_part_is_warned_of(key):
+    _, data = beside_law(key)
+    law = sx.random.GaussianField(2, 3)
+    options = {"network": sx.FNO.config(width=4, modes=3, depth=1), "key": key}
+    task = sx.Task.fit(data, targets=("u", "w"))
+    with pytest.warns(UserWarning, match="has no constant part, but means of samples differ by"):
+        sx.Denoiser(task, noise=law, **options).objective(data)
+    with pytest.raises(ValueError, match="lies in directions in which the noise has none"):
+        sx.Denoiser(task, noise=law, gaussian=data, **options)
+    sx.Denoiser(task, noise=dataclasses.replace(law, mean_mode=True), **options).objective(data)
