@@ -59,15 +59,18 @@ class Validation:
 class Runner:
     """Trains `seeds` models at once (by `vmap`) with compiled functions.
 
-    `apart` says whether every step is a call of its own instead of a round of one compiled loop. XLA's CPU backend runs
-    convolutions inside a loop 4 to 20 times slower than outside of it.
+    `apart` says whether every step is a call of its own instead of a round of one compiled loop, in which the seeds take turns.
+    XLA's CPU backend runs convolutions inside a loop 4 to 20 times slower than outside of it, and those with a batch of kernels,
+    which `vmap` makes of them, up to 2 times slower.
     """
 
     def __init__(self, loop: Loop, devices: Devices, seeds: int, apart: bool = False):
         self.loop, self.devices, self.seeds, self.apart = loop, devices, seeds, apart
 
-        def many(function: Callable, axes: int | tuple[int | None, ...] = 0) -> Callable:
-            return function if seeds == 1 else jax.vmap(function, in_axes=axes)
+        def many(function: Callable) -> Callable:
+            if seeds == 1:
+                return function
+            return _in_turn(function, seeds) if apart else jax.vmap(function)
 
         @eqx.filter_jit(donate="all-except-first")
         def train(constants, state: TrainState, count: int):
@@ -77,8 +80,10 @@ class Runner:
                 rows = chunk.rows(state.key, done, count)
                 return loop.run(state, rows, chunk.batch, apart and count == 1, devices.keep_parts)
 
-            axes = (0, 0 if isinstance(chunk, Streamed) else None)
-            state, losses, metrics = many(one, axes)(state, chunk)
+            if isinstance(chunk, Streamed):
+                state, losses, metrics = many(one)(state, chunk)
+            else:
+                state, losses, metrics = many(lambda state: one(state, chunk))(state)
             return state, losses, metrics, chunk.misplaced()
 
         @eqx.filter_jit
@@ -178,6 +183,16 @@ class Runner:
     def keep_better(self, better: np.ndarray, state: TrainState, best: PyTree) -> PyTree:
         """The new `best`: the result of `state` for the seeds that are `better` `(seeds,)`, the old `best` for the others."""
         return self._keep_better(better if self.seeds > 1 else better[0], self.loop.result(state), best)
+
+
+def _in_turn(function: Callable, seeds: int) -> Callable:
+    """`function` for every entry along the first axes of its arguments, without a loop in the compiled program."""
+
+    def all_of(*each):
+        found = [function(*jax.tree.map(lambda x, i=i: x[i], each)) for i in range(seeds)]
+        return jax.tree.map(lambda *xs: jnp.stack(xs), *found)
+
+    return all_of
 
 
 def _convolves(model: AbstractTrainable) -> bool:
