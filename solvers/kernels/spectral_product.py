@@ -203,6 +203,18 @@ def frequency_product(
     return jnp.stack([real, imaginary], -3)
 
 
+def product_of_parts(
+    z: Float[Array, "*kept 2 b i"], weight: Float[Array, "*kept 2 i o"]
+) -> Float[Array, "*kept 2 b o"]:
+    """`frequency_product` for weights with their parts in front of the channels."""
+    *kept, _, batch, n_in = z.shape
+    rows = jnp.broadcast_to(z.reshape(-1, 1, 2 * batch, n_in), (math.prod(kept), 2, 2 * batch, n_in))
+    p = jnp.matmul(rows, weight.reshape(-1, 2, n_in, weight.shape[-1])).reshape(*kept, 2, 2, batch, -1)
+    real = p[..., 0, 0, :, :] - p[..., 1, 1, :, :]
+    imaginary = p[..., 1, 0, :, :] + p[..., 0, 1, :, :]
+    return jnp.stack([real, imaginary], -3)
+
+
 def _by_fft(v, kept: tuple[int, ...], function, shape: tuple[int, ...]):
     """The same by FFTs of one sample at a time."""
     ndim = len(kept)

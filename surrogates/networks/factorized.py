@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ...core.storage import register
 from ...solvers.kernels.fourier import Method
-from ...solvers.kernels.spectral_product import frequency_product, one_product, spectral_map
+from ...solvers.kernels.spectral_product import one_product, product_of_parts, spectral_map
 
 Factorization = Literal["tucker", "cp", "tt"]
 Rank = float | int | tuple[int, ...]
@@ -65,44 +65,76 @@ class FactorizedSpectralConv(eqx.Module):
         self.factorization, self.kept, self.method = factorization, kept, method
 
     def __call__(self, x: Float[Array, "*reversed b i"]) -> Float[Array, "*reversed b o"]:
-        multiply = {"tucker": self._tucker, "cp": self._cp, "tt": self._train}[self.factorization]
-        y = spectral_map(x, self.kept[::-1], multiply, method=self.method)
-        return y if self.bias is None else y + self.bias
+        return self.formed()(x)
+
+    def formed(self) -> "FormedSpectralConv":
+        """The same layer with what depends on its factors alone computed."""
+        form = {"tucker": self._tucker, "cp": self._cp, "tt": self._train}[self.factorization]
+        return FormedSpectralConv(*form(), bias=self.bias, kept=self.kept, method=self.method)
 
     def dense(self) -> Float[Array, "*kept i 2 o"]:
         """The weight of the `SpectralConv` that computes the same."""
         chain = self.factorization == "tt"
         n_in = self.factors[0].shape[1] if chain else self.factors[1].shape[0]
         unit = jnp.broadcast_to(jnp.eye(n_in), (*self.kept[::-1], n_in, n_in))
-        multiply = {"tucker": self._tucker, "cp": self._cp, "tt": self._train}[self.factorization]
-        return jnp.swapaxes(multiply(jnp.stack([unit, jnp.zeros_like(unit)], -3)), -3, -2)
+        return jnp.swapaxes(self.formed().multiply(jnp.stack([unit, jnp.zeros_like(unit)], -3)), -3, -2)
 
-    def _tucker(self, z):
-        core, u, v, *modes = map(_pair, self.factors)
-        for factor in modes:  # the axis in front is contracted, its frequencies come last
-            core = _product("abc...,kc->ab...k", core, factor)
-        d = len(modes)
-        order = (*range(2, 2 + d)[::-1], 0, 1)
-        weight = jnp.stack([jnp.transpose(part, order) for part in core], -2)
-        return one_product(frequency_product(one_product(z, _matrix(u)), weight), _matrix(_transposed(v)))
+    def _tucker(self):
+        core, u, v, *modes = self.factors
+        n_in, n_out, *ranks, _ = core.shape
+        # The last axis of the core lies in memory as the product with its factor reads it.
+        weight = _real_matrix(modes[-1], 2, 3) @ core.reshape(-1, 2 * ranks[-1]).T
+        weight = weight.reshape(self.kept[-1], 2, n_in * n_out, *ranks[:-1])
+        weight = jnp.transpose(weight, (0, 1, *range(3, weight.ndim)[::-1], 2))
+        for number, factor in enumerate(modes[-2::-1], start=1):  # (*kept, 2, rank, …, in · out)
+            matrix, front = _real_matrix(factor, 3, 2), math.prod(weight.shape[:number])
+            product = jnp.broadcast_to(matrix, (front, *matrix.shape)) @ weight.reshape(front, matrix.shape[1], -1)
+            weight = product.reshape(*weight.shape[:number], len(factor), 2, *weight.shape[number + 2 :])
+        weight = weight.reshape(*self.kept[::-1], 2, n_in, n_out)
+        return _matrix(_pair(u)), weight, _matrix(_transposed(_pair(v)))
 
-    def _cp(self, z):
+    def _cp(self):
         weights, u, v, *modes = map(_pair, self.factors)
         scale = weights
         for factor in modes:
             scale = _product("...r,kr->k...r", scale, factor)
-        low = one_product(z, _matrix(u))
-        return one_product(_scaled(low, scale), _matrix(_transposed(v)))
+        return _matrix(u), scale, _matrix(_transposed(v))
 
-    def _train(self, z):
+    def _train(self):
         first, second, *modes = map(_pair, self.factors)
         tail: Pair = (modes[-1][0][..., 0], modes[-1][1][..., 0])  # (rank, k_d)
         for core in modes[-2::-1]:
             tail = _product("akb,b...->a...k", core, tail)
         # (rank, k_d, …, k_1), as every core puts its frequencies last.
         weight = _product("aob,b...->...ao", second, tail)
-        low = one_product(z, _matrix((first[0][0], first[1][0])))
-        return frequency_product(low, jnp.stack(weight, -2))
+        return _matrix((first[0][0], first[1][0])), jnp.stack(weight, -3), None
+
+
+class FormedSpectralConv(eqx.Module):
+    """v̂_k ↦ B R_k A v̂_k per frequency, from the channels to a rank and back. R_k are matrices `(*reversed kept, 2, r, s)`, real
+    parts first, or numbers per channel of the rank, a pair of parts `(*reversed kept, r)`; without B they lead back."""
+
+    before: Float[Array, "i 2 r"]
+    weight: Float[Array, "*kept 2 r s"] | Pair
+    after: Float[Array, "s 2 o"] | None
+    bias: Float[Array, " o"] | None
+    kept: tuple[int, ...] = eqx.field(static=True)
+    method: Method = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "*reversed b i"]) -> Float[Array, "*reversed b o"]:
+        y = spectral_map(x, self.kept[::-1], self.multiply, method=self.method)
+        return y if self.bias is None else y + self.bias
+
+    def multiply(self, z: Float[Array, "*kept 2 b i"]) -> Float[Array, "*kept 2 b o"]:
+        low = one_product(z, self.before)
+        low = _scaled(low, self.weight) if isinstance(self.weight, tuple) else product_of_parts(low, self.weight)
+        return low if self.after is None else one_product(low, self.after)
+
+
+def with_formed_weights(network: Any) -> Any:
+    """A network that computes the same, in which every `FactorizedSpectralConv` is formed: for several calls in a row."""
+    factorized = lambda node: isinstance(node, FactorizedSpectralConv)  # noqa: E731
+    return jax.tree.map(lambda node: node.formed() if factorized(node) else node, network, is_leaf=factorized)
 
 
 @register("SeparableSpectralConv")
@@ -182,6 +214,14 @@ def _product(spec: str, a: Pair, b: Pair) -> Pair:
     """A sum of products of complex arrays, as `einsum`."""
     e = jnp.einsum
     return e(spec, a[0], b[0]) - e(spec, a[1], b[1]), e(spec, a[0], b[1]) + e(spec, a[1], b[0])
+
+
+def _real_matrix(factor: Float[Array, "k c 2"], rank: int, part: int) -> Float[Array, "2k 2c"]:
+    """The complex matrix as a real one, with rows (frequency, part) and columns (rank, part) or (part, rank), in the order of the
+    two numbers, which are 2 and 3."""
+    re, im = _pair(factor)
+    four = jnp.stack([jnp.stack([re, -im]), jnp.stack([im, re])])  # (part out, part in, k, c)
+    return jnp.transpose(four, (2, 0, 3, 1) if rank < part else (2, 0, 1, 3)).reshape(2 * re.shape[0], -1)
 
 
 def _scaled(z: Float[Array, "*kept 2 b c"], scale: Pair) -> Float[Array, "*kept 2 b c"]:

@@ -15,7 +15,7 @@ from ...core.storage import register
 from ...solvers.kernels.fourier import Method
 from ...solvers.kernels.mesh_axes import SPACE
 from ..networks.abstract_network import Abilities, AbstractNetwork, AbstractNetworkConfig
-from ..networks.factorized import Factorization, Rank
+from ..networks.factorized import Factorization, Rank, with_formed_weights
 from ..networks.layers import ACTIVATIONS, BatchNorm, PointwiseMLP
 from ..networks.network_surrogate import NetworkSurrogate
 from ..task.inputs import Inputs
@@ -248,7 +248,13 @@ class FourierNetwork(AbstractNetwork):
 
         width = self.lifting.layers[-1].weight.shape[-1]
         size = part_for_caches(x.shape[0], x[0, ..., 0].size * width * x.dtype.itemsize)
-        predict = jax.custom_jvp(lambda arrays, x: in_parts(lambda part: together(arrays, part), x, size))
+
+        def parts(arrays, x):
+            network, state = eqx.combine(arrays, rest)
+            network = with_formed_weights(network)  # once, not in every part
+            return in_parts(lambda part: network._on_device(part, widths, state, False)[0], x, size)
+
+        predict = jax.custom_jvp(parts)
         predict.defjvp(lambda primals, tangents: jax.jvp(together, primals, tangents))
         return predict(arrays, x)
 
