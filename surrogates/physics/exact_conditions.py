@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -103,6 +104,19 @@ class ExactConditions:
                 worst = max(worst, abs(float(self.lift(point, inputs)) - value))
                 largest = max(largest, abs(value))
         return worst / largest if largest else worst
+
+    def seam(self, index: int, start: float, length: float, dimension: int, inputs: dict[str, Any]) -> float:
+        """The largest jump of the lift or of its slope between both ends of the periodic axis `index`, relative to the largest
+        value or slope. Such a jump stays in u at all times."""
+        both = jax.jit(lambda point: (self.lift(point, inputs), jax.grad(self.lift)(point, inputs)[index]))
+        sizes, jumps = np.zeros(2), np.zeros(2)
+        for share in itertools.product(np.linspace(0.1, 0.9, 3), repeat=dimension - 1):
+            point = self._point(np.insert(share, index, 0.0), dimension)
+            along = [np.insert(np.delete(point, index), index, x) for x in start + length * np.linspace(0, 1, 9)]
+            found = np.array([both(jnp.asarray(point)) for point in along], float)
+            sizes = np.maximum(sizes, abs(found).max(0))
+            jumps = np.maximum(jumps, abs(found[-1] - found[0]))
+        return float(np.max(jumps / np.where(sizes > 0, sizes, 1)))
 
     def _point(self, shares: np.ndarray, dimension: int) -> np.ndarray:
         known = {face.index: (face.start, face.length) for face in self.faces}

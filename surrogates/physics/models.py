@@ -52,8 +52,9 @@ def PINN(
     - `activation`, of the "mlp": "tanh", or "sine" (SIREN) of `frequency` times its argument, 3 to 30, for many waves.
     - `fourier`: number of random waves cos(b · z), sin(b · z) through which the network sees the coordinates z, on [−1, 1]; 0
       shows it z itself. `fourier_scale` is the deviation of b, about π times the number of waves of the solution.
-    - `exact_boundary`, `exact_initial`: False leaves these conditions to the loss. Do so where a value is not smooth, or where
-      values contradict each other in a corner.
+    - `exact_boundary`, `exact_initial`: False leaves these conditions to the loss. Do so where a value is not smooth (a periodic
+      initial value with a kink where the axis closes warns: the kink would stay), or where values contradict each other in a
+      corner.
     - `learn`: constants of the problem that are unknown, with start values, such as `{"nu": .01}`. They are trained with the
       solution from `fit(…, observations=dataset)`, and found in `learned` of the result. State them near 1, a positive one of
       unknown size by its logarithm. An unknown field is one more unknown of the problem, with `Free()` sides.

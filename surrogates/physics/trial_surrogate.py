@@ -25,6 +25,7 @@ from .trial_functions import AbstractTrialFunction, Coordinates
 Builder = Callable[[Coordinates, int, Array], AbstractTrialFunction]
 _POINTS = {1: 257, 2: 65, 3: 17}  # per axis of the grid on which a surrogate predicts by default
 _SIZES = 1e-4, 3e3  # of solutions that training reaches from a start near 1
+_KINK = 0.05  # jump across a periodic axis, relative to the largest value or slope
 _INCOMPATIBLE = 1e-3  # difference of prescribed values where faces meet, relative to the largest
 
 
@@ -67,10 +68,26 @@ class Split:
                         "the largest value), so that they cannot all hold exactly; pass exact_boundary=False or "
                         "exact_initial=False"
                     )
+                _warn_of_seams(problem, unknown, held)
             exact.append(held)
             boundary += left
             initial += [unknown] * starts
         return cls(tuple(exact), tuple(boundary), tuple(initial))
+
+
+def _warn_of_seams(problem: Problem, unknown: str, held: ExactConditions) -> None:
+    """Warn of values prescribed on periodic axes that are not smooth where the axis closes."""
+    for index, axis in enumerate(problem.space_time.axes):
+        if axis.boundary != "periodic" or not held.faces:
+            continue
+        jump = held.seam(index, axis.start, axis.length, len(problem.coordinates), {})
+        if jump > _KINK:
+            warnings.warn(
+                f"the values of {unknown!r} prescribed on {problem!r} are not smooth where the periodic axis {axis.name!r} closes (they "
+                f"or their slopes jump by {jump:.2g} of the largest): {unknown} = prescribed values + t · network keeps this at "
+                "all times, where the solution may not; exact_initial=False leaves the initial value to the loss",
+                stacklevel=6,
+            )
 
 
 @register("TrialSurrogate")

@@ -148,6 +148,23 @@ def test_all_sides_of_a_square_and_values_that_contradict_each_other(key, x64):
     assert len(sx.PINN(lid, width=4, depth=1, exact_boundary=False, key=key).split.boundary) == 4
 
 
+def test_initial_values_with_a_kink_across_a_periodic_axis_warn(key, recwarn):
+    def problem(start):
+        box = sx.Box(x=(-1, 1, "periodic"), y=(0, 1, "periodic"))
+        residual = lambda u, p: u.t - u.xx - u.yy  # noqa: E731
+        return sx.Problem("u", box, time=(0, 1), initial=start, residual=residual)
+
+    kink = problem(lambda x, y: x**2 * jnp.cos(jnp.pi * x))
+    with pytest.warns(UserWarning, match=r"'u' .* periodic axis 'x' closes .* exact_initial=False"):
+        sx.PINN(kink, width=4, depth=1, key=key)
+    with pytest.warns(UserWarning, match="periodic axis 'y' closes"):
+        sx.PINN(problem(lambda x, y: y), width=4, depth=1, key=key)
+    recwarn.clear()
+    sx.PINN(kink, width=4, depth=1, exact_initial=False, key=key)
+    sx.PINN(problem(lambda x, y: jnp.sin(jnp.pi * x) * jnp.cos(2 * jnp.pi * y)), width=4, depth=1, key=key)
+    assert not recwarn
+
+
 def test_what_a_trial_function_cannot_be_is_refused(key):
     with pytest.raises(ValueError, match="declares `residual`"):
         sx.PINN(sx.Problem("u", sx.Box(x=(0, 1))), key=key)
