@@ -72,7 +72,7 @@ def over_batches(
     if not len(data):
         raise ValueError("the dataset holds no samples")
     parts = [
-        jax.tree.map(lambda x, n=real: np.asarray(x[:n]), run(batch))
+        jax.tree.map(lambda x, n=real: np.asarray(x)[:n], run(batch))
         for real, batch in batches(data, names, batch_size, frames)
     ]
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)

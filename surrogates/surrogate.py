@@ -326,7 +326,8 @@ def conditionable(model: Any) -> AbstractConditionable:
 
 def about_origin(surrogate: AbstractSurrogate) -> AbstractSurrogate:
     """The surrogate for values relative to the origins of its task, or itself if it works with physical values alone."""
-    return surrogate.about_origin() if isinstance(surrogate, AbstractRelative) else surrogate
+    moves = isinstance(surrogate, AbstractRelative) and surrogate.task.origins
+    return surrogate.about_origin() if moves else surrogate
 
 
 def cannot_serve(surrogate: AbstractSurrogate, data: Dataset) -> str | None:
