@@ -75,7 +75,7 @@ def test_a_family_with_a_random_number_in_time(key):
         "u", sx.Box(x=(0, 1, "neumann")), time=(0, 1), inputs={"nu": sx.random.Uniform(0.5, 1.5)}, initial=lambda x: 1 + x,
         residual=lambda u, p: u.t + p.nu * u.value, boundary=sx.pde.Sides(x=sx.pde.Free()),
     )  # fmt: skip
-    found = train(sx.PINN(problem, width=10, depth=1, key=key), sx.LevenbergMarquardt(), 50, sampler=sx.R3(150))
+    found = train(sx.PINN(problem, width=8, depth=2, key=key), sx.LevenbergMarquardt(hold=2), 50, sampler=sx.R3(600))
     nu = np.array([0.6, 1.3])
     u = found.predict({"nu": nu}, at=problem.box.grid(5))["u"]
     t, x = np.linspace(0, 1, u.shape[1])[:, None], problem.box.grid(5).coordinates[0]
