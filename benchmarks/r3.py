@@ -9,7 +9,8 @@ Ours is periodic by construction on convection too, by one wave.
 
 Rows problem:sampler:precision, with Adam at equal steps: fixed, uniform (redrawn in every step), rad, r3, causal; float32 and
 float64. Beside them with R3 "lbfgs" (float64), "gradient" (Adam with the penalty 1e-4 on the gradient of the residual) and
-"lm" (conditions exact, 3000 points). "features" are random features with one step of least squares.
+"lm" (3000 points). "features" are random features with one step of least squares. Conditions of these two are exact, but for
+Allen-Cahn's initial value.
 
 Published: 300000 steps (convection), 200000 (Allen-Cahn). Here 20000, or --steps: at 1000 points about 10 ms (convection) and
 60 ms (Allen-Cahn) per step on two cores, so 4 and 20 minutes per row and seed. "per_wave" are the points along one wave of the
@@ -64,19 +65,21 @@ SMOKE = Size(1, 2, 20, 2, ("convection50:causal:float32", "convection50:features
 def trained(case: str, method: str, precision: str, size: Size, key):
     """The model, the optimiser, the number of steps, and options of `fit`."""
     problem, tiny = EQUATIONS[CASES[case]]().problem, size.steps == 2
+    # The initial value of allen_cahn has a kink where the axis closes, which a solution that holds it exactly would keep.
+    exact, seen = ({"exact_initial": False}, {"boundary_points": 400}) if case == "allen_cahn" else ({}, {})
     if method == "features":
         features = {"convection50": (1200, 36.0), "allen_cahn": (1000, 60.0)}[case]
-        model = sx.RandomFeatures(problem, features=20 if tiny else features[0], scale=features[1], key=key)
+        model = sx.RandomFeatures(problem, features=20 if tiny else features[0], scale=features[1], key=key, **exact)
         steps = 1 if case == "convection50" else 15
-        return model, sx.GaussNewton(), steps, {"sampler": sx.UniformSampler(3 * size.points)}
+        return model, sx.GaussNewton(), steps, {"sampler": sx.UniformSampler(3 * size.points), **seen}
     if method == "lm":
         network = {
             "convection50": {"width": 20, "depth": 2, "activation": "sine", "frequency": 20.0},
             "allen_cahn": {"width": 24, "depth": 3, "harmonics": 5},
         }[case]
         network = {**network, "width": 4, "depth": 1} if tiny else network
-        model = sx.PINN(problem, **network, key=key)
-        return model, sx.LevenbergMarquardt(), size.second_order, {"sampler": sx.R3(3 * size.points)}
+        model = sx.PINN(problem, **network, key=key, **exact)
+        return model, sx.LevenbergMarquardt(), size.second_order, {"sampler": sx.R3(3 * size.points), **seen}
     network = {
         "convection50": {"width": 50, "depth": 4}, "allen_cahn": {"width": 128, "depth": 4, "harmonics": 10},
     }[case]  # fmt: skip
