@@ -14,8 +14,8 @@ Problems, stated in `common/equations.py`, and the settings of the published cod
 
 The published numbers are the lowest test errors during training; both that and the final error are shown, the former as "best".
 Differences of ours: closed derivatives, periodic Gaussians on allen_cahn, one precision (float32) except for L-BFGS (float64),
-and points of conditions that are redrawn with those inside. "lm" has exact conditions (but allen_cahn's start), 40 Gaussians per feature and
-Levenberg-Marquardt with R3; "full" the same with Gaussians that turn.
+and points of conditions that are redrawn with those inside. "lm" has exact conditions (but allen_cahn's start),
+40 Gaussians per feature and Levenberg-Marquardt with R3; "full" the same with Gaussians that turn.
 
 Rows are recorded when they end and taken up. Estimates on two cores: lm and full 10 to 30 minutes for three seeds; published
 helmholtz and allen_cahn hours per seed, klein_gordon 1 to 2 hours, flow_mixing and diffusion days, for which --steps-share .01
