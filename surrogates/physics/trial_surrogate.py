@@ -83,9 +83,9 @@ def _warn_of_seams(problem: Problem, unknown: str, held: ExactConditions) -> Non
         jump = held.seam(index, axis.start, axis.length, len(problem.coordinates), {})
         if jump > _KINK:
             warnings.warn(
-                f"the values of {unknown!r} prescribed on {problem!r} are not smooth where the periodic axis {axis.name!r} closes (they "
-                f"or their slopes jump by {jump:.2g} of the largest): {unknown} = prescribed values + t · network keeps this at "
-                "all times, where the solution may not; exact_initial=False leaves the initial value to the loss",
+                f"the values of {unknown!r} prescribed on {problem!r} are not smooth where the periodic axis {axis.name!r} "
+                f"closes (they or their slopes jump by {jump:.2g} of the largest): {unknown} = prescribed values + t · network "
+                "keeps this at all times, where the solution may not; exact_initial=False leaves the initial value to the loss",
                 stacklevel=6,
             )
 
