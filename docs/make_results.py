@@ -410,7 +410,9 @@ def section(name: str) -> list[str]:
 
 def _section(name: str, saved: dict) -> list[str]:
     versions = ", ".join(f"{k} {v}" for k, v in saved["versions"].items())
-    machine = ", ".join(map(str, saved["machine"].values())) if isinstance(saved["machine"], dict) else saved["machine"]
+    machine = saved["machine"]
+    if isinstance(machine, dict):
+        machine = ", ".join(f"{value} core(s)" if key == "cores" else str(value) for key, value in machine.items())
     run = f"`{saved['command']}`, commit {saved['commit']}, {saved['date']}, {machine}, {versions}"
     values = globals().get(name, readable)(saved["values"])
     numbers = f"{run}. All numbers: [{name}.json](../benchmarks/results/{name}.json)."
