@@ -154,8 +154,8 @@ options (no difference). What is left is that products of these shapes run at 80
         "FNO: inference",
         lambda: fno("infer", 1),
         """Tried: the batch at once (its 42 to 168 MB of intermediate results are fresh pages of memory in every call: a third of
-the time), and parts of it by `lax.map`, as many samples as keep an intermediate result within 1 MiB (1.25 to 1.9 times faster
-than at once; 0.25 to 0.5 MiB and 4 MiB or more are slower). Under differentiation the batch is computed at once.""",
+the time), and parts of it by `lax.map`, as many samples as keep an intermediate result within 2 MiB (1.1 to 1.7 times faster
+than at once, 1.1 to 1.4 times faster than within 1 MiB). Under differentiation the batch is computed at once.""",
     ),
     (
         "Darcy solve, batch of 16",
