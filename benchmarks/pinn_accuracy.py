@@ -49,8 +49,8 @@ class Setting:
     """How a problem is trained.
 
     **Fields:** `network`, arguments of `PINN`; `features` and `scale` of random features, and `newton`, the number of their
-    steps; `gaussians` of PIG; `points` as a multiple of those of the size; `sampler` for networks and Gaussians; `exact`
-    conditions; further `options` of the residual.
+    steps; `gaussians` of PIG; `points` as a multiple of those of the size, and `steps` of networks as well; `sampler` for networks
+    and Gaussians; `exact` conditions; further `options` of the residual.
     """
 
     network: dict = field(default_factory=lambda: {"width": 20, "depth": 3})
@@ -59,6 +59,7 @@ class Setting:
     newton: int = 1
     gaussians: int = 40
     points: float = 1.0
+    steps: float = 1.0
     sampler: type = sx.UniformSampler
     exact: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
@@ -68,7 +69,7 @@ SETTINGS = {
     "helmholtz": Setting(scale=18.0),
     "helmholtz_dirichlet": Setting(scale=14.0),
     # R3 gathers points in the shock, of which uniform candidates, as those of RAD, see one in a hundred.
-    "burgers": Setting({"width": 28, "depth": 3}, 1000, 25.0, 15, points=2.0, sampler=sx.R3),
+    "burgers": Setting({"width": 28, "depth": 3}, 1000, 25.0, 15, points=2.0, steps=1.5, sampler=sx.R3),
     "convection": Setting({"width": 20, "depth": 2, "activation": "sine", "frequency": 20.0}, 1200, 36.0),
     "allen_cahn": Setting(
         {"width": 20, "depth": 3, "harmonics": 5},
@@ -79,7 +80,7 @@ SETTINGS = {
         exact={"exact_initial": False},
         options={"boundary_points": 400},
     ),
-    "kdv": Setting({"width": 20, "depth": 3, "harmonics": 5}, 1000, 40.0, 15, points=1.5, sampler=sx.R3),
+    "kdv": Setting({"width": 20, "depth": 3, "harmonics": 5}, 1000, 40.0, 15, points=1.5, steps=1.7, sampler=sx.R3),
     "cavity": Setting({"width": 20, "depth": 3}, 300, 6.0, 15),
     "flow_mixing": Setting({"width": 20, "depth": 3}, 1000, 6.0, points=1.5),
     "klein_gordon": Setting(
@@ -133,7 +134,7 @@ def trained(name: str, method: str, size: Size, key):
         "lbfgs32": (sx.LBFGS(), 30, {"dtype": "float32"}),
         "adam": (optax.adam(optax.exponential_decay(1e-2, 1000, 0.85)), 50, {}),
     }[method]
-    steps = 2 if tiny else round(size.steps * factor)
+    steps = 2 if tiny else round(size.steps * setting.steps * factor)
     return model, step, steps, {"sampler": sampler(points), **setting.options, **others}
 
 
