@@ -49,7 +49,7 @@ class Setting:
     """How a problem is trained.
 
     **Fields:** `network`, arguments of `PINN`; `features` and `scale` of random features, and `newton`, the number of their
-    steps; `gaussians` of PIG; `points` as a multiple of those of the size, and `steps` of networks as well; `sampler` for networks
+    steps; `gaussians` of PIG; `points` as a multiple of those of the size, and `steps` of networks too; `sampler` for networks
     and Gaussians; `exact` conditions; further `options` of the residual.
     """
 
