@@ -11,6 +11,7 @@ TEMPLATE = Path(__file__).parent / "which_surrogate.md"
 
 _SHOWN = {
     "percent": lambda x: f"{100 * x:.3g} %",
+    "mean": lambda x: f"{100 * sum(x) / len(x):.3g} %",  # over seeds
     "number": lambda x: f"{x:,}" if isinstance(x, int) else f"{x:.3g}",
     "error": lambda x: f"{x:.1e}",
     "seconds": lambda x: f"{x:.2g} s" if x < 10 else f"{x:.0f} s",
