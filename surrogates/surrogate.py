@@ -326,8 +326,9 @@ def conditionable(model: Any) -> AbstractConditionable:
 
 def about_origin(surrogate: AbstractSurrogate) -> AbstractSurrogate:
     """The surrogate for values relative to the origins of its task, or itself if it works with physical values alone."""
-    moves = isinstance(surrogate, AbstractRelative) and surrogate.task.origins
-    return surrogate.about_origin() if moves else surrogate
+    if isinstance(surrogate, AbstractRelative) and surrogate.task.origins:
+        return surrogate.about_origin()
+    return surrogate
 
 
 def cannot_serve(surrogate: AbstractSurrogate, data: Dataset) -> str | None:

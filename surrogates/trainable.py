@@ -90,7 +90,7 @@ def trainable(model: PyTree) -> PyTree:
 
 def is_double(model: PyTree) -> bool:
     """Whether a model was trained in float64."""
-    if all(getattr(x, "dtype", None) != jnp.float64 for x in jax.tree.leaves(model)):
+    if not any(eqx.is_inexact_array(x) and x.dtype == jnp.float64 for x in jax.tree.leaves(model)):
         return False  # most are not, and `trainable` takes a millisecond
     return any(x.dtype == jnp.float64 for x in jax.tree.leaves(eqx.filter(model, trainable(model))))
 

@@ -96,6 +96,8 @@ CALLS = [
     ("with_modes", sx.with_modes, {"trained": FNO, "modes": 3}, "trained modes"),
     ("mode_gradients", sx.mode_gradients,
      {"trained": FNO, "data": DATA, "modes": 3, "loss": sx.losses.MSE(), "batch_size": 3}, "trained data modes batch_size"),
+    ("with_gaussians", sx.with_gaussians,
+     {"trained": sx.PIG(HARMONIC, gaussians=2, key=KEY), "gaussians": 3, "key": KEY}, "trained gaussians key"),
     ("warm_start", sx.warm_start, {"model": FNO, "trained": FNO, "reinitialise": ("lifting",)}, "model trained"),
     ("DeepONet", sx.DeepONet, {"task": TASK, "basis": 3, "branch": (4,), "trunk": (4,), "vanishing": ("x",), "key": KEY},
      "task basis key"),

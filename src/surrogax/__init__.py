@@ -6,6 +6,10 @@ Neural operators, reduced-order bases and differentiable solvers on one dataset 
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
+from .core.known_faults import avoid_wrong_sums as _avoid_wrong_sums
+
+_avoid_wrong_sums()
+
 # Each of these is imported when it is first used (`core/lazy_names.py`).
 if TYPE_CHECKING:
     from .core.domains import AbstractDomain as AbstractDomain
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
     from .surrogates.operators.transolver import Transolver as Transolver
     from .surrogates.operators.uno import UNO as UNO
     from .surrogates.physics.causal_sampling import CausalR3 as CausalR3
+    from .surrogates.physics.gaussian_growth import with_gaussians as with_gaussians
     from .surrogates.physics.models import PIG as PIG
     from .surrogates.physics.models import PINN as PINN
     from .surrogates.physics.models import SPINN as SPINN

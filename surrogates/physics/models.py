@@ -1,6 +1,7 @@
 """Models that are trained on the residual of a problem alone: `PINN`, `SPINN`, `PIG`, `RandomFeatures`."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import jax
@@ -143,6 +144,19 @@ def SPINN(
     return TrialSurrogate.build(settings, random_key("SPINN", key))
 
 
+@dataclass(frozen=True)
+class GaussianBuilder:
+    """Builds the trial function of `PIG`, with its arguments."""
+
+    gaussians: int
+    features: int
+    spread: float
+    full: bool
+
+    def __call__(self, coordinates: Coordinates, out: int, key: Array) -> Gaussians:
+        return Gaussians(coordinates, out, self.gaussians, self.features, self.spread, self.full, key=key)
+
+
 @checked
 def PIG(
     problem: Problem,
@@ -187,9 +201,7 @@ def PIG(
     spread = number("PIG", "spread", spread, above=0)
     settings = TrialSettings(
         problem,
-        lambda coordinates, out, key: Gaussians(
-            coordinates, out, gaussians, features, spread, covariance == "full", key=key
-        ),
+        GaussianBuilder(gaussians, features, spread, covariance == "full"),
         exact_boundary,
         exact_initial,
         1,

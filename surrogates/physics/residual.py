@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ...core.arguments import check_fields, count, kind, number
+from ...core.precision import in_double
 from ...solvers.pde.conditions import BoundaryCondition
 from ...solvers.pde.declaration import Problem
 from ...solvers.pde.pointwise_derivatives import Jet, Jets
 from ..networks.network_surrogate import NetworkSurrogate
 from ..task.task import Fields
+from ..trainable import is_double
 from ..training.objective import AbstractByRows, Outcome, Rows
 from .collocation import Collocation, Points, ResidualState, on_sides, with_numbers
 from .observations import Observations
@@ -250,6 +252,9 @@ class Residual(AbstractByRows):
 
     def size(self, model: TrialSurrogate) -> float:
         """About how large the trial function must be, see `trial_size`."""
+        return (in_double(self._size) if is_double(model) else self._size)(model)
+
+    def _size(self, model: TrialSurrogate) -> float:
         key = jax.random.key(0)
         rows = with_numbers(self.problem, uniform_points(key, self.problem.space_time, 64), key)
         return trial_size(lambda scaled: jax.vmap(lambda row: self._equations(scaled, row))(rows), model)
