@@ -77,7 +77,6 @@ test-newest:  ## a selection with the newest packages on Python 3.13: solvers, t
 		$(MAKE) --no-print-directory test JAX=newest PYTHON="$(call find_python,3.13)" TESTS="tests/core \
 			tests/solvers/kernels/test_stencil.py tests/solvers/linear/test_ill_posed.py \
 			tests/solvers/linear/test_refinement.py tests/surrogates/operators/test_fno.py \
-			tests/surrogates/operators/test_all_operators.py tests/surrogates/operators/test_deeponet.py \
 			tests/surrogates/training/test_devices.py tests/surrogates/training/test_processes.py"; fi
 
 test-wheel: wheel  ## install the wheel into a fresh environment and use it in an empty folder

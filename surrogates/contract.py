@@ -243,7 +243,9 @@ def _check_std(surrogate, samples, predicted):
         # A standard deviation of zero is right where the value is known, for example on a Dirichlet side.
         positive = np.isfinite(std[name]).all() and (std[name] >= 0).all() and std[name].any()
         assert positive, f"has_std: std of {name} is not positive"
-    if surrogate.capabilities.needs_input:
+    # One that is below the rounding of float32 is the same everywhere.
+    told = any(v.max() > 1e-5 * np.abs(predicted[name]).max() for name, v in std.items())
+    if surrogate.capabilities.needs_input and told:
         assert any((v != v[:1]).any() for v in std.values()), "has_std: two different samples give the same std"
 
 

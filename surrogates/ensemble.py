@@ -94,7 +94,10 @@ class Ensemble(AbstractBatchFirst, AbstractRelative, AbstractProbabilistic, Abst
         return jax.tree.map(lambda x: x[order.ravel()[:n]], self._all(fields, at))
 
     def about_origin(self) -> "Ensemble":
-        return replace(self, members=tuple(about_origin(member) for member in self.members))
+        members = tuple(about_origin(member) for member in self.members)
+        # Only one origin can be subtracted: members of several ones, fitted on other parts of the data, see physical values.
+        one = all(member.task.origins == self.task.origins for member in self.members)
+        return replace(self, members=members) if one and not any(m.task.origins for m in members) else self
 
     def _all(self, fields: Fields, at: Place | None) -> dict[str, Array]:
         """The predictions of all members, with a leading member axis on every array."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...core.domains import Box
 from ...solvers.pde.conditions import BoundaryCondition, Dirichlet, Value
 from ...solvers.pde.declaration import Problem
 
@@ -92,36 +93,37 @@ class ExactConditions:
     def _alone(self, face: Prescribed) -> bool:
         return sum(other.index == face.index for other in self.faces) == 1
 
-    def contradiction(self, dimension: int, inputs: dict[str, Any]) -> float:
+    def contradiction(self, box: Box, inputs: dict[str, Any]) -> float:
         """The largest difference between the lift and the values on the faces, relative to the largest value."""
         worst, largest = 0.0, 0.0
-        shares = list(itertools.product(np.linspace(0, 1, 5), repeat=dimension - 1))
+        shares = list(itertools.product(np.linspace(0, 1, 5), repeat=len(box.axes) - 1))
         for face in self.faces:
             for share in shares:
-                point = self._point(np.insert(share, face.index, 0.0), dimension)
-                point = face.on_face(jnp.asarray(point))
+                point = face.on_face(jnp.asarray(_point(box, np.insert(share, face.index, 0.0))))
                 value = float(face.at(point, inputs))
                 worst = max(worst, abs(float(self.lift(point, inputs)) - value))
                 largest = max(largest, abs(value))
         return worst / largest if largest else worst
 
-    def seam(self, index: int, start: float, length: float, dimension: int, inputs: dict[str, Any]) -> float:
+    def seam(self, box: Box, index: int, inputs: dict[str, Any]) -> float:
         """The largest jump of the lift or of its slope between both ends of the periodic axis `index`, relative to the largest
         value or slope. Such a jump stays in u at all times."""
         both = jax.jit(lambda point: (self.lift(point, inputs), jax.grad(self.lift)(point, inputs)[index]))
-        sizes, jumps = np.zeros(2), np.zeros(2)
-        for share in itertools.product(np.linspace(0.1, 0.9, 3), repeat=dimension - 1):
-            point = self._point(np.insert(share, index, 0.0), dimension)
-            along = [np.insert(np.delete(point, index), index, x) for x in start + length * np.linspace(0, 1, 9)]
-            found = np.array([both(jnp.asarray(point)) for point in along], float)
+        length, sizes, jumps = box.axes[index].length, np.zeros(2), np.zeros(2)
+        # Both ends, and places between that are no zeros of a wave.
+        along = [0.0, *(0.618034 * np.arange(1, 14) % 1), 1.0]
+        for share in itertools.product((0.11, 0.47, 0.86), repeat=len(box.axes) - 1):
+            points = [_point(box, np.insert(share, index, x)) for x in along]
+            found = np.array([both(jnp.asarray(point)) for point in points], float)
             sizes = np.maximum(sizes, abs(found).max(0))
             jumps = np.maximum(jumps, abs(found[-1] - found[0]))
+        # A slope that is rounding beside the values is none, and the reverse.
+        sizes = np.maximum(sizes, 1e-3 * sizes[::-1] * [length, 1 / length])
         return float(np.max(jumps / np.where(sizes > 0, sizes, 1)))
 
-    def _point(self, shares: np.ndarray, dimension: int) -> np.ndarray:
-        known = {face.index: (face.start, face.length) for face in self.faces}
-        spans = [known.get(i, (0.0, 1.0)) for i in range(dimension)]
-        return np.array([start + length * shares[i] for i, (start, length) in enumerate(spans)])
+
+def _point(box: Box, shares: np.ndarray) -> np.ndarray:
+    return np.array([axis.start + axis.length * share for axis, share in zip(box.axes, shares, strict=True)])
 
 
 def exact_conditions(

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ...core.arguments import checked, count, random_key
@@ -37,7 +38,8 @@ def with_gaussians(trained: TrialSurrogate | FitResult, gaussians: int, *, key: 
     **Arguments:** `trained`: the surrogate, or a result of `fit`, of which the last model of the first seed is taken;
     `gaussians`: their number per feature, 1 or more.
 
-    **Raises:** `TypeError` for another trial function than that of `PIG`; `ValueError` for a residual that is not finite.
+    **Raises:** `TypeError` for another trial function than that of `PIG`, and under `jit` and `vmap`, since shapes change;
+    `ValueError` for a residual that is not finite.
 
     **Example:**
 
@@ -52,6 +54,8 @@ def with_gaussians(trained: TrialSurrogate | FitResult, gaussians: int, *, key: 
     if not (isinstance(model, TrialSurrogate) and isinstance(model.function, Gaussians)):
         inside = model.function if isinstance(model, TrialSurrogate) else model
         raise TypeError(f"with_gaussians: {type(inside).__name__} has no Gaussians; make a model by PIG(problem, …)")
+    if any(isinstance(x, Tracer) for x in jax.tree.leaves((model, key))):
+        raise TypeError("with_gaussians changes shapes and looks at numbers; call it outside of jit, vmap and grad")
     resized = in_double(_resized) if is_double(model) else _resized
     build = model.settings.build
     assert isinstance(build, GaussianBuilder)
@@ -76,18 +80,26 @@ def _resized(model: TrialSurrogate, number: int, key: Array) -> Gaussians:
         new = number - now
         points, residual = _candidates(model, max(1000, _CANDIDATES * new), key)
         starts, lengths = (jnp.asarray([span[i] for span in function.spans], points.dtype) for i in (0, 1))
-        total = jnp.sum(residual**2)
-        if not jnp.isfinite(total):
+        if not jnp.isfinite(residual).all():
             raise ValueError(f"with_gaussians: the residual of {model.settings.problem!r} is not finite everywhere")
-        share = jnp.where(total > 0, residual**2 / total, 1 / len(points))
-        draw = lambda k: jax.random.choice(k, len(points), (new,), replace=False, p=share)  # noqa: E731
+        weight = (residual / residual.max()) ** 2 if residual.max() > 0 else jnp.ones_like(residual)
+        draw = lambda k: jax.random.choice(k, len(points), (new,), replace=False, p=weight / weight.sum())  # noqa: E731
         chosen = jax.vmap(draw)(jax.random.split(jax.random.fold_in(key, 1), features))
-        widths = jnp.broadcast_to(
-            jnp.median(function.shapes, 1, keepdims=True), (features, new, *function.shapes.shape[2:])
-        )
-        added = (2 * (points[chosen] - starts) / lengths, widths, jnp.zeros((features, new), points.dtype))
+        widths = _median_shapes(function)
+        shapes = jnp.broadcast_to(widths, (features, new, *widths.shape[2:]))
+        added = (2 * (points[chosen] - starts) / lengths, shapes, jnp.zeros((features, new), points.dtype))
         taken = jax.tree.map(lambda old, more: jnp.concatenate([old, more.astype(old.dtype)], 1), parts, added)
     return eqx.tree_at(lambda f: (f.centres, f.shapes, f.amplitudes), function, taken)
+
+
+def _median_shapes(function: Gaussians) -> Float[Array, "k 1 *d"]:
+    """The median widths per axis, or of Gaussians that turn a multiple of the identity. Their signs mean nothing."""
+    shapes = jnp.asarray(function.shapes)
+    if shapes.ndim == function.centres.ndim:
+        return jnp.median(jnp.abs(shapes), 1, keepdims=True)
+    dimension = shapes.shape[-1]
+    scale = jnp.median(jnp.abs(jnp.linalg.det(shapes)) ** (1 / dimension), 1)
+    return scale[:, None, None, None] * jnp.eye(dimension, dtype=shapes.dtype)
 
 
 def _norms(function: Gaussians) -> Float[Array, "k n"]:
@@ -102,6 +114,6 @@ def _candidates(model: TrialSurrogate, number: int, key: Array) -> tuple[Float[A
     """Uniform points with numbers of the problem, and the size of the residual there."""
     objective = Residual(problem=model.settings.problem, sampler=UniformSampler(number))
     points = objective.draw(objective.init(key), None, key)
-    residual, *_ = objective.value(model, points)[1].memory
+    residual, *_ = eqx.filter_jit(lambda model, points: objective.value(model, points)[1].memory)(model, points)
     numbers = [points.inside.numbers[name][:, None] for name in model.settings.problem.laws]
     return jnp.concatenate([points.inside.points, *numbers], 1), residual

@@ -61,14 +61,14 @@ class Split:
         for unknown in problem.unknowns:
             held, left, starts = exact_conditions(problem, unknown, settings.exact_boundary, settings.exact_initial)
             if not any(isinstance(face.value, str) for face in held.faces):
-                wrong = held.contradiction(len(problem.coordinates), {})
+                wrong = held.contradiction(problem.space_time, {})
                 if wrong > _INCOMPATIBLE:
                     raise ValueError(
                         f"the conditions on {unknown!r} contradict each other where sides of {problem!r} meet (by {wrong:.2g} of "
                         "the largest value), so that they cannot all hold exactly; pass exact_boundary=False or "
                         "exact_initial=False"
                     )
-                _warn_of_seams(problem, unknown, held)
+            _warn_of_seams(problem, unknown, held)
             exact.append(held)
             boundary += left
             initial += [unknown] * starts
@@ -77,15 +77,17 @@ class Split:
 
 def _warn_of_seams(problem: Problem, unknown: str, held: ExactConditions) -> None:
     """Warn of values prescribed on periodic axes that are not smooth where the axis closes."""
+    inputs = {face.value: 1.0 for face in held.faces if isinstance(face.value, str)}
     for index, axis in enumerate(problem.space_time.axes):
         if axis.boundary != "periodic" or not held.faces:
             continue
-        jump = held.seam(index, axis.start, axis.length, len(problem.coordinates), {})
+        jump = held.seam(problem.space_time, index, inputs)
         if jump > _KINK:
+            named = {face.spatial: "exact_initial" if face.spatial else "exact_boundary" for face in held.faces}
             warnings.warn(
                 f"the values of {unknown!r} prescribed on {problem!r} are not smooth where the periodic axis {axis.name!r} "
-                f"closes (they or their slopes jump by {jump:.2g} of the largest): {unknown} = prescribed values + t · network "
-                "keeps this at all times, where the solution may not; exact_initial=False leaves the initial value to the loss",
+                f"closes (they or their slopes jump by {jump:.2g} of the largest), and a model that fulfils them exactly keeps "
+                f"this in the whole box, where the solution may not; {' or '.join(named.values())}=False leaves them to the loss",
                 stacklevel=6,
             )
 
@@ -122,11 +124,16 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
             raise ValueError(
                 f"the inputs {fields} of {problem!r} are random fields; trial functions know numbers alone"
             )
-        task = Task.of(problem, _POINTS.get(len(problem.box.axes), 9))
+        return cls.drawn(settings, Task.of(problem, _POINTS.get(len(problem.box.axes), 9)), Split.of(settings), key)
+
+    @classmethod
+    def drawn(cls, settings: TrialSettings, task: Task, split: Split, key: Array) -> "TrialSurrogate":
+        """A surrogate with new random weights whose conditions have been looked at."""
+        problem = settings.problem
         coordinates = Coordinates.of(problem.space_time, _ranges(problem), settings.harmonics)
         function = settings.build(coordinates, len(problem.unknowns), key)
         learned = learned_arrays(started(problem, settings.learn))
-        return cls(function=function, learned=learned, task=task, settings=settings, split=Split.of(settings))
+        return cls(function=function, learned=learned, task=task, settings=settings, split=split)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -185,7 +192,7 @@ class TrialSurrogate(AbstractSurrogate, AbstractTrainable):
         return residual
 
     def renewed(self, key: Array) -> "TrialSurrogate":
-        return TrialSurrogate.build(self.settings, key)
+        return TrialSurrogate.drawn(self.settings, self.task, self.split, key)
 
 
 def predicted(

@@ -252,7 +252,7 @@ def fit(
 
 def in_float64(objective: AbstractObjective, step: AbstractStep) -> bool:
     """Whether a training computes in float64: if its objective says so, or says nothing and the optimiser is of second order."""
-    wanted = objective.dtype if isinstance(objective, AbstractByRows) else None
+    wanted = objective.dtype if isinstance(objective, AbstractByRows | Supervised) else None
     return wanted == "float64" or (wanted is None and isinstance(step, AbstractDoubleStep))
 
 

@@ -83,7 +83,7 @@ class Supervised(AbstractObjective):
       are good. Validation has no noise. Rollouts then meet their own errors in training (Sanchez-Gonzalez et al. 2020). Targets
       have no noise, so that increments also undo that of the last frame.
     - `dtype`: the type in which the network computes, for example "bfloat16". The loss and all states keep the type of the
-      parameters.
+      parameters. With "float64" `fit` does everything in float64, and so does `predict` later.
 
     **Example:**
 

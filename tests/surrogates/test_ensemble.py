@@ -111,3 +111,14 @@ def test_what_is_no_ensemble_is_named(ensemble, data, task):
         ensemble.members[0].predict_std(data)
     with pytest.raises(TypeError, match="NetworkSurrogate draws no samples"):
         ensemble.members[0].predict_samples(data, 2, key=jax.random.key(0))
+
+
+def test_members_fitted_about_other_means_keep_their_own():
+    grid, rng = sx.Box(x=(0, 1, "periodic")).grid(8), np.random.default_rng(0)
+    a, big = rng.normal(size=(7, 8)), 1e6 + rng.normal(size=(7, 8))
+    task = lambda u: sx.Task.fit(sx.from_arrays({"a": u}, {"u": u + 0}, grid=grid), "a", "u")  # noqa: E731
+    members = sx.MeanField(task(big)), sx.MeanField(task(a)), sx.MeanField(task(big + 1))
+    for ensemble in (sx.Ensemble(members), sx.Ensemble(members[::-1]), sx.Ensemble(members[1:])):
+        each = [member.predict({"a": big})["u"] for member in ensemble.members]
+        np.testing.assert_allclose(ensemble.predict({"a": big})["u"], np.mean(each, 0), rtol=1e-6)
+        np.testing.assert_allclose(ensemble({"a": big[0]})["u"], np.mean(each, 0)[0], rtol=1e-6)

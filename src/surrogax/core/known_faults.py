@@ -14,10 +14,10 @@ def avoid_wrong_sums() -> None:
     There float32 sums along the last axis of more than 2048 rows that end in another sum, or in a product with a matrix, such as
     jit(lambda a, b: (b * (a * a).sum(-1)[:, None]).sum(-1)), may be wrong from row 2048 on. Versions before and after it are
     right, and so is this one without fusions of sums. XLA reads its flags at the first computation; if there was one
-    already, this warns.
+    already, this warns. Processes that are started from here inherit the flag.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if version("jaxlib") != "0.10.2" or _FLAG in flags:
+    if version("jaxlib").split("+")[0] != "0.10.2" or _FLAG in flags:
         return
     setting = f"{_FLAG}=-LIBRARY_FUSION_TYPE_REDUCE"
     bridge = sys.modules.get("jax._src.xla_bridge")

@@ -323,7 +323,8 @@ def _filled(blueprint: Any, values: dict[str, Any], where: str) -> Any:
     leaves = [(f"{where}{jax.tree_util.keystr(key)}", leaf) for key, leaf in _leaves(skeleton)]
     expected = {name: _form(leaf) for name, leaf in leaves if _is_array(leaf)}
     found = {name: _form(value) for name, value in values.items()}
-    if expected != found:
+    widened = {name: form.replace("float32", "float64") for name, form in expected.items()}  # it was trained in float64
+    if found not in (expected, widened):
         name = next(n for n in sorted(expected | found) if expected.get(n) != found.get(n))
         raise StorageError(
             f"{where or 'the object'} was built with {name} {found.get(name, 'absent')}, its blueprint asks for "

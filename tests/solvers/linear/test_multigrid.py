@@ -39,7 +39,12 @@ def true_residual(operator, b, x):
 
 
 @pytest.mark.parametrize(
-    "contrast, limit, growth", [pytest.param(1, 9, 2, marks=pytest.mark.nightly), (100, 14, 6), (1e4, 45, 40)]
+    "contrast, limit, growth",
+    [
+        pytest.param(1, 9, 2, marks=pytest.mark.nightly),
+        pytest.param(100, 14, 6, marks=pytest.mark.nightly),
+        (1e4, 45, 40),
+    ],
 )
 def test_iterations_by_size_and_jumps(contrast, limit, growth):
     """They do not grow with the size; they do with blocks that coarse grids cannot see."""

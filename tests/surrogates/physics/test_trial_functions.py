@@ -180,3 +180,39 @@ def test_what_a_trial_function_cannot_be_is_refused(key):
         sx.PIG(sx.Problem("u", sx.Box(x=(0, 1, "periodic")), residual=lambda u, p: u.xx), covariance="full", key=key)
     with pytest.raises(ValueError, match=r"scale=-1\.0"):
         sx.RandomFeatures(heat(), scale=-1.0, key=key)
+
+
+@pytest.mark.parametrize(
+    "initial, told",
+    [
+        (lambda x: jnp.sin(4 * jnp.pi * x), False),
+        (lambda x: jnp.cos(4 * jnp.pi * x), False),
+        (lambda x: jnp.cos(x) ** 2 + jnp.sin(x) ** 2, False),
+        (3.0, False),
+        (lambda x: x**2 * jnp.cos(jnp.pi * x), True),
+        (lambda x: x, True),
+    ],
+)
+def test_initial_values_that_a_periodic_axis_does_not_close_are_told(key, initial, told):
+    problem = sx.Problem(
+        "u", sx.Box(x=(-1, 1, "periodic")), time=(0, 1), residual=lambda u, p: u.t - u.xx, initial=initial
+    )
+    with pytest.warns(UserWarning, match="not smooth .* exact_initial=False leaves") if told else np.errstate():
+        model = sx.PINN(problem, width=4, depth=1, key=key)
+    model.renewed(key)  # and not again
+
+
+@pytest.mark.parametrize("start", [0.0, 10.0])
+def test_kinks_are_looked_for_inside_the_box(key, start):
+    kink = lambda x, y: x**2 * jnp.cos(jnp.pi * x) * jnp.exp(-50 * (y - start - 0.5) ** 2)  # noqa: E731
+    axes = sx.Box(x=(-1, 1, "periodic"), y=(start, start + 1, "periodic"))
+    problem = sx.Problem("u", axes, time=(0, 1), residual=lambda u, p: u.t - u.xx - u.yy, initial=kink)
+    with pytest.warns(UserWarning, match="axis 'x' closes"):
+        sx.PINN(problem, width=4, depth=1, key=key)
+    sides = sx.pde.Sides(y=(lambda x, y: kink(x, start + 0.5), "g"))
+    channel = sx.Problem(
+        "u", sx.Box(x=(-1, 1, "periodic"), y=(start, start + 1)), inputs={"g": sx.random.Uniform(1, 2)}, boundary=sides,
+        residual=lambda u, p: u.xx + u.yy,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="exact_boundary=False leaves"):
+        sx.PINN(channel, width=4, depth=1, key=key)

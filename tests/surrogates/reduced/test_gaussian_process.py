@@ -220,7 +220,7 @@ def test_units_and_offsets_do_not_matter(inputs):
     """Also dates and unix seconds, whose spread is below the rounding of float32."""
     z, c, new = inputs[:N], smooth(inputs[:N]), inputs[N:]
     plain = fit_gaussian_process(z, c)
-    for factor, shift in (([1, 1e3], [0, 0]), ([1, 1], [7.3e5, 0]), ([0.5, 2e11], [1.7e9, 1e12])):
+    for factor, shift in (([1, 1], [7.3e5, 0]), ([0.5, 2e11], [1.7e9, 1e12])):
         moved = fit_gaussian_process(z * factor + shift, 1e6 + 1e-2 * c)
         np.testing.assert_allclose((np.float64(moved(new * factor + shift)) - 1e6) * 1e2, plain(new), atol=20)
         with jax.enable_x64(True):

@@ -71,7 +71,7 @@ def test_radial_functions_are_those_of_scipy():
         assert (smoothing > 1e-3) == (noise > 0)
 
 
-@pytest.mark.quick("gp", "rbf", "linear")
+@pytest.mark.quick("rbf", "linear")
 @pytest.mark.parametrize("kind", KINDS)
 def test_units_and_offsets_of_inputs_do_not_matter(kind):
     plain = fit_regressor(kind, TRAIN, bowl(TRAIN))

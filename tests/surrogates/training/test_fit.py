@@ -478,3 +478,15 @@ def test_training_without_data_counts_steps_and_goes_on_for_as_many_as_are_missi
     assert first < second < 3
     with pytest.raises(ValueError, match="without data it counts steps"):
         fit(**(options | {"epochs": 2}))
+
+
+def test_float64_trains_saves_and_predicts_in_float64(fit, task, tmp_path):
+    make = lambda key: sx.FNO(task, width=2, modes=2, depth=1, key=key)  # noqa: E731
+    single, double = (fit(make(jax.random.key(0)), epochs=2, dtype=dtype) for dtype in (None, "float64"))
+    assert double.best.parameters == single.best.parameters
+    assert all(x.dtype != np.float32 for x in jax.tree.leaves(double.last) if eqx.is_inexact_array(x))
+    np.testing.assert_allclose(double.history.loss, single.history.loss, rtol=1e-4)
+    double.save(tmp_path / "double")
+    expected, found = double.predict(VAL)["u"], sx.load(tmp_path / "double").predict(VAL)["u"]
+    assert expected.dtype == np.float64
+    np.testing.assert_array_equal(found, expected)

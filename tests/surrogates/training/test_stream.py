@@ -90,7 +90,7 @@ def test_a_file_is_streamed_like_memory(case, tmp_path):
 @pytest.mark.quick("windows")
 def test_a_run_goes_on_from_the_middle_of_an_epoch_bit_for_bit(case, single_steps, tmp_path):
     run = dict(run=tmp_path / "run", epochs=None, stream=True, checkpoint_every=0)
-    for steps in (1, 4, 5):
+    for steps in (1, 5):
         fitted(case, **(run | dict(steps=steps)))
     again, once = fitted(case, **(run | dict(steps=8))), fitted(case, epochs=None, steps=8, stream=True)
     for x, y in zip(jax.tree.leaves(again.lasts), jax.tree.leaves(once.lasts), strict=True):
